@@ -1,0 +1,178 @@
+"""Configuration: one YAML file and `dotted.key=value` overrides, decoded once into frozen settings.
+
+Every error names where the value came from (file, line and column, or the command line), its dotted key, what was
+expected and what was found.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kgspark.errors import ConfigError
+
+KeyPath = tuple[str, ...]
+
+
+class Settings(BaseModel):
+    """Base of every settings section: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+@dataclass
+class Document:
+    """Plain values of a configuration, and where each dotted key was written."""
+
+    origin: str
+    values: dict[str, Any]
+    places: dict[KeyPath, str] = field(default_factory=dict)
+
+    def place(self, path: KeyPath) -> str:
+        """Where `path`, or the nearest key above it, was written."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.places:
+                return self.places[path[:length]]
+        return self.origin
+
+
+def load(settings: type[SettingsT], path: str | Path, overrides: Iterable[str] = ()) -> SettingsT:
+    """Reads `path`, lays `overrides` over it and decodes the result.
+
+    Raises ConfigError with one line that names the place, the dotted key, the expectation and what was found.
+    """
+    document = read_document(Path(path))
+    for override in overrides:
+        apply_override(document, override)
+    return decode(settings, document)
+
+
+def read_document(path: Path) -> Document:
+    """Parses a YAML mapping, keeping the line and column of every key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file; conf/nightly.yaml shows every key") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = {} if root is None else yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ConfigError(f"{where}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}:1:1: expected a mapping of sections, found {_show(values)}")
+    document = Document(str(path), values)
+    if root is not None:
+        _record_places(root, (), str(path), document.places)
+    return document
+
+
+def _record_places(node: yaml.Node, path: KeyPath, origin: str, places: dict[KeyPath, str]) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key_node, value_node in node.value:
+        key_path = (*path, str(key_node.value))
+        mark = key_node.start_mark
+        place = f"{origin}:{mark.line + 1}:{mark.column + 1}"
+        if key_path in places:
+            raise ConfigError(f"{place}: {'.'.join(key_path)}: written twice; the first is at {places[key_path]}")
+        places[key_path] = place
+        _record_places(value_node, key_path, origin, places)
+
+
+def apply_override(document: Document, override: str) -> None:
+    """Lays one `dotted.key=value` over the document; the value is read as YAML."""
+    dotted, equals, text = override.partition("=")
+    path = tuple(dotted.split("."))
+    if not equals or not all(path):
+        raise ConfigError(f"command line: expected dotted.key=value, found {override!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    section = document.values
+    for key in path[:-1]:
+        below = section.get(key)
+        if not isinstance(below, dict):
+            below = section[key] = {}
+        section = below
+    section[path[-1]] = value
+    document.places[path] = "command line"
+
+
+def decode(settings: type[SettingsT], document: Document) -> SettingsT:
+    """Validates a document against a settings type; raises ConfigError for the first thing that is wrong."""
+    try:
+        return settings.model_validate(document.values)
+    except ValidationError as error:
+        # An unknown key is reported first: a misspelt section makes its right spelling look missing.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        raise ConfigError(_describe(settings, document, problems[0])) from None
+
+
+def _describe(settings: type[Settings], document: Document, problem: Mapping[str, Any]) -> str:
+    path = tuple(str(part) for part in problem["loc"] if str(part) != "[key]")
+    where, dotted = document.place(path), ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(settings, path[:-1])
+        close = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys here: {', '.join(known) or 'none'}"
+        return f"{where}: {dotted}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{where}: {dotted}: required, but not given"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = message.replace("a valid integer, unable to parse string as an integer", "an integer")
+    message = message.replace("a valid number, unable to parse string as a number", "a number")
+    message = message.replace("greater than or equal to", "a number ≥").replace("less than or equal to", "a number ≤")
+    message = message.replace("greater than", "a number >").replace("less than", "a number <")
+    return f"{where}: {dotted}: {message}, found {_show(problem['input'])}"
+
+
+def _known_keys(settings: type[Settings], path: KeyPath) -> list[str]:
+    """Field names of the section at `path`, walking through nested sections and mappings of sections."""
+    section: Any = settings
+    for key in path:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            if key not in section.model_fields:
+                return []
+            section = section.model_fields[key].annotation
+        arguments = getattr(section, "__args__", ())
+        models = [a for a in arguments if isinstance(a, type) and issubclass(a, BaseModel)]
+        if models and not (isinstance(section, type) and issubclass(section, BaseModel)):
+            section = models[0] if getattr(section, "__origin__", None) is not dict else section
+            if getattr(section, "__origin__", None) is dict and key != path[-1]:
+                section = models[0]
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return sorted(section.model_fields)
+    models = [a for a in getattr(section, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+    return sorted(models[0].model_fields) if models else []
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`, mapping by mapping; a `None` above removes the key."""
+    result = dict(below)
+    for key, value in above.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,1 @@
+"""Knowledge-graph embeddings: the only importer of torch and tgraphx."""

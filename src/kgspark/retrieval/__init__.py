@@ -1,0 +1,1 @@
+"""Exact filtered top-K: the only importer of faiss."""

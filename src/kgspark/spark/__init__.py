@@ -1,0 +1,1 @@
+"""Cleaning, numbering and triples on Spark; the only importer of pyspark."""

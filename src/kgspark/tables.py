@@ -1,0 +1,34 @@
+"""Names and columns of the tables, once; the file format of each is on README's page “Tables and files”."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+RATINGS, MOVIES, USERS, TAGS, QUARANTINE = "ratings", "movies", "users", "tags", "quarantine"
+ENTITIES, TRIPLES = "entities", "triples"
+MODEL, SEARCH_SPACE = "model", "search_space"
+RECOMMENDATIONS, AUDIENCES = "recommendations", "audiences"
+
+# The names of the splits in the triples table.
+TRAIN, VALID, TEST = "train", "valid", "test"
+
+# Where a recommended row came from: the user's own vector, or the average user's where there is nothing to learn from.
+SOURCE_MODEL, SOURCE_AVERAGE = "model", "average"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation of the knowledge graph: its index in the triples table and the kinds that it joins."""
+
+    index: int
+    name: str
+    head_kind: str
+    tail_kind: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the manifest of the triples table."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Relation":
+        """The inverse of `to_json`."""
+        return cls(**value)
