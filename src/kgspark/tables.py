@@ -6,7 +6,7 @@ from typing import Any
 RATINGS, MOVIES, USERS, TAGS, QUARANTINE = "ratings", "movies", "users", "tags", "quarantine"
 ENTITIES, TRIPLES = "entities", "triples"
 MODEL, SEARCH_SPACE = "model", "search_space"
-RECOMMENDATIONS, AUDIENCES = "recommendations", "audiences"
+RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "published"
 
 # The names of the splits in the triples table.
 TRAIN, VALID, TEST = "train", "valid", "test"

@@ -1,0 +1,96 @@
+"""Files and folders: described, signed, written and replaced in one step."""
+
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a table, as its manifest lists it. `rows` is None where the file is not Parquet."""
+
+    name: str
+    bytes: int
+    sha256: str
+    rows: int | None = None
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Puts `new` in `target`'s place. A reader finds the old folder or the new one, whole.
+
+    Where the kernel can exchange two names (Linux, local disks) there is no moment without `target`; elsewhere the old
+    folder steps aside first.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = target.with_name(f".old-{target.name}")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        if _exchange(new, target):
+            os.rename(new, old)
+        else:
+            os.rename(target, old)
+            os.rename(new, target)
+    else:
+        os.rename(new, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """renameat2(RENAME_EXCHANGE); False where the system does not have it."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a small text file so that a reader sees the old one or the new one, never half of it."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+
+
+def has_size(path: Path, size: int) -> bool:
+    """Whether a file is there with exactly `size` bytes."""
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
+def describe_file(path: str | Path) -> DataFile:
+    """Size, SHA-256 and, for Parquet, the row count of a file."""
+    path = Path(path)
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    rows = pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None
+    return DataFile(path.name, path.stat().st_size, digest, rows)
+
+
+def describe_folder(folder: Path) -> list[DataFile]:
+    """`describe_file` of every plain file in `folder`, by name."""
+    return [describe_file(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(("_", "."))]
+
+
+def source_signature(paths: Sequence[Path]) -> str:
+    """A signature of files outside the lake that changes when one is replaced: names, sizes, modification times."""
+    seen = []
+    for path in sorted(paths):
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file():
+                status = file.stat()
+                seen.append([str(file), status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()

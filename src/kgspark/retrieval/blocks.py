@@ -1,0 +1,141 @@
+"""Ranking inside a Spark task: Arrow batches of queries and their histories in, Arrow batches of ranked rows out.
+
+This is the function that the recommend stage hands to `mapInArrow`; it knows nothing of Spark. Recommendations ask the items
+with users; audiences ask the users with items. All four scores are symmetric, so the same code serves both.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from kgspark.errors import StageError
+from kgspark.retrieval.external_ids import read_ids
+from kgspark.retrieval.histories import Histories
+from kgspark.retrieval.index import LoadedSide, Side, load_index
+from kgspark.retrieval.reasons import nearest_liked
+from kgspark.retrieval.topk import Ranking, top_k
+from kgspark.tables import SOURCE_AVERAGE, SOURCE_MODEL
+
+
+@dataclass(frozen=True)
+class RankingPlan:
+    """All that a task needs to rank; small, and pickled with the task.
+
+    folder      holds the search space and the ranked side's external ids (`external_ids`), readable on every machine
+    side        the ranked side: "items" recommends items to queries, "queries" finds queries for items
+    k           rows a query gets, at most
+    block       queries ranked at a time; bounds the memory, never changes a value
+    threads     cores of the task
+    query_name, item_name   output columns of the asking and of the ranked external id
+    reason_name output column of the liked item nearest to each recommended one; needs a `liked` column. None leaves it out
+    """
+
+    folder: str
+    side: Side
+    k: int
+    block: int = 4096
+    threads: int = 1
+    query_name: str = "query_id"
+    item_name: str = "item_id"
+    reason_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.reason_name is not None and self.side != "items":
+            raise ValueError("reasons compare items with items, so they need side='items'")
+
+
+def rank_batches(batches: Iterator[pa.RecordBatch], plan: RankingPlan) -> Iterator[pa.RecordBatch]:
+    """Ranks every query of a stream that is sorted by `index` (ties: the header row first).
+
+    In, a header row a query and then a row for everything it has seen; a query may span batches:
+
+    - `index` int64: position among the asking vectors
+    - `query_id` int64 or string: its external id on the header row, null on the others
+    - `seen` int64: position on the ranked side, null on the header row
+    - `liked` bool, only with `reason_name`: whether the seen item may serve as a reason; false or null on the header row
+
+    Out, a query's rows by rising rank: `query_name`, `rank` int32 from 1, `item_name`, `score` float32, `source` string (whether
+    the user's vector is the model's or the average), and `reason_name` (null without a liked item). Values do not depend on how
+    the stream was cut into batches or partitions. Raises StageError if the stream is not sorted, a header is missing, or
+    a position does not exist; InputError if the folder lacks a file.
+    """
+    folder = Path(plan.folder)
+    loaded = load_index(folder, plan.side, plan.threads)
+    ids = read_ids(folder, plan.side, len(loaded.index))
+    for block in _blocks(batches, plan.block):
+        yield _rank_block(block, loaded, ids, plan)
+
+
+def _blocks(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
+    """The stream cut where `index // size` changes, so that a block holds whole queries."""
+    held: list[pa.RecordBatch] = []
+    last = -1
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        index = np.concatenate(([last], batch["index"].to_numpy()))
+        if (np.diff(index) < 0).any():
+            raise StageError("queries to rank must come sorted by index")
+        cuts = [*np.flatnonzero(np.diff(index // size)).tolist(), batch.num_rows]
+        last = int(index[-1])
+        for start, end in zip([0, *cuts[:-1]], cuts, strict=True):
+            if start < end and start in cuts[:-1] and held:
+                yield pa.Table.from_batches(held)
+                held = []
+            if start < end:
+                held.append(batch.slice(start, end - start))
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _rank_block(block: pa.Table, loaded: LoadedSide, ids: pa.Array, plan: RankingPlan) -> pa.RecordBatch:
+    positions, histories, seen_rows = _histories(block, len(loaded.asking))
+    ranking = top_k(loaded.index, loaded.asking[positions], histories, plan.k)
+    filled = ranking.ids >= 0
+    asked = np.repeat(np.arange(len(positions)), ranking.counts)
+    rank = np.broadcast_to(np.arange(1, plan.k + 1, dtype=np.int32), filled.shape)[filled]
+    ranked = ranking.ids[filled]
+    known = loaded.known_asking[positions][asked] & loaded.known_ranked[ranked]
+    query_ids = block["query_id"].combine_chunks().filter(pa.array(~seen_rows))
+    columns = {
+        plan.query_name: query_ids.take(pa.array(asked)),
+        "rank": pa.array(rank),
+        plan.item_name: ids.take(pa.array(ranked)),
+        "score": pa.array(ranking.scores[filled]),
+        "source": pa.array([SOURCE_AVERAGE, SOURCE_MODEL]).take(pa.array(known.astype(np.int8))),
+    }
+    if plan.reason_name is not None:
+        liked = _liked(block, histories, seen_rows)
+        columns[plan.reason_name] = _reasons(loaded, ranking, liked, ids)
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _histories(block: pa.Table, asking: int) -> tuple[np.ndarray, Histories, np.ndarray]:
+    """Positions int64 (B,) of the block's queries, their histories, and which rows of the block are seen rows."""
+    index, seen = block["index"].to_numpy(), block["seen"].combine_chunks()
+    seen_rows = seen.is_valid().to_numpy(zero_copy_only=False)
+    headers = np.flatnonzero(~seen_rows)
+    starts = np.flatnonzero(np.diff(index, prepend=-1))
+    if not np.array_equal(headers, starts):
+        stray = np.setxor1d(headers, starts)[0]
+        raise StageError(f"query {index[stray]} must have exactly one header row, before its seen rows")
+    if index[-1] >= asking:
+        raise StageError(f"query {index[-1]} lies outside the search space's {asking} vectors")
+    sizes = np.diff(headers, append=len(index)) - 1
+    indptr = np.concatenate(([0], np.cumsum(sizes)))
+    return index[headers], Histories(indptr, seen.drop_null().to_numpy().astype(np.int64)), seen_rows
+
+
+def _liked(block: pa.Table, seen: Histories, seen_rows: np.ndarray) -> Histories:
+    """The part of the histories that the `liked` column marks."""
+    marked = block["liked"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False)[seen_rows]
+    sizes = np.bincount(seen.rows()[marked], minlength=len(seen))
+    return Histories(np.concatenate(([0], np.cumsum(sizes))), seen.indices[marked])
+
+
+def _reasons(loaded: LoadedSide, ranking: Ranking, liked: Histories, ids: pa.Array) -> pa.Array:
+    nearest = nearest_liked(loaded.index.vectors, ranking.ids, liked)[ranking.ids >= 0]
+    return ids.take(pa.array(nearest, mask=nearest < 0))

@@ -1,0 +1,53 @@
+"""What each query has already seen, as compressed sparse rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kgspark.errors import StageError
+
+
+@dataclass(frozen=True)
+class Histories:
+    """One list of positions a query; order and repetitions inside a list do not matter.
+
+    indptr   int64 (B + 1,): query b owns `indices[indptr[b]:indptr[b + 1]]`
+    indices  int64 (nnz,): positions on the ranked side, each in [0, N)
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+
+    @classmethod
+    def empty(cls, rows: int) -> "Histories":
+        """Histories of `rows` queries that have seen nothing."""
+        return cls(np.zeros(rows + 1, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Entries of each query, int64 (B,)."""
+        return np.diff(self.indptr)
+
+    def check(self, rows: int, catalogue: int) -> None:
+        """Raises ValueError for a malformed layout, StageError for a position outside [0, `catalogue`)."""
+        if len(self) != rows or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices) or (self.sizes < 0).any():
+            raise ValueError(f"histories of {len(self)} queries do not fit {rows} queries, or indptr is not increasing")
+        if len(self.indices) and not (0 <= self.indices.min() and self.indices.max() < catalogue):
+            found = f"{self.indices.min()}..{self.indices.max()}"
+            raise StageError(
+                f"seen positions {found} lie outside the index's 0..{catalogue - 1}; "
+                "the entities table and the search space are not of the same night"
+            )
+
+    def pick(self, rows: np.ndarray) -> "Histories":
+        """The histories of the queries `rows` int64 (R,), in that order."""
+        sizes = self.sizes[rows]
+        indptr = np.concatenate(([0], np.cumsum(sizes)))
+        return Histories(indptr, self.indices[np.repeat(self.indptr[rows] - indptr[:-1], sizes) + np.arange(indptr[-1])])
+
+    def rows(self) -> np.ndarray:
+        """The query of every entry, int64 (nnz,)."""
+        return np.repeat(np.arange(len(self)), self.sizes)

@@ -1,0 +1,55 @@
+"""Why a movie was recommended: the liked movie that is most like it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from kgspark.retrieval.histories import Histories
+from kgspark.retrieval.index import row_norms
+
+# Gathered vectors of a batch of users stay below this many floats.
+_FLOATS = 8_000_000
+
+
+def nearest_liked(items: np.ndarray, recommended: np.ndarray, liked: Histories, longest: int = 512) -> np.ndarray:
+    """For every recommended movie, the user's liked movie with the largest cosine to it in item space.
+
+    items float32 (M, d); recommended int64 (B, k), padded with -1; liked: positions of items, one list a user. Returns
+    int64 (B, k), -1 where nothing was recommended or liked; of equals, the one that stands first in the list. Only a list's
+    first `longest` entries are looked at, so put the most telling (the latest) first.
+    """
+    liked.check(len(recommended), len(items))
+    norms = row_norms(items)
+    scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0).astype(np.float32)
+    nearest = np.full(recommended.shape, -1, dtype=np.int64)
+    sizes = np.minimum(liked.sizes, longest)
+    for rows, width in _padded_groups(sizes, recommended.shape[1], items.shape[1]):
+        choices = _padded(liked, rows, sizes[rows], width)
+        # The norm of the recommended movie is common to all choices, so only theirs matters.
+        similarity = items[np.maximum(recommended[rows], 0)] @ items[np.maximum(choices, 0)].transpose(0, 2, 1)
+        similarity *= scale[np.maximum(choices, 0)][:, None, :]
+        similarity[np.broadcast_to((choices < 0)[:, None, :], similarity.shape)] = -np.inf
+        nearest[rows] = np.take_along_axis(choices, similarity.argmax(axis=2), axis=1)
+    nearest[recommended < 0] = -1
+    return nearest
+
+
+def _padded_groups(sizes: np.ndarray, k: int, dimensions: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Users with something liked, grouped by the power of two that holds their list, in bounded batches.
+
+    The width depends on the user's own list alone, and so do the products that are computed for them.
+    """
+    widths = 2 ** np.ceil(np.log2(np.maximum(sizes, 1))).astype(np.int64)
+    for width in np.unique(widths[sizes > 0]):
+        rows = np.flatnonzero((widths == width) & (sizes > 0))
+        step = max(1, _FLOATS // ((k + int(width)) * dimensions + k * int(width)))
+        for start in range(0, len(rows), step):
+            yield rows[start : start + step], int(width)
+
+
+def _padded(liked: Histories, rows: np.ndarray, sizes: np.ndarray, width: int) -> np.ndarray:
+    """The first `sizes` entries of the rows' lists, int64 (R, width), padded with -1."""
+    padded = np.full((len(rows), width), -1, dtype=np.int64)
+    inside = np.arange(width) < sizes[:, None]
+    padded[inside] = liked.indices[(liked.indptr[rows, None] + np.arange(width))[inside]]
+    return padded

@@ -1,0 +1,86 @@
+"""Scores whose bits depend on the two vectors alone, never on the batch or the tile that they were computed in.
+
+FAISS's search multiplies matrices, and a matrix product rounds differently with the shape of its batch. Whatever is ranked
+and published is therefore scored here, pair by pair in a fixed order, so that a retried Spark task, or another partitioning,
+writes the same bytes. (Machines with different SIMD widths may still differ in the last bit of inner_product and l2.)
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
+import numpy as np
+
+from kgspark.retrieval.index import FlatIndex, use_threads
+
+# Queries and rows of a tile: its few float32 buffers stay in a core's second-level cache.
+_TILE_QUERIES, _TILE_ROWS = 16, 2048
+
+
+def score_pairs(index: FlatIndex, queries: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Scores float32 (B, m) of `queries` float32 (B, d) with the rows `ids` int64 (B, m); -inf where an id is -1."""
+    if index.metric in ("inner_product", "l2"):
+        scores = _by_faiss(index, queries, ids)
+    else:
+        safe = np.maximum(ids, 0)
+        scores = _by_coordinate(index, queries, lambda column: np.take(column, safe), ids.shape)
+    scores[ids < 0] = -np.inf
+    return scores
+
+
+def score_all(index: FlatIndex, queries: np.ndarray) -> np.ndarray:
+    """Scores float32 (B, N) of every row of the index, bit for bit those of `score_pairs`."""
+    if index.metric in ("inner_product", "l2"):
+        return _by_faiss(index, queries, np.tile(np.arange(len(index)), (len(queries), 1)))
+    scores = np.empty((len(queries), len(index)), dtype=np.float32)
+
+    def fill(corner: tuple[int, int]) -> None:
+        rows, tile = (slice(at, at + size) for at, size in zip(corner, (_TILE_QUERIES, _TILE_ROWS), strict=True))
+        shape = scores[rows, tile].shape
+        scores[rows, tile] = _by_coordinate(index, queries[rows], lambda column: column[None, tile], shape)
+
+    corners = [(b, n) for b in range(0, len(queries), _TILE_QUERIES) for n in range(0, len(index), _TILE_ROWS)]
+    if index.threads == 1:
+        for corner in corners:
+            fill(corner)
+    else:
+        _ = index.columns  # made before the threads ask for it
+        with ThreadPoolExecutor(index.threads) as pool:
+            list(pool.map(fill, corners))
+    return scores
+
+
+def _by_faiss(index: FlatIndex, queries: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """FAISS's pair kernels: one vector with one vector, whatever stands beside them."""
+    use_threads(index.threads)
+    out = np.zeros(ids.shape, dtype=np.float32)
+    kernel = faiss.fvec_inner_products_by_idx if index.metric == "inner_product" else faiss.fvec_L2sqr_by_idx
+    queries, ids = np.ascontiguousarray(queries), np.ascontiguousarray(ids)
+    arrays = (faiss.swig_ptr(array) for array in (out, queries, index.vectors, ids))
+    kernel(*arrays, index.vectors.shape[1], *ids.shape)
+    return out if index.metric == "inner_product" else distance_score(index, np.sqrt(out))
+
+
+def _by_coordinate(
+    index: FlatIndex, queries: np.ndarray, pick: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
+) -> np.ndarray:
+    """l1 and modulus, summed coordinate after coordinate; every step rounds the same way at every position."""
+    total, term, square = np.zeros(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.float32)
+    width = queries.shape[1] if index.metric == "l1" else queries.shape[1] // 2
+    for j in range(width):
+        np.subtract(queries[:, j, None], pick(index.columns[j]), out=term)
+        if index.metric == "l1":
+            np.abs(term, out=term)
+        else:
+            np.subtract(queries[:, j + width, None], pick(index.columns[j + width]), out=square)
+            np.multiply(square, square, out=square)
+            np.multiply(term, term, out=term)
+            np.add(term, square, out=term)
+            np.sqrt(term, out=term)
+        np.add(total, term, out=total)
+    return distance_score(index, total)
+
+
+def distance_score(index: FlatIndex, distance: np.ndarray) -> np.ndarray:
+    """offset − distance, in float32."""
+    return np.float32(index.offset) - distance

@@ -1,0 +1,185 @@
+"""Run folders and manifests: how a stage's output becomes complete, is found current, or is left as it was.
+
+A night lies in `<lake>/runs/<run_date>/<table>/`. A stage writes its tables into a staging folder, each with its
+manifest as the last file, and then moves them into place one rename a table. A stage is current when all its tables
+carry the fingerprint that its inputs and settings give now; a crash anywhere leaves the earlier tables or a mismatch,
+and the stage runs again.
+"""
+
+import fcntl
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import kgspark
+from kgspark.errors import StageError
+from kgspark.files import DataFile, has_size, replace_folder, write_atomically
+
+MANIFEST = "_manifest.json"
+_STAGING = ".staging"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a complete table says of itself."""
+
+    table: str
+    stage: str
+    fingerprint: str
+    inputs: Mapping[str, str]
+    settings: Mapping[str, Any]
+    files: Sequence[DataFile]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    written: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the whole table."""
+        return sum(file.rows or 0 for file in self.files)
+
+    def write(self, folder: Path) -> None:
+        """Writes `_manifest.json` in one step."""
+        text = json.dumps(asdict(self) | {"rows": self.rows}, indent=2, ensure_ascii=False, default=str)
+        write_atomically(folder / MANIFEST, text + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest | None":
+        """The manifest in `folder`, or None where there is none or it cannot be read."""
+        try:
+            value = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            value.pop("rows")
+            value["files"] = [DataFile(**file) for file in value["files"]]
+            return cls(**value)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One night's folder."""
+
+    lake: Path
+    date: str
+
+    @property
+    def folder(self) -> Path:
+        """`<lake>/runs/<run_date>`."""
+        return self.lake / "runs" / self.date
+
+    def table(self, name: str) -> Path:
+        """The folder of a table of this night."""
+        return self.folder / name
+
+    def manifest(self, name: str) -> Manifest:
+        """The manifest of a table that must be there; StageError names the table when it is not."""
+        manifest = Manifest.read(self.table(name))
+        if manifest is None:
+            raise StageError(f"{self.table(name)}: no complete table here; run the stage that writes {name!r} first")
+        return manifest
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the night for this process; StageError when another process works on it. A kill releases it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / ".lock", "w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StageError(
+                    f"{self.folder}: another kgspark process is working on this night; wait for it or stop it"
+                ) from None
+            yield
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """One stage on one night: what it would read, what it would write, and whether that is there already."""
+
+    run: Run
+    stage: str
+    outputs: tuple[str, ...]
+    inputs: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def plan(
+        cls,
+        run: Run,
+        stage: str,
+        *,
+        reads: Sequence[str] = (),
+        writes: Sequence[str],
+        settings: Mapping[str, Any],
+        sources: Mapping[str, str] | None = None,
+    ) -> "StageWork":
+        """Plans a stage that reads the tables `reads` (which must be complete) and outside files `sources`.
+
+        sources  name to signature of what lies outside the lake (see `source_signature`)
+        """
+        inputs = {name: run.manifest(name).fingerprint for name in reads} | dict(sources or {})
+        return cls(run, stage, tuple(writes), inputs, json.loads(json.dumps(settings, default=str)))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that the output depends on: stage, version, inputs and settings."""
+        parts = [kgspark.__version__, self.stage, sorted(self.inputs.items()), self.settings]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def is_current(self) -> bool:
+        """Whether every output is complete, has this fingerprint, and its files have their recorded sizes."""
+        manifests = [(name, Manifest.read(self.run.table(name))) for name in self.outputs]
+        return all(
+            manifest is not None
+            and manifest.fingerprint == self.fingerprint
+            and all(has_size(self.run.table(name) / file.name, file.bytes) for file in manifest.files)
+            for name, manifest in manifests
+        )
+
+    @property
+    def staging(self) -> Path:
+        """Where the stage writes before it commits."""
+        return self.run.folder / _STAGING / self.stage
+
+    def begin(self) -> dict[str, Path]:
+        """Clears what an earlier, failed attempt left in staging; returns the (absent) folder of each output."""
+        shutil.rmtree(self.staging, ignore_errors=True)
+        self.staging.mkdir(parents=True)
+        return {name: self.staging / name for name in self.outputs}
+
+    def commit(self, files: Mapping[str, Sequence[DataFile]], details: Mapping[str, Mapping[str, Any]]) -> None:
+        """Writes each table's manifest into staging, then moves every table into place."""
+        for name in self.outputs:
+            Manifest(
+                table=name,
+                stage=self.stage,
+                fingerprint=self.fingerprint,
+                inputs=self.inputs,
+                settings=self.settings,
+                files=files[name],
+                details=details.get(name, {}),
+                versions=versions(),
+                written=datetime.now(UTC).isoformat(timespec="seconds"),
+            ).write(self.staging / name)
+        for name in self.outputs:
+            replace_folder(self.staging / name, self.run.table(name))
+        shutil.rmtree(self.staging, ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed a table, of the packages that are installed."""
+    found = {"kgspark": kgspark.__version__, "python": platform.python_version()}
+    for package in ("pyspark", "torch", "tgraphx", "faiss-cpu", "numpy", "pyarrow"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

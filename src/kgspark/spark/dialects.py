@@ -1,0 +1,162 @@
+"""MovieLens in all its dialects: which files there are, and how a line of each is laid out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kgspark.errors import InputError
+from kgspark.spark.settings import SourceSettings
+from kgspark.tables import MOVIES, RATINGS, TAGS, USERS
+
+ML_100K_GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """How the lines of a text table are laid out.
+
+    columns    our name for each field, in order
+    header     the file's own first line, or None where the data starts at once
+    quoted     fields may stand in double quotes, with "" for a quote inside
+    """
+
+    separator: str
+    columns: tuple[str, ...]
+    encoding: str = "utf-8"
+    header: str | None = None
+    quoted: bool = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The rating scale: lowest, highest, and the step between two ratings."""
+
+    low: float
+    high: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set found on disk: the path and layout of each table (layout None for Parquet), and the scale."""
+
+    format: str
+    paths: dict[str, Path]
+    layouts: dict[str, TextLayout | None]
+    scale: Scale
+    integer_ids: bool = True
+
+
+_HALF_STARS = Scale(0.5, 5.0, 0.5)
+_WHOLE_STARS = Scale(1.0, 5.0, 1.0)
+_RATING = ("user_id", "movie_id", "rating", "timestamp")
+_LATEST = {
+    RATINGS: ("ratings.csv", TextLayout(",", _RATING, header="userId,movieId,rating,timestamp", quoted=True)),
+    MOVIES: ("movies.csv", TextLayout(",", ("movie_id", "title", "genres"), header="movieId,title,genres", quoted=True)),
+    TAGS: (
+        "tags.csv",
+        TextLayout(",", ("user_id", "movie_id", "tag", "timestamp"), header="userId,movieId,tag,timestamp", quoted=True),
+    ),
+}
+_DAT = {
+    RATINGS: ("ratings.dat", TextLayout("::", _RATING, "iso-8859-1")),
+    MOVIES: ("movies.dat", TextLayout("::", ("movie_id", "title", "genres"), "iso-8859-1")),
+    USERS: ("users.dat", TextLayout("::", ("user_id", "gender", "age", "occupation", "zip_code"), "iso-8859-1")),
+    TAGS: ("tags.dat", TextLayout("::", ("user_id", "movie_id", "tag", "timestamp"), "utf-8")),
+}
+_HUNDRED_K = {
+    RATINGS: ("u.data", TextLayout("\t", _RATING, "iso-8859-1")),
+    MOVIES: (
+        "u.item",
+        TextLayout("|", ("movie_id", "title", "release_date", "video_date", "url", *ML_100K_GENRES), "iso-8859-1"),
+    ),
+    USERS: ("u.user", TextLayout("|", ("user_id", "age", "gender", "occupation", "zip_code"), "iso-8859-1")),
+}
+_DIALECTS = {"ml-latest": _LATEST, "ml-1m": _DAT, "ml-100k": _HUNDRED_K}
+
+
+def find_source(settings: SourceSettings) -> Source:
+    """Finds the data set's files and layouts; InputError says in one line what is missing or empty."""
+    root = Path(settings.path)
+    if not root.exists():
+        raise InputError(f"{root}: no such file or folder; set source.path to a MovieLens folder or a ratings table")
+    source = _table_source(settings, root) if settings.format == "table" else _movielens_source(settings, root)
+    for path in source.paths.values():
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        if not any(file.stat().st_size for file in files):
+            raise InputError(f"{path}: the file is empty; expected at least one line of data")
+    return source
+
+
+def _movielens_source(settings: SourceSettings, root: Path) -> Source:
+    if settings.format == "auto":
+        found = [name for name, files in _DIALECTS.items() if (root / files[RATINGS][0]).is_file()]
+        if len(found) != 1:
+            wanted = ", ".join(files[RATINGS][0] for files in _DIALECTS.values())
+            problem = "holds more than one of" if found else "holds none of"
+            raise InputError(f"{root}: {problem} {wanted}; set source.format, or source.path to another folder")
+        dialect = found[0]
+    else:
+        dialect = settings.format
+    files = _DIALECTS[dialect]
+    for table in (RATINGS, MOVIES):
+        if not (root / files[table][0]).is_file():
+            raise InputError(f"{root / files[table][0]}: no such file; format {dialect} needs it")
+    paths = {table: root / name for table, (name, _) in files.items() if (root / name).is_file()}
+    layouts = {table: _with_encoding(files[table][1], settings.encoding) for table in paths}
+    # MovieLens-10M has the 1M file layout, half stars, and no users.dat.
+    half_stars = dialect == "ml-latest" or (dialect == "ml-1m" and USERS not in paths)
+    return Source(dialect, paths, dict(layouts), _HALF_STARS if half_stars else _WHOLE_STARS)
+
+
+def _with_encoding(layout: TextLayout, encoding: str) -> TextLayout:
+    if encoding == "auto":
+        return layout
+    return TextLayout(layout.separator, layout.columns, encoding, layout.header, layout.quoted)
+
+
+def _table_source(settings: SourceSettings, root: Path) -> Source:
+    names = settings.columns
+    rating_columns = {
+        names.user: "user_id",
+        names.movie: "movie_id",
+        names.rating: "rating",
+        names.timestamp: "timestamp",
+    }
+    paths = {RATINGS: root}
+    layouts = {RATINGS: _table_layout(root, rating_columns, settings.encoding)}
+    if settings.movies is not None:
+        movies = Path(settings.movies)
+        if not movies.exists():
+            raise InputError(f"{movies}: no such file or folder; source.movies names the movie table")
+        paths[MOVIES] = movies
+        movie_columns = {names.movie: "movie_id", names.title: "title", names.genres: "genres"}
+        layouts[MOVIES] = _table_layout(movies, movie_columns, settings.encoding)
+    return Source("table", paths, layouts, _HALF_STARS, settings.ids == "integer")
+
+
+def _table_layout(path: Path, columns: dict[str, str], encoding: str) -> TextLayout | None:
+    """The layout of a CSV table, from its first line; None for Parquet."""
+    files = sorted(file for file in path.rglob("*") if _is_data(file)) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: the folder holds no file")
+    if files[0].suffix == ".parquet":
+        return None
+    chosen = "utf-8" if encoding == "auto" else encoding
+    with open(files[0], encoding=chosen, errors="replace") as stream:
+        header = stream.readline().rstrip("\r\n").removeprefix("\ufeff")
+    fields = [name.strip().strip('"') for name in header.split(",")]
+    required = [name for name, ours in columns.items() if ours not in ("title", "genres")]
+    missing = [name for name in required if name not in fields]
+    if missing:
+        raise InputError(
+            f"{files[0]}:1: the header lacks {', '.join(missing)}; found {', '.join(fields)}; "
+            "name the columns in source.columns"
+        )
+    return TextLayout(",", tuple(columns.get(name, f"_{i}") for i, name in enumerate(fields)), chosen, header, True)
+
+
+def _is_data(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(("_", "."))

@@ -1,0 +1,89 @@
+"""Contiguous numbering of every entity, the same for any partitioning and any order of the input."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from kgspark.entity_layout import GENRE, MOVIE, USER
+from kgspark.spark.relations import CO_WATCHED, relation_rows
+from kgspark.spark.settings import RelationSettings
+from kgspark.tables import MOVIES, RATINGS, USERS
+
+
+def members(
+    tables: Mapping[str, DataFrame], relations: Mapping[str, RelationSettings], kinds: Sequence[str]
+) -> DataFrame:
+    """Every entity once: `kind_order` int, `external_id` string.
+
+    Users and movies come from their own tables and from the ratings, so those without a like have an index too;
+    other kinds are what the relations name.
+    """
+    sources = [_ids(tables[RATINGS], F.col("user_id"), kinds.index(USER))]
+    sources.append(_ids(tables[RATINGS], F.col("movie_id"), kinds.index(MOVIE)))
+    if USERS in tables:
+        sources.append(_ids(tables[USERS], F.col("user_id"), kinds.index(USER)))
+    if MOVIES in tables:
+        sources.append(_ids(tables[MOVIES], F.col("movie_id"), kinds.index(MOVIE)))
+        sources.append(_ids(tables[MOVIES], F.explode("genres"), kinds.index(GENRE)))
+    for name, relation in relations.items():
+        ends = {"head": relation.head.kind, "tail": relation.tail.kind}
+        if relation.table == CO_WATCHED or {relation.head.kind, relation.tail.kind} <= {USER, MOVIE}:
+            continue
+        rows = relation_rows(name, relation, tables[relation.table])
+        # A user or movie that only a side table names is no entity: nothing could be said of it or to it.
+        sources += [_ids(rows, F.col(end), kinds.index(kind)) for end, kind in ends.items() if kind not in (USER, MOVIE)]
+    return reduce(DataFrame.unionByName, sources).distinct()
+
+
+def _ids(table: DataFrame, column: Column, kind_order: int) -> DataFrame:
+    named = table.select(column.alias("id"))
+    ids = named.select(F.lit(kind_order).alias("kind_order"), F.col("id").cast("string").alias("external_id"))
+    return ids.where(F.col("external_id").isNotNull() & (F.col("external_id") != ""))
+
+
+def sorted_members(entities: DataFrame, integer_kinds: Sequence[int]) -> DataFrame:
+    """Sorted by kind, then by id: as a number in `integer_kinds`, else by its bytes."""
+    number = F.when(F.col("kind_order").isin(*integer_kinds), F.col("external_id").try_cast("bigint"))
+    return entities.orderBy("kind_order", number.asc_nulls_last(), "external_id")
+
+
+def number_sorted(session: SparkSession, folder: Path, kinds: Sequence[str]) -> DataFrame:
+    """The entities table (index, kind, external_id) from `sorted_members` as it was written to `folder`.
+
+    An entity's index is its position in the files, taken in order. The sorted rows are numbered from disk and not from
+    the plan that sorted them, because Spark may choose other partition bounds when it computes that plan again.
+    """
+    placed = session.read.parquet(str(folder)).select(
+        "kind_order",
+        "external_id",
+        F.col("_metadata.file_name").alias("file"),
+        F.col("_metadata.row_index").alias("row"),
+    )
+    counts = {row["file"]: row["rows"] for row in placed.groupBy("file").agg(F.count("*").alias("rows")).collect()}
+    offset, offsets = 0, []
+    for file in sorted(counts):
+        offsets += [F.lit(file), F.lit(offset).cast("bigint")]
+        offset += counts[file]
+    start = F.element_at(F.create_map(*offsets), F.col("file")) if offsets else F.lit(0)
+    names = F.array(*[F.lit(kind) for kind in kinds])
+    return placed.select(
+        (start + F.col("row")).alias("index"),
+        F.element_at(names, F.col("kind_order") + 1).alias("kind"),
+        "external_id",
+    )
+
+
+def kind_counts(entities: DataFrame, kinds: Sequence[str]) -> list[tuple[str, int]]:
+    """Number of entities a kind, in index order; kinds without entities count 0."""
+    found = {row["kind"]: row["count"] for row in entities.groupBy("kind").count().collect()}
+    return [(kind, found.get(kind, 0)) for kind in kinds]
+
+
+def index_of(entities: DataFrame, kind: str, id_type: str, id_name: str, index_name: str) -> DataFrame:
+    """The map from external id (as `id_name`, of `id_type`) to index (as `index_name`) of one kind, to join with."""
+    return entities.where(F.col("kind") == kind).select(
+        F.col("external_id").cast(id_type).alias(id_name), F.col("index").alias(index_name)
+    )

@@ -1,0 +1,63 @@
+"""Tables on disk to data frames and back: the only place where Spark writes files."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+
+from kgspark.files import DataFile, describe_file
+
+# Below this many bytes the driver hashes a table's files itself; above, the executors do.
+_HASH_HERE = 256 << 20
+
+
+def read_table(session: SparkSession, folder: Path) -> DataFrame:
+    """A complete table of a run."""
+    return session.read.parquet(str(folder))
+
+
+def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> list[DataFile]:
+    """Writes `frame` to the absent `folder` as part-00000.parquet, ... in partition order.
+
+    rows_per_file  splits a larger partition into several files; 0 for one file a partition
+    Spark's own names carry a random id; ours make equal tables equal on disk, name by name.
+    """
+    writer = frame.write.option("maxRecordsPerFile", rows_per_file) if rows_per_file else frame.write
+    writer.parquet(str(folder))
+    for leftover in (*folder.glob(".*.crc"), *folder.glob("_SUCCESS")):
+        leftover.unlink()
+    paths = []
+    for number, path in enumerate(sorted(folder.glob("part-*.parquet"))):
+        paths.append(path.rename(folder / f"part-{number:05d}.parquet"))
+    return _describe(frame.sparkSession, paths)
+
+
+def _describe(session: SparkSession, paths: list[Path]) -> list[DataFile]:
+    if sum(path.stat().st_size for path in paths) <= _HASH_HERE:
+        return [describe_file(path) for path in paths]
+    names = [str(path) for path in paths]
+    return session.sparkContext.parallelize(names, len(names)).map(describe_file).collect()
+
+
+def read_csv(session: SparkSession, path: Path, separator: str) -> DataFrame:
+    """A CSV table with a header line; every column is a string, so no value is guessed at."""
+    return session.read.csv(str(path), header=True, sep=separator, inferSchema=False)
+
+
+def empty(session: SparkSession, schema: str) -> DataFrame:
+    """A table without rows."""
+    return session.createDataFrame([], schema)
+
+
+def rows_frame(session: SparkSession, rows: Sequence[Sequence[Any]], schema: str) -> DataFrame:
+    """A small table from rows that the driver holds."""
+    return session.createDataFrame([tuple(row) for row in rows], schema)
+
+
+def observe_sum(frame: DataFrame, column: str) -> tuple[DataFrame, Callable[[], int]]:
+    """The frame, and a function that tells the sum of `column` over the rows that were written, once they are."""
+    observation = Observation()
+    observed = frame.observe(observation, F.sum(column).alias("sum"))
+    return observed, lambda: observation.get["sum"] or 0

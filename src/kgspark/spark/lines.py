@@ -1,0 +1,87 @@
+"""Text tables as lines with a position, taken apart by column expressions so that no bad line can stop a job."""
+
+from pathlib import Path
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from kgspark.spark.dialects import TextLayout
+
+UNREADABLE, UNPARSABLE, FIELD_COUNT = "unreadable_encoding", "unparsable_line", "wrong_field_count"
+
+
+def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFrame:
+    """Lines of a text file or folder, with where they stand.
+
+    Columns: `raw` (string; bytes that are not valid in the encoding are replaced), `readable` (boolean), and the
+    position: `file` (name), `block` (byte offset of the input split), `row` (ascending inside a block).
+    """
+    lines = session.read.text(str(path)).select(
+        "value",
+        F.col("_metadata.file_name").alias("file"),
+        F.col("_metadata.file_block_start").alias("block"),
+        F.monotonically_increasing_id().alias("row"),
+    )
+    if layout.encoding == "utf-8":
+        readable, raw = F.is_valid_utf8("value"), F.make_valid_utf8("value")
+    else:
+        # Every byte is a character there; U+0000 alone betrays another encoding (UTF-16, say).
+        readable, raw = F.lit(True), F.decode(F.col("value").cast("binary"), layout.encoding)
+    return lines.select(raw.alias("raw"), readable.alias("readable"), "file", "block", "row").withColumn(
+        "readable", F.col("readable") & ~F.contains("raw", F.lit("\x00"))
+    )
+
+
+def is_header(layout: TextLayout) -> Column:
+    """Whether a line is the file's header, with or without a byte order mark."""
+    if layout.header is None:
+        return F.lit(False)
+    return F.col("raw").isin(layout.header, "\ufeff" + layout.header)
+
+
+def fields(layout: TextLayout) -> Column:
+    """The fields of `raw` as array<string>, quotes taken off."""
+    separator = "".join(f"\\{char}" if not char.isalnum() else char for char in layout.separator)
+    plain = F.split("raw", separator, -1)
+    if not layout.quoted:
+        return plain
+    # A separator counts where an even number of quotes follows it.
+    outside = F.split("raw", separator + '(?=(?:[^"]*"[^"]*")*[^"]*$)', -1)
+    unquoted = F.transform(
+        outside,
+        lambda field: F.when(
+            field.startswith('"') & field.endswith('"') & (F.length(field) >= 2),
+            F.replace(field.substr(F.lit(2), F.length(field) - 2), F.lit('""'), F.lit('"')),
+        ).otherwise(field),
+    )
+    return F.when(F.contains("raw", F.lit('"')), unquoted).otherwise(plain)
+
+
+def line_problem(layout: TextLayout) -> Column:
+    """The reason why a line cannot be taken apart, or null. Reads `raw`, `readable` and `fields`."""
+    unparsable = F.length(F.trim("raw")) == 0
+    if layout.quoted:
+        quotes = F.length("raw") - F.length(F.replace("raw", F.lit('"'), F.lit("")))
+        unparsable = unparsable | (F.contains("raw", F.lit('"')) & (quotes % 2 == 1))
+    return (
+        F.when(~F.col("readable"), UNREADABLE)
+        .when(unparsable, UNPARSABLE)
+        .when(F.size("fields") != len(layout.columns), FIELD_COUNT)
+    )
+
+
+def with_line_numbers(bad: DataFrame, blocks: DataFrame) -> DataFrame:
+    """Adds `line`, counted from 1 in the file, to rows that carry `file`, `block` and `row`.
+
+    blocks  one row an input split: `file`, `block`, `lines` and `first_row`; as many rows as the input has splits
+    """
+    starts = blocks.alias("this").join(
+        blocks.select("file", F.col("block").alias("earlier"), F.col("lines").alias("earlier_lines")).alias("other"),
+        how="left",
+        on=(F.col("this.file") == F.col("other.file")) & (F.col("earlier") < F.col("this.block")),
+    )
+    starts = starts.groupBy("this.file", "this.block", "this.first_row").agg(
+        F.coalesce(F.sum("earlier_lines"), F.lit(0)).alias("lines_before")
+    )
+    numbered = bad.join(F.broadcast(starts), on=["file", "block"], how="left")
+    return numbered.withColumn("line", F.col("lines_before") + F.col("row") - F.col("first_row") + 1)

@@ -1,0 +1,217 @@
+"""From lines to clean ratings: every line is kept, superseded by a later rating, or in quarantine with a reason."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from kgspark.errors import InputError
+from kgspark.spark.dialects import Scale, Source, TextLayout
+from kgspark.spark.lines import fields, is_header, line_problem, read_lines, with_line_numbers
+from kgspark.spark.settings import CleanSettings, Columns
+from kgspark.tables import RATINGS
+
+# In the order in which they are tried: a line has the first reason that holds.
+REASONS = (
+    "unreadable_encoding",
+    "unparsable_line",
+    "wrong_field_count",
+    "missing_user_id",
+    "bad_user_id",
+    "negative_user_id",
+    "missing_movie_id",
+    "bad_movie_id",
+    "negative_movie_id",
+    "rating_not_a_number",
+    "rating_out_of_range",
+    "rating_off_step",
+    "timestamp_not_a_time",
+    "unknown_movie",
+)
+
+# Ratings are numbered on their scale so that (timestamp, rating) packs into one long; see `latest`.
+_CODES = 1 << 20
+
+
+def resolve_scale(settings: CleanSettings, scale: Scale) -> Scale:
+    """The configured scale over the dialect's; InputError when it has no step between its ends."""
+    low = scale.low if settings.rating_min is None else settings.rating_min
+    high = scale.high if settings.rating_max is None else settings.rating_max
+    step = scale.step if settings.rating_step is None else settings.rating_step
+    if not low < high or (high - low) / step >= _CODES:
+        raise InputError(f"clean: the scale {low}..{high} in steps of {step} is not one; set rating_min/max/step")
+    return Scale(low, high, step)
+
+
+def read_raw(session: SparkSession, path: Path, layout: TextLayout | None, columns: Columns) -> DataFrame:
+    """The ratings as text: user_id, movie_id, rating, timestamp strings, `problem`, `header` and the position."""
+    if layout is None:
+        return _read_parquet(session, path, columns)
+    lines = read_lines(session, path, layout).withColumn("fields", fields(layout))
+    at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
+    return lines.select(
+        *[at[name].alias(name) for name in ("user_id", "movie_id", "rating", "timestamp")],
+        line_problem(layout).alias("problem"),
+        is_header(layout).alias("header"),
+        "raw", "file", "block", "row",
+    )  # fmt: skip
+
+
+def _read_parquet(session: SparkSession, path: Path, columns: Columns) -> DataFrame:
+    table = session.read.parquet(str(path))
+    wanted = {columns.user: "user_id", columns.movie: "movie_id", columns.rating: "rating", columns.timestamp: "timestamp"}
+    missing = [name for name in wanted if name not in table.columns]
+    if missing:
+        raise InputError(
+            f"{path}: the table lacks the column {missing[0]}; found {', '.join(table.columns)}; "
+            "name the columns in source.columns"
+        )
+    kinds = dict(table.dtypes)
+    as_text = {
+        ours: F.unix_timestamp(theirs) if kinds[theirs].startswith(("timestamp", "date")) else F.col(theirs)
+        for theirs, ours in wanted.items()
+    }
+    return table.select(
+        *[value.cast("string").alias(ours) for ours, value in as_text.items()],
+        F.lit(None).cast("string").alias("problem"),
+        F.lit(False).alias("header"),
+        F.to_json(F.struct(*table.columns)).alias("raw"),
+        F.col("_metadata.file_name").alias("file"),
+        F.lit(0).cast("bigint").alias("block"),
+        F.col("_metadata.row_index").alias("row"),
+    )
+
+
+def has_integer_ids(session: SparkSession, source: Source, columns: Columns) -> bool:
+    """Whether the ids are integers: by declaration for text, by the column's type for Parquet."""
+    if source.layouts[RATINGS] is not None:
+        return source.integer_ids
+    kind = dict(session.read.parquet(str(source.paths[RATINGS])).dtypes).get(columns.user, "string")
+    return kind in ("tinyint", "smallint", "int", "bigint")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a rating must satisfy: ids' type, scale, time window, and whether its movie must be known."""
+
+    integer_ids: bool
+    scale: Scale
+    timestamp_min: int
+    timestamp_max: int
+    unknown_movies: str
+
+
+def checked(raw: DataFrame, rules: Rules, movies: DataFrame | None) -> DataFrame:
+    """Types every line and gives it its `reason` (null where it is good).
+
+    Columns: user_id, movie_id (bigint or string), rating double, timestamp bigint, reason, header, and the position.
+    """
+    scale = rules.scale
+    id_type = "bigint" if rules.integer_ids else "string"
+    number = F.col("rating").try_cast("double")
+    # The parser of doubles takes 4f, 0x1p2 and NaN; a rating ends in a digit or a point.
+    number = F.when(F.col("rating").rlike(r"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*$"), number)
+    typed = raw.select(
+        F.col("user_id").alias("user_text"),
+        F.col("movie_id").alias("movie_text"),
+        F.col("user_id").try_cast(id_type).alias("user_id"),
+        F.col("movie_id").try_cast(id_type).alias("movie_id"),
+        number.alias("rating"),
+        F.col("timestamp").try_cast("bigint").alias("timestamp"),
+        "problem", "header", "raw", "file", "block", "row",
+    )  # fmt: skip
+    steps = (F.col("rating") - scale.low) / scale.step
+    reason = F.when(F.col("problem").isNotNull(), F.col("problem"))
+    for name in ("user", "movie"):
+        reason = _id_problem(reason, name, rules.integer_ids)
+    reason = (
+        reason.when(F.col("rating").isNull(), "rating_not_a_number")
+        .when((F.col("rating") < scale.low) | (F.col("rating") > scale.high), "rating_out_of_range")
+        .when(F.abs(steps - F.round(steps)) > 1e-6, "rating_off_step")
+        .when(
+            F.col("timestamp").isNull()
+            | (F.col("timestamp") < rules.timestamp_min)
+            | (F.col("timestamp") > rules.timestamp_max),
+            "timestamp_not_a_time",
+        )
+    )
+    if movies is not None and rules.unknown_movies == "quarantine":
+        known = movies.select("movie_id", F.lit(True).alias("known"))
+        typed = typed.join(known, on="movie_id", how="left")
+        reason = reason.when(F.col("known").isNull(), "unknown_movie")
+    return typed.select(
+        "user_id", "movie_id", "rating", "timestamp", reason.alias("reason"), "header", "raw", "file", "block", "row"
+    )
+
+
+def _id_problem(reason: Column, name: str, integers: bool) -> Column:
+    text, value = F.col(f"{name}_text"), F.col(f"{name}_id")
+    reason = reason.when(text.isNull() | (F.length(F.trim(text)) == 0), f"missing_{name}_id")
+    if integers:
+        reason = reason.when(value.isNull(), f"bad_{name}_id").when(value < 0, f"negative_{name}_id")
+    return reason
+
+
+def count_blocks(lines: DataFrame) -> DataFrame:
+    """One row an input split: file, block, lines, first_row, headers, and bad lines."""
+    data = ~F.col("header")
+    return lines.groupBy("file", "block").agg(
+        F.count(F.lit(1)).alias("lines"),
+        F.min("row").alias("first_row"),
+        F.count_if("header").alias("headers"),
+        F.count_if(data & F.col("reason").isNotNull()).alias("bad"),
+    )
+
+
+def latest(lines: DataFrame, scale: Scale) -> DataFrame:
+    """One row a (user, movie): the latest rating, the higher one of equal times. Also `copies`, the rows it stands for.
+
+    Timestamp and the rating's number on its scale are packed into one long, because an aggregate over a long hashes
+    where one over a struct sorts; and the order of input rows cannot matter.
+    """
+    code = F.round((F.col("rating") - scale.low) / scale.step).cast("bigint")
+    good = lines.where(~F.col("header") & F.col("reason").isNull())
+    packed = good.select("user_id", "movie_id", (F.col("timestamp") * _CODES + code).alias("packed"))
+    winners = packed.groupBy("user_id", "movie_id").agg(F.max("packed").alias("packed"), F.count("*").alias("copies"))
+    rating = F.col("packed").bitwiseAND(F.lit(_CODES - 1)) * scale.step + scale.low
+    return winners.select(
+        "user_id",
+        "movie_id",
+        rating.cast("double").alias("rating"),
+        F.shiftright("packed", _CODES.bit_length() - 1).alias("timestamp"),
+        "copies",
+    )
+
+
+def quarantined(lines: DataFrame, blocks: DataFrame) -> DataFrame:
+    """The quarantine table: file, line (from 1), reason, raw."""
+    bad = lines.where(~F.col("header") & F.col("reason").isNotNull()).select("file", "block", "row", "reason", "raw")
+    return with_line_numbers(bad, blocks).select("file", "line", "reason", "raw")
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Where every line of the ratings went. The sum is checked, not assumed."""
+
+    lines: int
+    headers: int
+    kept: int
+    superseded: int
+    quarantined: Mapping[str, int]
+
+    def check(self) -> None:
+        """Raises InputError unless the counts, each taken independently, add up."""
+        total = self.headers + self.kept + self.superseded + sum(self.quarantined.values())
+        if total != self.lines:
+            raise InputError(
+                f"{self.lines:,} lines came in but {total:,} are accounted for; the source changed while it was read"
+            )
+
+    @property
+    def quarantined_share(self) -> float:
+        """Quarantined lines over data lines."""
+        return sum(self.quarantined.values()) / max(1, self.lines - self.headers)
+
+

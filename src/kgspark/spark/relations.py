@@ -1,0 +1,72 @@
+"""Relations declared in YAML, turned into rows of external ids by SQL expressions over tables."""
+
+from collections.abc import Mapping
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kgspark.entity_layout import GENRE, MOVIE, USER
+from kgspark.errors import ConfigError
+from kgspark.spark.settings import RelationSettings
+
+# Derived from training likes once the split is known, so it takes part in triples but names no new entity.
+CO_WATCHED = "co_watched"
+
+
+def usable_relations(
+    relations: Mapping[str, RelationSettings], tables: Mapping[str, DataFrame]
+) -> dict[str, RelationSettings]:
+    """The relations whose table is in the data; ConfigError for one that is missing and not optional."""
+    usable = {}
+    for name, relation in relations.items():
+        if relation.table in tables or relation.table == CO_WATCHED:
+            usable[name] = relation
+        elif not relation.optional:
+            known = ", ".join([*tables, CO_WATCHED])
+            raise ConfigError(f"relations.{name}.table: no table {relation.table!r} in this data; there are {known}")
+    return usable
+
+
+def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
+    """Users, movies, genres, then further kinds in the order in which relations name them."""
+    kinds = [USER, MOVIE, GENRE]
+    for relation in relations.values():
+        for end in (relation.head, relation.tail):
+            if end.kind not in kinds:
+                kinds.append(end.kind)
+    return kinds
+
+
+def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
+    """Rows `head`, `tail` (external ids as the table has them), `weight` float, and `split` where the table has one.
+
+    Raises ConfigError with the dotted key of the expression that Spark cannot resolve.
+    """
+    key = f"relations.{name}"
+    rows = table
+    if relation.where is not None:
+        rows = _resolved(f"{key}.where", table, lambda: table.where(str(relation.where)))
+    if relation.explode is not None:
+        exploded = F.explode(F.col(relation.explode)).alias(relation.explode)
+        before = rows
+        others = [column for column in before.columns if column != relation.explode]
+        rows = _resolved(f"{key}.explode", before, lambda: before.select(*others, exploded))
+    source = rows
+    columns = []
+    for part, expression in (("head", relation.head.column), ("tail", relation.tail.column), ("weight", relation.weight)):
+        column = F.expr(expression).alias(part)
+        _resolved(f"{key}.{part}", source, lambda column=column: source.select(column))
+        columns.append(column.cast("float").alias(part) if part == "weight" else column)
+    if "split" in rows.columns:
+        columns.append(F.col("split"))
+    ends = rows.select(*columns).where(F.col("head").isNotNull() & F.col("tail").isNotNull())
+    return ends.where((F.col("head").cast("string") != "") & (F.col("tail").cast("string") != ""))
+
+
+def _resolved(key: str, table: DataFrame, build) -> DataFrame:  # type: ignore[no-untyped-def]
+    try:
+        return build()
+    except AnalysisException as error:
+        reason = str(error).splitlines()[0].split(" SQLSTATE")[0]
+        raise ConfigError(f"{key}: {reason}; the table has the columns {', '.join(table.columns)}") from None

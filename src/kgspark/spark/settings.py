@@ -1,0 +1,123 @@
+"""Settings of the Spark session and of the stages that run on it: source, cleaning, relations, splits, triples."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from kgspark.config import Settings
+
+
+class SessionSettings(Settings):
+    """The Spark session. Under `spark-submit`, what was given there wins."""
+
+    master: str = Field("local[*]", description="where Spark runs: local[N], spark://host:port, yarn, k8s://...")
+    driver_memory: str = Field("2g", pattern=r"^[1-9][0-9]*[kmgt]$", description="heap of the driver's JVM")
+    conf: dict[str, Any] = Field(default_factory=dict, description="any further Spark setting, by its own name")
+
+
+class TableSource(Settings):
+    """One of the user's own tables, for relations to draw on."""
+
+    path: str = Field(description="a file or folder that every executor can read")
+    format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
+    separator: str = Field(",", min_length=1, description="between the fields of a CSV line")
+
+
+class Columns(Settings):
+    """Column names of a ratings table that is not MovieLens'."""
+
+    user: str = "user_id"
+    movie: str = "movie_id"
+    rating: str = "rating"
+    timestamp: str = "timestamp"
+    title: str = "title"
+    genres: str = "genres"
+
+
+class SourceSettings(Settings):
+    """Where the ratings come from."""
+
+    path: str = Field(description="folder of a MovieLens data set, or the ratings table for format table")
+    format: Literal["auto", "ml-latest", "ml-1m", "ml-100k", "table"] = Field(
+        "auto", description="the dialect; auto looks at the file names"
+    )
+    encoding: Literal["auto", "utf-8", "iso-8859-1", "windows-1252"] = Field(
+        "auto", description="of text files; auto takes what the dialect was published in"
+    )
+    ids: Literal["integer", "string"] = Field("integer", description="type of user and movie ids in CSV tables")
+    columns: Columns = Field(default_factory=Columns, description="column names, for format table")
+    movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
+    tables: dict[str, TableSource] = Field(default_factory=dict, description="further tables for relations, by name")
+
+
+class CleanSettings(Settings):
+    """The rules that a rating must pass. What fails one goes to quarantine with the rule's name."""
+
+    rating_min: float | None = Field(None, description="lowest rating; null takes the dialect's")
+    rating_max: float | None = Field(None, description="highest rating; null takes the dialect's")
+    rating_step: float | None = Field(None, gt=0, description="step of the scale; null takes the dialect's")
+    timestamp_min: int = Field(0, ge=0, description="earliest time, in seconds since 1970")
+    timestamp_max: int = Field(4_102_444_799, ge=0, lt=2**40, description="latest time; the default ends 2099")
+    unknown_movies: Literal["quarantine", "keep"] = Field(
+        "quarantine", description="ratings of movies that the movie table lacks"
+    )
+    max_quarantined_share: float = Field(0.01, ge=0, le=1, description="a larger share of bad lines stops the night")
+
+
+class EndSettings(Settings):
+    """One end of a relation."""
+
+    kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="entity kind")
+    column: str = Field(description="SQL expression over the table that gives the external id")
+
+
+class RelationSettings(Settings):
+    """One relation of the knowledge graph, drawn from a table by SQL expressions."""
+
+    table: str = Field(description="ratings, movies, users, tags, co_watched, or one of source.tables")
+    head: EndSettings = Field(description="kind, or {kind, column}; user and movie know their column")
+    tail: EndSettings = Field(description="kind, or {kind, column}; another kind's column is its own name")
+    where: str | None = Field(None, description="SQL condition on the table's rows")
+    explode: str | None = Field(None, description="array column to take apart, one row an element")
+    weight: str = Field("1.0", description="SQL expression: how much a triple counts in the loss")
+    optional: bool = Field(False, description="leave the relation out where its table is not in the data")
+
+    @field_validator("head", "tail", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"kind": value, "column": {"user": "user_id", "movie": "movie_id"}.get(value, value)}
+        return value
+
+    @field_validator("weight", mode="before")
+    @classmethod
+    def _number_is_sql(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class SplitSettings(Settings):
+    """Which likes are held out of training. Every rating of a held-out pair goes with it."""
+
+    protocol: Literal["random", "leave-one-out", "per-user", "time", "none"] = Field(
+        "random",
+        description="random: a global share; leave-one-out: each user's latest; per-user: 8:1:1; time: the latest share",
+    )
+    target: str = Field("liked", description="the relation that is held out, evaluated and recommended")
+    test: float = Field(0.15, ge=0, lt=1, description="share of the likes in test (random, time)")
+    valid: float = Field(0.05, ge=0, lt=1, description="share of the rest in validation (random, time)")
+    seed: int = Field(42, description="of the hash that splits by pair (random, per-user)")
+
+
+class CoWatchSettings(Settings):
+    """The derived table co_watched: movies that the same people liked, from training likes only."""
+
+    history: int = Field(50, ge=2, description="a user's latest likes that count; bounds the pairs of a heavy user")
+    min_users: int = Field(5, ge=1, description="people that a pair must share")
+    top: int = Field(20, ge=1, description="neighbours kept a movie")
+
+
+class TriplesSettings(Settings):
+    """The shards that training reads."""
+
+    rows_per_shard: int = Field(2_000_000, ge=1, description="most rows of a shard")
+    co_watch: CoWatchSettings = Field(default_factory=CoWatchSettings)

@@ -1,0 +1,75 @@
+"""The knowledge graph as triple shards: indices instead of ids, one row a (head, relation, tail)."""
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kgspark.entity_layout import MOVIE, USER, EntityLayout
+from kgspark.errors import AuditError
+from kgspark.spark.entities import index_of
+from kgspark.spark.relations import relation_rows
+from kgspark.spark.settings import RelationSettings
+from kgspark.tables import RATINGS, TRAIN, Relation
+
+
+def build_triples(
+    relations: Mapping[str, RelationSettings],
+    tables: Mapping[str, DataFrame],
+    entities: DataFrame,
+    id_type: str,
+) -> DataFrame:
+    """head bigint, relation int, tail bigint, split string, weight float, of all relations.
+
+    relations  in index order
+    tables     `ratings` with a split column; triples from tables without one are for training
+    id_type    Spark type of user and movie ids
+    """
+    parts = []
+    for number, (name, relation) in enumerate(relations.items()):
+        rows = relation_rows(name, relation, tables[relation.table])
+        for end, kind in (("head", relation.head.kind), ("tail", relation.tail.kind)):
+            end_type = id_type if kind in (USER, MOVIE) else "string"
+            rows = rows.withColumn(end, F.col(end).try_cast(end_type))
+            rows = rows.join(index_of(entities, kind, end_type, end, f"{end}_index"), on=end, how="inner")
+        split = F.col("split") if "split" in rows.columns else F.lit(TRAIN)
+        triples = rows.select(
+            F.col("head_index").alias("head"),
+            F.lit(number).alias("relation"),
+            F.col("tail_index").alias("tail"),
+            split.alias("split"),
+            "weight",
+        )
+        if relation.table != RATINGS:  # ratings have one row a pair already
+            triples = triples.groupBy("head", "relation", "tail", "split").agg(F.max("weight").alias("weight"))
+        parts.append(triples)
+    return reduce(DataFrame.unionByName, parts)
+
+
+def sharded(triples: DataFrame, shards: int) -> DataFrame:
+    """Partition i holds the i-th shard, sorted; a triple's shard depends on its head alone."""
+    placed = triples.withColumn("shard", F.pmod(F.xxhash64("head"), F.lit(shards)).cast("int"))
+    ordered = placed.repartitionById(shards, F.col("shard")).drop("shard")
+    return ordered.sortWithinPartitions("relation", "split", "head", "tail")
+
+
+def count_triples(triples: DataFrame, relations: list[Relation], layout: EntityLayout) -> list[dict[str, Any]]:
+    """Rows a relation and split, with the ranges that heads and tails span.
+
+    Raises AuditError when one lies outside the range of the kind that its relation declares.
+    """
+    spans = triples.groupBy("relation", "split").agg(
+        F.count("*").alias("rows"),
+        *[f(end).alias(f"{name}_{end}") for end in ("head", "tail") for name, f in (("min", F.min), ("max", F.max))],
+    )
+    counts = []
+    for row in spans.orderBy("relation", "split").collect():
+        relation = relations[row["relation"]]
+        for end, kind in (("head", relation.head_kind), ("tail", relation.tail_kind)):
+            start, stop = layout.range(kind)
+            if row[f"min_{end}"] < start or row[f"max_{end}"] >= stop:
+                raise AuditError(f"triples of {relation.name}: a {end} lies outside the range [{start}, {stop}) of {kind}")
+        counts.append({"relation": relation.name, **{key: row[key] for key in row.asDict() if key != "relation"}})
+    return counts

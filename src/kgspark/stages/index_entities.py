@@ -1,0 +1,52 @@
+"""index-entities: every user, movie, genre and further kind gets a contiguous index."""
+
+import shutil
+
+from kgspark.entity_layout import MOVIE, USER, EntityLayout
+from kgspark.runs import StageWork
+from kgspark.spark.entities import kind_counts, members, number_sorted, sorted_members
+from kgspark.spark.frames import write_table
+from kgspark.spark.relations import kinds_in_order, usable_relations
+from kgspark.stages.inputs import cleaned_tables, id_type, own_table_signatures, relation_tables
+from kgspark.stages.night import Night, Outcome
+from kgspark.tables import ENTITIES
+
+
+def run(night: Night) -> Outcome:
+    """Numbers the entities unless the tables and relations are as they were."""
+    work = StageWork.plan(
+        night.run,
+        "index-entities",
+        reads=cleaned_tables(night),
+        writes=(ENTITIES,),
+        settings={"relations": {name: r.model_dump() for name, r in night.settings.relations.items()}},
+        sources=own_table_signatures(night),
+    )
+    return night.stage(work, lambda work: _index(night, work), lambda: _summary(night))
+
+
+def _index(night: Night, work: StageWork) -> str:
+    tables = relation_tables(night)
+    relations = usable_relations(night.settings.relations, tables)
+    kinds = kinds_in_order(relations)
+    folder = work.begin()[ENTITIES]
+    integer_kinds = [kinds.index(USER), kinds.index(MOVIE)] if id_type(night) == "bigint" else []
+    in_order = folder.with_name("sorted")
+    write_table(sorted_members(members(tables, relations, kinds), integer_kinds), in_order)
+    entities = number_sorted(night.spark, in_order, kinds)
+    files = write_table(entities, folder)
+    layout = EntityLayout.from_counts(kind_counts(entities, kinds))
+    shutil.rmtree(in_order)
+    work.commit({ENTITIES: files}, {ENTITIES: {"layout": layout.to_json()}})
+    return _summary(night)
+
+
+def entity_layout(night: Night) -> EntityLayout:
+    """The layout of this night's entities."""
+    return EntityLayout.from_json(night.run.manifest(ENTITIES).details["layout"])
+
+
+def _summary(night: Night) -> str:
+    layout = entity_layout(night)
+    parts = [f"{layout.count(kind):,} {kind}" for kind in layout.ranges if layout.count(kind)]
+    return f"{layout.size:,} entities: {', '.join(parts)}"

@@ -1,0 +1,79 @@
+"""write-triples: the knowledge graph as sorted shards, with each held-out like in its split."""
+
+from typing import Any
+
+from kgspark.entity_layout import EntityLayout
+from kgspark.errors import StageError
+from kgspark.runs import StageWork
+from kgspark.spark.co_watch import co_watched
+from kgspark.spark.frames import DataFrame, read_table, write_table
+from kgspark.spark.relations import CO_WATCHED, usable_relations
+from kgspark.spark.splits import with_split
+from kgspark.spark.triples import build_triples, count_triples, sharded
+from kgspark.stages.index_entities import entity_layout
+from kgspark.stages.inputs import cleaned_tables, id_type, own_table_signatures, relation_tables
+from kgspark.stages.night import Night, Outcome
+from kgspark.tables import ENTITIES, RATINGS, TRAIN, TRIPLES, Relation
+
+
+def run(night: Night) -> Outcome:
+    """Writes the triples unless entities, tables, relations and split are as they were."""
+    settings = night.settings
+    work = StageWork.plan(
+        night.run,
+        "write-triples",
+        reads=(ENTITIES, *cleaned_tables(night)),
+        writes=(TRIPLES,),
+        settings={
+            "relations": {name: relation.model_dump() for name, relation in settings.relations.items()},
+            "split": settings.split.model_dump(),
+            "triples": settings.triples.model_dump(),
+        },
+        sources=own_table_signatures(night),
+    )
+    return night.stage(work, lambda work: _write(night, work), lambda: _summary(night))
+
+
+def _write(night: Night, work: StageWork) -> str:
+    settings = night.settings
+    tables = relation_tables(night)
+    usable = usable_relations(settings.relations, tables)
+    target = usable[settings.split.target]
+    tables[RATINGS] = with_split(tables[RATINGS], settings.split, target.where)
+    if any(relation.table == CO_WATCHED for relation in usable.values()):
+        likes = _training_likes(tables[RATINGS], target.where)
+        tables[CO_WATCHED] = co_watched(likes, settings.triples.co_watch)
+    entities = read_table(night.spark, night.run.table(ENTITIES))
+    folder = work.begin()[TRIPLES]
+    triples = build_triples(usable, tables, entities, id_type(night))
+    # How many rows the relations give is known only when they are written; the tables' sizes bound what matters.
+    expected = sum(night.run.manifest(r.table).rows for r in usable.values() if r.table in cleaned_tables(night))
+    shards = max(1, -(-expected // settings.triples.rows_per_shard))
+    files = write_table(sharded(triples, shards), folder, settings.triples.rows_per_shard)
+    relations = [Relation(i, name, r.head.kind, r.tail.kind) for i, (name, r) in enumerate(usable.items())]
+    layout = entity_layout(night)
+    counts = count_triples(read_table(night.spark, folder), relations, layout)
+    if not any(row["relation"] == settings.split.target and row["split"] == TRAIN for row in counts):
+        raise StageError(
+            f"relations.{settings.split.target}: no triple to train on; its condition is {target.where!r}, and split "
+            f"{settings.split.protocol} leaves nothing in train"
+        )
+    work.commit({TRIPLES: files}, {TRIPLES: _details(relations, layout, counts)})
+    return _summary(night)
+
+
+def _training_likes(ratings: DataFrame, where: str | None) -> DataFrame:
+    likes = ratings.where(ratings["split"] == TRAIN)
+    return likes if where is None else likes.where(where)
+
+
+def _details(relations: list[Relation], layout: EntityLayout, counts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"relations": [r.to_json() for r in relations], "layout": layout.to_json(), "counts": counts}
+
+
+def _summary(night: Night) -> str:
+    manifest = night.run.manifest(TRIPLES)
+    target = night.settings.split.target
+    likes = {row["split"]: row["rows"] for row in manifest.details["counts"] if row["relation"] == target}
+    split = ", ".join(f"{likes[name]:,} {name}" for name in ("train", "valid", "test") if name in likes)
+    return f"{manifest.rows:,} triples of {len(manifest.details['relations'])} relations; {target}: {split}"
