@@ -5,26 +5,55 @@ expected and what was found.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from kgspark.errors import ConfigError
 
 KeyPath = tuple[str, ...]
 
+_COMMAND_LINE = "command line"
+_DEEPEST = 50
+
 
 class Settings(BaseModel):
     """Base of every settings section: immutable, and a key it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """Python counts `true` as 1, and so would `train.epochs: yes`."""
+        annotation = cls.model_fields[str(field.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
+            raise ValueError("expected a number")
+        return value
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+
+# What pydantic says, and how a person would: `expected an integer, found 'many'`.
+_WORDING = (
+    (r"^Input should be", "expected"),
+    (r"a valid (integer|number), unable to parse string as an? \1", r"a \1"),
+    (r"a valid (integer|number|string|boolean)", r"a \1"),
+    (r"a valid dictionary or instance of .*|a valid dictionary", "a section of keys"),
+    (r"a valid (tuple|list)", "a list"),
+    (r"\ba integer", "an integer"),
+    (r"(greater|less) than or equal to", r"a number \1="),
+    (r"(greater|less) than", r"a number \1"),
+    (r"^String should match pattern", "expected text like"),
+    (r"^(?:Tuple|List) should have at least (\d+) items? after validation, not \d+", r"expected a list of \1 or more"),
+    (r"^Keys should be strings", "expected a key that is text"),
+    (r"greater=", "≥"), (r"less=", "≤"), (r"greater", ">"), (r"less", "<"),
+)  # fmt: skip
 
 
 @dataclass
@@ -63,14 +92,16 @@ def read_document(path: Path) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = {} if root is None else yaml.safe_load(text)
+        root = yaml.compose(text, Loader=_Loader)
+        values = {} if root is None else _parse(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise ConfigError(f"{where}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:  # a tag that its value does not fit: `!!int many`
+        raise ConfigError(f"{path}: a value cannot be read: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}:1:1: expected a mapping of sections, found {_show(values)}")
     document = Document(str(path), values)
@@ -79,9 +110,24 @@ def read_document(path: Path) -> Document:
     return document
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without its dates: 2026-02-30 shall fail where the key is known, not in the parser."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
 def _record_places(node: yaml.Node, path: KeyPath, origin: str, places: dict[KeyPath, str]) -> None:
     if not isinstance(node, yaml.MappingNode):
         return
+    if len(path) > _DEEPEST:
+        raise ConfigError(f"{places[path]}: {'.'.join(path[:3])}...: nested too deeply; an anchor may contain itself")
     for key_node, value_node in node.value:
         key_path = (*path, str(key_node.value))
         mark = key_node.start_mark
@@ -97,19 +143,22 @@ def apply_override(document: Document, override: str) -> None:
     dotted, equals, text = override.partition("=")
     path = tuple(dotted.split("."))
     if not equals or not all(path):
-        raise ConfigError(f"command line: expected dotted.key=value, found {override!r}")
+        raise ConfigError(f"{_COMMAND_LINE}: expected dotted.key=value, found {override!r}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = _parse(text)
+    except (yaml.YAMLError, ValueError):
         value = text
     section = document.values
-    for key in path[:-1]:
-        below = section.get(key)
-        if not isinstance(below, dict):
-            below = section[key] = {}
-        section = below
+    for length, key in enumerate(path[:-1], 1):
+        if not isinstance(section.get(key), dict):
+            section[key] = {}
+            document.places[path[:length]] = _COMMAND_LINE
+        section = section[key]
     section[path[-1]] = value
-    document.places[path] = "command line"
+    # What stood below the key is gone, and so are the places where it was written.
+    for below in [place for place in document.places if place[: len(path)] == path]:
+        del document.places[below]
+    document.places[path] = _COMMAND_LINE
 
 
 def decode(settings: type[SettingsT], document: Document) -> SettingsT:
@@ -132,32 +181,20 @@ def _describe(settings: type[Settings], document: Document, problem: Mapping[str
         return f"{where}: {dotted}: unknown key; {hint}"
     if problem["type"] == "missing":
         return f"{where}: {dotted}: required, but not given"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    message = message.replace("a valid integer, unable to parse string as an integer", "an integer")
-    message = message.replace("a valid number, unable to parse string as a number", "a number")
-    message = message.replace("greater than or equal to", "a number ≥").replace("less than or equal to", "a number ≤")
-    message = message.replace("greater than", "a number >").replace("less than", "a number <")
-    return f"{where}: {dotted}: {message}, found {_show(problem['input'])}"
+    message = problem["msg"].removeprefix("Value error, ")
+    for theirs, ours in _WORDING:
+        message = re.sub(theirs, ours, message)
+    # A rule over several sections has no place of its own, and names its keys itself.
+    return f"{where}: {dotted}: {message}, found {_show(problem['input'])}" if path else f"{where}: {message}"
 
 
 def _known_keys(settings: type[Settings], path: KeyPath) -> list[str]:
     """Field names of the section at `path`, walking through nested sections and mappings of sections."""
     section: Any = settings
     for key in path:
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            if key not in section.model_fields:
-                return []
-            section = section.model_fields[key].annotation
-        arguments = getattr(section, "__args__", ())
-        models = [a for a in arguments if isinstance(a, type) and issubclass(a, BaseModel)]
-        if models and not (isinstance(section, type) and issubclass(section, BaseModel)):
-            section = models[0] if getattr(section, "__origin__", None) is not dict else section
-            if getattr(section, "__origin__", None) is dict and key != path[-1]:
-                section = models[0]
-    if isinstance(section, type) and issubclass(section, BaseModel):
-        return sorted(section.model_fields)
-    models = [a for a in getattr(section, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
-    return sorted(models[0].model_fields) if models else []
+        is_section = isinstance(section, type) and issubclass(section, BaseModel)
+        section = section.model_fields[key].annotation if is_section else get_args(section)[-1]
+    return sorted(section.model_fields)
 
 
 def _show(value: Any) -> str:

@@ -1,11 +1,12 @@
 """Ranking inside a Spark task: Arrow batches of queries and their histories in, Arrow batches of ranked rows out.
 
-This is the function that the recommend stage hands to `mapInArrow`; it knows nothing of Spark. Recommendations ask the items
-with users; audiences ask the users with items. All four scores are symmetric, so the same code serves both.
+This is the function that the recommend stage hands to `mapInArrow`; it knows nothing of Spark. Recommendations ask the
+items with users; audiences ask the users with items. All four scores are symmetric, so the same code serves both.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,14 @@ from kgspark.tables import SOURCE_AVERAGE, SOURCE_MODEL
 class RankingPlan:
     """All that a task needs to rank; small, and pickled with the task.
 
-    folder      holds the search space and the ranked side's external ids (`external_ids`), readable on every machine
-    side        the ranked side: "items" recommends items to queries, "queries" finds queries for items
-    k           rows a query gets, at most
-    block       queries ranked at a time; bounds the memory, never changes a value
-    threads     cores of the task
-    query_name, item_name   output columns of the asking and of the ranked external id
-    reason_name output column of the liked item nearest to each recommended one; needs a `liked` column. None leaves it out
+    folder       holds the search space and the ranked side's external ids (`external_ids`), readable on every machine
+    side         the ranked side: "items" recommends items to queries, "queries" finds queries for items
+    k            rows a query gets, at most
+    block        queries ranked at a time; bounds the memory, never changes a value
+    threads      cores of the task
+    query_name   output column of the asking external id
+    item_name    output column of the ranked external id
+    reason_name  output column of the liked item nearest to each recommended one, or None to leave it out
     """
 
     folder: str
@@ -43,6 +45,7 @@ class RankingPlan:
     reason_name: str | None = None
 
     def __post_init__(self) -> None:
+        """Raises ValueError for reasons asked of the wrong side."""
         if self.reason_name is not None and self.side != "items":
             raise ValueError("reasons compare items with items, so they need side='items'")
 
@@ -55,12 +58,12 @@ def rank_batches(batches: Iterator[pa.RecordBatch], plan: RankingPlan) -> Iterat
     - `index` int64: position among the asking vectors
     - `query_id` int64 or string: its external id on the header row, null on the others
     - `seen` int64: position on the ranked side, null on the header row
-    - `liked` bool, only with `reason_name`: whether the seen item may serve as a reason; false or null on the header row
+    - `liked` bool, only with `reason_name`: whether the seen item may serve as a reason; ignored on the header row
 
-    Out, a query's rows by rising rank: `query_name`, `rank` int32 from 1, `item_name`, `score` float32, `source` string (whether
-    the user's vector is the model's or the average), and `reason_name` (null without a liked item). Values do not depend on how
-    the stream was cut into batches or partitions. Raises StageError if the stream is not sorted, a header is missing, or
-    a position does not exist; InputError if the folder lacks a file.
+    Out, a query's rows by rising rank: `query_name`, `rank` int32 from 1, `item_name`, `score` float32, `source` string
+    (whether the user's vector is the model's or the average), and `reason_name` (null without a liked item). Values do
+    not depend on how the stream was cut into batches or partitions. Raises StageError if the stream is not sorted, a
+    header is missing, or a position does not exist; InputError if the folder lacks a file.
     """
     folder = Path(plan.folder)
     loaded = load_index(folder, plan.side, plan.threads)
@@ -79,14 +82,14 @@ def _blocks(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
         index = np.concatenate(([last], batch["index"].to_numpy()))
         if (np.diff(index) < 0).any():
             raise StageError("queries to rank must come sorted by index")
-        cuts = [*np.flatnonzero(np.diff(index // size)).tolist(), batch.num_rows]
-        last = int(index[-1])
-        for start, end in zip([0, *cuts[:-1]], cuts, strict=True):
-            if start < end and start in cuts[:-1] and held:
+        begins = np.flatnonzero(np.diff(index // size)).tolist()
+        for place, (start, end) in enumerate(pairwise([0, *begins, batch.num_rows])):
+            if place > 0 and held:  # every piece but the first begins a block
                 yield pa.Table.from_batches(held)
                 held = []
             if start < end:
                 held.append(batch.slice(start, end - start))
+        last = int(index[-1])
     if held:
         yield pa.Table.from_batches(held)
 

@@ -1,8 +1,9 @@
 """The best score that a row FAISS did not return can still have: what makes a cut-off list provably exact.
 
-FAISS's values are rounded, and so are the scores of `scores`; a dot product of d float32 terms, summed in any order, is off
-by at most d·u/(1 − d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴ (Higham, Accuracy and Stability of Numerical
-Algorithms, eq. 3.5). Every bound below adds the errors of both sides and a few operations for what surrounds the sum.
+FAISS's values are rounded, and so are the scores of `scores`; a dot product of d float32 terms, summed in any order, is
+off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴ (Higham, Accuracy and Stability of
+Numerical Algorithms, eq. 3.5). Every bound below adds the errors of both sides, and a few operations for what surrounds
+the sum.
 """
 
 import numpy as np
@@ -33,7 +34,7 @@ def ceilings(index: FlatIndex, queries: np.ndarray, cut: np.ndarray) -> np.ndarr
     if index.metric == "l1":
         nearest = cut * (1 - 2 * error)
     else:
-        # ‖q‖² + ‖t‖² − 2 q·t cancels, so its error is relative to the norms and not to the distance.
+        # ‖q‖² + ‖t‖² - 2 q·t cancels, so its error is relative to the norms and not to the distance.
         squared = np.maximum(cut - 2 * error * (reach + index.radius) ** 2, 0)
         nearest = np.sqrt(squared) if index.metric == "l2" else _nearest_modulus(index, queries, squared) * (1 - error)
     return (float(np.float32(index.offset)) - nearest * (1 - _SLACK)).astype(np.float32)
@@ -46,7 +47,7 @@ def _relative_error(terms: int) -> float:
 def _nearest_modulus(index: FlatIndex, queries: np.ndarray, squared: np.ndarray) -> np.ndarray:
     """The least sum of moduli Σ|zᵢ| at a squared Euclidean distance Σ|zᵢ|² of at least `squared`.
 
-    Σ|z| ≥ √(Σ|z|²), and Σ|z| ≥ Σ|z|² / D where no |zᵢ| exceeds D. With unit moduli D = 2 and the second reads n − q·t.
+    Σ|z| ≥ √(Σ|z|²), and Σ|z| ≥ Σ|z|² / D where no |zᵢ| exceeds D. With unit moduli D = 2 and the second reads n - q·t.
     """
     half = queries.shape[1] // 2
     largest = np.hypot(queries[:, :half], queries[:, half:]).max(axis=1, initial=0.0) + index.largest_modulus

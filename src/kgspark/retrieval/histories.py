@@ -24,6 +24,7 @@ class Histories:
         return cls(np.zeros(rows + 1, dtype=np.int64), np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
+        """Queries."""
         return len(self.indptr) - 1
 
     @property
@@ -35,7 +36,7 @@ class Histories:
         """Raises ValueError for a malformed layout, StageError for a position outside [0, `catalogue`)."""
         if len(self) != rows or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices) or (self.sizes < 0).any():
             raise ValueError(f"histories of {len(self)} queries do not fit {rows} queries, or indptr is not increasing")
-        if len(self.indices) and not (0 <= self.indices.min() and self.indices.max() < catalogue):
+        if len(self.indices) and (self.indices.min() < 0 or self.indices.max() >= catalogue):
             found = f"{self.indices.min()}..{self.indices.max()}"
             raise StageError(
                 f"seen positions {found} lie outside the index's 0..{catalogue - 1}; "
@@ -46,7 +47,8 @@ class Histories:
         """The histories of the queries `rows` int64 (R,), in that order."""
         sizes = self.sizes[rows]
         indptr = np.concatenate(([0], np.cumsum(sizes)))
-        return Histories(indptr, self.indices[np.repeat(self.indptr[rows] - indptr[:-1], sizes) + np.arange(indptr[-1])])
+        places = np.repeat(self.indptr[rows] - indptr[:-1], sizes) + np.arange(indptr[-1])
+        return Histories(indptr, self.indices[places])
 
     def rows(self) -> np.ndarray:
         """The query of every entry, int64 (nnz,)."""

@@ -1,7 +1,7 @@
 """The FAISS index over one side of a search space, built once in a process.
 
-The index is FAISS's flat search over the caller's own array: nothing is copied, so the Spark Python workers of a machine
-share the pages of one memory-mapped file. `faiss.knn` is what `IndexFlat` runs, minus the copy.
+The index is FAISS's flat search over the caller's own array: nothing is copied, so the Spark Python workers of a
+machine share the pages of one memory-mapped file. `faiss.knn` is what `IndexFlat` runs, minus the copy.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from kgspark.search_space import Metric, SearchSpace
 
 Side = Literal["items", "queries"]
 
-# RotatE's sum of moduli is no FAISS metric: its candidates come by Euclidean distance (for unit moduli the same order as
-# the inner product over (re, im)), and `bounds` says what the rows that were not fetched can still score.
+# RotatE's sum of moduli is no FAISS metric: its candidates come by Euclidean distance (for unit moduli the same order
+# as the inner product over (re, im)), and `bounds` says what the rows that were not fetched can still score.
 _FAISS_METRIC = {
     "inner_product": faiss.METRIC_INNER_PRODUCT,
     "l2": faiss.METRIC_L2,
@@ -41,13 +41,14 @@ class FlatIndex:
     threads: int = 1
 
     def __len__(self) -> int:
+        """Rows, N."""
         return len(self.vectors)
 
     def search(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """FAISS's best `depth` rows of each query float32 (B, d): values float32 (B, depth), rows int64 (B, depth).
+        """FAISS's best `depth` rows of each query float32 (B, d): values float32, rows int64 (B, depth).
 
-        Values are inner products, squared Euclidean distances (l2, modulus) or L1 distances, best first. Their last bits
-        depend on the batch that they were computed in; `scores` computes the ones that do not.
+        Values are inner products, squared Euclidean distances (l2, modulus) or L1 distances, best first. Their last
+        bits depend on the batch that they were computed in; `scores` computes the ones that do not.
         """
         use_threads(self.threads)
         return faiss.knn(queries, self.vectors, depth, metric=_FAISS_METRIC[self.metric])
@@ -103,7 +104,8 @@ _loaded: dict[tuple[Path, Side, int], tuple[object, LoadedSide]] = {}
 def load_index(folder: Path, side: Side, threads: int = 1) -> LoadedSide:
     """The index over `side` of the search space in `folder`, built at most once in this process.
 
-    A folder that was written again (another model_id, or a newer file) is loaded again. Raises InputError if it is missing.
+    A folder that was written again (another model_id, or a newer file) is loaded again. Raises InputError if a file is
+    missing.
     """
     space = SearchSpace.load(folder)
     stamp = (space.model_id, *((folder / name).stat().st_mtime_ns for name in ("queries.npy", "items.npy")))
@@ -124,8 +126,8 @@ def load_index(folder: Path, side: Side, threads: int = 1) -> LoadedSide:
 def use_threads(threads: int) -> None:
     """Lets FAISS use `threads` cores of this process, and sets the sizes at which it works best here.
 
-    FAISS's defaults (1.15) search fewer than about 1,000 queries of 128 dimensions without BLAS, two to three times slower, and
-    meet at a barrier every 1,024 rows, which costs most where other tasks compete for the cores.
+    FAISS's defaults (1.15) search fewer than about 1,000 queries of 128 dimensions without BLAS, two to three times
+    slower, and meet at a barrier every 1,024 rows, which costs most where other tasks compete for the cores.
     """
     faiss.omp_set_num_threads(threads)
     faiss.cvar.distance_compute_blas_threshold = 8192

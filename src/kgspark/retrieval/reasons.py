@@ -15,8 +15,8 @@ def nearest_liked(items: np.ndarray, recommended: np.ndarray, liked: Histories, 
     """For every recommended movie, the user's liked movie with the largest cosine to it in item space.
 
     items float32 (M, d); recommended int64 (B, k), padded with -1; liked: positions of items, one list a user. Returns
-    int64 (B, k), -1 where nothing was recommended or liked; of equals, the one that stands first in the list. Only a list's
-    first `longest` entries are looked at, so put the most telling (the latest) first.
+    int64 (B, k), -1 where nothing was recommended or liked; of equals, the one that stands first in the list. Only a
+    list's first `longest` entries are looked at, so put the most telling (the latest) first.
     """
     liked.check(len(recommended), len(items))
     norms = row_norms(items)

@@ -1,8 +1,9 @@
 """Scores whose bits depend on the two vectors alone, never on the batch or the tile that they were computed in.
 
-FAISS's search multiplies matrices, and a matrix product rounds differently with the shape of its batch. Whatever is ranked
-and published is therefore scored here, pair by pair in a fixed order, so that a retried Spark task, or another partitioning,
-writes the same bytes. (Machines with different SIMD widths may still differ in the last bit of inner_product and l2.)
+FAISS's search multiplies matrices, and a matrix product rounds differently with the shape of its batch. Whatever is
+ranked and published is therefore scored here, pair by pair in a fixed order, so that a retried Spark task, or another
+partitioning, writes the same bytes. (Machines with different SIMD widths may still differ in the last bit of
+inner_product and l2.)
 """
 
 from collections.abc import Callable
@@ -15,11 +16,13 @@ from kgspark.retrieval.index import FlatIndex, use_threads
 
 # Queries and rows of a tile: its few float32 buffers stay in a core's second-level cache.
 _TILE_QUERIES, _TILE_ROWS = 16, 2048
+# By name: FAISS's type stubs leave these two out.
+_PAIR_KERNELS = {"inner_product": "fvec_inner_products_by_idx", "l2": "fvec_L2sqr_by_idx"}
 
 
 def score_pairs(index: FlatIndex, queries: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Scores float32 (B, m) of `queries` float32 (B, d) with the rows `ids` int64 (B, m); -inf where an id is -1."""
-    if index.metric in ("inner_product", "l2"):
+    if index.metric in _PAIR_KERNELS:
         scores = _by_faiss(index, queries, ids)
     else:
         safe = np.maximum(ids, 0)
@@ -30,7 +33,7 @@ def score_pairs(index: FlatIndex, queries: np.ndarray, ids: np.ndarray) -> np.nd
 
 def score_all(index: FlatIndex, queries: np.ndarray) -> np.ndarray:
     """Scores float32 (B, N) of every row of the index, bit for bit those of `score_pairs`."""
-    if index.metric in ("inner_product", "l2"):
+    if index.metric in _PAIR_KERNELS:
         return _by_faiss(index, queries, np.tile(np.arange(len(index)), (len(queries), 1)))
     scores = np.empty((len(queries), len(index)), dtype=np.float32)
 
@@ -54,7 +57,7 @@ def _by_faiss(index: FlatIndex, queries: np.ndarray, ids: np.ndarray) -> np.ndar
     """FAISS's pair kernels: one vector with one vector, whatever stands beside them."""
     use_threads(index.threads)
     out = np.zeros(ids.shape, dtype=np.float32)
-    kernel = faiss.fvec_inner_products_by_idx if index.metric == "inner_product" else faiss.fvec_L2sqr_by_idx
+    kernel = getattr(faiss, _PAIR_KERNELS[index.metric])
     queries, ids = np.ascontiguousarray(queries), np.ascontiguousarray(ids)
     arrays = (faiss.swig_ptr(array) for array in (out, queries, index.vectors, ids))
     kernel(*arrays, index.vectors.shape[1], *ids.shape)
@@ -82,5 +85,5 @@ def _by_coordinate(
 
 
 def distance_score(index: FlatIndex, distance: np.ndarray) -> np.ndarray:
-    """offset − distance, in float32."""
+    """offset - distance, in float32."""
     return np.float32(index.offset) - distance

@@ -1,9 +1,10 @@
 """Every query's exact top K among what it has not seen.
 
-FAISS is asked for k + |seen| + a margin without any selector, which would take it off its fast path; queries are bucketed by
-the size of their history, so that one heavy user does not deepen everyone's search. What was seen is dropped, the rest is
-scored again by `scores`, and `bounds` says whether a row that was not fetched could still belong to the list. Where it
-could (ties, or RotatE's loose bound), those queries are asked again deeper, and in the end against everything.
+FAISS is asked for k + |seen| + a margin without any selector, which would take it off its fast path; queries are
+bucketed by the size of their history, so that one heavy user does not deepen everyone's search. What was seen is
+dropped, the rest is scored again by `scores`, and `bounds` says whether a row that was not fetched could still belong
+to the list. Where it could (ties, or RotatE's loose bound), those queries are asked again deeper, and in the end
+against everything.
 """
 
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ from kgspark.retrieval.histories import Histories
 from kgspark.retrieval.index import FlatIndex, check_finite
 from kgspark.retrieval.scores import score_all, score_pairs
 
-# Unseen rows fetched beyond k, one search after the other; then everything is scored. A deeper search rarely tightens the
-# modulus bound enough, so that metric gets one chance.
+# Unseen rows fetched beyond k, one search after the other; then everything is scored. A deeper search rarely tightens
+# the modulus bound enough, so that metric gets one chance.
 _MARGINS = {"inner_product": (16, 256, 4096), "l2": (16, 256, 4096), "l1": (16, 256, 4096), "modulus": (256,)}
 # Asking FAISS for more than this share of the index costs more than scoring all of it.
 _DEEPEST_SHARE = 0.25
@@ -25,7 +26,8 @@ _DEEPEST_SHARE = 0.25
 _SMALLEST_BUCKET = 256
 # Cells of a (queries, rows) buffer; each costs up to 24 bytes while it is ranked.
 _CELLS = 4_000_000
-_MARK_BYTES = 64_000_000
+# A table of marks that stays near the caches, and whose pages are soon touched.
+_MARK_BYTES = 8_000_000
 _NOTHING = np.uint64(2**64 - 1)
 
 
@@ -41,9 +43,9 @@ class Ranking:
 def top_k(index: FlatIndex, queries: np.ndarray, seen: Histories, k: int) -> Ranking:
     """The k best unseen rows of each query float32 (B, d), by falling score and then by rising id.
 
-    Exact: equal to sorting the scores of `score_pairs` over the whole index. A query with fewer than k unseen rows gets all
-    of them. The result of a query does not depend on the queries beside it. Raises StageError for vectors that are not
-    finite or too large for float32, and for a seen position outside the index; ValueError for shapes that do not fit.
+    Exact: equal to sorting the scores of `score_pairs` over the whole index. A query with fewer than k unseen rows gets
+    all of them. The result of a query does not depend on the queries beside it. Raises StageError for vectors that are
+    not finite or too large for float32, and for a seen position outside the index; ValueError for wrong shapes.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     if k < 1 or queries.ndim != 2 or queries.shape[1] != index.vectors.shape[1]:
@@ -97,7 +99,7 @@ def _fetch(
 def _drop_seen(
     values: np.ndarray, ids: np.ndarray, seen: Histories, catalogue: int, keep: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first `keep` unseen of each row's fetched ids (B, depth), and FAISS's value of the last that was considered."""
+    """The first `keep` unseen of each row's fetched ids (B, depth), and FAISS's value of the last one considered."""
     unseen = ~_was_seen(ids, seen, catalogue)
     place = np.cumsum(unseen, axis=1, dtype=np.int32)
     row, column = np.nonzero(unseen & (place <= keep))

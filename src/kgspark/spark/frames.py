@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import DataType
 
 from kgspark.files import DataFile, describe_file
 
@@ -48,7 +49,8 @@ def read_csv(session: SparkSession, path: Path, separator: str) -> DataFrame:
 
 def empty(session: SparkSession, schema: str) -> DataFrame:
     """A table without rows."""
-    return session.createDataFrame([], schema)
+    columns = [F.lit(None).cast(field.dataType).alias(field.name) for field in DataType.fromDDL(schema)]
+    return session.range(0).select(*columns)
 
 
 def rows_frame(session: SparkSession, rows: Sequence[Sequence[Any]], schema: str) -> DataFrame:
@@ -56,8 +58,17 @@ def rows_frame(session: SparkSession, rows: Sequence[Sequence[Any]], schema: str
     return session.createDataFrame([tuple(row) for row in rows], schema)
 
 
-def observe_sum(frame: DataFrame, column: str) -> tuple[DataFrame, Callable[[], int]]:
-    """The frame, and a function that tells the sum of `column` over the rows that were written, once they are."""
+def observed(frame: DataFrame, **measures: Column) -> tuple[DataFrame, Callable[[], dict[str, int]]]:
+    """The frame, and a function that tells the measures (aggregates, null as 0) of the rows that went through it.
+
+    They are there once the frame was written. Where Spark repeats a task before a shuffle, its rows count again: such
+    measures may be too high, never too low.
+    """
     observation = Observation()
-    observed = frame.observe(observation, F.sum(column).alias("sum"))
-    return observed, lambda: observation.get["sum"] or 0
+    watched = frame.observe(observation, *[measure.alias(name) for name, measure in measures.items()])
+    return watched, lambda: {name: int(value or 0) for name, value in observation.get.items()}
+
+
+def task_cores(session: SparkSession) -> int:
+    """Cores that one task may use."""
+    return int(session.conf.get("spark.task.cpus", "1") or 1)

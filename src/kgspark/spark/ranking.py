@@ -33,9 +33,12 @@ class Side:
         return f"{self.item_kind}_id"
 
 
-def query_stream(ratings: DataFrame, entities: DataFrame, layout: EntityLayout, side: Side, id_type: str) -> DataFrame:
-    """Rows `index`, `query_id`, `seen`: for every query a first row with its id, then one row a seen item.
+def query_stream(
+    ratings: DataFrame, entities: DataFrame, layout: EntityLayout, side: Side, id_type: str, liked: str | None
+) -> DataFrame:
+    """Rows `index`, `query_id`, `seen`, `liked`: for every query a first row with its id, then one row a seen item.
 
+    liked  SQL condition on the ratings: whether a seen item may serve as the reason of a recommended one
     Positions count from 0 inside their kind. Every query has its first row, whether or not it has seen anything.
     """
     query_start, _ = layout.range(side.query_kind)
@@ -46,13 +49,16 @@ def query_stream(ratings: DataFrame, entities: DataFrame, layout: EntityLayout, 
         (F.col("query_index") - query_start).alias("index"),
         F.col(side.query_column).alias("query_id"),
         F.lit(None).cast("bigint").alias("seen"),
+        F.lit(None).cast("boolean").alias("liked"),
     )
-    pairs = ratings.select(side.query_column, side.item_column)
+    is_liked = F.lit(None).cast("boolean") if liked is None else F.expr(liked)
+    pairs = ratings.select(side.query_column, side.item_column, is_liked.alias("liked"))
     pairs = pairs.join(asking, on=side.query_column, how="inner").join(ranked, on=side.item_column, how="inner")
     seen = pairs.select(
         (F.col("query_index") - query_start).alias("index"),
         F.lit(None).cast(id_type).alias("query_id"),
         (F.col("item_index") - item_start).alias("seen"),
+        "liked",
     )
     return first.unionByName(seen)
 
@@ -73,13 +79,31 @@ def rank_on_executors(
     queries: int,
     per_task: int,
     id_type: str,
+    with_reason: bool,
 ) -> DataFrame:
     """Sends the stream through `rank`: partition i holds the queries [i · per_task, (i + 1) · per_task), in order.
 
-    Returns query_id, rank, item_id, score, source as `rank` yields them.
+    Returns query_id, rank, item_id, score, source (and reason_item_id) as `rank` yields them.
     """
     tasks = max(1, -(-queries // per_task))
     placed = stream.repartitionById(tasks, F.floor(F.col("index") / per_task).cast("int"))
     ordered = placed.sortWithinPartitions(F.col("index"), F.col("seen").asc_nulls_first())
     schema = f"query_id {id_type}, rank int, item_id {id_type}, score float, source string"
+    if with_reason:
+        schema += f", reason_item_id {id_type}"
     return ordered.mapInArrow(rank, schema)
+
+
+def publishable(ranked: DataFrame, side: Side, model_id: str, ds: str) -> DataFrame:
+    """The contract of a ranked table: ids under their own names, and which model and night the rows are of."""
+    reason = [F.col("reason_item_id").alias(f"reason_{side.item_column}")] if "reason_item_id" in ranked.columns else []
+    return ranked.select(
+        F.col("query_id").alias(side.query_column),
+        "rank",
+        F.col("item_id").alias(side.item_column),
+        "score",
+        "source",
+        *reason,
+        F.lit(model_id).alias("model_id"),
+        F.lit(ds).alias("ds"),
+    )

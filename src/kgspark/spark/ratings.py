@@ -31,6 +31,9 @@ REASONS = (
     "unknown_movie",
 )
 
+QUARANTINE_SCHEMA = "file string, line bigint, reason string, raw string"
+BLOCK_SCHEMA = "file string, block bigint, lines bigint, first_row bigint"
+
 # Ratings are numbered on their scale so that (timestamp, rating) packs into one long; see `latest`.
 _CODES = 1 << 20
 
@@ -156,13 +159,32 @@ def _id_problem(reason: Column, name: str, integers: bool) -> Column:
 
 def count_blocks(lines: DataFrame) -> DataFrame:
     """One row an input split: file, block, lines, first_row, headers, and bad lines."""
-    data = ~F.col("header")
     return lines.groupBy("file", "block").agg(
-        F.count(F.lit(1)).alias("lines"),
+        line_count().alias("lines"),
         F.min("row").alias("first_row"),
-        F.count_if("header").alias("headers"),
-        F.count_if(data & F.col("reason").isNotNull()).alias("bad"),
+        header_lines().alias("headers"),
+        bad_lines().alias("bad"),
     )
+
+
+def line_count() -> Column:
+    """Aggregate: how many lines came in."""
+    return F.count(F.lit(1))
+
+
+def copy_count() -> Column:
+    """Aggregate over `latest`: how many good lines its rows stand for."""
+    return F.sum("copies")
+
+
+def header_lines() -> Column:
+    """Aggregate: how many lines are a file's header."""
+    return F.count_if("header")
+
+
+def bad_lines() -> Column:
+    """Aggregate: how many lines go to quarantine."""
+    return F.count_if(~F.col("header") & F.col("reason").isNotNull())
 
 
 def latest(lines: DataFrame, scale: Scale) -> DataFrame:

@@ -102,7 +102,6 @@ class SplitSettings(Settings):
         "random",
         description="random: a global share; leave-one-out: each user's latest; per-user: 8:1:1; time: the latest share",
     )
-    target: str = Field("liked", description="the relation that is held out, evaluated and recommended")
     test: float = Field(0.15, ge=0, lt=1, description="share of the likes in test (random, time)")
     valid: float = Field(0.05, ge=0, lt=1, description="share of the rest in validation (random, time)")
     seed: int = Field(42, description="of the hash that splits by pair (random, per-user)")

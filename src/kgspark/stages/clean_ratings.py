@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 from kgspark.errors import InputError
@@ -10,23 +11,26 @@ from kgspark.files import DataFile, source_signature
 from kgspark.runs import StageWork
 from kgspark.spark import catalogue
 from kgspark.spark.dialects import Source, find_source
-from kgspark.spark.frames import DataFrame, empty, observe_sum, read_table, rows_frame, write_table
+from kgspark.spark.frames import DataFrame, empty, observed, read_table, rows_frame, write_table
 from kgspark.spark.ratings import (
+    BLOCK_SCHEMA,
+    QUARANTINE_SCHEMA,
     Accounts,
     Rules,
+    bad_lines,
     checked,
+    copy_count,
     count_blocks,
     has_integer_ids,
+    header_lines,
     latest,
+    line_count,
     quarantined,
     read_raw,
     resolve_scale,
 )
 from kgspark.stages.night import Night, Outcome
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, TAGS, USERS
-
-_QUARANTINE_SCHEMA = "file string, line bigint, reason string, raw string"
-_BLOCK_SCHEMA = "file string, block bigint, lines bigint, first_row bigint"
 
 
 def run(night: Night) -> Outcome:
@@ -47,40 +51,46 @@ def run(night: Night) -> Outcome:
 def _clean(night: Night, source: Source, work: StageWork) -> str:
     settings, session = night.settings, night.spark
     scale = resolve_scale(settings.clean, source.scale)
-    integer_ids = has_integer_ids(session, source, settings.source.columns)
-    id_type = "bigint" if integer_ids else "string"
+    id_type = "bigint" if has_integer_ids(session, source, settings.source.columns) else "string"
     folders = work.begin()
     files: dict[str, list[DataFile]] = {}
     bad: list[DataFrame] = []
     for name in (MOVIES, USERS, TAGS):
         if name in folders:
-            table, rejected = _side_table(night, source, name, id_type)
-            files[name] = write_table(table, folders[name])
+            files[name], rejected = _write_side_table(night, source, name, id_type, folders[name])
             bad += rejected
 
     rules = Rules(
-        integer_ids, scale, settings.clean.timestamp_min, settings.clean.timestamp_max, settings.clean.unknown_movies
+        id_type == "bigint",
+        scale,
+        settings.clean.timestamp_min,
+        settings.clean.timestamp_max,
+        settings.clean.unknown_movies,
     )
     movies = read_table(session, folders[MOVIES]) if MOVIES in folders else None
     raw = read_raw(session, source.paths[RATINGS], source.layouts[RATINGS], settings.source.columns)
     lines = checked(raw, rules, movies)
-    blocks = count_blocks(lines).collect()
-    newest, copies = observe_sum(latest(lines, scale), "copies")
+    watched, seen = observed(lines, lines=line_count(), headers=header_lines(), bad=bad_lines())
+    newest, stood_for = observed(latest(watched, scale), copies=copy_count())
     files[RATINGS] = write_table(newest.drop("copies"), folders[RATINGS])
-    if any(row["bad"] for row in blocks):
-        splits = rows_frame(session, [row[:4] for row in blocks], _BLOCK_SCHEMA)
-        bad.insert(0, quarantined(lines, splits))
-    table = reduce(DataFrame.unionByName, bad) if bad else empty(session, _QUARANTINE_SCHEMA)
+    kept = sum(file.rows or 0 for file in files[RATINGS])
+    counted, copies = seen(), stood_for()["copies"]
+    if counted["bad"] or counted["lines"] != counted["headers"] + copies:
+        # Bad lines need their line numbers, and a repeated task its exact count: both come from the input's splits.
+        blocks = count_blocks(lines).collect()
+        counted = {name: sum(row[name] for row in blocks) for name in ("lines", "headers", "bad")}
+        bad += [quarantined(lines, rows_frame(session, [row[:4] for row in blocks], BLOCK_SCHEMA))]
+    table = reduce(DataFrame.unionByName, bad) if bad else empty(session, QUARANTINE_SCHEMA)
     files[QUARANTINE] = write_table(table.coalesce(1), folders[QUARANTINE])
 
     reasons = _reasons(read_table(session, folders[QUARANTINE])) if bad else {}
-    ratings_file = {row["file"] for row in blocks}
+    names = _file_names(source.paths[RATINGS])
     accounts = Accounts(
-        lines=sum(row["lines"] for row in blocks),
-        headers=sum(row["headers"] for row in blocks),
-        kept=(kept := sum(file.rows or 0 for file in files[RATINGS])),
-        superseded=int(copies()) - kept,
-        quarantined=_of_files(reasons, ratings_file, inside=True),
+        lines=counted["lines"],
+        headers=counted["headers"],
+        kept=kept,
+        superseded=copies - kept,
+        quarantined=_of_files(reasons, names, inside=True),
     )
     accounts.check()
     _stop_if_too_bad(night, source, accounts, str(folders[QUARANTINE]))
@@ -92,26 +102,33 @@ def _clean(night: Night, source: Source, work: StageWork) -> str:
         "scale": asdict(scale),
         "tables": sorted(files),
         "accounts": asdict(accounts),
-        "side_quarantined": _of_files(reasons, ratings_file, inside=False),
+        "side_quarantined": _of_files(reasons, names, inside=False),
     }
     work.commit(files, {RATINGS: details})
     return _summary(night)
 
 
-def _side_table(night: Night, source: Source, name: str, id_type: str) -> tuple[DataFrame, list[DataFrame]]:
-    """A table beside the ratings, and its bad lines where it has any."""
+def _file_names(path: Path) -> set[str]:
+    return {file.name for file in path.rglob("*")} if path.is_dir() else {path.name}
+
+
+def _write_side_table(
+    night: Night, source: Source, name: str, id_type: str, folder: Path
+) -> tuple[list[DataFile], list[DataFrame]]:
+    """Writes a table beside the ratings; returns its files, and its bad lines where it has any."""
     session, path, layout = night.spark, source.paths[name], source.layouts[name]
     if layout is None:
-        return catalogue.movies_table(catalogue.parquet_movies(session, path, night.settings.source.columns)), []
+        movies = catalogue.parquet_movies(session, path, night.settings.source.columns)
+        return write_table(catalogue.movies_table(movies), folder), []
     ids = {MOVIES: ("movie_id",), USERS: ("user_id",), TAGS: ("user_id", "movie_id")}[name]
     rows = catalogue.read_table(session, path, layout, dict.fromkeys(ids, id_type))
-    blocks = count_blocks(rows).collect()
-    good = catalogue.good_rows(rows)
+    watched, seen = observed(rows, bad=bad_lines())
     make = {MOVIES: catalogue.movies_table, USERS: catalogue.users_table, TAGS: catalogue.tags_table}[name]
-    if not any(row["bad"] for row in blocks):
-        return make(good), []
-    splits = rows_frame(session, [row[:4] for row in blocks], _BLOCK_SCHEMA)
-    return make(good), [quarantined(rows, splits)]
+    files = write_table(make(catalogue.good_rows(watched)), folder)
+    if not seen()["bad"]:
+        return files, []
+    blocks = [row[:4] for row in count_blocks(rows).collect()]
+    return files, [quarantined(rows, rows_frame(session, blocks, BLOCK_SCHEMA))]
 
 
 def _reasons(table: DataFrame) -> dict[tuple[str, str], int]:

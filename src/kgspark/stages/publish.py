@@ -2,32 +2,25 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from kgspark.entity_layout import MOVIE, USER
 from kgspark.errors import AuditError
 from kgspark.files import write_atomically
 from kgspark.runs import StageWork
 from kgspark.spark.audit import Check, audit_ranking
 from kgspark.spark.frames import read_table
-from kgspark.spark.ranking import Side
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.inputs import id_type
 from kgspark.stages.night import Night, Outcome
-from kgspark.tables import AUDIENCES, ENTITIES, MODEL, PUBLISHED, RATINGS, RECOMMENDATIONS
+from kgspark.stages.recommend import SIDES, list_length, ranked_tables
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS
 from kgspark.warehouse import files as files_target
-
-SIDES = {RECOMMENDATIONS: Side(USER, MOVIE), AUDIENCES: Side(MOVIE, USER)}
-
-
-def published_tables(night: Night) -> list[str]:
-    """The tables that this night publishes."""
-    return [RECOMMENDATIONS, AUDIENCES] if night.settings.audiences.enabled else [RECOMMENDATIONS]
 
 
 def run(night: Night) -> Outcome:
     """Audits and publishes, unless these very tables are published already."""
-    tables = published_tables(night)
+    tables = ranked_tables(night)
     work = StageWork.plan(
         night.run,
         "publish",
@@ -44,7 +37,7 @@ def _missing_mark(night: Night, tables: list[str]) -> str:
     return ", ".join(sorted(name for name in tables if not _target(night, name).is_dir())) or "in place"
 
 
-def _target(night: Night, table: str):  # type: ignore[no-untyped-def]
+def _target(night: Night, table: str) -> Path:
     return night.run.lake / "warehouse" / table / f"ds={night.run.date}"
 
 
@@ -84,11 +77,9 @@ def _gate(night: Night) -> None:
 
 
 def _audit(night: Night, table: str) -> list[Check]:
-    settings = night.settings
-    k = settings.recommend.k if table == RECOMMENDATIONS else settings.audiences.k
     read = {name: read_table(night.spark, night.run.table(name)) for name in (table, RATINGS, ENTITIES)}
     layout = entity_layout(night)
-    return audit_ranking(read[table], read[RATINGS], read[ENTITIES], layout, SIDES[table], k, id_type(night))
+    return audit_ranking(read[table], read[RATINGS], read[ENTITIES], layout, SIDES[table], list_length(night, table), id_type(night))
 
 
 def _summary(night: Night) -> str:

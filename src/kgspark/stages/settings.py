@@ -2,7 +2,7 @@
 
 import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -46,7 +46,7 @@ class NightSettings(Settings):
     """One configuration file: a night from ratings to published tables."""
 
     lake: Path = Field(Path("lake"), description="folder of runs and warehouse, on a disk that every executor sees")
-    run_date: str = Field("today", description="the night's name, YYYY-MM-DD; today is the date in UTC")
+    run_date: str = Field("today", validate_default=True, description="the night's name, YYYY-MM-DD; today is the date in UTC")
     source: SourceSettings
     clean: CleanSettings = Field(default_factory=CleanSettings)
     relations: dict[str, RelationSettings] = Field(default_factory=dict, validate_default=True)
@@ -80,14 +80,14 @@ class NightSettings(Settings):
 
     @model_validator(mode="after")
     def _target_is_a_relation(self) -> "NightSettings":
-        target = self.relations.get(self.split.target)
+        target = self.relations.get(self.train.target)
         if target is None:
-            raise ValueError(f"split.target must be one of the relations {', '.join(self.relations)}")
+            raise ValueError(f"train.target must be one of the relations {', '.join(self.relations)}")
         if (target.table, target.head.kind, target.tail.kind) != ("ratings", "user", "movie"):
-            raise ValueError("split.target must name a relation from user to movie on table ratings")
+            raise ValueError("train.target must name a relation from user to movie on table ratings")
         return self
 
-
-StageName = Literal[
-    "clean-ratings", "index-entities", "write-triples", "train-embeddings", "recommend", "publish", "evaluate", "nightly"
-]
+    @property
+    def target(self) -> RelationSettings:
+        """The relation that is held out, trained for and recommended from."""
+        return self.relations[self.train.target]

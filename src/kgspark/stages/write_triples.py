@@ -27,6 +27,7 @@ def run(night: Night) -> Outcome:
         settings={
             "relations": {name: relation.model_dump() for name, relation in settings.relations.items()},
             "split": settings.split.model_dump(),
+            "target": settings.train.target,
             "triples": settings.triples.model_dump(),
         },
         sources=own_table_signatures(night),
@@ -38,7 +39,7 @@ def _write(night: Night, work: StageWork) -> str:
     settings = night.settings
     tables = relation_tables(night)
     usable = usable_relations(settings.relations, tables)
-    target = usable[settings.split.target]
+    target = settings.target
     tables[RATINGS] = with_split(tables[RATINGS], settings.split, target.where)
     if any(relation.table == CO_WATCHED for relation in usable.values()):
         likes = _training_likes(tables[RATINGS], target.where)
@@ -53,9 +54,9 @@ def _write(night: Night, work: StageWork) -> str:
     relations = [Relation(i, name, r.head.kind, r.tail.kind) for i, (name, r) in enumerate(usable.items())]
     layout = entity_layout(night)
     counts = count_triples(read_table(night.spark, folder), relations, layout)
-    if not any(row["relation"] == settings.split.target and row["split"] == TRAIN for row in counts):
+    if not any(row["relation"] == settings.train.target and row["split"] == TRAIN for row in counts):
         raise StageError(
-            f"relations.{settings.split.target}: no triple to train on; its condition is {target.where!r}, and split "
+            f"relations.{settings.train.target}: no triple to train on; its condition is {target.where!r}, and split "
             f"{settings.split.protocol} leaves nothing in train"
         )
     work.commit({TRIPLES: files}, {TRIPLES: _details(relations, layout, counts)})
@@ -73,7 +74,7 @@ def _details(relations: list[Relation], layout: EntityLayout, counts: list[dict[
 
 def _summary(night: Night) -> str:
     manifest = night.run.manifest(TRIPLES)
-    target = night.settings.split.target
+    target = night.settings.train.target
     likes = {row["split"]: row["rows"] for row in manifest.details["counts"] if row["relation"] == target}
     split = ", ".join(f"{likes[name]:,} {name}" for name in ("train", "valid", "test") if name in likes)
     return f"{manifest.rows:,} triples of {len(manifest.details['relations'])} relations; {target}: {split}"

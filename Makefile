@@ -1,0 +1,68 @@
+# make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
+# make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
+# make bench    the side-by-side measurements (NAMES='topk etl' to choose)
+# make setup    only what a night needs, in .venv; every target above does it by itself, and again only when
+#               pyproject.toml or requirements.lock has changed
+# make lock     pins the newest versions that pyproject.toml admits into requirements.lock
+# make clean    removes .venv, builds and caches; the lake stays
+
+PYTHON ?= python3
+CONF ?= conf/ml-latest-small.yaml
+NAMES ?= nightly train topk etl
+
+BIN := .venv/bin
+PIP_INSTALL := -m pip install --disable-pip-version-check -qq
+RUN_EXTRAS := spark,train,retrieve,warehouse,report
+TEST_EXTRAS := bench,dev
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test run test bench lock clean
+
+help:
+	@sed -n '/^$$/q; s/^# //p' Makefile
+
+setup: .venv/.run
+setup-test: .venv/.test
+
+run: .venv/.run
+	@$(BIN)/kgspark nightly $(CONF) $(ARGS)
+
+test: .venv/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: .venv/.test
+	@for name in $(NAMES); do $(BIN)/kgspark bench $$name --json || exit 1; done
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "kgspark needs Python 3.11 or newer; choose one with: make PYTHON=python3.11 …" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.run: .venv/.created pyproject.toml requirements.lock
+	@echo "Setting up .venv for a night: Spark, torch, tgraphx, FAISS (several GB, some minutes the first time)" >&2
+	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[$(RUN_EXTRAS)]'
+	@touch $@
+
+.venv/.test: .venv/.run
+	@echo "Setting up .venv for tests and benchmarks" >&2
+	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[$(TEST_EXTRAS)]'
+	@touch $@
+
+# A fresh environment without constraints is the closure of exactly what pyproject.toml asks for.
+lock:
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python $(PIP_INSTALL) -e '.[$(RUN_EXTRAS),$(TEST_EXTRAS)]'
+	{ sed -n '/^#/p' requirements.lock; \
+		.venv-lock/bin/python -m pip freeze --all --exclude-editable --exclude pip; } > .venv-lock/requirements.lock
+	mv .venv-lock/requirements.lock requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache spark-warehouse metastore_db derby.log
+	find src tests jobs -name __pycache__ -type d -prune -exec rm -rf {} +

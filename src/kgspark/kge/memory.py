@@ -1,0 +1,167 @@
+"""How much memory a training needs, known before it starts, and whether the machine has it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kgspark.entity_layout import EntityLayout
+from kgspark.errors import StageError
+from kgspark.kge.device import pick_device
+from kgspark.kge.models import parameter_count, vector_width
+from kgspark.kge.settings import TrainSettings
+from kgspark.tables import Relation
+
+# Bytes a triple takes while shards are read, sorted and laid out as CSR: 20 as columns, twice more while sorting, and
+# 20 again by head.
+_TRIPLE_BYTES = 80
+_EVALUATION_BYTES = 3 * 64 * 2**20
+# Python, torch and pyarrow themselves.
+_BASE_BYTES = 400 * 2**20
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes by part, on the host and on the device that trains (the host itself for a CPU)."""
+
+    host: dict[str, int]
+    device: dict[str, int]
+    device_name: str
+
+    @property
+    def host_bytes(self) -> int:
+        """Bytes of all parts on the host."""
+        return sum(self.host.values())
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of all parts on the training device; 0 where that is the host."""
+        return sum(self.device.values())
+
+    def __str__(self) -> str:
+        named = [("host", self.host)] + ([(self.device_name, self.device)] if self.device else [])
+        return "; ".join(
+            f"{where} {_human(sum(parts.values()))} ({', '.join(f'{part} {_human(n)}' for part, n in parts.items())})"
+            for where, parts in named
+        )
+
+
+def estimate(
+    settings: TrainSettings, layout: EntityLayout, relations: Sequence[Relation], triples_count: int
+) -> MemoryEstimate:
+    """Peak bytes of reading, training and exporting; batches assume the widest tail kind of any relation."""
+    device = pick_device(settings)
+    weights = 4 * parameter_count(settings, layout.size, len(relations))
+    widest = max((layout.count(relation.tail_kind) for relation in relations), default=0)
+    # Current and best weights, the two moments; the average where it is kept.
+    training = {"weights": weights * (3 if settings.ema else 2), "optimizer": 2 * weights + 4 * layout.size}
+    width = vector_width(settings)
+    if settings.objective == "softmax":
+        # Scores, softmax, and one temporary; the modulus looks at one coordinate more at a time.
+        buffers = 6 if settings.model == "rotate" else 4
+        training["batch"] = 4 * settings.batch_size * widest * buffers + 4 * 6 * width * (widest + settings.batch_size)
+    else:
+        # Stock objectives: dense gradients of every table.
+        training["batch"] = weights + 4 * 12 * width * settings.batch_size * (1 + max(settings.negatives, 1))
+    training["evaluation"] = _EVALUATION_BYTES
+    host = {"process": _BASE_BYTES, "triples": _TRIPLE_BYTES * triples_count}
+    if settings.init == "spectral":
+        host["spectral start"] = 4 * 4 * layout.size * (settings.dim + 10) + 40 * triples_count
+    if settings.checkpoint_every:
+        host["checkpoint"] = weights * 5 if device.type == "cuda" else 0
+    host["export"] = 2 * 4 * layout.size * width
+    if device.type == "cuda":
+        return MemoryEstimate({**host, "weights": weights}, training, str(device))
+    return MemoryEstimate({**host, **training}, {}, str(device))
+
+
+def check(needed: MemoryEstimate) -> None:
+    """Raises StageError, with the settings to lower, where the host or the device has less free than is needed."""
+    _demand("host", needed.host_bytes, free_host_bytes())
+    if needed.device:
+        with torch.cuda.device(needed.device_name):
+            _demand(needed.device_name, needed.device_bytes, torch.cuda.mem_get_info()[0])
+
+
+def free_host_bytes(root: Path = Path("/")) -> int | None:
+    """Bytes that this process may still take: what the kernel has available, or less where a cgroup limits it.
+
+    None where neither can be read (not Linux).
+    """
+    found = [_available(root), _cgroup_free(root)]
+    return min((value for value in found if value is not None), default=None)
+
+
+def _demand(where: str, needed: int, free: int | None) -> None:
+    if free is not None and needed > free:
+        raise StageError(
+            f"training needs about {_human(needed)} of memory on {where}, {_human(free)} are free; "
+            "lower train.dim or train.batch_size, or set train.negatives to sample tails"
+        )
+
+
+def _available(root: Path) -> int | None:
+    try:
+        for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        return None
+    return None
+
+
+def _cgroup_free(root: Path) -> int | None:
+    """Limit minus usage of this process's memory cgroup, version 2 or 1; page cache counts as free."""
+    base = root / "sys/fs/cgroup"
+    for folder in _cgroup_folders(root, base):
+        for limit_name, usage_name, cache_key in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            limit, usage = _number(folder / limit_name), _number(folder / usage_name)
+            if limit is not None and usage is not None and limit < 1 << 60:
+                return max(0, limit - usage + _stat(folder / "memory.stat", cache_key))
+    return None
+
+
+def _cgroup_folders(root: Path, base: Path) -> list[Path]:
+    """The process's own cgroup first, then the mount's root, which is its own inside a container."""
+    folders = []
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            folders.append(base / path.lstrip("/"))
+        elif "memory" in controllers.split(","):
+            folders.append(base / "memory" / path.lstrip("/"))
+    return [*folders, base, base / "memory"]
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # "max" stands for no limit
+        return None
+
+
+def _stat(path: Path, key: str) -> int:
+    try:
+        for line in path.read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(" ")
+            if name == key:
+                return int(value)
+    except (OSError, ValueError):
+        return 0
+    return 0
+
+
+def _human(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

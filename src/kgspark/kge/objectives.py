@@ -1,0 +1,211 @@
+"""The 1-vs-all softmax over typed ranges: a head's scores of every tail of the kind are one matrix product.
+
+Loss of a (head, tail) pair of weight w:  −w · log softmax(score / τ) over the tail kind's range (Lacroix et al. 2018,
+eq. 3, on typed ranges). Gradients are written by hand: only the batch's head rows, one relation row and the tail range
+(or the sampled tails) are read and written.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from kgspark.entity_layout import EntityLayout
+from kgspark.kge import models
+from kgspark.kge.optimizer import RowAdam, Rows
+from kgspark.kge.scoring import training_scores
+from kgspark.kge.settings import TrainSettings
+from kgspark.kge.shards import Csr, TripleSet
+from kgspark.tables import TRAIN, Relation
+
+RateAt = Callable[[float], float]  # share of the epoch that is done -> step size
+
+
+def listwise_loss(
+    scores: torch.Tensor, positions: torch.Tensor, weights: torch.Tensor, temperature: float, log_counts: torch.Tensor
+) -> torch.Tensor:
+    """−Σ w · log softmax(scores / temperature + log_counts) at the positives, a scalar with a hand-written gradient.
+
+    scores      float32 (B, N)
+    positions   int64 (n,): row · N + column of each positive, distinct
+    weights     float32 (n,)
+    log_counts  float32 (N,) or (1,): log of how many tails a column stands for, 0 for itself alone
+    """
+    return _ListwiseLoss.apply(scores, positions, weights, temperature, log_counts)
+
+
+class _ListwiseLoss(torch.autograd.Function):
+    """Softmax and its gradient in one buffer; autograd's log_softmax would need three and a dense target."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        scores: torch.Tensor,
+        positions: torch.Tensor,
+        weights: torch.Tensor,
+        temperature: float,
+        log_counts: torch.Tensor,
+    ) -> torch.Tensor:
+        logits = torch.add(log_counts, scores, alpha=1 / temperature)  # (B, N)
+        positives = logits.view(-1)[positions]
+        mass = torch.zeros(len(logits), dtype=logits.dtype, device=logits.device)  # the weights' sum, row by row
+        mass.index_add_(0, torch.div(positions, logits.shape[1], rounding_mode="floor"), weights)
+        peak = logits.amax(1, keepdim=True)
+        shares = logits.sub_(peak).exp_()
+        total = shares.sum(1, keepdim=True)
+        loss = (mass * (peak + total.log()).squeeze(1)).sum() - (weights * positives).sum()
+        gradient = shares.mul_(mass[:, None] / total)
+        flat = gradient.view(-1)
+        flat[positions] = flat[positions] - weights
+        ctx.save_for_backward(gradient)
+        ctx.temperature = temperature
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient.mul_(gradients[0] / ctx.temperature), None, None, None, None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One relation's share of an epoch."""
+
+    relation: Relation
+    likes: Csr
+    heads: np.ndarray  # positions of the heads that have triples
+    head_range: tuple[int, int]
+    tail_range: tuple[int, int]
+    weight: float
+    head_rate: float
+
+
+class SoftmaxObjective:
+    """Trains all relations jointly, one relation a step, batches of distinct heads."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        triples: TripleSet,
+        layout: EntityLayout,
+        relations: Sequence[Relation],
+        settings: TrainSettings,
+        splits: Sequence[str] = (TRAIN,),
+    ) -> None:
+        """The model's tables are updated in place, on the device where they lie."""
+        self.settings = settings
+        self.tables = models.parameters_by_table(model)
+        self.optimizer = RowAdam(self.tables, weight_decay=settings.weight_decay)
+        self.device = next(iter(self.tables.values())).device
+        self.metric = models.metric_of(settings)
+        met_each_step = {relation.tail_kind for relation in relations}
+        self.tasks = [
+            _Task(
+                relation,
+                likes,
+                np.flatnonzero(np.diff(likes.indptr)),
+                layout.range(relation.head_kind),
+                layout.range(relation.tail_kind),
+                1.0 if relation.name == settings.target else settings.side_weight,
+                1.0 if relation.head_kind in met_each_step else settings.head_rate,
+            )
+            for relation in relations
+            if len(triples.pairs(relation.index, splits))
+            and (relation.name == settings.target or settings.side_weight > 0)
+            for likes in (triples.csr(relation, layout, splits),)
+        ]
+
+    def epoch(self, number: int, rate: RateAt) -> float:
+        """One pass over the triples; the loss of the target relation, per unit of weight.
+
+        Everything random is drawn from (seed, number), so an epoch does not depend on how training got to it.
+        """
+        generator = np.random.default_rng([self.settings.seed, number])
+        batches = list(self._batches(generator))
+        losses: list[torch.Tensor] = []
+        mass = 0.0
+        for at, (task, heads) in enumerate(batches):
+            batch = task.likes.rows(heads)
+            loss = self._step(task, heads, batch, rate(at / len(batches)), generator)
+            if task.relation.name == self.settings.target:
+                losses.append(loss)
+                mass += float(batch.weights.sum(dtype=np.float64))
+        # One read at the end: reading every loss would make a GPU wait for the host at every step.
+        return float(torch.stack(losses).sum()) / max(mass, 1e-12) if losses else 0.0
+
+    def _batches(self, generator: np.random.Generator) -> Iterator[tuple[_Task, np.ndarray]]:
+        size = self.settings.batch_size
+        planned = []
+        for task in self.tasks:
+            heads = generator.permutation(task.heads)
+            planned += [(task, heads[start : start + size]) for start in range(0, len(heads), size)]
+        for at in generator.permutation(len(planned)):
+            yield planned[at]
+
+    def _step(
+        self, task: _Task, heads: np.ndarray, batch: Csr, rate: float, generator: np.random.Generator
+    ) -> torch.Tensor:
+        settings, device = self.settings, self.device
+        head_rows = torch.from_numpy(heads + task.head_range[0]).to(device)
+        tail_rows, columns, log_counts = self._candidates(task, batch, generator)
+        relation_row = slice(task.relation.index, task.relation.index + 1)
+        head = self._leaves("entity", head_rows)
+        tail = self._leaves("entity", tail_rows)
+        relation = self._leaves("relation", relation_row)
+
+        queries = self._dropped(models.queries(settings, head, relation), generator)  # (B, width)
+        items = models.items(settings, tail)  # (N, width)
+        scores = training_scores(queries, items, self.metric)  # (B, N)
+        rows = np.repeat(np.arange(len(heads)), np.diff(batch.indptr))
+        positions = torch.from_numpy(rows * len(items) + columns).to(device)
+        weights = torch.from_numpy(batch.weights).to(device)
+        loss = listwise_loss(scores, positions, weights, settings.temperature, log_counts)
+        (loss * (task.weight / settings.batch_size)).backward()
+
+        for leaves, at, step in (
+            (tail, tail_rows, rate),
+            (relation, relation_row, rate),
+            (head, head_rows, rate * task.head_rate),
+        ):
+            for name, leaf in leaves.items():
+                if leaf.grad is not None:
+                    self.optimizer.update(name, at, leaf.grad, step)
+        return loss.detach()
+
+    def _leaves(self, prefix: str, rows: Rows) -> dict[str, torch.Tensor]:
+        """The given rows of the entity or the relation tables, as leaves that collect their own gradient."""
+        chosen = {name: table for name, table in self.tables.items() if name.startswith(prefix)}
+        return {name: table[rows].detach().requires_grad_() for name, table in chosen.items()}
+
+    def _candidates(
+        self, task: _Task, batch: Csr, generator: np.random.Generator
+    ) -> tuple[Rows, np.ndarray, torch.Tensor]:
+        """Rows of the tails in the softmax, the positives' columns among them, and how many tails each stands for.
+
+        With `negatives` set: the batch's own tails, and a uniform sample of the others in which each stands for
+        others / sample, which makes the softmax's denominator unbiased (sampled softmax with log-Q correction).
+        """
+        start, stop = task.tail_range
+        wanted = self.settings.negatives
+        if wanted:
+            own = np.unique(batch.tails)
+            others = np.ones(stop - start, bool)
+            others[own] = False
+            rest = np.flatnonzero(others)
+            if len(rest) > wanted:
+                sample = np.sort(generator.choice(rest, wanted, replace=False))
+                log_counts = np.zeros(len(own) + wanted, np.float32)
+                log_counts[len(own) :] = math.log(len(rest) / wanted)
+                rows = torch.from_numpy(np.concatenate([own, sample]) + start).to(self.device)
+                return rows, np.searchsorted(own, batch.tails), torch.from_numpy(log_counts).to(self.device)
+        return slice(start, stop), batch.tails, torch.zeros(1, device=self.device)
+
+    def _dropped(self, queries: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+        share = self.settings.dropout
+        if not share:
+            return queries
+        kept = generator.random(tuple(queries.shape), dtype=np.float32) >= share
+        return queries * torch.from_numpy(kept.astype(np.float32) / (1 - share)).to(self.device)

@@ -1,0 +1,56 @@
+"""Adam over rows of tables: only the rows that a step touched are read and written."""
+
+from collections.abc import Mapping
+
+import torch
+
+Rows = torch.Tensor | slice
+
+
+class RowAdam:
+    """Adam (Kingma & Ba 2015, algorithm 1) whose moments and bias correction advance row by row, when a row is met.
+
+    With every row met at every step it is Adam; otherwise it is torch's SparseAdam with the bias corrected by the
+    number of times that the row was met. Weight decay is decoupled (Loshchilov & Hutter 2019).
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, torch.Tensor],
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        """`tables` are float32 (rows, width) and are updated in place."""
+        self.tables = tables
+        self.betas, self.epsilon, self.weight_decay = betas, epsilon, weight_decay
+        self.first = {name: torch.zeros_like(table) for name, table in tables.items()}
+        self.second = {name: torch.zeros_like(table) for name, table in tables.items()}
+        self.met = {name: table.new_zeros(len(table), 1) for name, table in tables.items()}
+
+    @torch.no_grad()
+    def update(self, name: str, rows: Rows, gradient: torch.Tensor, rate: float) -> None:
+        """One step of size `rate` on distinct `rows`, a slice or int64 (n,), with their gradient (n, width)."""
+        stores = (self.tables[name], self.first[name], self.second[name], self.met[name])
+        weights, first, second, met = (store[rows] for store in stores)  # views of a slice, copies of an index
+        beta1, beta2 = self.betas
+        met.add_(1)
+        first.lerp_(gradient, 1 - beta1)
+        second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        scale = (second / (1 - beta2**met)).sqrt_().add_(self.epsilon)
+        if self.weight_decay:
+            weights.mul_(1 - rate * self.weight_decay)
+        weights.addcdiv_(first / (1 - beta1**met), scale, value=-rate)
+        if not isinstance(rows, slice):
+            for store, values in zip(stores, (weights, first, second, met), strict=True):
+                store.index_copy_(0, rows, values)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The moments and counts by name, sharing memory with the optimizer."""
+        parts = {"first": self.first, "second": self.second, "met": self.met}
+        return {f"{part}.{name}": value for part, tables in parts.items() for name, value in tables.items()}
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Copies what `state` returned back in."""
+        for key, value in self.state().items():
+            value.copy_(state[key])

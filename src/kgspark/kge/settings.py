@@ -1,0 +1,87 @@
+"""Settings of the training stage; importable without torch, so that a configuration can be checked anywhere."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from kgspark.config import Settings
+
+ModelName = Literal["transe", "distmult", "complex", "rotate", "rescal", "simple"]
+Objective = Literal["softmax", "softplus", "margin"]
+
+# What a key defaults to under the stock objectives: the tutorial's recipe. The fields' own defaults are softmax's.
+_STOCK_RECIPE: dict[str, Any] = {
+    "dim": 64,
+    "epochs": 20,
+    "batch_size": 512,
+    "negatives": 1,
+    "learning_rate": 1e-3,
+    "head_rate": 1.0,
+    "schedule": "constant",
+    "init": "tgraphx",
+}
+# The unbounded inner products of the other models want a softer temperature and smaller steps than unit vectors do.
+_BILINEAR_RECIPE: dict[str, Any] = {"temperature": 1.0, "learning_rate": 1e-3}
+
+
+class TrainSettings(Settings):
+    """How the embeddings are trained.
+
+    Keys that are left out take the defaults of the chosen objective (and model): `softplus` and `margin` are the
+    tutorial's stock recipe, `softmax` the 1-vs-all softmax over typed ranges.
+    """
+
+    model: ModelName = Field("transe", description="tgraphx model: transe, distmult, complex, rotate, rescal or simple")
+    norm: Literal[1, 2] = Field(2, description="TransE's distance: 1 (Manhattan) or 2 (Euclidean)")
+    dim: int = Field(128, ge=1, description="numbers per entity part; ComplEx, RotatE and SimplE hold two parts")
+    target: str = Field("liked", min_length=1, description="the relation, user to movie, that is recommended from")
+
+    objective: Objective = Field(
+        "softmax", description="softmax (1-vs-all over typed ranges), or the stock softplus or margin with negatives"
+    )
+    epochs: int = Field(10, ge=1, description="passes over the training triples")
+    batch_size: int = Field(256, ge=1, description="heads a step (softmax) or triples a step (softplus, margin)")
+    negatives: int = Field(
+        0, ge=0, description="softmax: tails sampled a step, 0 for all of the kind; softplus, margin: a positive's"
+    )
+    temperature: float = Field(0.18, gt=0, description="scores are divided by it before the softmax")
+    margin: float = Field(1.0, gt=0, description="gap that the margin objective asks for")
+    side_weight: float = Field(0.1, ge=0, description="loss weight of the relations other than the target")
+
+    learning_rate: float = Field(4e-3, gt=0, description="Adam's step size at the start")
+    head_rate: float = Field(
+        10.0, gt=0, description="step-size factor of entities that are only heads (users): they are met once an epoch"
+    )
+    schedule: Literal["linear", "constant"] = Field("linear", description="step size over the epochs: linear to zero")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of entity rows, per unit of step size")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of query coordinates dropped in the softmax objective")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay, an epoch, of the weights' moving average; 0 turns it off")
+    init: Literal["spectral", "normal", "tgraphx"] = Field(
+        "spectral", description="first vectors: truncated SVD of the target relation, N(0, 1/dim), or tgraphx's own"
+    )
+
+    eval_every: int = Field(2, ge=1, description="epochs between two looks at the validation likes")
+    patience: int = Field(3, ge=1, description="looks without a better NDCG after which training stops early")
+    k: int = Field(10, ge=1, description="length of the lists that validation and test are measured on")
+    refit_epochs: int = Field(
+        0, ge=0, description="epochs that continue on train + valid + test, after the test metrics were taken"
+    )
+
+    seed: int = Field(42, ge=0, description="seed of everything random")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 for all available")
+    checkpoint_every: int = Field(5, ge=0, description="epochs between two checkpoints; 0 for none")
+    warm_start: str = Field(
+        "none", min_length=1, description="none, or the date of the run whose vectors training starts from"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_defaults(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if given.get("objective") in ("softplus", "margin"):
+            return {**_STOCK_RECIPE, **given}
+        if given.get("model") in ("distmult", "complex", "rescal", "simple"):
+            return {**_BILINEAR_RECIPE, **given}
+        return given

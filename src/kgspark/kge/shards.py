@@ -1,0 +1,189 @@
+"""Reads the triples table, a folder of Parquet shards, into sorted NumPy arrays by split and relation."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kgspark.entity_layout import EntityLayout
+from kgspark.errors import InputError
+from kgspark.tables import TEST, TRAIN, VALID, Relation
+
+SPLITS = (TRAIN, VALID, TEST)
+_COLUMNS = ("head", "relation", "tail", "split", "weight")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Triples of one relation, sorted by (head, tail), each pair once.
+
+    heads, tails  int64 (n,), entity indices; weights  float32 (n,)
+    """
+
+    heads: np.ndarray
+    tails: np.ndarray
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+
+@dataclass(frozen=True)
+class Csr:
+    """Tails by head: head `start + i` has `tails[indptr[i]:indptr[i + 1]]`, counted from the tail kind's start.
+
+    indptr  int64 (heads + 1,); tails  int64 (n,); weights  float32 (n,)
+    """
+
+    indptr: np.ndarray
+    tails: np.ndarray
+    weights: np.ndarray
+
+    def rows(self, heads: np.ndarray) -> "Csr":
+        """The CSR of the given head positions, in that order."""
+        counts = np.diff(self.indptr)[heads]
+        indptr = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+        at = np.arange(indptr[-1]) + np.repeat(self.indptr[heads] - indptr[:-1], counts)
+        return Csr(indptr, self.tails[at], self.weights[at])
+
+
+@dataclass(frozen=True)
+class TripleSet:
+    """The triples of a graph; `parts[split, relation index]`, absent where there are none."""
+
+    parts: Mapping[tuple[str, int], Pairs]
+
+    def __len__(self) -> int:
+        return sum(len(pairs) for pairs in self.parts.values())
+
+    def pairs(self, relation: int, splits: Sequence[str] = (TRAIN,)) -> Pairs:
+        """The triples of one relation in any of the given splits."""
+        chosen = [self.parts[split, relation] for split in splits if (split, relation) in self.parts]
+        if len(chosen) == 1:
+            return chosen[0]
+        if not chosen:
+            return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return sorted_pairs(*(np.concatenate([getattr(p, name) for p in chosen]) for name in Pairs.__annotations__))
+
+    def csr(self, relation: Relation, layout: EntityLayout, splits: Sequence[str] = (TRAIN,)) -> Csr:
+        """One relation's tails by head, over the whole range of its head kind."""
+        start, stop = layout.range(relation.head_kind)
+        pairs = self.pairs(relation.index, splits)
+        counts = np.bincount(pairs.heads - start, minlength=stop - start)
+        indptr = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+        return Csr(indptr, pairs.tails - layout.range(relation.tail_kind)[0], pairs.weights)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over all triples; equal for equal triples, however they were sharded or ordered."""
+        digest = hashlib.sha256()
+        for key in sorted(self.parts):
+            pairs = self.parts[key]
+            digest.update(repr((key, len(pairs))).encode())
+            for array in (pairs.heads, pairs.tails, pairs.weights):
+                digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+        return digest.hexdigest()
+
+
+def read_triples(folder: Path, layout: EntityLayout, relations: Sequence[Relation]) -> TripleSet:
+    """Reads every `*.parquet` file of `folder`, leaving out names that start with `_` or `.`.
+
+    Raises InputError where there is no triple, or one breaks what its relation or split declares.
+    """
+    paths = sorted(path for path in Path(folder).glob("*.parquet") if path.name[0] not in "_.")
+    if not paths:
+        raise InputError(f"{folder}: no triple shards (*.parquet); run write-triples first")
+    shards = [_read_shard(path) for path in paths]
+    columns = {name: np.concatenate([shard[name] for shard in shards]) for name in _COLUMNS}
+    if len(columns["head"]) == 0:
+        raise InputError(f"{folder}: the triple shards hold no rows; were any ratings liked?")
+    return from_arrays(columns, layout, relations, str(folder))
+
+
+def from_arrays(
+    columns: Mapping[str, np.ndarray], layout: EntityLayout, relations: Sequence[Relation], origin: str = "triples"
+) -> TripleSet:
+    """Groups, checks and sorts triples given as columns; `split` may be names or positions in `SPLITS`."""
+    split = np.asarray(columns["split"])
+    codes = split if split.dtype.kind in "iu" else split_codes(split, origin)
+    known = {relation.index for relation in relations}
+    unknown = sorted(set(np.unique(columns["relation"]).tolist()) - known)
+    if unknown:
+        raise InputError(f"{origin}: relation {unknown[0]} is not declared; expected one of {sorted(known)}")
+    parts: dict[tuple[str, int], Pairs] = {}
+    for relation in relations:
+        of_relation = columns["relation"] == relation.index
+        for code, name in enumerate(SPLITS):
+            at = np.flatnonzero(of_relation & (codes == code))
+            if len(at):
+                heads, tails = columns["head"][at].astype(np.int64), columns["tail"][at].astype(np.int64)
+                _check_range(heads, layout, relation, "head", origin)
+                _check_range(tails, layout, relation, "tail", origin)
+                weights = columns["weight"][at].astype(np.float32)
+                if not (np.isfinite(weights).all() and (weights >= 0).all()):
+                    raise InputError(f"{origin}: {relation.name}: weights must be finite and not negative")
+                parts[name, relation.index] = sorted_pairs(heads, tails, weights)
+    return TripleSet(parts)
+
+
+def sorted_pairs(heads: np.ndarray, tails: np.ndarray, weights: np.ndarray) -> Pairs:
+    """Sorts by (head, tail, weight), so row order cannot matter, and merges repeated pairs by summing their weights."""
+    order = np.lexsort((weights, tails, heads))
+    heads, tails, weights = heads[order], tails[order], weights[order]
+    first = np.ones(len(heads), bool)
+    first[1:] = (heads[1:] != heads[:-1]) | (tails[1:] != tails[:-1])
+    if first.all():
+        return Pairs(heads, tails, weights)
+    return Pairs(heads[first], tails[first], np.add.reduceat(weights, np.flatnonzero(first)).astype(np.float32))
+
+
+def split_codes(split: np.ndarray, origin: str) -> np.ndarray:
+    """Positions in `SPLITS`, int8 (n,), of split names."""
+    codes = np.full(len(split), -1, np.int8)
+    for code, name in enumerate(SPLITS):
+        codes[split == name] = code
+    if (codes < 0).any():
+        found = split[int((codes < 0).argmax())]
+        raise InputError(f"{origin}: split {found!r} is none of {', '.join(SPLITS)}")
+    return codes
+
+
+def _read_shard(path: Path) -> dict[str, np.ndarray]:
+    try:
+        table = pq.read_table(path, columns=list(_COLUMNS), read_dictionary=["split"], partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: not a readable triple shard: {' '.join(str(error).split())}") from None
+    missing = [name for name in _COLUMNS if name not in table.column_names]
+    if missing:
+        raise InputError(f"{path}: no column {missing[0]!r}; a triple shard has {', '.join(_COLUMNS)}")
+    if any(table[name].null_count for name in _COLUMNS):
+        raise InputError(f"{path}: a triple shard must not hold empty values")
+    columns = {name: table[name].to_numpy() for name in _COLUMNS if name != "split"}
+    split = table["split"].combine_chunks()
+    chunks = split.chunks if isinstance(split, pa.ChunkedArray) else [split]
+    codes = [_dictionary_codes(chunk, str(path)) for chunk in chunks]
+    return {**columns, "split": np.concatenate(codes) if codes else np.zeros(0, np.int8)}
+
+
+def _dictionary_codes(chunk: pa.Array, origin: str) -> np.ndarray:
+    """Codes of one dictionary-encoded chunk: only its few distinct names become Python strings."""
+    if not pa.types.is_dictionary(chunk.type):
+        chunk = chunk.dictionary_encode()
+    indices = chunk.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    used = np.unique(indices)
+    names = np.array([chunk.dictionary[int(i)].as_py() for i in used], dtype=object)
+    codes = np.zeros(len(chunk.dictionary), np.int8)
+    codes[used] = split_codes(names, origin)
+    return codes[indices]
+
+
+def _check_range(indices: np.ndarray, layout: EntityLayout, relation: Relation, end: str, origin: str) -> None:
+    kind = relation.head_kind if end == "head" else relation.tail_kind
+    start, stop = layout.range(kind)
+    outside = (indices < start) | (indices >= stop)
+    if outside.any():
+        found = int(indices[outside.argmax()])
+        raise InputError(f"{origin}: {relation.name}: {end} {found} lies outside the {kind} range [{start}, {stop})")

@@ -1,0 +1,195 @@
+"""Trains a model on a triple set: epochs, early stopping on the validation likes, checkpoints, and the final refit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from kgspark.entity_layout import EntityLayout
+from kgspark.errors import StageError
+from kgspark.kge import checkpoints, memory
+from kgspark.kge.device import pick_device, reproducible
+from kgspark.kge.evaluation import evaluate, popularity
+from kgspark.kge.export import target_relation, target_vectors
+from kgspark.kge.initial import initialise
+from kgspark.kge.models import build_model, metric_of
+from kgspark.kge.objectives import SoftmaxObjective
+from kgspark.kge.run_folder import Epoch, RunFolder
+from kgspark.kge.settings import TrainSettings
+from kgspark.kge.shards import SPLITS, TripleSet
+from kgspark.kge.state import TrainingState
+from kgspark.kge.stock import StockObjective
+from kgspark.kge.warm_start import WarmStart
+from kgspark.tables import TEST, TRAIN, VALID, Relation
+
+Progress = Callable[[Epoch], None]
+
+# A refit starts from weights that are already good: smaller steps.
+_REFIT_RATE = 0.5
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training arrived at.
+
+    model         the published weights: those of the best epoch, refitted where `refit_epochs` says so
+    valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
+                  train and valid likes for test; {} where nothing was held out
+    popularity    metrics on the test likes of recommending everybody what most train likes name
+    seconds       wall-clock of initialisation, training and measuring
+    resumed_from  the epoch of the checkpoint that training went on from, 0 where it started afresh
+    """
+
+    model: torch.nn.Module
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    stopped_early: bool
+    refitted: bool
+    valid: dict[str, float]
+    test: dict[str, float]
+    popularity: dict[str, float]
+    seconds: float
+    device: str
+    resumed_from: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, for `run.json` and manifests."""
+        names = ("best_epoch", "stopped_early", "refitted", "valid", "test", "popularity", "seconds", "resumed_from")
+        return {"epochs": len(self.history), **{name: getattr(self, name) for name in names}}
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """What training reads, together."""
+
+    triples: TripleSet
+    layout: EntityLayout
+    relations: Sequence[Relation]
+    settings: TrainSettings
+    target: Relation
+
+    def measure(self, model: torch.nn.Module, split: str, seen: Sequence[str]) -> dict[str, float]:
+        held_out = self.triples.csr(self.target, self.layout, (split,))
+        queries, items = target_vectors(model, self.layout, self.target, self.settings)
+        masked = self.triples.csr(self.target, self.layout, seen)
+        return evaluate(queries, items, metric_of(self.settings), held_out, masked, (self.settings.k,))
+
+    def popularity(self) -> dict[str, float]:
+        train, test, seen = (
+            self.triples.csr(self.target, self.layout, splits) for splits in ((TRAIN,), (TEST,), (TRAIN, VALID))
+        )
+        return popularity(train, test, seen, self.layout.count(self.target.tail_kind), (self.settings.k,))
+
+    def objective(self, model: torch.nn.Module, splits: Sequence[str]) -> SoftmaxObjective | StockObjective:
+        kind = SoftmaxObjective if self.settings.objective == "softmax" else StockObjective
+        return kind(model, self.triples, self.layout, self.relations, self.settings, splits)
+
+
+def train(
+    triples: TripleSet,
+    layout: EntityLayout,
+    relations: Sequence[Relation],
+    settings: TrainSettings,
+    folder: Path,
+    progress: Progress | None = None,
+    initial: WarmStart | None = None,
+) -> Trained:
+    """Trains, writing metrics and checkpoints into the existing `folder`, and takes up an interrupted training there.
+
+    With one seed, settings, data and machine, weights on a CPU come out byte for byte the same, killed and resumed
+    or not. Raises StageError where the target relation has no train triples, or memory does not suffice.
+    """
+    begun = perf_counter()
+    graph = _Graph(triples, layout, relations, settings, target_relation(relations, settings))
+    if not len(triples.pairs(graph.target.index)):
+        raise StageError(f"train.target: {settings.target!r} has no train triples; is the liking threshold too high?")
+    memory.check(memory.estimate(settings, layout, relations, len(triples)))
+    device = pick_device(settings)
+    with reproducible(settings):
+        model = build_model(settings, layout.size, len(relations))
+        # The SVD's coordinates of a night are not those that yesterday's vectors were learned in.
+        start = settings.model_copy(update={"init": "normal"}) if initial and settings.init == "spectral" else settings
+        initialise(model, triples, layout, relations, start)
+        if initial is not None:
+            initial.apply(model)
+        model.to(device)
+        state = TrainingState(model, graph.objective(model, (TRAIN,)), settings)
+        fingerprint = ""
+        if settings.checkpoint_every:
+            fingerprint = checkpoints.fingerprint(triples, layout, relations, settings, state.tables)
+            state.resume(checkpoints.load(folder, fingerprint))
+        resumed_from = state.epoch
+        run = RunFolder(folder, settings, str(device), state.history)
+        _run_epochs(graph, state, run, folder, fingerprint, progress)
+        state.take_best()
+        valid, test = (
+            graph.measure(model, split, seen) for split, seen in ((VALID, (TRAIN,)), (TEST, (TRAIN, VALID)))
+        )
+        if settings.refit_epochs:
+            _refit(graph, model)
+    trained = Trained(
+        model=model,
+        history=tuple(state.history),
+        best_epoch=state.best_epoch,
+        stopped_early=state.epoch < settings.epochs,
+        refitted=settings.refit_epochs > 0,
+        valid=valid,
+        test=test,
+        popularity=graph.popularity(),
+        seconds=perf_counter() - begun,
+        device=str(device),
+        resumed_from=resumed_from,
+    )
+    run.finish(trained.to_json())
+    return trained
+
+
+def _run_epochs(
+    graph: _Graph,
+    state: TrainingState,
+    run: RunFolder,
+    folder: Path,
+    fingerprint: str,
+    progress: Progress | None,
+) -> None:
+    settings = graph.settings
+    while state.epoch < settings.epochs and state.stale < settings.patience:
+        begun, number = perf_counter(), state.epoch + 1
+        loss = state.objective.epoch(number, lambda share, done=state.epoch: _rate(settings, done + share))
+        if not loss < float("inf"):  # NaN compares false
+            raise StageError(f"training diverged in epoch {number} (loss {loss}); lower train.learning_rate")
+        state.average_weights()
+        ndcg = None
+        if number % settings.eval_every == 0 or number == settings.epochs:
+            with state.averaged():
+                ndcg = graph.measure(state.model, VALID, (TRAIN,)).get(f"ndcg@{settings.k}")
+        record = Epoch(number, loss, ndcg, _rate(settings, number), perf_counter() - begun)
+        state.record(record)
+        run.log(record)
+        if settings.checkpoint_every and number % settings.checkpoint_every == 0:
+            checkpoints.save(folder, state.checkpoint(fingerprint))
+        if progress is not None:
+            progress(record)
+
+
+def _rate(settings: TrainSettings, done: float) -> float:
+    """Step size after `done` epochs."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * max(0.0, 1 - done / settings.epochs)
+
+
+def _refit(graph: _Graph, model: torch.nn.Module) -> None:
+    """Goes on with all likes, so that what is published has also seen the ones held out for measuring."""
+    settings = graph.settings
+    objective = graph.objective(model, SPLITS)
+    for number in range(settings.refit_epochs):
+        done = number / settings.refit_epochs
+        per_epoch = 1 / settings.refit_epochs
+        objective.epoch(
+            settings.epochs + number + 1,
+            lambda share, done=done: settings.learning_rate * _REFIT_RATE * (1 - done - share * per_epoch),
+        )

@@ -1,0 +1,87 @@
+"""recommend: every user's top-K unseen movies, and every movie's top-K users, ranked on Spark's executors."""
+
+from functools import partial
+
+from kgspark.entity_layout import MOVIE, USER, EntityLayout
+from kgspark.retrieval.blocks import RankingPlan, rank_batches
+from kgspark.runs import StageWork
+from kgspark.search_space import SearchSpace
+from kgspark.spark.frames import DataFrame, read_table, task_cores, write_table
+from kgspark.spark.ranking import Side, publishable, queries_a_task, query_stream, rank_on_executors
+from kgspark.stages.index_entities import entity_layout
+from kgspark.stages.inputs import id_type
+from kgspark.stages.night import Night, Outcome
+from kgspark.tables import AUDIENCES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
+
+SIDES = {RECOMMENDATIONS: Side(USER, MOVIE), AUDIENCES: Side(MOVIE, USER)}
+
+
+def ranked_tables(night: Night) -> list[str]:
+    """The tables that this night ranks and publishes."""
+    return [RECOMMENDATIONS, AUDIENCES] if night.settings.audiences.enabled else [RECOMMENDATIONS]
+
+
+def list_length(night: Night, table: str) -> int:
+    """K of a ranked table."""
+    return night.settings.recommend.k if table == RECOMMENDATIONS else night.settings.audiences.k
+
+
+def run(night: Night) -> Outcome:
+    """Ranks unless search space, ratings and K are as they were."""
+    settings = night.settings
+    tables = ranked_tables(night)
+    work = StageWork.plan(
+        night.run,
+        "recommend",
+        reads=(SEARCH_SPACE, RATINGS, ENTITIES),
+        writes=tables,
+        settings={
+            "recommend": settings.recommend.model_dump(),
+            "audiences": settings.audiences.model_dump(),
+            "liked": settings.target.where,
+            "ds": settings.run_date,
+        },
+    )
+    return night.stage(work, lambda work: _recommend(night, work), lambda: _summary(night))
+
+
+def _recommend(night: Night, work: StageWork) -> str:
+    model_id = SearchSpace.load(night.run.table(SEARCH_SPACE)).model_id
+    layout = entity_layout(night)
+    folders = work.begin()
+    files = {}
+    for name, folder in folders.items():
+        ranked = _ranked(night, layout, name)
+        files[name] = write_table(publishable(ranked, SIDES[name], model_id, night.settings.run_date), folder)
+    work.commit(files, {name: {"model_id": model_id, "k": list_length(night, name)} for name in folders})
+    return _summary(night)
+
+
+def _ranked(night: Night, layout: EntityLayout, name: str) -> DataFrame:
+    settings, side, k = night.settings, SIDES[name], list_length(night, name)
+    kind = id_type(night)
+    ratings = read_table(night.spark, night.run.table(RATINGS))
+    entities = read_table(night.spark, night.run.table(ENTITIES))
+    liked = settings.target.where if name == RECOMMENDATIONS else None
+    stream = query_stream(ratings, entities, layout, side, kind, liked)
+    queries = layout.count(side.query_kind)
+    block = settings.recommend.block
+    plan = RankingPlan(
+        folder=str(night.run.table(SEARCH_SPACE)),
+        side="items" if name == RECOMMENDATIONS else "queries",
+        k=k,
+        block=block,
+        threads=task_cores(night.spark),
+        reason_name="reason_item_id" if name == RECOMMENDATIONS else None,
+    )
+    per_task = queries_a_task(queries, k, settings.recommend.rows_per_file, block)
+    with_reason = plan.reason_name is not None
+    return rank_on_executors(stream, partial(rank_batches, plan=plan), queries, per_task, kind, with_reason)
+
+
+def _summary(night: Night) -> str:
+    parts = []
+    for name in ranked_tables(night):
+        manifest = night.run.manifest(name)
+        parts.append(f"{manifest.rows:,} rows of {name} (K = {manifest.details['k']})")
+    return ", ".join(parts)

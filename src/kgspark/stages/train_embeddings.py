@@ -1,0 +1,127 @@
+"""train-embeddings: tgraphx embeddings of the night's graph, and the search space that retrieval ranks with."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from kgspark.entity_layout import MOVIE, USER, EntityLayout
+from kgspark.external_ids import ITEMS, QUERIES, write_ids
+from kgspark.files import describe_folder
+from kgspark.kge import memory
+from kgspark.kge.export import export_search_space
+from kgspark.kge.model_files import MODEL_FILE, save_model
+from kgspark.kge.run_folder import Epoch
+from kgspark.kge.shards import read_triples
+from kgspark.kge.training import Trained, train
+from kgspark.kge.warm_start import WarmStart, carry_over
+from kgspark.report.progress import progress_bar
+from kgspark.runs import Run, StageWork
+from kgspark.stages.index_entities import entity_layout
+from kgspark.stages.inputs import id_type
+from kgspark.stages.night import Night, Outcome
+from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Relation
+
+# Checkpoints and the dashboard's files; not a table, because it must outlive a training that was killed.
+TRAINING = "training"
+
+
+def run(night: Night) -> Outcome:
+    """Trains unless triples, settings and the model to start from are as they were."""
+    settings = night.settings.train
+    earlier = _earlier_run(night)
+    work = StageWork.plan(
+        night.run,
+        "train-embeddings",
+        reads=(TRIPLES, ENTITIES),
+        writes=(MODEL, SEARCH_SPACE),
+        settings=settings.model_dump(),
+        sources={"warm_start": earlier.manifest(MODEL).fingerprint} if earlier else None,
+    )
+    return night.stage(work, lambda work: _train(night, work, earlier), lambda: _summary(night))
+
+
+def _earlier_run(night: Night) -> Run | None:
+    date = night.settings.train.warm_start
+    return None if date == "none" else Run(night.run.lake, date)
+
+
+def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
+    settings, layout = night.settings.train, entity_layout(night)
+    relations = [Relation.from_json(value) for value in night.run.manifest(TRIPLES).details["relations"]]
+    needed = memory.estimate(settings, layout, relations, night.run.manifest(TRIPLES).rows)
+    night.say(f"{'':<17}{'':>10}   training needs about {needed}")
+    triples = read_triples(night.run.table(TRIPLES), layout, relations)
+    initial = _warm_start(night, earlier, relations) if earlier else None
+    folder = night.run.table(TRAINING)
+    folder.mkdir(parents=True, exist_ok=True)
+    with progress_bar("training", settings.epochs) as advance:
+        trained = train(triples, layout, relations, settings, folder, _shown(advance), initial)
+
+    folders = work.begin()
+    for path in folders.values():
+        path.mkdir()
+    save_model(folders[MODEL] / MODEL_FILE, trained.model, layout, relations, settings)
+    space = export_search_space(trained.model, layout, relations, settings, triples)
+    space.save(folders[SEARCH_SPACE])
+    _write_ids(night, folders[SEARCH_SPACE], layout)
+    details = {
+        "model_id": space.model_id,
+        "metrics": {"model": trained.test, "popularity": trained.popularity},
+        "training": trained.to_json() | {"history": [asdict(epoch) for epoch in trained.history]},
+        "memory": str(needed),
+    }
+    files = {name: describe_folder(path) for name, path in folders.items()}
+    work.commit(files, {MODEL: details, SEARCH_SPACE: {"model_id": space.model_id}})
+    for leftover in folder.glob("checkpoint*"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    return _summary(night)
+
+
+def _shown(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
+    def show(epoch: Epoch) -> None:
+        ndcg = "" if epoch.ndcg is None else f", NDCG {epoch.ndcg:.4f}"
+        advance(f"loss {epoch.train_loss:.4f}{ndcg}")
+
+    return show
+
+
+def _warm_start(night: Night, earlier: Run, relations: list[Relation]) -> WarmStart:
+    old, new = (_entities(run) for run in (earlier, night.run))
+    initial = carry_over(earlier.table(MODEL) / MODEL_FILE, old, new, relations, night.settings.train)
+    night.say(
+        f"{'':<17}{'':>10}   warm start from {earlier.date}: {initial.carried_entities:,} of {new.num_rows:,} entities"
+        f" and {initial.carried_relations} of {len(relations)} relations carried over"
+    )
+    return initial
+
+
+def _entities(run: Run) -> pa.Table:
+    return ds.dataset(_parts(run.table(ENTITIES))).to_table(columns=["kind", "external_id", "index"])
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+def _write_ids(night: Night, folder: Path, layout: EntityLayout) -> None:
+    """External ids beside the vectors, in their own type: what ranked rows are named by."""
+    entities = ds.dataset(_parts(night.run.table(ENTITIES)))
+    for side, kind in ((QUERIES, USER), (ITEMS, MOVIE)):
+        table = entities.to_table(columns=["index", "external_id"], filter=pc.field("kind") == kind)
+        ids = table.sort_by("index")["external_id"].combine_chunks()
+        write_ids(folder, side, ids.cast(pa.int64()) if id_type(night) == "bigint" else ids)
+
+
+def _summary(night: Night) -> str:
+    details = night.run.manifest(MODEL).details
+    training, metrics = details["training"], details["metrics"]
+    text = f"{details['model_id']}: best of {training['epochs']} epochs is {training['best_epoch']}"
+    ours, popular = metrics["model"].get("ndcg@10"), metrics["popularity"].get("ndcg@10")
+    if ours is not None and popular is not None:
+        text += f"; held-out NDCG@10 {ours:.4f} (popularity {popular:.4f})"
+    return text

@@ -1,0 +1,35 @@
+"""Fixtures that every test may use: the data folders, and one Spark session for all tests of this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def ml_small() -> Path:
+    """The bundled MovieLens latest-small."""
+    return REPOSITORY / "tests" / "data" / "ml-latest-small"
+
+
+@pytest.fixture(scope="session")
+def ml_1m() -> Path:
+    """MovieLens-1M, which may not be shipped: the tests that need it are skipped without it."""
+    folder = REPOSITORY.parent / "shared" / "data" / "ml-1m"
+    if not (folder / "ratings.dat").is_file():
+        pytest.skip("needs MovieLens-1M beside the repository, in ../shared/data/ml-1m")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """kgspark's own session on two local threads, with few partitions, because every one costs a small test a task."""
+    from kgspark.spark.session import spark_session
+    from kgspark.spark.settings import SessionSettings
+
+    conf = {"spark.sql.shuffle.partitions": 3, "spark.default.parallelism": 2}
+    with spark_session(SessionSettings(master="local[2]", driver_memory="1g", conf=conf), "kgspark tests") as session:
+        yield session
