@@ -26,7 +26,7 @@ def _reference(ranked: list[int], held_out: set[int], k: int) -> dict[str, float
 
 def _measure(ranked: list[list[int]], held_out: list[set[int]], catalogue: int, ks: tuple[int, ...]):
     width = max((len(movies) for movies in ranked), default=0)
-    table = np.array([movies + [-1] * (width - len(movies)) for movies in ranked], dtype=np.int64).reshape(-1, width)
+    table = np.array([movies + [-1] * (width - len(movies)) for movies in ranked], dtype=np.int64).reshape(len(ranked), width)
     counts = np.array([len(movies) for movies in held_out], dtype=np.int64)
     indptr = np.concatenate([[0], np.cumsum(counts)])
     flat = np.array([movie for movies in held_out for movie in movies], dtype=np.int64)

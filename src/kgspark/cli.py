@@ -79,7 +79,7 @@ def _run(parsed: argparse.Namespace, say: Callable[[str], None]) -> object:
     settings = config.load(NightSettings, Path(parsed.conf), parsed.overrides)
     with open_night(settings, say) as night:
         module.run(night)
-        return module.answer(night) if hasattr(module, "answer") else [vars(outcome) for outcome in night.outcomes]
+        return night.result or {"stages": [vars(outcome) for outcome in night.outcomes]}
 
 
 def _say_on(stream: object) -> Callable[[str], None]:

@@ -22,6 +22,7 @@ from typing import Any
 import kgspark
 from kgspark.errors import StageError
 from kgspark.files import DataFile, has_size, replace_folder, write_atomically
+from kgspark.tables import WRITTEN_BY
 
 MANIFEST = "_manifest.json"
 _STAGING = ".staging"
@@ -59,7 +60,7 @@ class Manifest:
             value.pop("rows")
             value["files"] = [DataFile(**file) for file in value["files"]]
             return cls(**value)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
 
@@ -83,7 +84,7 @@ class Run:
         """The manifest of a table that must be there; StageError names the table when it is not."""
         manifest = Manifest.read(self.table(name))
         if manifest is None:
-            raise StageError(f"{self.table(name)}: no complete table here; run the stage that writes {name!r} first")
+            raise StageError(f"{self.table(name)}: no complete table here; run {WRITTEN_BY.get(name, name)} first")
         return manifest
 
     @contextmanager
@@ -125,14 +126,17 @@ class StageWork:
 
         sources  name to signature of what lies outside the lake (see `source_signature`)
         """
-        inputs = {name: run.manifest(name).fingerprint for name in reads} | dict(sources or {})
+        manifests = [run.manifest(name) for name in reads]
+        _check_written_together(run, manifests)
+        inputs = {manifest.table: manifest.fingerprint for manifest in manifests} | dict(sources or {})
         return cls(run, stage, tuple(writes), inputs, json.loads(json.dumps(settings, default=str)))
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that the output depends on: stage, version, inputs and settings."""
         parts = [kgspark.__version__, self.stage, sorted(self.inputs.items()), self.settings]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        # Settings in their order: that of the relations decides which kind is numbered first.
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def is_current(self) -> bool:
         """Whether every output is complete, has this fingerprint, and its files have their recorded sizes."""
@@ -172,6 +176,18 @@ class StageWork:
         for name in self.outputs:
             replace_folder(self.staging / name, self.run.table(name))
         shutil.rmtree(self.staging, ignore_errors=True)
+
+
+def _check_written_together(run: Run, manifests: Sequence[Manifest]) -> None:
+    """StageError when a stage was killed between the moves of its tables, so that old and new ones lie side by side."""
+    first: dict[str, Manifest] = {}
+    for manifest in manifests:
+        other = first.setdefault(manifest.stage, manifest)
+        if other.fingerprint != manifest.fingerprint:
+            raise StageError(
+                f"{run.folder}: {other.table} and {manifest.table} are of different runs of {manifest.stage}; "
+                "run that stage again"
+            )
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,16 @@ ENTITIES, TRIPLES = "entities", "triples"
 MODEL, SEARCH_SPACE = "model", "search_space"
 RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "published"
 
+# Which stage writes a table: what to run where one is missing.
+WRITTEN_BY = {
+    **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE), "clean-ratings"),
+    ENTITIES: "index-entities",
+    TRIPLES: "write-triples",
+    **dict.fromkeys((MODEL, SEARCH_SPACE), "train-embeddings"),
+    **dict.fromkeys((RECOMMENDATIONS, AUDIENCES), "recommend"),
+    PUBLISHED: "publish",
+}
+
 # The names of the splits in the triples table.
 TRAIN, VALID, TEST = "train", "valid", "test"
 

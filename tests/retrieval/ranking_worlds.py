@@ -27,7 +27,7 @@ class World:
 
 
 def random_world(metric: Metric, seed: int, users: int = 40, largest: int = 1500, k: int = 0) -> World:
-    """Heavy-tailed histories over vectors that are smooth, on a grid with exact ties, duplicated, or of unit modulus."""
+    """Heavy-tailed histories over vectors that are smooth, on a grid (exact ties), duplicated, or of unit modulus."""
     rng = np.random.default_rng(seed)
     movies, half = int(rng.integers(1, largest)), int(rng.integers(1, 10))
     queries = rng.standard_normal((users, 2 * half)).astype(np.float32)

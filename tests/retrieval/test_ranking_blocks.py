@@ -1,3 +1,4 @@
+import itertools
 import pickle
 
 import numpy as np
@@ -83,10 +84,7 @@ def test_bytes_do_not_depend_on_blocks_batches_or_partitions(tmp_path, metric):
     for partitions in (2, 7):
         edges = np.linspace(0, 120, partitions + 1).astype(int)
         plan = RankingPlan(str(tmp_path), "items", 12, block=32)
-        parts = [
-            ranked(stream(world.seen, ids["queries"], range(a, b)), plan)
-            for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        parts = [ranked(stream(world.seen, ids["queries"], range(a, b)), plan) for a, b in itertools.pairwise(edges)]
         assert pa.concat_tables(parts).combine_chunks().equals(whole)
 
 

@@ -3,12 +3,16 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import tgraphx as tgx
 import torch
 
 from kgspark.errors import StageError
 from kgspark.kge.settings import TrainSettings
+
+# A module with properties, which its type stubs do not show.
+torch_deterministic: Any = torch.utils.deterministic
 
 
 def pick_device(settings: TrainSettings) -> torch.device:
@@ -20,7 +24,9 @@ def pick_device(settings: TrainSettings) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise StageError(f"train.device: {settings.device} asked for, but {count} CUDA devices are visible; use auto")
+            raise StageError(
+                f"train.device: {settings.device} asked for, but {count} CUDA devices are visible; use auto"
+            )
     return device
 
 
@@ -29,16 +35,16 @@ def reproducible(settings: TrainSettings) -> Iterator[None]:
     """Seeds everything, asks torch for deterministic algorithms and the wanted threads, and puts both back after."""
     # cuBLAS is only deterministic with a fixed workspace, which must be named before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    threads, fill = torch.get_num_threads(), torch.utils.deterministic.fill_uninitialized_memory
+    threads, fill = torch.get_num_threads(), torch_deterministic.fill_uninitialized_memory
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         with tgx.reproducible(seed=settings.seed, deterministic=True, warn_only=True):
             # Nothing here reads memory that it did not write; filling it first would cost time.
-            torch.utils.deterministic.fill_uninitialized_memory = False
+            torch_deterministic.fill_uninitialized_memory = False
             yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        torch_deterministic.fill_uninitialized_memory = fill

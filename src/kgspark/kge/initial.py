@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+import torch.nn.functional as F
 
 from kgspark.entity_layout import EntityLayout
 from kgspark.kge.models import parameters_by_table
@@ -47,9 +47,7 @@ def initialise(
             _lay_spectral(settings, tables, slice(*layout.range(kind)), values)
 
 
-def spectral_vectors(
-    likes: Csr, width: int, dim: int, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
+def spectral_vectors(likes: Csr, width: int, dim: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors of heads (heads, dim) and tails (width, dim) from a truncated SVD; zeros where there is no triple.
 
     With A the 0/1 matrix, D_h and D_t its degrees: D_h^-½ A D_t^-½ ≈ U S Vᵀ (the spectrum of the normalised graph),

@@ -112,22 +112,23 @@ def _available(root: Path) -> int | None:
 
 
 def _cgroup_free(root: Path) -> int | None:
-    """Limit minus usage of this process's memory cgroup, version 2 or 1; page cache counts as free."""
-    base = root / "sys/fs/cgroup"
-    for folder in _cgroup_folders(root, base):
+    """Limit minus usage of this process's memory cgroups, version 2 or 1, the tightest; page cache counts as free."""
+    free = []
+    for folder in _cgroup_folders(root):
         for limit_name, usage_name, cache_key in (
             ("memory.max", "memory.current", "inactive_file"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         ):
             limit, usage = _number(folder / limit_name), _number(folder / usage_name)
-            if limit is not None and usage is not None and limit < 1 << 60:
-                return max(0, limit - usage + _stat(folder / "memory.stat", cache_key))
-    return None
+            if limit is not None and usage is not None and limit < 1 << 60:  # version 1 writes "none" as almost 2⁶³
+                free.append(max(0, limit - usage + _stat(folder / "memory.stat", cache_key)))
+    return min(free, default=None)
 
 
-def _cgroup_folders(root: Path, base: Path) -> list[Path]:
-    """The process's own cgroup first, then the mount's root, which is its own inside a container."""
-    folders = []
+def _cgroup_folders(root: Path) -> list[Path]:
+    """The process's own cgroup and all above it, up to the mount (which is its own, seen from inside a container)."""
+    base = root / "sys/fs/cgroup"
+    own = []
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -135,10 +136,11 @@ def _cgroup_folders(root: Path, base: Path) -> list[Path]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            folders.append(base / path.lstrip("/"))
+            own.append(base / path.lstrip("/"))
         elif "memory" in controllers.split(","):
-            folders.append(base / "memory" / path.lstrip("/"))
-    return [*folders, base, base / "memory"]
+            own.append(base / "memory" / path.lstrip("/"))
+    above = [folder for each in own for folder in (each, *each.parents) if folder.is_relative_to(base)]
+    return list(dict.fromkeys([*above, base, base / "memory"]))
 
 
 def _number(path: Path) -> int | None:

@@ -15,7 +15,7 @@ For every model `score_triples(h, r, t)` is a function of `query(h, r)` and `ite
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+import torch.nn.functional as F
 from tgraphx.kg import models as zoo
 
 from kgspark.kge.settings import TrainSettings
@@ -137,9 +137,7 @@ def items(settings: TrainSettings, tails: Rows) -> torch.Tensor:
             return torch.cat(_unit_modulus(tails), dim=1)
 
 
-def _complex_product(
-    left: tuple[torch.Tensor, torch.Tensor], right: tuple[torch.Tensor, torch.Tensor]
-) -> torch.Tensor:
+def _complex_product(left: tuple[torch.Tensor, torch.Tensor], right: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     (a, b), (c, d) = left, right
     return torch.cat([a * c - b * d, a * d + b * c], dim=1)
 

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any
 
 from tgraphx.tracking import CSVLogger
 
+from kgspark.files import write_atomically
 from kgspark.kge.model_files import versions
 from kgspark.kge.settings import TrainSettings
 
@@ -37,7 +37,7 @@ class RunFolder:
         self._settings, self._device, self._started = settings, device, _now()
         (folder / "metrics.csv").unlink(missing_ok=True)
         self._metrics = CSVLogger(str(folder))
-        write_json(folder / "config.json", settings.model_dump())
+        write_atomically(folder / "config.json", _json(settings.model_dump()))
         self._status("running", {})
         for epoch in history:
             self.log(epoch)
@@ -53,7 +53,7 @@ class RunFolder:
 
     def _status(self, status: str, results: Mapping[str, Any]) -> None:
         run = {"status": status, "device": self._device, "versions": versions(), **results}
-        write_json(self.folder / "run.json", run)
+        write_atomically(self.folder / "run.json", _json(run))
         metadata = {
             "run_name": self.folder.name,
             "task": f"{self._settings.model} / {self._settings.objective}",
@@ -63,14 +63,11 @@ class RunFolder:
             "start_time": self._started,
             "end_time": _now() if status != "running" else None,
         }
-        write_json(self.folder / "run_metadata.json", metadata)
+        write_atomically(self.folder / "run_metadata.json", _json(metadata))
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes JSON atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2) + "\n"
 
 
 def _now() -> str:

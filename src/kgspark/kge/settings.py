@@ -20,8 +20,8 @@ _STOCK_RECIPE: dict[str, Any] = {
     "schedule": "constant",
     "init": "tgraphx",
 }
-# The unbounded inner products of the other models want a softer temperature and smaller steps than unit vectors do.
-_BILINEAR_RECIPE: dict[str, Any] = {"temperature": 1.0, "learning_rate": 1e-3}
+# The unbounded inner products of the other models want a softer temperature than unit vectors do.
+_BILINEAR_RECIPE: dict[str, Any] = {"temperature": 0.5}
 
 
 class TrainSettings(Settings):
@@ -64,7 +64,7 @@ class TrainSettings(Settings):
     patience: int = Field(3, ge=1, description="looks without a better NDCG after which training stops early")
     k: int = Field(10, ge=1, description="length of the lists that validation and test are measured on")
     refit_epochs: int = Field(
-        0, ge=0, description="epochs that continue on train + valid + test, after the test metrics were taken"
+        1, ge=0, description="epochs that continue on train + valid + test, after the test metrics were taken"
     )
 
     seed: int = Field(42, ge=0, description="seed of everything random")

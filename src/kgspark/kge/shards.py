@@ -130,14 +130,18 @@ def from_arrays(
 
 
 def sorted_pairs(heads: np.ndarray, tails: np.ndarray, weights: np.ndarray) -> Pairs:
-    """Sorts by (head, tail, weight), so row order cannot matter, and merges repeated pairs by summing their weights."""
-    order = np.lexsort((weights, tails, heads))
-    heads, tails, weights = heads[order], tails[order], weights[order]
-    first = np.ones(len(heads), bool)
-    first[1:] = (heads[1:] != heads[:-1]) | (tails[1:] != tails[:-1])
-    if first.all():
+    """Sorts by (head, tail) and merges repeated pairs by summing their weights; the rows' order cannot matter."""
+    if len(heads) == 0:
         return Pairs(heads, tails, weights)
-    return Pairs(heads[first], tails[first], np.add.reduceat(weights, np.flatnonzero(first)).astype(np.float32))
+    # One int64 key sorts several times faster than lexsort; entity counts leave room for it.
+    order = np.argsort(heads * (tails.max() + 1) + tails, kind="stable")
+    first = np.ones(len(heads), bool)
+    first[1:] = (np.diff(heads[order]) != 0) | (np.diff(tails[order]) != 0)
+    if first.all():
+        return Pairs(heads[order], tails[order], weights[order])
+    order = np.lexsort((weights, tails, heads))  # sums of floats depend on their order: by weight, too
+    kept = order[first]
+    return Pairs(heads[kept], tails[kept], np.add.reduceat(weights[order], np.flatnonzero(first)).astype(np.float32))
 
 
 def split_codes(split: np.ndarray, origin: str) -> np.ndarray:

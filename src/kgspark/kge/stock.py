@@ -1,10 +1,11 @@
-"""The tutorial's stock recipe: tgraphx's `score_triples` and loss, uniform negatives, drawn and scored on the device."""
+"""The tutorial's stock recipe: tgraphx's `score_triples` and loss, with uniform negatives drawn on the device."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from tgraphx.kg.losses import MarginRankingLoss, SoftplusKGLoss
+from tgraphx.kg.models import KGScoringModel
 
 from kgspark.entity_layout import EntityLayout
 from kgspark.kge.models import parameters_by_table
@@ -21,7 +22,7 @@ class StockObjective:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: KGScoringModel,
         triples: TripleSet,
         layout: EntityLayout,
         relations: Sequence[Relation],
@@ -56,13 +57,13 @@ class StockObjective:
         loss = self.loss(self.model.score_triples(positives), self.model.score_triples(negatives))
         loss.backward()
         for name, parameter in self.model.named_parameters():
-            self.optimizer.update(name.removesuffix(".weight"), slice(None), parameter.grad, rate)
+            if parameter.grad is not None:
+                self.optimizer.update(name.removesuffix(".weight"), slice(None), parameter.grad, rate)
         return loss.detach()
 
     def _corrupted(self, triples: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        options = {"generator": generator, "device": self.device}
-        entity = torch.randint(self.num_entities, (len(triples),), **options)
-        at_head = torch.rand(len(triples), **options) < 0.5
+        entity = torch.randint(self.num_entities, (len(triples),), generator=generator, device=self.device)
+        at_head = torch.rand(len(triples), generator=generator, device=self.device) < 0.5
         heads = torch.where(at_head, entity, triples[:, 0])
         tails = torch.where(at_head, triples[:, 2], entity)
         return torch.stack([heads, triples[:, 1], tails], dim=1)

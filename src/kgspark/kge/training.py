@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -125,9 +126,7 @@ def train(
         run = RunFolder(folder, settings, str(device), state.history)
         _run_epochs(graph, state, run, folder, fingerprint, progress)
         state.take_best()
-        valid, test = (
-            graph.measure(model, split, seen) for split, seen in ((VALID, (TRAIN,)), (TEST, (TRAIN, VALID)))
-        )
+        valid, test = (graph.measure(model, split, seen) for split, seen in ((VALID, (TRAIN,)), (TEST, (TRAIN, VALID))))
         if settings.refit_epochs:
             _refit(graph, model)
     trained = Trained(
@@ -158,7 +157,7 @@ def _run_epochs(
     settings = graph.settings
     while state.epoch < settings.epochs and state.stale < settings.patience:
         begun, number = perf_counter(), state.epoch + 1
-        loss = state.objective.epoch(number, lambda share, done=state.epoch: _rate(settings, done + share))
+        loss = state.objective.epoch(number, partial(_rate, settings, state.epoch))
         if not loss < float("inf"):  # NaN compares false
             raise StageError(f"training diverged in epoch {number} (loss {loss}); lower train.learning_rate")
         state.average_weights()
@@ -166,7 +165,7 @@ def _run_epochs(
         if number % settings.eval_every == 0 or number == settings.epochs:
             with state.averaged():
                 ndcg = graph.measure(state.model, VALID, (TRAIN,)).get(f"ndcg@{settings.k}")
-        record = Epoch(number, loss, ndcg, _rate(settings, number), perf_counter() - begun)
+        record = Epoch(number, loss, ndcg, _rate(settings, number, 0.0), perf_counter() - begun)
         state.record(record)
         run.log(record)
         if settings.checkpoint_every and number % settings.checkpoint_every == 0:
@@ -175,21 +174,20 @@ def _run_epochs(
             progress(record)
 
 
-def _rate(settings: TrainSettings, done: float) -> float:
-    """Step size after `done` epochs."""
+def _rate(settings: TrainSettings, epochs: int, share: float) -> float:
+    """Step size after `epochs` whole epochs and a `share` of the next."""
     if settings.schedule == "constant":
         return settings.learning_rate
-    return settings.learning_rate * max(0.0, 1 - done / settings.epochs)
+    return settings.learning_rate * max(0.0, 1 - (epochs + share) / settings.epochs)
 
 
 def _refit(graph: _Graph, model: torch.nn.Module) -> None:
     """Goes on with all likes, so that what is published has also seen the ones held out for measuring."""
     settings = graph.settings
+    gentle = settings.model_copy(
+        update={"epochs": settings.refit_epochs, "learning_rate": settings.learning_rate * _REFIT_RATE}
+    )
     objective = graph.objective(model, SPLITS)
     for number in range(settings.refit_epochs):
-        done = number / settings.refit_epochs
-        per_epoch = 1 / settings.refit_epochs
-        objective.epoch(
-            settings.epochs + number + 1,
-            lambda share, done=done: settings.learning_rate * _REFIT_RATE * (1 - done - share * per_epoch),
-        )
+        # Numbers go on from the training's, so that no epoch repeats another's shuffle.
+        objective.epoch(settings.epochs + number + 1, partial(_rate, gentle, number))

@@ -22,8 +22,8 @@ from kgspark.retrieval.scores import score_all, score_pairs
 _MARGINS = {"inner_product": (16, 256, 4096), "l2": (16, 256, 4096), "l1": (16, 256, 4096), "modulus": (256,)}
 # Asking FAISS for more than this share of the index costs more than scoring all of it.
 _DEEPEST_SHARE = 0.25
-# Histories up to here share a bucket: FAISS takes hardly longer for 400 rows than for 100.
-_SMALLEST_BUCKET = 256
+# Histories up to here share a bucket: a search of few queries costs more each than one that is somewhat too deep.
+_SMALLEST_BUCKET = 64
 # Cells of a (queries, rows) buffer; each costs up to 24 bytes while it is ranked.
 _CELLS = 4_000_000
 # A table of marks that stays near the caches, and whose pages are soon touched.

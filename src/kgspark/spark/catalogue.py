@@ -5,6 +5,7 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from kgspark.errors import InputError
 from kgspark.spark.dialects import ML_100K_GENRES, TextLayout
 from kgspark.spark.lines import fields, is_header, line_problem, read_lines
 from kgspark.spark.settings import Columns
@@ -78,5 +79,10 @@ def tags_table(rows: DataFrame) -> DataFrame:
 def parquet_movies(session: SparkSession, path: Path, columns: Columns) -> DataFrame:
     """A movie table in Parquet, with our column names; title and genres may be missing."""
     table = session.read.parquet(str(path))
+    if columns.movie not in table.columns:
+        raise InputError(
+            f"{path}: the table lacks the column {columns.movie}; found {', '.join(table.columns)}; "
+            "name the columns in source.columns"
+        )
     names = {columns.movie: "movie_id", columns.title: "title", columns.genres: "genres"}
     return table.select(*[F.col(theirs).alias(ours) for theirs, ours in names.items() if theirs in table.columns])

@@ -1,6 +1,8 @@
 """MovieLens in all its dialects: which files there are, and how a line of each is laid out."""
 
-from dataclasses import dataclass
+import codecs
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kgspark.errors import InputError
@@ -105,16 +107,34 @@ def _movielens_source(settings: SourceSettings, root: Path) -> Source:
         if not (root / files[table][0]).is_file():
             raise InputError(f"{root / files[table][0]}: no such file; format {dialect} needs it")
     paths = {table: root / name for table, (name, _) in files.items() if (root / name).is_file()}
-    layouts = {table: _with_encoding(files[table][1], settings.encoding) for table in paths}
-    # MovieLens-10M has the 1M file layout, half stars, and no users.dat.
-    half_stars = dialect == "ml-latest" or (dialect == "ml-1m" and USERS not in paths)
+    # MovieLens-10M has the 1M file layout, but no users.dat, half stars, and UTF-8.
+    is_10m = dialect == "ml-1m" and USERS not in paths
+    encoding = "utf-8" if is_10m and settings.encoding == "auto" else settings.encoding
+    layouts = {table: _with_encoding(files[table][1], encoding) for table in paths}
+    for table, layout in layouts.items():
+        first = _first_line(paths[table], layout.encoding)
+        if layout.header is not None and first != layout.header:
+            raise InputError(
+                f"{paths[table]}:1: expected the header {layout.header}, found {first[:80]!r}; "
+                "for columns of another name or order, set source.format=table"
+            )
+    half_stars = dialect == "ml-latest" or is_10m
     return Source(dialect, paths, dict(layouts), _HALF_STARS if half_stars else _WHOLE_STARS)
 
 
 def _with_encoding(layout: TextLayout, encoding: str) -> TextLayout:
-    if encoding == "auto":
-        return layout
-    return TextLayout(layout.separator, layout.columns, encoding, layout.header, layout.quoted)
+    return layout if encoding == "auto" else replace(layout, encoding=encoding)
+
+
+def _first_line(path: Path, encoding: str) -> str:
+    """The first line of a text file without its byte order mark; InputError for UTF-16 and for an empty file."""
+    with open(path, "rb") as stream:
+        start = stream.readline(1 << 16)
+    if not start:
+        raise InputError(f"{path}: the file is empty; expected at least one line of data")
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path}: the file is UTF-16; convert it to UTF-8 (iconv -f utf-16 -t utf-8)")
+    return re.split("[\r\n]", start.removeprefix(codecs.BOM_UTF8).decode(encoding, errors="replace"), maxsplit=1)[0]
 
 
 def _table_source(settings: SourceSettings, root: Path) -> Source:
@@ -145,14 +165,17 @@ def _table_layout(path: Path, columns: dict[str, str], encoding: str) -> TextLay
     if files[0].suffix == ".parquet":
         return None
     chosen = "utf-8" if encoding == "auto" else encoding
-    with open(files[0], encoding=chosen, errors="replace") as stream:
-        header = stream.readline().rstrip("\r\n").removeprefix("\ufeff")
+    written = [file for file in files if file.stat().st_size] or files
+    header = _first_line(written[0], chosen)
+    for file in written[1:]:
+        if _first_line(file, chosen) != header:
+            raise InputError(f"{file}:1: the header differs from that of {written[0]}; the files of a table share one")
     fields = [name.strip().strip('"') for name in header.split(",")]
     required = [name for name, ours in columns.items() if ours not in ("title", "genres")]
     missing = [name for name in required if name not in fields]
     if missing:
         raise InputError(
-            f"{files[0]}:1: the header lacks {', '.join(missing)}; found {', '.join(fields)}; "
+            f"{written[0]}:1: the header lacks {', '.join(missing)}; found {', '.join(fields)}; "
             "name the columns in source.columns"
         )
     return TextLayout(",", tuple(columns.get(name, f"_{i}") for i, name in enumerate(fields)), chosen, header, True)

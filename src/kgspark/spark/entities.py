@@ -85,5 +85,5 @@ def kind_counts(entities: DataFrame, kinds: Sequence[str]) -> list[tuple[str, in
 def index_of(entities: DataFrame, kind: str, id_type: str, id_name: str, index_name: str) -> DataFrame:
     """The map from external id (as `id_name`, of `id_type`) to index (as `index_name`) of one kind, to join with."""
     return entities.where(F.col("kind") == kind).select(
-        F.col("external_id").cast(id_type).alias(id_name), F.col("index").alias(index_name)
+        F.col("external_id").try_cast(id_type).alias(id_name), F.col("index").alias(index_name)
     )

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
@@ -72,3 +74,9 @@ def observed(frame: DataFrame, **measures: Column) -> tuple[DataFrame, Callable[
 def task_cores(session: SparkSession) -> int:
     """Cores that one task may use."""
     return int(session.conf.get("spark.task.cpus", "1") or 1)
+
+
+def pairs_frame(session: SparkSession, users: np.ndarray, items: np.ndarray) -> DataFrame:
+    """Columns user and item (int) from two integer arrays (n,) of the driver; for measurements on one machine."""
+    table = pa.table({"user": users.astype(np.int32), "item": items.astype(np.int32)})
+    return session.createDataFrame(table)

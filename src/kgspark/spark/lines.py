@@ -7,6 +7,12 @@ from pyspark.sql import functions as F
 
 from kgspark.spark.dialects import TextLayout
 
+# What windows-1252 prints where iso-8859-1 has control characters; it leaves the other five undefined.
+_CONTROLS = "".join(chr(code) for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
+
+# Marks where a line is cut; a line that has this character itself is unreadable.
+_CUT = "\x00"
+
 UNREADABLE, UNPARSABLE, FIELD_COUNT = "unreadable_encoding", "unparsable_line", "wrong_field_count"
 
 
@@ -14,11 +20,11 @@ def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFra
     """Lines of a text file or folder, with where they stand.
 
     Columns: `raw` (string; bytes that are not valid in the encoding are replaced), `readable` (boolean), and the
-    position: `file` (name), `block` (byte offset of the input split), `row` (ascending inside a block).
+    position: `file` (URI), `block` (byte offset of the input split), `row` (ascending inside a block).
     """
     lines = session.read.text(str(path)).select(
         "value",
-        F.col("_metadata.file_name").alias("file"),
+        F.col("_metadata.file_path").alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
         F.monotonically_increasing_id().alias("row"),
     )
@@ -26,9 +32,12 @@ def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFra
         readable, raw = F.is_valid_utf8("value"), F.make_valid_utf8("value")
     else:
         # Every byte is a character there; U+0000 alone betrays another encoding (UTF-16, say).
-        readable, raw = F.lit(True), F.decode(F.col("value").cast("binary"), layout.encoding)
+        readable, raw = F.lit(True), F.decode(F.col("value").cast("binary"), "iso-8859-1")
+    if layout.encoding == "windows-1252":  # which Spark does not decode
+        raw = F.translate(raw, _CONTROLS, _CONTROLS.encode("iso-8859-1").decode("windows-1252"))
+        readable = ~raw.rlike("[\x81\x8d\x8f\x90\x9d]")
     return lines.select(raw.alias("raw"), readable.alias("readable"), "file", "block", "row").withColumn(
-        "readable", F.col("readable") & ~F.contains("raw", F.lit("\x00"))
+        "readable", F.col("readable") & ~F.contains("raw", F.lit(_CUT))
     )
 
 
@@ -45,8 +54,13 @@ def fields(layout: TextLayout) -> Column:
     plain = F.split("raw", separator, -1)
     if not layout.quoted:
         return plain
-    # A separator counts where an even number of quotes follows it.
-    outside = F.split("raw", separator + '(?=(?:[^"]*"[^"]*")*[^"]*$)', -1)
+    # Between the quotes, every other piece is outside of them; only there a separator counts. A pattern that looks
+    # ahead over the quotes would take quadratic time, and the JVM's stack, on a line full of them.
+    pieces = F.transform(
+        F.split("raw", '"', -1),
+        lambda piece, i: F.when(i % 2 == 0, F.replace(piece, F.lit(layout.separator), F.lit(_CUT))).otherwise(piece),
+    )
+    outside = F.split(F.array_join(pieces, '"'), _CUT, -1)
     unquoted = F.transform(
         outside,
         lambda field: F.when(

@@ -12,7 +12,7 @@ from kgspark.spark.entities import index_of
 
 # At least this many tasks, where there are queries enough, so that a small night uses more than one core.
 _LEAST_TASKS = 16
-_LEAST_QUERIES_A_TASK = 512
+_LEAST_QUERIES_A_TASK = 1024
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ def query_stream(
     return first.unionByName(seen)
 
 
-def queries_a_task(queries: int, rows_a_query: int, rows_per_file: int, block: int) -> int:
-    """Queries that one task ranks and one file holds: whole blocks, and a function of the sizes alone.
+def queries_a_task(queries: int, rows_a_query: int, rows_per_file: int) -> int:
+    """Queries that one task ranks and one file holds, as a function of the sizes alone.
 
     Nothing of the machine enters, so the files are the same on a laptop and on a cluster.
     """
     fitting = max(1, rows_per_file // max(1, rows_a_query))
     spread = max(_LEAST_QUERIES_A_TASK, -(-queries // _LEAST_TASKS))
-    return max(1, -(-min(fitting, spread) // block)) * block
+    return min(fitting, spread)
 
 
 def rank_on_executors(

@@ -81,7 +81,7 @@ def _read_parquet(session: SparkSession, path: Path, columns: Columns) -> DataFr
         F.lit(None).cast("string").alias("problem"),
         F.lit(False).alias("header"),
         F.to_json(F.struct(*table.columns)).alias("raw"),
-        F.col("_metadata.file_name").alias("file"),
+        F.col("_metadata.file_path").alias("file"),
         F.lit(0).cast("bigint").alias("block"),
         F.col("_metadata.row_index").alias("row"),
     )
@@ -91,8 +91,8 @@ def has_integer_ids(session: SparkSession, source: Source, columns: Columns) -> 
     """Whether the ids are integers: by declaration for text, by the column's type for Parquet."""
     if source.layouts[RATINGS] is not None:
         return source.integer_ids
-    kind = dict(session.read.parquet(str(source.paths[RATINGS])).dtypes).get(columns.user, "string")
-    return kind in ("tinyint", "smallint", "int", "bigint")
+    kinds = dict(session.read.parquet(str(source.paths[RATINGS])).dtypes)
+    return {kinds.get(columns.user), kinds.get(columns.movie)} <= {"tinyint", "smallint", "int", "bigint"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def checked(raw: DataFrame, rules: Rules, movies: DataFrame | None) -> DataFrame
         )
     )
     if movies is not None and rules.unknown_movies == "quarantine":
-        known = movies.select("movie_id", F.lit(True).alias("known"))
+        known = movies.select(F.col("movie_id").try_cast(id_type).alias("movie_id"), F.lit(True).alias("known"))
         typed = typed.join(known, on="movie_id", how="left")
         reason = reason.when(F.col("known").isNull(), "unknown_movie")
     return typed.select(
@@ -197,7 +197,7 @@ def latest(lines: DataFrame, scale: Scale) -> DataFrame:
     good = lines.where(~F.col("header") & F.col("reason").isNull())
     packed = good.select("user_id", "movie_id", (F.col("timestamp") * _CODES + code).alias("packed"))
     winners = packed.groupBy("user_id", "movie_id").agg(F.max("packed").alias("packed"), F.count("*").alias("copies"))
-    rating = F.col("packed").bitwiseAND(F.lit(_CODES - 1)) * scale.step + scale.low
+    rating = _rating(F.col("packed").bitwiseAND(F.lit(_CODES - 1)), scale)
     return winners.select(
         "user_id",
         "movie_id",
@@ -207,10 +207,21 @@ def latest(lines: DataFrame, scale: Scale) -> DataFrame:
     )
 
 
+def _rating(code: Column, scale: Scale) -> Column:
+    """The rating with this number on the scale: 0.3 where 3 × 0.1 would be 0.30000000000000004."""
+    for one in (1, 10, 100, 1000):
+        low, step = scale.low * one, scale.step * one
+        if abs(low - round(low)) + abs(step - round(step)) < 1e-9:
+            return (code * round(step) + round(low)) / F.lit(float(one))
+    return code * scale.step + scale.low
+
+
 def quarantined(lines: DataFrame, blocks: DataFrame) -> DataFrame:
-    """The quarantine table: file, line (from 1), reason, raw."""
+    """The quarantine table: file (its name), line (from 1), reason, raw."""
     bad = lines.where(~F.col("header") & F.col("reason").isNotNull()).select("file", "block", "row", "reason", "raw")
-    return with_line_numbers(bad, blocks).select("file", "line", "reason", "raw")
+    # Spark's URIs write a blank as %20, but leave a plus as it is.
+    name = F.url_decode(F.replace(F.substring_index("file", "/", -1), F.lit("+"), F.lit("%2B")))
+    return with_line_numbers(bad, blocks).select(name.alias("file"), "line", "reason", "raw")
 
 
 @dataclass(frozen=True)

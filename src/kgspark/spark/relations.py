@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from kgspark.entity_layout import GENRE, MOVIE, USER
 from kgspark.errors import ConfigError
 from kgspark.spark.settings import RelationSettings
+from kgspark.tables import RATINGS
 
 # Derived from training likes once the split is known, so it takes part in triples but names no new entity.
 CO_WATCHED = "co_watched"
@@ -17,11 +18,17 @@ CO_WATCHED = "co_watched"
 def usable_relations(
     relations: Mapping[str, RelationSettings], tables: Mapping[str, DataFrame]
 ) -> dict[str, RelationSettings]:
-    """The relations whose table is in the data; ConfigError for one that is missing and not optional."""
+    """The relations whose table is in the data.
+
+    ConfigError for a table that is missing where its relation is not optional, and for an expression that does not
+    fit its table, before any of them is computed.
+    """
     usable = {}
     for name, relation in relations.items():
         if relation.table in tables or relation.table == CO_WATCHED:
             usable[name] = relation
+            if relation.table in tables:
+                relation_rows(name, relation, tables[relation.table])
         elif not relation.optional:
             known = ", ".join([*tables, CO_WATCHED])
             raise ConfigError(f"relations.{name}.table: no table {relation.table!r} in this data; there are {known}")
@@ -39,7 +46,7 @@ def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
 
 
 def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
-    """Rows `head`, `tail` (external ids as the table has them), `weight` float, and `split` where the table has one.
+    """Rows `head`, `tail` (external ids as the table has them), `weight` float, and of split ratings their `split`.
 
     Raises ConfigError with the dotted key of the expression that Spark cannot resolve.
     """
@@ -55,10 +62,10 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
     source = rows
     columns = []
     for part, expression in (("head", relation.head.column), ("tail", relation.tail.column), ("weight", relation.weight)):
-        column = F.expr(expression).alias(part)
-        _resolved(f"{key}.{part}", source, lambda column=column: source.select(column))
-        columns.append(column.cast("float").alias(part) if part == "weight" else column)
-    if "split" in rows.columns:
+        _resolved(f"{key}.{part}", source, lambda text=expression: source.select(F.expr(text)))
+        column = F.expr(expression)
+        columns.append((column.cast("float") if part == "weight" else column).alias(part))
+    if relation.table == RATINGS and "split" in rows.columns:
         columns.append(F.col("split"))
     ends = rows.select(*columns).where(F.col("head").isNotNull() & F.col("tail").isNotNull())
     return ends.where((F.col("head").cast("string") != "") & (F.col("tail").cast("string") != ""))

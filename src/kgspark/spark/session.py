@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from kgspark.errors import StageError
@@ -16,15 +17,13 @@ from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
 _LOG4J = Path(__file__).with_name("log4j2.properties")
+_JAVA_OPTIONS = "-XX:+UseParallelGC"
 
 
 @contextmanager
 def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]:
-    """Starts the session, and stops it at the end. Under `spark-submit` the submitted master and settings win."""
-    submitted = "SPARK_ENV_LOADED" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
-    if not submitted:
-        check_java()
-    session = _builder(settings, app, submitted).getOrCreate()
+    """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win."""
+    session = _submitted(settings, app) if "PYSPARK_GATEWAY_PORT" in os.environ else _started_here(settings, app)
     session.sparkContext.setLogLevel("ERROR")
     try:
         yield session
@@ -32,38 +31,54 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
         session.stop()
 
 
-def _builder(settings: SessionSettings, app: str, submitted: bool) -> SparkSession.Builder:
-    builder = SparkSession.builder.appName(app)
-    for key, value in {**_defaults(settings.master), **settings.conf}.items():
-        builder = builder.config(key, str(value).lower() if isinstance(value, bool) else str(value))
-    if submitted:
-        return builder
+def _started_here(settings: SessionSettings, app: str) -> SparkSession:
+    check_java()
     # Executors must run this very Python, whatever `python3` means on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    java_options = f"-Dlog4j2.configurationFile={_LOG4J.as_uri()} -XX:+UseParallelGC"
-    return (
-        builder.master(settings.master)
-        .config("spark.driver.memory", settings.driver_memory)
-        .config("spark.driver.extraJavaOptions", java_options)
-    )
+    builder = SparkSession.builder.appName(app).master(settings.master)
+    conf = _defaults()
+    if settings.master.startswith("local"):
+        conf |= {
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            "spark.sql.shuffle.partitions": max(4, 2 * local_cores(settings.master)),
+        }
+    conf |= {
+        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG4J.as_uri()} {_JAVA_OPTIONS}",
+    }
+    for key, value in (conf | settings.conf).items():
+        builder = builder.config(key, _spark_value(value))
+    return builder.getOrCreate()
 
 
-def _defaults(master: str) -> dict[str, object]:
-    defaults: dict[str, object] = {
+def _submitted(settings: SessionSettings, app: str) -> SparkSession:
+    SparkContext._ensure_initialized()
+    given = {key for key, _ in SparkConf().getAll()}
+    builder = SparkSession.builder.appName(app)
+    for key, value in (_defaults() | settings.conf).items():
+        if key not in given:
+            builder = builder.config(key, _spark_value(value))
+    return builder.getOrCreate()
+
+
+def _spark_value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _defaults() -> dict[str, object]:
+    """What every session has unless it is told otherwise."""
+    return {
         "spark.ui.enabled": False,
         "spark.ui.showConsoleProgress": sys.stderr.isatty(),
         "spark.sql.session.timeZone": "UTC",
-        # Timestamps, casts and overflows mean the same everywhere; bad values are met with try_cast.
+        # Casts and overflows mean the same everywhere; bad values are met with try_cast.
         "spark.sql.ansi.enabled": True,
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.execution.arrow.maxRecordsPerBatch": 100_000,
-        # A warehouse folder in the working directory would surprise whoever started the night.
+        # A metastore in the working directory would surprise whoever started the night.
         "spark.sql.catalogImplementation": "in-memory",
     }
-    if master.startswith("local"):
-        defaults |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-        defaults |= {"spark.sql.shuffle.partitions": max(4, 2 * local_cores(master))}
-    return defaults
 
 
 def local_cores(master: str) -> int:
@@ -71,7 +86,12 @@ def local_cores(master: str) -> int:
     found = re.match(r"local(?:-cluster)?\[([0-9*]+)", master)
     if not found:
         return 1
-    return len(os.sched_getaffinity(0)) if found.group(1) == "*" else int(found.group(1))
+    return usable_cores() if found.group(1) == "*" else int(found.group(1))
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
 
 
 def check_java() -> None:

@@ -25,11 +25,15 @@ class Outcome:
 
 @dataclass
 class Night:
-    """What stages share. Nothing else passes between them but tables."""
+    """What stages share. Nothing else passes between them but tables.
+
+    result  what `--json` prints, where a command has more to tell than its outcomes
+    """
 
     settings: NightSettings
     say: Callable[[str], None]
     outcomes: list[Outcome] = field(default_factory=list)
+    result: object = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _spark: "SparkSession | None" = None
 

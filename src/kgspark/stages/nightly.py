@@ -2,12 +2,12 @@
 
 import threading
 from importlib import import_module
-from typing import Any
 
 from kgspark.report.summary import night_summary
 from kgspark.stages import clean_ratings, index_entities, publish, write_triples
 from kgspark.stages.night import Night
 from kgspark.stages.recommend import ranked_tables
+from kgspark.tables import MODEL
 
 
 def run(night: Night) -> None:
@@ -22,8 +22,8 @@ def run(night: Night) -> None:
         stage.run(night)
     night.say(night_summary(night.run, ranked_tables(night), night.outcomes))
 
-
-def answer(night: Night) -> dict[str, Any]:
-    """What `--json` prints: stages with their times, and the metrics."""
-    metrics = night.run.manifest("model").details["metrics"]
-    return {"run_date": night.run.date, "stages": [vars(outcome) for outcome in night.outcomes], "metrics": metrics}
+    night.result = {
+        "run_date": night.run.date,
+        "stages": [vars(outcome) for outcome in night.outcomes],
+        "metrics": night.run.manifest(MODEL).details["metrics"],
+    }

@@ -65,16 +65,15 @@ def _ranked(night: Night, layout: EntityLayout, name: str) -> DataFrame:
     liked = settings.target.where if name == RECOMMENDATIONS else None
     stream = query_stream(ratings, entities, layout, side, kind, liked)
     queries = layout.count(side.query_kind)
-    block = settings.recommend.block
     plan = RankingPlan(
         folder=str(night.run.table(SEARCH_SPACE)),
         side="items" if name == RECOMMENDATIONS else "queries",
         k=k,
-        block=block,
+        block=settings.recommend.block,
         threads=task_cores(night.spark),
         reason_name="reason_item_id" if name == RECOMMENDATIONS else None,
     )
-    per_task = queries_a_task(queries, k, settings.recommend.rows_per_file, block)
+    per_task = queries_a_task(queries, k, settings.recommend.rows_per_file)
     with_reason = plan.reason_name is not None
     return rank_on_executors(stream, partial(rank_batches, plan=plan), queries, per_task, kind, with_reason)
 

@@ -2,7 +2,7 @@
 
 import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -40,6 +40,9 @@ class EvaluateSettings(Settings):
     """What is measured on the held-out likes."""
 
     ks: tuple[int, ...] = Field((10, 20, 100), min_length=1, description="lengths of the lists that are measured")
+    baselines: tuple[Literal["popularity", "implicit-als", "mllib-als"], ...] = Field(
+        ("popularity",), description="measured beside the model; implicit-als needs the extra bench"
+    )
 
 
 class NightSettings(Settings):

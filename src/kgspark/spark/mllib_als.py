@@ -1,0 +1,54 @@
+"""Spark MLlib's ALS, as a data engineer would use it for the same nightly table: the peer that we are measured beside."""
+
+from pathlib import Path
+
+import numpy as np
+from pyspark.ml.recommendation import ALS, ALSModel
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from kgspark.search_space import SearchSpace
+
+# MLlib filters nothing that was seen, so more is asked for; users with longer histories than this come out short.
+OVER_FETCH = 400
+
+
+def read_movielens(session: SparkSession, path: Path, separator: str, header: bool) -> DataFrame:
+    """user, item int, rating double of a MovieLens ratings file, without any of our checks."""
+    lines = session.read.csv(str(path), sep=separator, header=header, schema="user int, item int, rating double, t long")
+    return lines.select("user", "item", "rating")
+
+
+def fit(likes: DataFrame, *, rank: int, iterations: int, alpha: float, seed: int) -> ALSModel:
+    """Implicit-preference ALS on the columns user and item (int)."""
+    als = ALS(
+        rank=rank,
+        maxIter=iterations,
+        implicitPrefs=True,
+        alpha=alpha,
+        userCol="user",
+        itemCol="item",
+        ratingCol="rating",
+        seed=seed,
+    )
+    return als.fit(likes.select("user", "item", F.lit(1.0).alias("rating")))
+
+
+def top_unseen(model: ALSModel, ratings: DataFrame, k: int) -> DataFrame:
+    """user, rank, item, score: the top k that the user has not rated, from `recommendForAllUsers`."""
+    lists = model.recommendForAllUsers(k + OVER_FETCH).select("user", F.explode("recommendations").alias("row"))
+    rows = lists.select("user", F.col("row.item").alias("item"), F.col("row.rating").alias("score"))
+    unseen = rows.join(ratings.select("user", "item"), on=["user", "item"], how="left_anti")
+    ranked = unseen.withColumn("rank", F.row_number().over(Window.partitionBy("user").orderBy(F.col("score").desc())))
+    return ranked.where(F.col("rank") <= k).select("user", "rank", "item", "score")
+
+
+def search_space(model: ALSModel, users: int, items: int) -> SearchSpace:
+    """The factors as vectors to rank with, for ids that are positions in [0, users) and [0, items); zero where unknown."""
+    vectors = []
+    for factors, count in ((model.userFactors, users), (model.itemFactors, items)):
+        table = factors.toPandas()
+        dense = np.zeros((count, model.rank), np.float32)
+        dense[table["id"].to_numpy()] = np.stack(table["features"].to_numpy())
+        vectors.append(dense)
+    return SearchSpace(vectors[0], vectors[1], np.abs(vectors[0]).sum(axis=1) > 0, "inner_product")

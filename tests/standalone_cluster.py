@@ -1,0 +1,56 @@
+"""A real Spark standalone cluster on this machine: one master and some workers, each a process of its own."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pyspark
+
+SPARK_HOME = Path(pyspark.__file__).parent
+_START_SECONDS = 60
+
+
+@contextmanager
+def standalone_cluster(folder: Path, workers: int = 2, cores: int = 1, memory: str = "1g") -> Iterator[str]:
+    """Yields the master's URL once every worker has registered; stops all of them at the end."""
+    environment = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK_HOME), "SPARK_SCALA_VERSION": "2.13"}
+    with ExitStack() as stack:
+
+        def start(name: str, *arguments: str) -> Path:
+            log = folder / f"{name}.log"
+            command = [str(SPARK_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
+            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log.open("wb"), stderr=subprocess.STDOUT)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            return log
+
+        master_log = start("master", "master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
+        url = _wait_for(master_log, r"Starting Spark master at (spark://\S+)")
+        for number in range(workers):
+            work = ("--host", "127.0.0.1", "--webui-port", "0", "--work-dir", str(folder / f"work-{number}"))
+            log = start(f"worker-{number}", "worker.Worker", "-c", str(cores), "-m", memory, *work, url)
+            _wait_for(log, r"(Successfully registered with master)")
+        yield url
+
+
+def _wait_for(log: Path, pattern: str) -> str:
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until:
+        found = re.search(pattern, log.read_text(errors="replace")) if log.exists() else None
+        if found:
+            return found.group(1)
+        time.sleep(0.2)
+    raise TimeoutError(f"{log} never said {pattern!r}:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def submit(master: str, job: Path, *arguments: str, conf: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """`spark-submit --master MASTER jobs/STAGE.py CONF ...`, with this Python on the executors."""
+    options = [option for key, value in (conf or {}).items() for option in ("--conf", f"{key}={value}")]
+    command = [str(SPARK_HOME / "bin" / "spark-submit"), "--master", master, *options, str(job), *arguments]
+    environment = os.environ | {"PYSPARK_PYTHON": sys.executable, "SPARK_HOME": str(SPARK_HOME), "SPARK_LOCAL_IP": "127.0.0.1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)

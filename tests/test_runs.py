@@ -1,0 +1,201 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kgspark
+from kgspark import runs
+from kgspark.errors import StageError
+from kgspark.files import describe_folder
+from kgspark.runs import MANIFEST, Manifest, Run, StageWork
+
+DATE = "2026-02-03"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "lake", DATE)
+
+
+def _plan(run: Run, source: str = "a", **settings: Any) -> StageWork:
+    return StageWork.plan(run, "clean", writes=("ratings", "movies"), settings=settings, sources={"file": source})
+
+
+def _do(work: StageWork, text: str = "data") -> StageWork:
+    folders = work.begin()
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / "part-0").write_text(f"{name}: {text}")
+    work.commit({name: describe_folder(folder) for name, folder in folders.items()}, {"ratings": {"lines": 3}})
+    return work
+
+
+def test_a_stage_is_current_after_its_commit_and_the_manifest_tells_of_it(run: Run) -> None:
+    work = _plan(run, k=1)
+    assert not work.is_current()
+    _do(work)
+    assert _plan(run, k=1).is_current()
+    manifest = run.manifest("ratings")
+    assert (manifest.table, manifest.stage, manifest.details) == ("ratings", "clean", {"lines": 3})
+    assert manifest.inputs == {"file": "a"}
+    assert manifest.settings == {"k": 1}
+    assert manifest.versions["kgspark"] == kgspark.__version__
+    assert [file.name for file in manifest.files] == ["part-0"]
+    assert json.loads((run.table("ratings") / MANIFEST).read_text())["rows"] == manifest.rows == 0
+    assert sorted(path.name for path in run.folder.iterdir()) == [".staging", "movies", "ratings"]
+    assert list((run.folder / ".staging").iterdir()) == []
+
+
+def test_any_change_of_what_the_output_depends_on_makes_it_stale(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _do(_plan(run, k=1, relations={"liked": 1, "has_genre": 2}))
+    current = {"k": 1, "relations": {"liked": 1, "has_genre": 2}}
+    assert _plan(run, **current).is_current()
+    assert not _plan(run, "b", **current).is_current()
+    assert not _plan(run, **(current | {"k": 2})).is_current()
+    assert not _plan(run, **(current | {"k": "1"})).is_current()
+    assert not _plan(run, **(current | {"new": None})).is_current()
+    # The order of relations decides the order of kinds and relation indices.
+    assert not _plan(run, k=1, relations={"has_genre": 2, "liked": 1}).is_current()
+    assert not replace(_plan(run, **current), stage="other").is_current()
+    assert not replace(_plan(run, **current), outputs=("ratings", "movies", "users")).is_current()
+    monkeypatch.setattr(kgspark, "__version__", "999")
+    assert not _plan(run, **current).is_current()
+
+
+@pytest.mark.parametrize("damage", ["longer", "shorter", "missing", "no folder", "no manifest"])
+def test_a_table_that_was_tampered_with_is_stale(run: Run, damage: str) -> None:
+    work = _do(_plan(run))
+    file = run.table("movies") / "part-0"
+    if damage == "longer":
+        file.write_text(file.read_text() + "x")
+    elif damage == "shorter":
+        file.write_text("")
+    elif damage == "missing":
+        file.unlink()
+    elif damage == "no folder":
+        run.table("movies").rename(run.folder / "elsewhere")
+    else:
+        (run.table("movies") / MANIFEST).unlink()
+    assert not work.is_current()
+
+
+def test_a_new_upstream_table_makes_the_stage_below_stale(run: Run) -> None:
+    def below() -> StageWork:
+        return StageWork.plan(run, "index", reads=("ratings", "movies"), writes=("entities",), settings={})
+
+    with pytest.raises(StageError, match="run the stage that writes 'ratings' first"):
+        below()
+    _do(_plan(run))
+    _do(below())
+    assert below().is_current()
+    _do(_plan(run, "b"))
+    assert not below().is_current()
+    _do(_plan(run))
+    assert below().is_current()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"table": "rat', "null", "[]", "[1]", "3", '"text"', "{}", '{"rows": 1, "files": [1]}', "\x00"]
+)
+def test_a_manifest_that_is_half_there_is_none(run: Run, text: str) -> None:
+    work = _do(_plan(run))
+    (run.table("ratings") / MANIFEST).write_text(text)
+    assert Manifest.read(run.table("ratings")) is None
+    assert not work.is_current()
+    with pytest.raises(StageError, match="no complete table here"):
+        run.manifest("ratings")
+
+
+def test_every_cut_of_a_manifest_is_none(run: Run) -> None:
+    _do(_plan(run))
+    path = run.table("ratings") / MANIFEST
+    whole = path.read_bytes()
+    for length in range(len(whole.rstrip())):
+        path.write_bytes(whole[:length])
+        assert Manifest.read(path.parent) is None, length
+
+
+def test_a_crash_between_the_moves_of_two_tables_is_seen_and_repaired(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _do(_plan(run, "old"), "old")
+    moves = []
+
+    def crash(new: Path, target: Path) -> None:
+        if moves:
+            raise KeyboardInterrupt
+        moves.append(target.name)
+        replace_folder(new, target)
+
+    replace_folder = runs.replace_folder
+    monkeypatch.setattr(runs, "replace_folder", crash)
+    with pytest.raises(KeyboardInterrupt):
+        _do(_plan(run, "new"), "new")
+    monkeypatch.undo()
+
+    assert moves == ["ratings"]
+    assert (run.table("ratings") / "part-0").read_text() == "ratings: new"
+    assert (run.table("movies") / "part-0").read_text() == "movies: old"
+    assert not _plan(run, "new").is_current()
+    assert not _plan(run, "old").is_current()
+    with pytest.raises(StageError, match="ratings and movies are of different runs of clean; run that stage again"):
+        StageWork.plan(run, "index", reads=("ratings", "movies"), writes=("entities",), settings={})
+    assert _do(_plan(run, "new"), "new").is_current()
+    assert (run.table("movies") / "part-0").read_text() == "movies: new"
+
+
+def test_what_a_failed_attempt_left_in_staging_is_cleared_and_the_old_table_stays(run: Run) -> None:
+    _do(_plan(run, "old"), "old")
+    failed = _plan(run, "new")
+    folder = failed.begin()["ratings"]
+    folder.mkdir()
+    (folder / "half").write_text("half")
+    assert _plan(run, "old").is_current()
+    again = _plan(run, "new")
+    assert not again.begin()["ratings"].exists()
+    assert (run.table("ratings") / "part-0").read_text() == "ratings: old"
+
+
+def test_settings_that_json_does_not_know_are_kept_as_text(run: Run) -> None:
+    work = _do(_plan(run, path=Path("x"), ks=(1, 2)))
+    assert _plan(run, path=Path("x"), ks=(1, 2)).is_current()
+    assert work.settings == {"path": "x", "ks": [1, 2]}
+
+
+_HOLDER = """
+import sys
+from pathlib import Path
+from kgspark.runs import Run
+
+with Run(Path(sys.argv[1]), sys.argv[2]).locked():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def _hold(run: Run) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(Path(kgspark.__file__).parents[1])}
+    command = [sys.executable, "-c", _HOLDER, str(run.lake), run.date]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    assert holder.stdout.readline() == "locked\n"
+    return holder
+
+
+def test_a_night_is_locked_for_other_processes_until_its_own_ends_or_dies(run: Run) -> None:
+    holder = _hold(run)
+    with pytest.raises(StageError, match="another kgspark process is working on this night"), run.locked():
+        pass
+    with Run(run.lake, "2026-02-04").locked():
+        pass  # another night is free
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with run.locked():
+        pass
+    with run.locked():
+        pass
+    holder.stdin.close()
+    holder.stdout.close()
