@@ -18,13 +18,23 @@ _START_SECONDS = 60
 @contextmanager
 def standalone_cluster(folder: Path, workers: int = 2, cores: int = 1, memory: str = "1g") -> Iterator[str]:
     """Yields the master's URL once every worker has registered; stops all of them at the end."""
-    environment = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK_HOME), "SPARK_SCALA_VERSION": "2.13"}
+    environment = os.environ | {
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_HOME": str(SPARK_HOME),
+        "SPARK_SCALA_VERSION": "2.13",
+    }
     with ExitStack() as stack:
 
         def start(name: str, *arguments: str) -> Path:
             log = folder / f"{name}.log"
-            command = [str(SPARK_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
-            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log.open("wb"), stderr=subprocess.STDOUT)
+            command = [
+                str(SPARK_HOME / "bin" / "spark-class"),
+                f"org.apache.spark.deploy.{arguments[0]}",
+                *arguments[1:],
+            ]
+            process = subprocess.Popen(
+                command, env=environment, cwd=folder, stdout=log.open("wb"), stderr=subprocess.STDOUT
+            )
             stack.callback(process.wait)
             stack.callback(process.terminate)
             return log
@@ -48,9 +58,15 @@ def _wait_for(log: Path, pattern: str) -> str:
     raise TimeoutError(f"{log} never said {pattern!r}:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def submit(master: str, job: Path, *arguments: str, conf: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def submit(
+    master: str, job: Path, *arguments: str, conf: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """`spark-submit --master MASTER jobs/STAGE.py CONF ...`, with this Python on the executors."""
     options = [option for key, value in (conf or {}).items() for option in ("--conf", f"{key}={value}")]
     command = [str(SPARK_HOME / "bin" / "spark-submit"), "--master", master, *options, str(job), *arguments]
-    environment = os.environ | {"PYSPARK_PYTHON": sys.executable, "SPARK_HOME": str(SPARK_HOME), "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment = os.environ | {
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_HOME": str(SPARK_HOME),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)

@@ -59,7 +59,9 @@ def test_the_night_tells_counts_metrics_places_and_titles(lake: Path) -> None:
     assert "61,000 rows" in text
     assert "recommendations/ds=" in text
     assert "(1994)" in text or "(1999)" in text
-    figures = {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line.startswith(("model ", "popul"))}
+    figures = {
+        line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line.startswith(("model ", "popul"))
+    }
     assert figures["model"] > 1.3 * figures["popularity"]
 
 
@@ -84,7 +86,9 @@ def test_the_metrics_of_training_and_of_evaluate_agree(lake: Path) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     ours = answer["rows"][0]
-    recorded = json.loads((lake / "runs" / DATE / "model" / "_manifest.json").read_text())["details"]["metrics"]["model"]
+    recorded = json.loads((lake / "runs" / DATE / "model" / "_manifest.json").read_text())["details"]["metrics"][
+        "model"
+    ]
     for figure in ("ndcg@10", "recall@10", "mrr@10"):
         assert ours[figure] == pytest.approx(recorded[figure], abs=1e-4)
     assert answer["protocol"] == "random"
@@ -97,7 +101,9 @@ def test_a_failing_night_leaves_yesterdays_tables(lake: Path, tmp_path: Path) ->
     shutil.copytree(BUNDLED, source)
     lines = (source / "ratings.csv").read_bytes().splitlines()
     (source / "ratings.csv").write_bytes(b"\n".join([lines[0], *(b"broken," + line for line in lines[1:])]))
-    done = kgspark("nightly", CONF, f"source.path={source}", f"lake={lake}", f"run_date={DATE}", "spark.master=local[2]")
+    done = kgspark(
+        "nightly", CONF, f"source.path={source}", f"lake={lake}", f"run_date={DATE}", "spark.master=local[2]"
+    )
     assert done.returncode == 1
     line = only_line(done)
     assert "wrong_field_count" in line

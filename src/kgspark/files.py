@@ -81,7 +81,11 @@ def describe_file(path: str | Path) -> DataFile:
 
 def describe_folder(folder: Path) -> list[DataFile]:
     """`describe_file` of every plain file in `folder`, by name."""
-    return [describe_file(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(("_", "."))]
+    return [
+        describe_file(path)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(("_", "."))
+    ]
 
 
 def source_signature(paths: Sequence[Path]) -> str:

@@ -1,9 +1,9 @@
 """Ranking metrics of top-K lists against held-out likes, vectorised over users, in NumPy.
 
-Relevance is binary. With `hit[u, i]` = 1 where the i-th recommended movie (from 1) of user u was held out and `n[u]` the
-number of movies held out for u:
+Relevance is binary. With `hit[u, i]` = 1 where the i-th recommended movie (from 1) of user u was held out, and `n[u]`
+the number of movies held out for u:
 
-NDCG@K      Σᵢ hit / log₂(i+1), divided by Σ_{i ≤ min(n, K)} 1 / log₂(i+1)      (Järvelin & Kekäläinen 2002, binary gains)
+NDCG@K      Σᵢ hit / log₂(i+1), divided by Σ_{i ≤ min(n, K)} 1 / log₂(i+1)   (Järvelin and Kekäläinen 2002)
 Recall@K    hits / n
 Precision@K hits / K
 MRR@K       1 / rank of the first hit, 0 without one

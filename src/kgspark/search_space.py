@@ -2,12 +2,10 @@
 
 `score(u, m)` is a function of `queries[u]` and `items[m]` alone, by `metric`:
 
-| metric          | score                                                                             | models            |
-| --------------- | --------------------------------------------------------------------------------- | ----------------- |
-| inner_product   | q · t                                                                             | DistMult, ComplEx, RESCAL, SimplE |
-| l2              | offset − ‖q − t‖₂                                                                 | TransE, norm 2    |
-| l1              | offset − ‖q − t‖₁                                                                 | TransE, norm 1    |
-| modulus         | offset − Σᵢ √((qᵢ − tᵢ)² + (qᵢ₊ₙ − tᵢ₊ₙ)²) over the n = d/2 complex coordinates   | RotatE            |
+inner_product  q · t                                                    DistMult, ComplEx, RESCAL, SimplE
+l2             offset − ‖q − t‖₂                                        TransE, norm 2
+l1             offset − ‖q − t‖₁                                        TransE, norm 1
+modulus        offset − Σᵢ √((qᵢ − tᵢ)² + (qᵢ₊ₙ − tᵢ₊ₙ)²), n = d/2      RotatE, complex coordinates (re, im)
 
 Higher is better throughout, and the value equals tgraphx's `score_triples` up to float32 rounding.
 """

@@ -23,6 +23,7 @@ from kge_worlds import (
 from kgspark.entity_layout import EntityLayout
 from kgspark.errors import StageError
 from kgspark.kge import checkpoints, training
+from kgspark.kge.checkpoints import read_safetensors
 from kgspark.kge.export import export_search_space
 from kgspark.kge.model_files import load_model, save_model
 from kgspark.kge.models import parameters_by_table
@@ -111,6 +112,10 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path, changes):
 
     assert (resumed.resumed_from, seen) == (4, [5, 6])
     assert weights(resumed.model) == weights(whole.model)
+    # The best weights may be early ones: the last checkpoints hold the last weights and the optimizer's moments.
+    last = [read_safetensors(tmp_path / name / "checkpoint.safetensors")[0] for name in ("whole", "killed")]
+    assert last[0].keys() == last[1].keys()
+    assert all(torch.equal(last[0][name], last[1][name]) for name in last[0])
     assert (resumed.best_epoch, resumed.valid, resumed.test) == (whole.best_epoch, whole.valid, whole.test)
     with open(tmp_path / "killed" / "metrics.csv", encoding="utf-8") as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]

@@ -36,9 +36,15 @@ def audit_ranking(
     query, item = side.query_column, side.item_column
     items = layout.count(side.item_kind)
     asking = index_of(entities, side.query_kind, id_type, query, "query_index").select(query)
-    ranked = index_of(entities, side.item_kind, id_type, item, "item_index").select(item, F.lit(True).alias("known_item"))
+    ranked = index_of(entities, side.item_kind, id_type, item, "item_index").select(
+        item, F.lit(True).alias("known_item")
+    )
     pairs = ratings.select(query, item, F.lit(True).alias("was_seen"))
-    rows = table.select(query, item, "rank", "score").join(ranked, on=item, how="left").join(pairs, on=[query, item], how="left")
+    rows = (
+        table.select(query, item, "rank", "score")
+        .join(ranked, on=item, how="left")
+        .join(pairs, on=[query, item], how="left")
+    )
     lists = rows.groupBy(query).agg(
         F.sort_array(F.collect_list(F.struct("rank", item, "score"))).alias("list"),
         F.count("was_seen").alias("seen_rows"),
@@ -46,7 +52,11 @@ def audit_ranking(
     )
     histories = pairs.groupBy(query).agg(F.count("*").alias("history"))
     # A movie that is not in the ranked kind cannot have been taken from the catalogue, so histories are exact.
-    every = asking.withColumn("known_query", F.lit(True)).join(lists, on=query, how="full").join(histories, on=query, how="left")
+    every = (
+        asking.withColumn("known_query", F.lit(True))
+        .join(lists, on=query, how="full")
+        .join(histories, on=query, how="left")
+    )
     size = F.coalesce(F.size("list"), F.lit(0))
     due = F.least(F.lit(k), F.lit(items) - F.coalesce(F.col("history"), F.lit(0)))
     score = F.transform("list", lambda row: row["score"])
@@ -67,11 +77,20 @@ def audit_ranking(
         "scores do not increase": ~F.forall(steps, lambda well: well),
     }
     measured = every.agg(
-        *[F.count_if(F.coalesce(condition, F.lit(False))).alias(f"n{i}") for i, condition in enumerate(broken.values())],
-        *[F.min(F.when(condition, F.col(query))).cast("string").alias(f"e{i}") for i, condition in enumerate(broken.values())],
+        *[
+            F.count_if(F.coalesce(condition, F.lit(False))).alias(f"n{i}")
+            for i, condition in enumerate(broken.values())
+        ],
+        *[
+            F.min(F.when(condition, F.col(query))).cast("string").alias(f"e{i}")
+            for i, condition in enumerate(broken.values())
+        ],
         F.sum(F.when(F.col("known_query"), due)).alias("due"),
         F.sum(size).alias("rows"),
     ).collect()[0]
     checks = [Check(name, measured[f"n{i}"], f"{query} {measured[f'e{i}']}") for i, name in enumerate(broken)]
     missing = abs((measured["due"] or 0) - (measured["rows"] or 0))
-    return [*checks, Check("row count as expected", missing, f"{measured['rows']:,} rows, {measured['due']:,} expected")]
+    return [
+        *checks,
+        Check("row count as expected", missing, f"{measured['rows']:,} rows, {measured['due']:,} expected"),
+    ]

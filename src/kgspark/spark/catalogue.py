@@ -29,7 +29,9 @@ def read_table(session: SparkSession, path: Path, layout: TextLayout, id_columns
             number = at[name].try_cast("bigint")
             reason = reason.when(number.isNull(), f"bad_{name}").when(number < 0, f"negative_{name}")
     columns = [at[name].try_cast(id_columns.get(name, "string")).alias(name) for name in layout.columns]
-    return lines.select(*columns, reason.alias("reason"), is_header(layout).alias("header"), "raw", "file", "block", "row")
+    return lines.select(
+        *columns, reason.alias("reason"), is_header(layout).alias("header"), "raw", "file", "block", "row"
+    )
 
 
 def good_rows(rows: DataFrame) -> DataFrame:

@@ -26,9 +26,13 @@ def co_watched(likes: DataFrame, settings: CoWatchSettings) -> DataFrame:
         .join(fans.select(F.col("movie_id").alias("other"), F.col("fans").alias("fans_other")), on="other", how="inner")
         .withColumn("similarity", F.col("users") / F.sqrt(F.col("fans_one") * F.col("fans_other")))
     )
-    both_ways = scored.select(F.col("one").alias("movie_id"), F.col("other").alias("other_movie_id"), "users", "similarity")
+    both_ways = scored.select(
+        F.col("one").alias("movie_id"), F.col("other").alias("other_movie_id"), "users", "similarity"
+    )
     both_ways = both_ways.unionByName(
         scored.select(F.col("other").alias("movie_id"), F.col("one").alias("other_movie_id"), "users", "similarity")
     )
     closest = Window.partitionBy("movie_id").orderBy(F.col("similarity").desc(), F.col("other_movie_id"))
-    return both_ways.withColumn("place", F.row_number().over(closest)).where(F.col("place") <= settings.top).drop("place")
+    return (
+        both_ways.withColumn("place", F.row_number().over(closest)).where(F.col("place") <= settings.top).drop("place")
+    )

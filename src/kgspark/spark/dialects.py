@@ -56,10 +56,15 @@ _WHOLE_STARS = Scale(1.0, 5.0, 1.0)
 _RATING = ("user_id", "movie_id", "rating", "timestamp")
 _LATEST = {
     RATINGS: ("ratings.csv", TextLayout(",", _RATING, header="userId,movieId,rating,timestamp", quoted=True)),
-    MOVIES: ("movies.csv", TextLayout(",", ("movie_id", "title", "genres"), header="movieId,title,genres", quoted=True)),
+    MOVIES: (
+        "movies.csv",
+        TextLayout(",", ("movie_id", "title", "genres"), header="movieId,title,genres", quoted=True),
+    ),
     TAGS: (
         "tags.csv",
-        TextLayout(",", ("user_id", "movie_id", "tag", "timestamp"), header="userId,movieId,tag,timestamp", quoted=True),
+        TextLayout(
+            ",", ("user_id", "movie_id", "tag", "timestamp"), header="userId,movieId,tag,timestamp", quoted=True
+        ),
     ),
 }
 _DAT = {

@@ -34,7 +34,9 @@ def members(
             continue
         rows = relation_rows(name, relation, tables[relation.table])
         # A user or movie that only a side table names is no entity: nothing could be said of it or to it.
-        sources += [_ids(rows, F.col(end), kinds.index(kind)) for end, kind in ends.items() if kind not in (USER, MOVIE)]
+        sources += [
+            _ids(rows, F.col(end), kinds.index(kind)) for end, kind in ends.items() if kind not in (USER, MOVIE)
+        ]
     return reduce(DataFrame.unionByName, sources).distinct()
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType
 
 from kgspark.files import DataFile, describe_file
 
@@ -50,9 +49,9 @@ def read_csv(session: SparkSession, path: Path, separator: str) -> DataFrame:
 
 
 def empty(session: SparkSession, schema: str) -> DataFrame:
-    """A table without rows."""
-    columns = [F.lit(None).cast(field.dataType).alias(field.name) for field in DataType.fromDDL(schema)]
-    return session.range(0).select(*columns)
+    """A table without rows; `schema` as `name type, name type`."""
+    fields = [field.split() for field in schema.split(", ")]
+    return session.range(0).select(*[F.lit(None).cast(kind).alias(name) for name, kind in fields])
 
 
 def rows_frame(session: SparkSession, rows: Sequence[Sequence[Any]], schema: str) -> DataFrame:

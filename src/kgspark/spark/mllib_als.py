@@ -1,4 +1,4 @@
-"""Spark MLlib's ALS, as a data engineer would use it for the same nightly table: the peer that we are measured beside."""
+"""Spark MLlib's ALS, as a data engineer would use it for the same nightly table: a peer to be measured beside."""
 
 from pathlib import Path
 
@@ -15,7 +15,9 @@ OVER_FETCH = 400
 
 def read_movielens(session: SparkSession, path: Path, separator: str, header: bool) -> DataFrame:
     """user, item int, rating double of a MovieLens ratings file, without any of our checks."""
-    lines = session.read.csv(str(path), sep=separator, header=header, schema="user int, item int, rating double, t long")
+    lines = session.read.csv(
+        str(path), sep=separator, header=header, schema="user int, item int, rating double, t long"
+    )
     return lines.select("user", "item", "rating")
 
 
@@ -44,11 +46,11 @@ def top_unseen(model: ALSModel, ratings: DataFrame, k: int) -> DataFrame:
 
 
 def search_space(model: ALSModel, users: int, items: int) -> SearchSpace:
-    """The factors as vectors to rank with, for ids that are positions in [0, users) and [0, items); zero where unknown."""
+    """The factors as vectors to rank with, zero where unknown; ids are positions in [0, users) and [0, items)."""
     vectors = []
     for factors, count in ((model.userFactors, users), (model.itemFactors, items)):
-        table = factors.toPandas()
+        rows = factors.collect()
         dense = np.zeros((count, model.rank), np.float32)
-        dense[table["id"].to_numpy()] = np.stack(table["features"].to_numpy())
+        dense[[row["id"] for row in rows]] = [row["features"] for row in rows]
         vectors.append(dense)
     return SearchSpace(vectors[0], vectors[1], np.abs(vectors[0]).sum(axis=1) > 0, "inner_product")

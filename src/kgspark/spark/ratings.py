@@ -64,7 +64,12 @@ def read_raw(session: SparkSession, path: Path, layout: TextLayout | None, colum
 
 def _read_parquet(session: SparkSession, path: Path, columns: Columns) -> DataFrame:
     table = session.read.parquet(str(path))
-    wanted = {columns.user: "user_id", columns.movie: "movie_id", columns.rating: "rating", columns.timestamp: "timestamp"}
+    wanted = {
+        columns.user: "user_id",
+        columns.movie: "movie_id",
+        columns.rating: "rating",
+        columns.timestamp: "timestamp",
+    }
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         raise InputError(
@@ -246,5 +251,3 @@ class Accounts:
     def quarantined_share(self) -> float:
         """Quarantined lines over data lines."""
         return sum(self.quarantined.values()) / max(1, self.lines - self.headers)
-
-

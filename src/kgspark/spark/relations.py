@@ -61,7 +61,11 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
         rows = _resolved(f"{key}.explode", before, lambda: before.select(*others, exploded))
     source = rows
     columns = []
-    for part, expression in (("head", relation.head.column), ("tail", relation.tail.column), ("weight", relation.weight)):
+    for part, expression in (
+        ("head", relation.head.column),
+        ("tail", relation.tail.column),
+        ("weight", relation.weight),
+    ):
         _resolved(f"{key}.{part}", source, lambda text=expression: source.select(F.expr(text)))
         column = F.expr(expression)
         columns.append((column.cast("float") if part == "weight" else column).alias(part))

@@ -13,6 +13,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from kgspark.errors import StageError
+from kgspark.spark.gateway import quiet_gateway
 from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
@@ -24,7 +25,6 @@ _JAVA_OPTIONS = "-XX:+UseParallelGC"
 def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]:
     """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win."""
     session = _submitted(settings, app) if "PYSPARK_GATEWAY_PORT" in os.environ else _started_here(settings, app)
-    session.sparkContext.setLogLevel("ERROR")
     try:
         yield session
     finally:
@@ -35,8 +35,7 @@ def _started_here(settings: SessionSettings, app: str) -> SparkSession:
     check_java()
     # Executors must run this very Python, whatever `python3` means on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName(app).master(settings.master)
-    conf = _defaults()
+    conf = _defaults() | {"spark.app.name": app, "spark.master": settings.master}
     if settings.master.startswith("local"):
         conf |= {
             "spark.driver.bindAddress": "127.0.0.1",
@@ -47,9 +46,12 @@ def _started_here(settings: SessionSettings, app: str) -> SparkSession:
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG4J.as_uri()} {_JAVA_OPTIONS}",
     }
+    spark_conf = SparkConf()
     for key, value in (conf | settings.conf).items():
-        builder = builder.config(key, _spark_value(value))
-    return builder.getOrCreate()
+        spark_conf.set(key, _spark_value(value))
+    # A process has one JVM: a second session of the process finds it running.
+    SparkContext(conf=spark_conf, gateway=SparkContext._gateway or quiet_gateway(spark_conf))
+    return SparkSession.builder.getOrCreate()
 
 
 def _submitted(settings: SessionSettings, app: str) -> SparkSession:

@@ -71,7 +71,7 @@ def _by_time(ratings: DataFrame, settings: SplitSettings, is_like: Column) -> Da
 
 
 def time_of_latest_share(rows: DataFrame, share: float) -> int:
-    """The earliest second from which at most `share` of the rows lie, exactly, by a histogram of days and one of seconds.
+    """The earliest second from which at most `share` of the rows lie, exactly, by histograms of days and of seconds.
 
     Only as many values as there are days, then as there are seconds in one day, reach the driver.
     """

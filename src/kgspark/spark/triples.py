@@ -70,6 +70,8 @@ def count_triples(triples: DataFrame, relations: list[Relation], layout: EntityL
         for end, kind in (("head", relation.head_kind), ("tail", relation.tail_kind)):
             start, stop = layout.range(kind)
             if row[f"min_{end}"] < start or row[f"max_{end}"] >= stop:
-                raise AuditError(f"triples of {relation.name}: a {end} lies outside the range [{start}, {stop}) of {kind}")
+                raise AuditError(
+                    f"triples of {relation.name}: a {end} lies outside the range [{start}, {stop}) of {kind}"
+                )
         counts.append({"relation": relation.name, **{key: row[key] for key in row.asDict() if key != "relation"}})
     return counts

@@ -58,7 +58,9 @@ def _nightly(overrides: Sequence[str], say: Say) -> dict[str, Any]:
             als = [sys.executable, "-m", "kgspark.stages.bench_als", settings.source, str(out), str(settings.k), master]
             theirs.append(_timed("MLlib ALS", als, say))
         peers = "evaluate.baselines=[popularity, implicit-als, mllib-als]"
-        quality = _timed("evaluate", [*_kgspark("--json", "evaluate"), *night, "lake=" + f"{scratch}/lake-0", peers], say)
+        quality = _timed(
+            "evaluate", [*_kgspark("--json", "evaluate"), *night, "lake=" + f"{scratch}/lake-0", peers], say
+        )
     figures = {row["model"]: row for row in quality.answer["rows"]}
     rows = [
         {"system": "kgspark nightly", "seconds": _median(ours), "ndcg@10": figures["kgspark"]["ndcg@10"]}

@@ -1,6 +1,6 @@
 """The process that `bench nightly` times beside a night: MLlib ALS from the ratings file to a Parquet table.
 
-    python -m kgspark.stages.bench_als MOVIELENS_FOLDER OUT K MASTER
+python -m kgspark.stages.bench_als MOVIELENS_FOLDER OUT K MASTER
 """
 
 import json

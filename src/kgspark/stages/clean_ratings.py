@@ -42,7 +42,10 @@ def run(night: Night) -> Outcome:
         night.run,
         "clean-ratings",
         writes=(RATINGS, QUARANTINE, *side_tables),
-        settings={"source": settings.source.model_dump(exclude={"tables", "path"}), "clean": settings.clean.model_dump()},
+        settings={
+            "source": settings.source.model_dump(exclude={"tables", "path"}),
+            "clean": settings.clean.model_dump(),
+        },
         sources={name: source_signature([path]) for name, path in source.paths.items()},
     )
     return night.stage(work, lambda work: _clean(night, source, work), lambda: _summary(night))
@@ -162,7 +165,9 @@ def _summary(night: Night) -> str:
     details = night.run.manifest(RATINGS).details
     accounts = Accounts(**details["accounts"])
     bad = sum(accounts.quarantined.values())
-    text = f"{accounts.lines:,} lines = {accounts.kept:,} kept + {accounts.superseded:,} superseded + {bad:,} quarantined"
+    text = (
+        f"{accounts.lines:,} lines = {accounts.kept:,} kept + {accounts.superseded:,} superseded + {bad:,} quarantined"
+    )
     if accounts.headers:
         text += f" + {accounts.headers:,} header"
     if bad:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def run(night: Night) -> None:
     settings = night.settings
     held_out = read_held_out(night)
     makers: dict[str, Callable[[], SearchSpace]] = {"kgspark": lambda: SearchSpace.load(night.run.table(SEARCH_SPACE))}
-    makers |= {name: lambda name=name: _baseline(night, held_out, name) for name in settings.evaluate.baselines}
+    makers |= {name: partial(_baseline, night, held_out, name) for name in settings.evaluate.baselines}
     rows = []
     for name, make in makers.items():
         started = time.perf_counter()
@@ -72,7 +73,9 @@ def read_held_out(night: Night) -> HeldOut:
     triples = read_triples(night.run.table(TRIPLES), layout, relations)
     test = triples.csr(target, layout, (TEST,))
     if not len(test.tails):
-        raise StageError(f"split.protocol={night.settings.split.protocol} holds no like out, so nothing can be measured")
+        raise StageError(
+            f"split.protocol={night.settings.split.protocol} holds no like out, so nothing can be measured"
+        )
     train = triples.csr(target, layout, (TRAIN, VALID))
     return HeldOut(train, test, layout.count(USER), layout.count(MOVIE))
 

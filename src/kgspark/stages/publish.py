@@ -58,7 +58,9 @@ def _publish(night: Night, work: StageWork, tables: list[str]) -> str:
         )
     for table in tables:
         manifest = night.run.manifest(table)
-        files_target.publish(table, night.run.table(table), manifest.files, night.run.lake / "warehouse", night.run.date)
+        files_target.publish(
+            table, night.run.table(table), manifest.files, night.run.lake / "warehouse", night.run.date
+        )
     # The warehouse is in place now, and a next look finds it so.
     done = StageWork(work.run, work.stage, work.outputs, dict(work.inputs) | {"warehouse": "in place"}, work.settings)
     done.commit({PUBLISHED: []}, {PUBLISHED: {"tables": tables, "checks": sum(map(len, checks.values()))}})
@@ -79,7 +81,9 @@ def _gate(night: Night) -> None:
 def _audit(night: Night, table: str) -> list[Check]:
     read = {name: read_table(night.spark, night.run.table(name)) for name in (table, RATINGS, ENTITIES)}
     layout = entity_layout(night)
-    return audit_ranking(read[table], read[RATINGS], read[ENTITIES], layout, SIDES[table], list_length(night, table), id_type(night))
+    return audit_ranking(
+        read[table], read[RATINGS], read[ENTITIES], layout, SIDES[table], list_length(night, table), id_type(night)
+    )
 
 
 def _summary(night: Night) -> str:

@@ -49,7 +49,9 @@ class NightSettings(Settings):
     """One configuration file: a night from ratings to published tables."""
 
     lake: Path = Field(Path("lake"), description="folder of runs and warehouse, on a disk that every executor sees")
-    run_date: str = Field("today", validate_default=True, description="the night's name, YYYY-MM-DD; today is the date in UTC")
+    run_date: str = Field(
+        "today", validate_default=True, description="the night's name, YYYY-MM-DD; today is the date in UTC"
+    )
     source: SourceSettings
     clean: CleanSettings = Field(default_factory=CleanSettings)
     relations: dict[str, RelationSettings] = Field(default_factory=dict, validate_default=True)

@@ -17,7 +17,7 @@ from kgspark.kge.export import export_search_space
 from kgspark.kge.model_files import MODEL_FILE, save_model
 from kgspark.kge.run_folder import Epoch
 from kgspark.kge.shards import read_triples
-from kgspark.kge.training import Trained, train
+from kgspark.kge.training import train
 from kgspark.kge.warm_start import WarmStart, carry_over
 from kgspark.report.progress import progress_bar
 from kgspark.runs import Run, StageWork
