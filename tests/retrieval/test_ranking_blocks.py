@@ -7,8 +7,8 @@ import pytest
 from ranking_worlds import METRICS, World, random_world
 
 from kgspark.errors import InputError, StageError
+from kgspark.external_ids import read_ids, write_ids
 from kgspark.retrieval.blocks import RankingPlan, rank_batches
-from kgspark.retrieval.external_ids import read_ids, write_ids
 from kgspark.retrieval.histories import Histories
 from kgspark.retrieval.index import build_index, load_index
 from kgspark.retrieval.reasons import nearest_liked

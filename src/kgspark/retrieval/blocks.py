@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from kgspark.errors import StageError
-from kgspark.retrieval.external_ids import read_ids
+from kgspark.external_ids import Side, read_ids
 from kgspark.retrieval.histories import Histories
-from kgspark.retrieval.index import LoadedSide, Side, load_index
+from kgspark.retrieval.index import LoadedSide, load_index
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.topk import Ranking, top_k
 from kgspark.tables import SOURCE_AVERAGE, SOURCE_MODEL

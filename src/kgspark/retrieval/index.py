@@ -7,15 +7,14 @@ machine share the pages of one memory-mapped file. `faiss.knn` is what `IndexFla
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import faiss
 import numpy as np
 
 from kgspark.errors import StageError
+from kgspark.external_ids import Side
 from kgspark.search_space import Metric, SearchSpace
-
-Side = Literal["items", "queries"]
 
 # RotatE's sum of moduli is no FAISS metric: its candidates come by Euclidean distance (for unit moduli the same order
 # as the inner product over (re, im)), and `bounds` says what the rows that were not fetched can still score.

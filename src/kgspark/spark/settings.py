@@ -100,7 +100,7 @@ class SplitSettings(Settings):
 
     protocol: Literal["random", "leave-one-out", "per-user", "time", "none"] = Field(
         "random",
-        description="random (a global share), leave-one-out (the latest), per-user (8:1:1), time (the latest share), none",
+        description="random (a share), leave-one-out (the latest), per-user (8:1:1), time (the latest share), none",
     )
     test: float = Field(0.15, ge=0, lt=1, description="share of the likes in test (random, time)")
     valid: float = Field(0.05, ge=0, lt=1, description="share of the rest in validation (random, time)")
