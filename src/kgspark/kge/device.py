@@ -31,8 +31,12 @@ def pick_device(settings: TrainSettings) -> torch.device:
 
 
 @contextmanager
-def reproducible(settings: TrainSettings) -> Iterator[None]:
-    """Seeds everything, asks torch for deterministic algorithms and the wanted threads, and puts both back after."""
+def reproducible(settings: TrainSettings, device: torch.device) -> Iterator[None]:
+    """Seeds everything, asks torch for deterministic algorithms and the wanted threads, and puts both back after.
+
+    Of what training uses, only CUDA has algorithms that are not deterministic; asking on a CPU would load a second's
+    worth of torch's compiler for nothing.
+    """
     # cuBLAS is only deterministic with a fixed workspace, which must be named before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     threads, fill = torch.get_num_threads(), torch_deterministic.fill_uninitialized_memory
@@ -40,11 +44,12 @@ def reproducible(settings: TrainSettings) -> Iterator[None]:
     try:
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        with tgx.reproducible(seed=settings.seed, deterministic=True, warn_only=True):
+        with tgx.reproducible(seed=settings.seed, deterministic=device.type == "cuda", warn_only=True):
             # Nothing here reads memory that it did not write; filling it first would cost time.
             torch_deterministic.fill_uninitialized_memory = False
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        if device.type == "cuda":
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch_deterministic.fill_uninitialized_memory = fill

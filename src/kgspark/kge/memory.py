@@ -18,7 +18,7 @@ from kgspark.tables import Relation
 _TRIPLE_BYTES = 80
 _EVALUATION_BYTES = 3 * 64 * 2**20
 # Python, torch and pyarrow themselves.
-_BASE_BYTES = 400 * 2**20
+_BASE_BYTES = 600 * 2**20
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,11 @@ _STOCK_RECIPE: dict[str, Any] = {
     "schedule": "constant",
     "init": "tgraphx",
 }
-# The unbounded inner products of the other models want a softer temperature than unit vectors do.
-_BILINEAR_RECIPE: dict[str, Any] = {"temperature": 0.5}
+# The unbounded inner products of the other models want a softer temperature than unit vectors do, and overfit sooner.
+_BILINEAR_RECIPE: dict[str, Any] = {"temperature": 0.5, "epochs": 8, "weight_decay": 0.5}
+# Distances that are sums over coordinates are on a larger scale.
+_MANHATTAN_RECIPE: dict[str, Any] = {"temperature": 1.0}
+_ROTATE_RECIPE: dict[str, Any] = {"temperature": 3.0}
 
 
 class TrainSettings(Settings):
@@ -84,4 +87,8 @@ class TrainSettings(Settings):
             return {**_STOCK_RECIPE, **given}
         if given.get("model") in ("distmult", "complex", "rescal", "simple"):
             return {**_BILINEAR_RECIPE, **given}
+        if given.get("model") == "rotate":
+            return {**_ROTATE_RECIPE, **given}
+        if given.get("norm") == 1:
+            return {**_MANHATTAN_RECIPE, **given}
         return given

@@ -109,7 +109,7 @@ def train(
         raise StageError(f"train.target: {settings.target!r} has no train triples; is the liking threshold too high?")
     memory.check(memory.estimate(settings, layout, relations, len(triples)))
     device = pick_device(settings)
-    with reproducible(settings):
+    with reproducible(settings, device):
         model = build_model(settings, layout.size, len(relations))
         # The SVD's coordinates of a night are not those that yesterday's vectors were learned in.
         start = settings.model_copy(update={"init": "normal"}) if initial and settings.init == "spectral" else settings

@@ -18,25 +18,29 @@ from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
 _LOG4J = Path(__file__).with_name("log4j2.properties")
-_JAVA_OPTIONS = "-XX:+UseParallelGC"
 
 
 @contextmanager
-def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]:
-    """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win."""
-    session = _submitted(settings, app) if "PYSPARK_GATEWAY_PORT" in os.environ else _started_here(settings, app)
+def spark_session(settings: SessionSettings, app: str, short: bool = False) -> Iterator[SparkSession]:
+    """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win.
+
+    short  the work is over before Java's second compiler pays; without it a small night takes half the CPU time
+    """
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    session = _submitted(settings, app) if submitted else _started_here(settings, app, short)
     try:
         yield session
     finally:
         session.stop()
 
 
-def _started_here(settings: SessionSettings, app: str) -> SparkSession:
+def _started_here(settings: SessionSettings, app: str, short: bool) -> SparkSession:
     check_java()
     # Executors must run this very Python, whatever `python3` means on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conf = _defaults() | {"spark.app.name": app, "spark.master": settings.master}
-    if settings.master.startswith("local"):
+    local = settings.master.startswith("local")
+    if local:
         conf |= {
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
@@ -44,7 +48,8 @@ def _started_here(settings: SessionSettings, app: str) -> SparkSession:
         }
     conf |= {
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG4J.as_uri()} {_JAVA_OPTIONS}",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"
+        + (" -XX:TieredStopAtLevel=1" if short and local else ""),
     }
     spark_conf = SparkConf()
     for key, value in (conf | settings.conf).items():

@@ -4,13 +4,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kgspark.files import bytes_below
 from kgspark.runs import Run, StageWork
 from kgspark.stages.settings import NightSettings
 
 if TYPE_CHECKING:
     from kgspark.spark.frames import SparkSession
+
+
+# Sources up to here (about MovieLens-10M) are over before Java's second compiler pays.
+_SHORT_NIGHT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class Night:
         if self._spark is None:
             from kgspark.spark.session import spark_session
 
-            self._spark = self._stack.enter_context(spark_session(self.settings.spark, "kgspark"))
+            short = bytes_below(Path(self.settings.source.path)) < _SHORT_NIGHT_BYTES
+            self._spark = self._stack.enter_context(spark_session(self.settings.spark, "kgspark", short))
         return self._spark
 
     def stage(self, work: StageWork, act: Callable[[StageWork], str], current: Callable[[], str]) -> Outcome:
