@@ -31,5 +31,6 @@ def spark() -> Iterator[Any]:
     from kgspark.spark.settings import SessionSettings
 
     conf = {"spark.sql.shuffle.partitions": 3, "spark.default.parallelism": 2}
-    with spark_session(SessionSettings(master="local[2]", driver_memory="1g", conf=conf), "kgspark tests") as session:
+    settings = SessionSettings(master="local[2]", driver_memory="1g", conf=conf)
+    with spark_session(settings, "kgspark tests") as session:
         yield session

@@ -1,7 +1,7 @@
 """Ratings files with known damage: every kind of bad line, where it stands, and what must become of it.
 
-`write_damaged` writes files of good and damaged lines in a random (seeded) order and returns the truth about them, which
-it knows from how it made each line and not from reading it.
+`write_damaged` writes files of good and damaged lines in a random (seeded) order and returns the truth about them,
+which it knows from how it made each line and not from reading it.
 """
 
 import random
@@ -218,7 +218,8 @@ def write_damaged(files: list[Path], dialect: Dialect, seed: int, damaged: int, 
                 lines.append(raw)
                 truth.quarantine.append((file.name, len(lines), kind[0], raw.decode(dialect.encoding, "replace")))
         truth.lines += len(lines)
-        _write(file, lines, rng, with_mark=dialect.encoding == "utf-8" and number % 2 == 0, final_newline=number % 2 == 1)
+        marked = dialect.encoding == "utf-8" and number % 2 == 0
+        _write(file, lines, rng, marked, final_newline=number % 2 == 1)
     return truth
 
 
@@ -232,11 +233,10 @@ def _good_fields(rng: random.Random, dialect: Dialect) -> tuple[list[str], tuple
     return [str(user), str(movie), rating, str(timestamp)], (user, movie, float(rating), timestamp)
 
 
-def _write(file: Path, lines: list[bytes], rng: random.Random, with_mark: bool, final_newline: bool) -> None:
+def _write(file: Path, lines: list[bytes], rng: random.Random, marked: bool, final_newline: bool) -> None:
     """Ends each line in LF, CRLF or, where that is not ambiguous, CR; files of different systems were joined here."""
-    while not lines[-1]:
-        raise AssertionError("an empty line without an end is no line")
-    pieces = [b"\xef\xbb\xbf" if with_mark else b""]
+    assert lines[-1] or final_newline, "an empty line without an end is no line"
+    pieces = [b"\xef\xbb\xbf" if marked else b""]
     for line, following in zip(lines, [*lines[1:], b""], strict=True):
         ends = [b"\n", b"\r\n"] + ([b"\r"] if following else [])
         pieces += [line, rng.choices(ends, [50, 50, 1][: len(ends)])[0]]

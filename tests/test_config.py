@@ -13,7 +13,9 @@ from kgspark.stages.settings import NightSettings
 # YAML text, and the whole message behind the file's name.
 WRONG_FILES = [
     pytest.param("trian: {dim: 3}\nsource: {path: x}", ":1:1: trian: unknown key; did you mean 'train'?", id="section"),
-    pytest.param("source:\n  path: x\n  fromat: y", ":3:3: source.fromat: unknown key; did you mean 'format'?", id="key"),
+    pytest.param(
+        "source:\n  path: x\n  fromat: y", ":3:3: source.fromat: unknown key; did you mean 'format'?", id="a key"
+    ),
     pytest.param(
         "source: {path: x}\naudiences: {zzz: 1}",
         ":2:13: audiences.zzz: unknown key; known keys here: enabled, k",
@@ -59,7 +61,9 @@ WRONG_FILES = [
     pytest.param("source: {path: 5}", ":1:10: source.path: expected a string, found 5", id="string"),
     pytest.param("source: x", ":1:1: source: expected a section of keys, found 'x'", id="scalar for a section"),
     pytest.param(
-        "source: {path: x}\nrelations: [liked]", ":2:1: relations: expected a section of keys, found ['liked']", id="list"
+        "source: {path: x}\nrelations: [liked]",
+        ":2:1: relations: expected a section of keys, found ['liked']",
+        id="list",
     ),
     pytest.param(
         "source: {path: x}\nevaluate: {ks: [5, ten]}",
@@ -156,7 +160,13 @@ def test_overrides_lie_over_the_file_and_the_last_one_wins(tmp_path: Path) -> No
     settings = load(
         NightSettings,
         path,
-        ["train.dim=32", "train.dim=64", "relations.liked.where=rating = 5", "relations.tagged=null", "run_date=2026-02-03"],
+        [
+            "train.dim=32",
+            "train.dim=64",
+            "relations.liked.where=rating = 5",
+            "relations.tagged=null",
+            "run_date=2026-02-03",
+        ],
     )
     assert (settings.train.dim, settings.train.epochs, settings.run_date) == (64, 3, "2026-02-03")
     assert settings.relations["liked"].where == "rating = 5"
@@ -179,7 +189,9 @@ def test_merged_goes_mapping_by_mapping_and_none_removes() -> None:
 
 _names = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True)
 _paths = st.lists(_names, min_size=1, max_size=4)
-_scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
+_scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
+)
 _values = st.recursive(_scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=3))
 _trees = st.dictionaries(_names, _scalars | st.dictionaries(_names, _scalars, max_size=3), max_size=4)
 

@@ -26,7 +26,9 @@ def _reference(ranked: list[int], held_out: set[int], k: int) -> dict[str, float
 
 def _measure(ranked: list[list[int]], held_out: list[set[int]], catalogue: int, ks: tuple[int, ...]):
     width = max((len(movies) for movies in ranked), default=0)
-    table = np.array([movies + [-1] * (width - len(movies)) for movies in ranked], dtype=np.int64).reshape(len(ranked), width)
+    table = np.array([movies + [-1] * (width - len(movies)) for movies in ranked], dtype=np.int64).reshape(
+        len(ranked), width
+    )
     counts = np.array([len(movies) for movies in held_out], dtype=np.int64)
     indptr = np.concatenate([[0], np.cumsum(counts)])
     flat = np.array([movie for movies in held_out for movie in movies], dtype=np.int64)
@@ -56,7 +58,9 @@ def test_equals_a_reference_user_by_user(world) -> None:
     for k in ks:
         references = [_reference(ranked[user], held_out[user], k) for user in asked]
         for name in NAMES:
-            np.testing.assert_allclose(measured[f"{name}@{k}"], [reference[name] for reference in references], rtol=1e-12)
+            np.testing.assert_allclose(
+                measured[f"{name}@{k}"], [reference[name] for reference in references], rtol=1e-12
+            )
             expected = np.mean([reference[name] for reference in references]) if asked else None
             assert mean_metrics(hits, counts, ks).get(f"{name}@{k}") == (pytest.approx(expected) if asked else None)
 

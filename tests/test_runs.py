@@ -89,7 +89,7 @@ def test_a_new_upstream_table_makes_the_stage_below_stale(run: Run) -> None:
     def below() -> StageWork:
         return StageWork.plan(run, "index", reads=("ratings", "movies"), writes=("entities",), settings={})
 
-    with pytest.raises(StageError, match="run the stage that writes 'ratings' first"):
+    with pytest.raises(StageError, match="no complete table here; run clean-ratings first"):
         below()
     _do(_plan(run))
     _do(below())
@@ -121,7 +121,9 @@ def test_every_cut_of_a_manifest_is_none(run: Run) -> None:
         assert Manifest.read(path.parent) is None, length
 
 
-def test_a_crash_between_the_moves_of_two_tables_is_seen_and_repaired(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_between_the_moves_of_two_tables_is_seen_and_repaired(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _do(_plan(run, "old"), "old")
     moves = []
 

@@ -88,12 +88,6 @@ def describe_folder(folder: Path) -> list[DataFile]:
     ]
 
 
-def bytes_below(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder; 0 for what is not there."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
 def source_signature(paths: Sequence[Path]) -> str:
     """A signature of files outside the lake that changes when one is replaced: names, sizes, modification times."""
     seen = []

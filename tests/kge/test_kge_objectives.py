@@ -80,7 +80,7 @@ def test_genre_triples_touch_no_movie_as_a_tail(name, norm):
     pairs = world.pairs(HAS_GENRE.index)
     some = pairs.heads < USERS + 10  # only ten movies have a genre
     only = TripleSet({("train", 1): type(pairs)(pairs.heads[some], pairs.tails[some], pairs.weights[some])})
-    chosen = settings(model=name, norm=norm, init="normal", side_weight=1.0)
+    chosen = settings(model=name, norm=norm, init="normal")
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     initialise(model, only, LAYOUT, RELATIONS, chosen)
     before = {key: table.clone() for key, table in parameters_by_table(model).items()}

@@ -56,7 +56,7 @@ def kill_after(epoch):
 @pytest.mark.parametrize(("name", "norm"), MODELS)
 def test_block_world_is_learned(tmp_path, name, norm):
     """Only the withheld movie of one's own group is unseen there: it must come first, for every user."""
-    chosen = {"model": name, "norm": norm, "epochs": 30, "patience": 30, "eval_every": 5, "side_weight": 1.0}
+    chosen = {"model": name, "norm": norm, "epochs": 30, "patience": 30, "eval_every": 5}
     # Sums over coordinates (l1, modulus) and unbounded products are on a larger scale than unit vectors' products.
     scale = 1.0 if name != "transe" or norm == 1 else 0.2
     trained = run(tmp_path, **chosen, temperature=scale, learning_rate=0.02)
@@ -121,7 +121,7 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path, changes):
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"learning_rate": 0.001}, {"side_weight": 0.7}])
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"learning_rate": 0.001}, {"temperature": 0.7}])
 def test_a_checkpoint_of_other_settings_is_left_alone(tmp_path, changes):
     run(tmp_path, checkpoint_every=1)
     assert run(tmp_path, checkpoint_every=1, **changes).resumed_from == 0

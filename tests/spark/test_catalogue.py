@@ -127,7 +127,10 @@ def test_a_synthetic_100k_set(spark: Any, tmp_path: Path) -> None:
         267: ("unknown", None, []),
     }
     users = catalogue.good_rows(_read(spark, tmp_path, "users", {"user_id": "bigint"}))
-    assert _rows(catalogue.users_table(users)) == [(1, "M", "24", "technician", "85711"), (2, "F", "53", "other", "94043")]
+    assert _rows(catalogue.users_table(users)) == [
+        (1, "M", "24", "technician", "85711"),
+        (2, "F", "53", "other", "94043"),
+    ]
 
 
 def test_tags_are_lower_case_without_blanks(spark: Any, tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ def test_an_empty_file(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        (lambda text: text.split("\n", 1)[1].encode(), "expected the header userId,movieId,rating,timestamp, found '1,2,"),
-        (lambda text: text.replace("userId,movieId", "movieId,userId").encode(), "found 'movieId,userId,rating,timestamp'"),
+        (lambda text: text.split("\n")[1].encode(), "expected the header userId,movieId,rating,timestamp, found '1,2,"),
+        (lambda text: text.replace("userId,movieId", "movieId,userId").encode(), "found 'movieId,userId,rating,"),
         (lambda text: text.replace(",", ";").encode(), "found 'userId;movieId;rating;timestamp'"),
         (lambda text: b"\n" + text.encode(), "found ''"),
         (lambda text: text.encode("utf-16"), "the file is UTF-16; convert it to UTF-8"),

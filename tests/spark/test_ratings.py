@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from damage import CSV, DAT, MOVIES, STRING_TABLE, U_DATA, Dialect, Truth, damages, movie_id, write_damaged
 from kgspark.errors import InputError
 from kgspark.spark.dialects import Scale
@@ -64,7 +65,7 @@ def _source(folder: Path, dialect: Dialect, seed: int, damaged: int, good: int) 
 @pytest.mark.parametrize(
     ("dialect", "split_bytes", "open_cost"),
     [
-        pytest.param(CSV, 16_384, 4 << 20, id="csv, one split a task"),
+        pytest.param(CSV, 40_000, 4 << 20, id="csv, one split a task"),
         pytest.param(DAT, 50_000, 0, id="dat, many splits a task"),
         pytest.param(U_DATA, 128 << 20, 4 << 20, id="u.data, one split"),
         pytest.param(STRING_TABLE, 40_000, 4 << 20, id="string ids in several files"),
@@ -132,15 +133,19 @@ def test_too_large_a_share_of_bad_lines_stops_the_night_and_leaves_no_table(spar
     (tmp_path / "movies.csv").write_text("movieId,title,genres\n1,T,Drama\n")
     ratings = tmp_path / "ratings.csv"
     ratings.write_text("\n".join([str(CSV.header), *[f"{user},1,3.0,5" for user in range(98)], "x,1,3.0,5", "1,x,3,5"]))
-    with pytest.raises(InputError, match=r"2\.00% of the lines are bad, .*allows 1\.00%: 1 bad_movie_id, 1 bad_user_id"):
+    with pytest.raises(InputError, match=r"2\.00% of the lines are bad, .*1\.00%: 1 bad_movie_id, 1 bad_user_id"):
         _clean(spark, tmp_path / "lake", {"path": str(tmp_path)}, max_quarantined_share=0.01)
     run = tmp_path / "lake" / "runs" / "2026-02-03"
     assert [path.name for path in run.iterdir()] == [".staging"]
     _clean(spark, tmp_path / "lake", {"path": str(tmp_path)}, max_quarantined_share=0.02)
+    assert (run / "ratings").is_dir()
 
-    ratings.write_text("\n".join([str(CSV.header), "x,1,3.0,5"]))
+
+def test_a_file_without_a_single_good_line_is_one_clear_error(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "movies.csv").write_text("movieId,title,genres\n1,T,Drama\n")
+    (tmp_path / "ratings.csv").write_text("\n".join([str(CSV.header), "x,1,3.0,5"]))
     with pytest.raises(InputError, match="no rating is left after cleaning: 1 bad_user_id"):
-        _clean(spark, tmp_path / "lake2", {"path": str(tmp_path)})
+        _clean(spark, tmp_path / "lake", {"path": str(tmp_path)})
 
 
 def test_a_parquet_table_with_typed_columns(spark: Any, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from kgspark.kge.settings import TrainSettings
 from kgspark.tables import Relation
 
 MODEL_FILE = "model.safetensors"
+# The same model before it was refitted on the likes that were held out.
+MEASURED_FILE = "measured.safetensors"
 
 
 @dataclass(frozen=True)

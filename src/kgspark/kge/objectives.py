@@ -79,7 +79,6 @@ class _Task:
     heads: np.ndarray  # positions of the heads that have triples
     head_range: tuple[int, int]
     tail_range: tuple[int, int]
-    weight: float
     head_rate: float
 
 
@@ -109,12 +108,10 @@ class SoftmaxObjective:
                 np.flatnonzero(np.diff(likes.indptr)),
                 layout.range(relation.head_kind),
                 layout.range(relation.tail_kind),
-                1.0 if relation.name == settings.target else settings.side_weight,
                 1.0 if relation.head_kind in met_each_step else settings.head_rate,
             )
             for relation in relations
             if len(triples.pairs(relation.index, splits))
-            and (relation.name == settings.target or settings.side_weight > 0)
             for likes in (triples.csr(relation, layout, splits),)
         ]
 
@@ -163,7 +160,7 @@ class SoftmaxObjective:
         positions = torch.from_numpy(rows * len(items) + columns).to(device)
         weights = torch.from_numpy(batch.weights).to(device)
         loss = listwise_loss(scores, positions, weights, settings.temperature, log_counts)
-        (loss * (task.weight / settings.batch_size)).backward()
+        (loss / settings.batch_size).backward()
 
         for leaves, at, step in (
             (tail, tail_rows, rate),

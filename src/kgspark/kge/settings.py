@@ -49,7 +49,6 @@ class TrainSettings(Settings):
     )
     temperature: float = Field(0.18, gt=0, description="scores are divided by it before the softmax")
     margin: float = Field(1.0, gt=0, description="gap that the margin objective asks for")
-    side_weight: float = Field(0.1, ge=0, description="loss weight of the relations other than the target")
 
     learning_rate: float = Field(4e-3, gt=0, description="Adam's step size at the start")
     head_rate: float = Field(

@@ -1,5 +1,6 @@
 """Trains a model on a triple set: epochs, early stopping on the validation likes, checkpoints, and the final refit."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,14 +38,17 @@ class Trained:
     """What a training arrived at.
 
     model         the published weights: those of the best epoch, refitted where `refit_epochs` says so
+    measured      the weights that `valid` and `test` were taken of: `model` itself without a refit. They have seen no
+                  held-out like, so they are what to evaluate and what tomorrow starts from
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
-    popularity    metrics on the test likes of recommending everybody what most train likes name
+    popularity    metrics on the test likes of recommending everybody what most train and valid likes name
     seconds       wall-clock of initialisation, training and measuring
     resumed_from  the epoch of the checkpoint that training went on from, 0 where it started afresh
     """
 
     model: torch.nn.Module
+    measured: torch.nn.Module
     history: tuple[Epoch, ...]
     best_epoch: int
     stopped_early: bool
@@ -79,10 +83,8 @@ class _Graph:
         return evaluate(queries, items, metric_of(self.settings), held_out, masked, (self.settings.k,))
 
     def popularity(self) -> dict[str, float]:
-        train, test, seen = (
-            self.triples.csr(self.target, self.layout, splits) for splits in ((TRAIN,), (TEST,), (TRAIN, VALID))
-        )
-        return popularity(train, test, seen, self.layout.count(self.target.tail_kind), (self.settings.k,))
+        seen, test = (self.triples.csr(self.target, self.layout, splits) for splits in ((TRAIN, VALID), (TEST,)))
+        return popularity(seen, test, seen, self.layout.count(self.target.tail_kind), (self.settings.k,))
 
     def objective(self, model: torch.nn.Module, splits: Sequence[str]) -> SoftmaxObjective | StockObjective:
         kind = SoftmaxObjective if self.settings.objective == "softmax" else StockObjective
@@ -127,10 +129,13 @@ def train(
         _run_epochs(graph, state, run, folder, fingerprint, progress)
         state.take_best()
         valid, test = (graph.measure(model, split, seen) for split, seen in ((VALID, (TRAIN,)), (TEST, (TRAIN, VALID))))
+        measured = model
         if settings.refit_epochs:
+            measured = copy.deepcopy(model)
             _refit(graph, model)
     trained = Trained(
         model=model,
+        measured=measured,
         history=tuple(state.history),
         best_epoch=state.best_epoch,
         stopped_early=state.epoch < settings.epochs,

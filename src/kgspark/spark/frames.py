@@ -1,12 +1,12 @@
 """Tables on disk to data frames and back: the only place where Spark writes files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from kgspark.files import DataFile, describe_file
@@ -57,17 +57,6 @@ def empty(session: SparkSession, schema: str) -> DataFrame:
 def rows_frame(session: SparkSession, rows: Sequence[Sequence[Any]], schema: str) -> DataFrame:
     """A small table from rows that the driver holds."""
     return session.createDataFrame([tuple(row) for row in rows], schema)
-
-
-def observed(frame: DataFrame, **measures: Column) -> tuple[DataFrame, Callable[[], dict[str, int]]]:
-    """The frame, and a function that tells the measures (aggregates, null as 0) of the rows that went through it.
-
-    They are there once the frame was written. Where Spark repeats a task before a shuffle, its rows count again: such
-    measures may be too high, never too low.
-    """
-    observation = Observation()
-    watched = frame.observe(observation, *[measure.alias(name) for name, measure in measures.items()])
-    return watched, lambda: {name: int(value or 0) for name, value in observation.get.items()}
 
 
 def task_cores(session: SparkSession) -> int:

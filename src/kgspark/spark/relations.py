@@ -79,5 +79,5 @@ def _resolved(key: str, table: DataFrame, build) -> DataFrame:  # type: ignore[n
     try:
         return build()
     except AnalysisException as error:
-        reason = str(error).splitlines()[0].split(" SQLSTATE")[0]
+        reason = str(error).strip().splitlines()[0].split(" SQLSTATE")[0]  # a syntax error begins with an empty line
         raise ConfigError(f"{key}: {reason}; the table has the columns {', '.join(table.columns)}") from None

@@ -21,26 +21,22 @@ _LOG4J = Path(__file__).with_name("log4j2.properties")
 
 
 @contextmanager
-def spark_session(settings: SessionSettings, app: str, short: bool = False) -> Iterator[SparkSession]:
-    """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win.
-
-    short  the work is over before Java's second compiler pays; without it a small night takes half the CPU time
-    """
+def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]:
+    """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win."""
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    session = _submitted(settings, app) if submitted else _started_here(settings, app, short)
+    session = _submitted(settings, app) if submitted else _started_here(settings, app)
     try:
         yield session
     finally:
         session.stop()
 
 
-def _started_here(settings: SessionSettings, app: str, short: bool) -> SparkSession:
+def _started_here(settings: SessionSettings, app: str) -> SparkSession:
     check_java()
     # Executors must run this very Python, whatever `python3` means on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conf = _defaults() | {"spark.app.name": app, "spark.master": settings.master}
-    local = settings.master.startswith("local")
-    if local:
+    if settings.master.startswith("local"):
         conf |= {
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
@@ -48,8 +44,7 @@ def _started_here(settings: SessionSettings, app: str, short: bool) -> SparkSess
         }
     conf |= {
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"
-        + (" -XX:TieredStopAtLevel=1" if short and local else ""),
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}",
     }
     spark_conf = SparkConf()
     for key, value in (conf | settings.conf).items():
@@ -83,6 +78,7 @@ def _defaults() -> dict[str, object]:
         "spark.sql.ansi.enabled": True,
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.execution.arrow.maxRecordsPerBatch": 100_000,
+        "spark.executorEnv.OMP_WAIT_POLICY": "PASSIVE",
         # A metastore in the working directory would surprise whoever started the night.
         "spark.sql.catalogImplementation": "in-memory",
     }

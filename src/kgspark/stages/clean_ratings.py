@@ -11,20 +11,16 @@ from kgspark.files import DataFile, source_signature
 from kgspark.runs import StageWork
 from kgspark.spark import catalogue
 from kgspark.spark.dialects import Source, find_source
-from kgspark.spark.frames import DataFrame, empty, observed, read_table, rows_frame, write_table
+from kgspark.spark.frames import DataFrame, empty, read_table, rows_frame, write_table
 from kgspark.spark.ratings import (
     BLOCK_SCHEMA,
     QUARANTINE_SCHEMA,
     Accounts,
     Rules,
-    bad_lines,
     checked,
-    copy_count,
     count_blocks,
     has_integer_ids,
-    header_lines,
     latest,
-    line_count,
     quarantined,
     read_raw,
     resolve_scale,
@@ -46,9 +42,13 @@ def run(night: Night) -> Outcome:
             "source": settings.source.model_dump(exclude={"tables", "path"}),
             "clean": settings.clean.model_dump(),
         },
-        sources={name: source_signature([path]) for name, path in source.paths.items()},
+        sources=_signatures(source),
     )
     return night.stage(work, lambda work: _clean(night, source, work), lambda: _summary(night))
+
+
+def _signatures(source: Source) -> dict[str, str]:
+    return {name: source_signature([path]) for name, path in source.paths.items()}
 
 
 def _clean(night: Night, source: Source, work: StageWork) -> str:
@@ -73,15 +73,11 @@ def _clean(night: Night, source: Source, work: StageWork) -> str:
     movies = read_table(session, folders[MOVIES]) if MOVIES in folders else None
     raw = read_raw(session, source.paths[RATINGS], source.layouts[RATINGS], settings.source.columns)
     lines = checked(raw, rules, movies)
-    watched, seen = observed(lines, lines=line_count(), headers=header_lines(), bad=bad_lines())
-    newest, stood_for = observed(latest(watched, scale), copies=copy_count())
-    files[RATINGS] = write_table(newest.drop("copies"), folders[RATINGS])
+    blocks = count_blocks(lines).collect()
+    counted = {name: sum(row[name] for row in blocks) for name in ("lines", "headers", "bad")}
+    files[RATINGS] = write_table(latest(lines, scale), folders[RATINGS])
     kept = sum(file.rows or 0 for file in files[RATINGS])
-    counted, copies = seen(), stood_for()["copies"]
-    if counted["bad"] or counted["lines"] != counted["headers"] + copies:
-        # Bad lines need their line numbers, and a repeated task its exact count: both come from the input's splits.
-        blocks = count_blocks(lines).collect()
-        counted = {name: sum(row[name] for row in blocks) for name in ("lines", "headers", "bad")}
+    if counted["bad"]:
         bad += [quarantined(lines, rows_frame(session, [row[:4] for row in blocks], BLOCK_SCHEMA))]
     table = reduce(DataFrame.unionByName, bad) if bad else empty(session, QUARANTINE_SCHEMA)
     files[QUARANTINE] = write_table(table.coalesce(1), folders[QUARANTINE])
@@ -92,10 +88,12 @@ def _clean(night: Night, source: Source, work: StageWork) -> str:
         lines=counted["lines"],
         headers=counted["headers"],
         kept=kept,
-        superseded=copies - kept,
+        superseded=counted["lines"] - counted["headers"] - counted["bad"] - kept,
         quarantined=_of_files(reasons, names, inside=True),
     )
     accounts.check()
+    if _signatures(source) != work.inputs:
+        raise InputError(f"{night.settings.source.path}: the source changed while it was read; run clean-ratings again")
     _stop_if_too_bad(night, source, accounts, str(folders[QUARANTINE]))
     if not kept:
         raise InputError(f"{source.paths[RATINGS]}: no rating is left after cleaning: {_told(accounts)}")
@@ -125,13 +123,12 @@ def _write_side_table(
         return write_table(catalogue.movies_table(movies), folder), []
     ids = {MOVIES: ("movie_id",), USERS: ("user_id",), TAGS: ("user_id", "movie_id")}[name]
     rows = catalogue.read_table(session, path, layout, dict.fromkeys(ids, id_type))
-    watched, seen = observed(rows, bad=bad_lines())
+    blocks = count_blocks(rows).collect()
     make = {MOVIES: catalogue.movies_table, USERS: catalogue.users_table, TAGS: catalogue.tags_table}[name]
-    files = write_table(make(catalogue.good_rows(watched)), folder)
-    if not seen()["bad"]:
+    files = write_table(make(catalogue.good_rows(rows)), folder)
+    if not any(row["bad"] for row in blocks):
         return files, []
-    blocks = [row[:4] for row in count_blocks(rows).collect()]
-    return files, [quarantined(rows, rows_frame(session, blocks, BLOCK_SCHEMA))]
+    return files, [quarantined(rows, rows_frame(session, [row[:4] for row in blocks], BLOCK_SCHEMA))]
 
 
 def _reasons(table: DataFrame) -> dict[tuple[str, str], int]:

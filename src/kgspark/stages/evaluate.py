@@ -10,6 +10,8 @@ import numpy as np
 
 from kgspark.entity_layout import MOVIE, USER
 from kgspark.errors import StageError
+from kgspark.kge.export import export_search_space
+from kgspark.kge.model_files import load_model
 from kgspark.kge.shards import Csr, read_triples
 from kgspark.metrics import hit_matrix, mean_metrics
 from kgspark.retrieval.histories import Histories
@@ -19,7 +21,8 @@ from kgspark.search_space import SearchSpace
 from kgspark.spark.session import usable_cores
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.night import Night
-from kgspark.tables import MODEL, SEARCH_SPACE, TEST, TRAIN, TRIPLES, VALID, Relation
+from kgspark.stages.train_embeddings import measured_file
+from kgspark.tables import MODEL, TEST, TRAIN, TRIPLES, VALID, Relation
 
 _USERS_AT_A_TIME = 4096
 
@@ -38,7 +41,7 @@ def run(night: Night) -> None:
     """Measures the model and `evaluate.baselines`; `--json` prints the rows."""
     settings = night.settings
     held_out = read_held_out(night)
-    makers: dict[str, Callable[[], SearchSpace]] = {"kgspark": lambda: SearchSpace.load(night.run.table(SEARCH_SPACE))}
+    makers: dict[str, Callable[[], SearchSpace]] = {"kgspark": partial(_measured, night)}
     makers |= {name: partial(_baseline, night, held_out, name) for name in settings.evaluate.baselines}
     rows = []
     for name, make in makers.items():
@@ -63,6 +66,14 @@ def run(night: Night) -> None:
         },
         "rows": rows,
     }
+
+
+def _measured(night: Night) -> SearchSpace:
+    """The night's vectors as they were before the refit that let them see the held-out likes."""
+    saved = load_model(measured_file(night.run))
+    triples = read_triples(night.run.table(TRIPLES), saved.layout, saved.relations)
+    settings = saved.settings.model_copy(update={"refit_epochs": 0})
+    return export_search_space(saved.build(), saved.layout, saved.relations, settings, triples)
 
 
 def read_held_out(night: Night) -> HeldOut:

@@ -4,19 +4,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kgspark.files import bytes_below
 from kgspark.runs import Run, StageWork
 from kgspark.stages.settings import NightSettings
 
 if TYPE_CHECKING:
     from kgspark.spark.frames import SparkSession
-
-
-# Sources up to here (about MovieLens-10M) are over before Java's second compiler pays.
-_SHORT_NIGHT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -54,8 +48,7 @@ class Night:
         if self._spark is None:
             from kgspark.spark.session import spark_session
 
-            short = bytes_below(Path(self.settings.source.path)) < _SHORT_NIGHT_BYTES
-            self._spark = self._stack.enter_context(spark_session(self.settings.spark, "kgspark", short))
+            self._spark = self._stack.enter_context(spark_session(self.settings.spark, "kgspark"))
         return self._spark
 
     def stage(self, work: StageWork, act: Callable[[StageWork], str], current: Callable[[], str]) -> Outcome:

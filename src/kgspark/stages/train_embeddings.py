@@ -1,6 +1,5 @@
 """train-embeddings: tgraphx embeddings of the night's graph, and the search space that retrieval ranks with."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +11,9 @@ import pyarrow.dataset as ds
 from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.external_ids import ITEMS, QUERIES, write_ids
 from kgspark.files import describe_folder
-from kgspark.kge import memory
+from kgspark.kge import checkpoints, memory
 from kgspark.kge.export import export_search_space
-from kgspark.kge.model_files import MODEL_FILE, save_model
+from kgspark.kge.model_files import MEASURED_FILE, MODEL_FILE, save_model
 from kgspark.kge.run_folder import Epoch
 from kgspark.kge.shards import read_triples
 from kgspark.kge.training import train
@@ -66,6 +65,8 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     for path in folders.values():
         path.mkdir()
     save_model(folders[MODEL] / MODEL_FILE, trained.model, layout, relations, settings)
+    if trained.measured is not trained.model:
+        save_model(folders[MODEL] / MEASURED_FILE, trained.measured, layout, relations, settings)
     space = export_search_space(trained.model, layout, relations, settings, triples)
     space.save(folders[SEARCH_SPACE])
     _write_ids(night, folders[SEARCH_SPACE], layout)
@@ -77,8 +78,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     }
     files = {name: describe_folder(path) for name, path in folders.items()}
     work.commit(files, {MODEL: details, SEARCH_SPACE: {"model_id": space.model_id}})
-    for leftover in folder.glob("checkpoint*"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    checkpoints.discard(folder)
     return _summary(night)
 
 
@@ -92,12 +92,18 @@ def _shown(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
 
 def _warm_start(night: Night, earlier: Run, relations: list[Relation]) -> WarmStart:
     old, new = (_entities(run) for run in (earlier, night.run))
-    initial = carry_over(earlier.table(MODEL) / MODEL_FILE, old, new, relations, night.settings.train)
+    initial = carry_over(measured_file(earlier), old, new, relations, night.settings.train)
     night.say(
         f"{'':<17}{'':>10}   warm start from {earlier.date}: {initial.carried_entities:,} of {new.num_rows:,} entities"
         f" and {initial.carried_relations} of {len(relations)} relations carried over"
     )
     return initial
+
+
+def measured_file(run: Run) -> Path:
+    """The weights that have seen no held-out like: what is evaluated, and what another night may start from."""
+    before_refit = run.table(MODEL) / MEASURED_FILE
+    return before_refit if before_refit.exists() else run.table(MODEL) / MODEL_FILE
 
 
 def _entities(run: Run) -> pa.Table:
