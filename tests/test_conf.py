@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from nights import ROOT
 
 from kgspark import config
 from kgspark.stages.settings import NightSettings
+from nights import ROOT
 
 CONFS = sorted((ROOT / "conf").glob("*.yaml"))
 

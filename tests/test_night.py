@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+
 from nights import BUNDLED, DATE, ROOT, configuration, kgspark, only_line, table_bytes
 
 CONF = ROOT / "conf" / "ml-latest-small.yaml"

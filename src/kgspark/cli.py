@@ -31,7 +31,7 @@ STAGES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0 only when its output is committed. Errors are one line on standard error."""
-    # Where other processes want the cores too, OpenMP threads that spin while they wait make training five times slower.
+    # Where other processes want the cores too, OpenMP threads that spin while they wait slow training down fivefold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parsed = _parser().parse_args(arguments)
     say = _say_on(sys.stderr if parsed.json else sys.stdout)

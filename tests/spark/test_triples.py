@@ -124,7 +124,6 @@ def test_the_triples_of_a_known_world(spark: Any, tables: dict[str, Any], entiti
         count_triples(frame, relations, short)
 
 
-@pytest.mark.xfail(strict=True, reason="build_triples takes every relation on ratings to have one row a pair")
 def test_a_relation_from_ratings_to_another_kind_has_each_triple_once(
     spark: Any, tables: dict[str, Any], entities: Any
 ) -> None:

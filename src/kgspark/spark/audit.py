@@ -39,12 +39,10 @@ def audit_ranking(
     ranked = index_of(entities, side.item_kind, id_type, item, "item_index").select(
         item, F.lit(True).alias("known_item")
     )
-    pairs = ratings.select(query, item, F.lit(True).alias("was_seen"))
-    rows = (
-        table.select(query, item, "rank", "score")
-        .join(ranked, on=item, how="left")
-        .join(pairs, on=[query, item], how="left")
-    )
+    # Everything goes by query once; the hash joins inside a partition then need no sort and no second shuffle.
+    pairs = ratings.select(query, item, F.lit(True).alias("was_seen")).repartition(query)
+    listed = table.select(query, item, "rank", "score").join(F.broadcast(ranked), on=item, how="left")
+    rows = listed.repartition(query).join(pairs.hint("shuffle_hash"), on=[query, item], how="left")
     lists = rows.groupBy(query).agg(
         F.sort_array(F.collect_list(F.struct("rank", item, "score"))).alias("list"),
         F.count("was_seen").alias("seen_rows"),

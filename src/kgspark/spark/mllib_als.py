@@ -9,9 +9,6 @@ from pyspark.sql import functions as F
 
 from kgspark.search_space import SearchSpace
 
-# MLlib filters nothing that was seen, so more is asked for; users with longer histories than this come out short.
-OVER_FETCH = 400
-
 
 def read_movielens(session: SparkSession, path: Path, separator: str, header: bool) -> DataFrame:
     """user, item int, rating double of a MovieLens ratings file, without any of our checks."""
@@ -37,8 +34,12 @@ def fit(likes: DataFrame, *, rank: int, iterations: int, alpha: float, seed: int
 
 
 def top_unseen(model: ALSModel, ratings: DataFrame, k: int) -> DataFrame:
-    """user, rank, item, score: the top k that the user has not rated, from `recommendForAllUsers`."""
-    lists = model.recommendForAllUsers(k + OVER_FETCH).select("user", F.explode("recommendations").alias("row"))
+    """user, rank, item, score: the top k that the user has not rated, from `recommendForAllUsers`.
+
+    MLlib filters nothing that was seen, so everybody is asked for k and the longest history.
+    """
+    longest = ratings.groupBy("user").count().agg(F.max("count")).collect()[0][0]
+    lists = model.recommendForAllUsers(k + longest).select("user", F.explode("recommendations").alias("row"))
     rows = lists.select("user", F.col("row.item").alias("item"), F.col("row.rating").alias("score"))
     unseen = rows.join(ratings.select("user", "item"), on=["user", "item"], how="left_anti")
     ranked = unseen.withColumn("rank", F.row_number().over(Window.partitionBy("user").orderBy(F.col("score").desc())))

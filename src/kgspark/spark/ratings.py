@@ -167,6 +167,19 @@ def _id_problem(reason: Column, name: str, integers: bool) -> Column:
     return reason
 
 
+def row_count(raw: DataFrame) -> int:
+    """Lines or rows that came in, headers among them; nothing is taken apart for it."""
+    return raw.count()
+
+
+def header_count(path: Path, layout: TextLayout | None) -> int:
+    """Headers that there must be: one a file, where the layout has one (`find_source` has looked at them)."""
+    if layout is None or layout.header is None:
+        return 0
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.is_file() and not file.name.startswith(("_", ".")) for file in files)
+
+
 def count_blocks(lines: DataFrame) -> DataFrame:
     """One row an input split: file, block, lines, first_row, headers, and bad lines."""
     return lines.groupBy("file", "block").agg(

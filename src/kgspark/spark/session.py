@@ -44,7 +44,7 @@ def _started_here(settings: SessionSettings, app: str) -> SparkSession:
         }
     conf |= {
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG4J.as_uri()} -XX:+UseParallelGC",
     }
     spark_conf = SparkConf()
     for key, value in (conf | settings.conf).items():
@@ -74,6 +74,8 @@ def _defaults() -> dict[str, object]:
         "spark.ui.enabled": False,
         "spark.ui.showConsoleProgress": sys.stderr.isatty(),
         "spark.sql.session.timeZone": "UTC",
+        # Rows that lie together by one key of a join need not be shuffled again for all of its keys.
+        "spark.sql.requireAllClusterKeysForCoPartition": False,
         # Casts and overflows mean the same everywhere; bad values are met with try_cast.
         "spark.sql.ansi.enabled": True,
         "spark.sql.parquet.compression.codec": "zstd",

@@ -1,5 +1,6 @@
 """Settings of the Spark session and of the stages that run on it: source, cleaning, relations, splits, triples."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -13,6 +14,20 @@ class SessionSettings(Settings):
     master: str = Field("local[*]", description="where Spark runs: local[N], spark://host:port, yarn, k8s://...")
     driver_memory: str = Field("2g", pattern=r"^[1-9][0-9]*[kmgt]$", description="heap of the driver's JVM")
     conf: dict[str, Any] = Field(default_factory=dict, description="any further Spark setting, by its own name")
+
+    @field_validator("conf", mode="before")
+    @classmethod
+    def _dotted_names(cls, value: Any) -> Any:
+        """`spark.conf.spark.sql.shuffle.partitions=4` on the command line arrives as nested mappings."""
+        return dict(_leaves(value, ())) if isinstance(value, dict) else value
+
+
+def _leaves(value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for key, below in value.items():
+        if isinstance(below, Mapping):
+            yield from _leaves(below, (*path, str(key)))
+        else:
+            yield ".".join((*path, str(key))), below
 
 
 class TableSource(Settings):

@@ -1,5 +1,6 @@
 """The knowledge graph as triple shards: indices instead of ids, one row a (head, relation, tail)."""
 
+import math
 from collections.abc import Mapping
 from functools import reduce
 from typing import Any
@@ -8,11 +9,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.entity_layout import MOVIE, USER, EntityLayout
-from kgspark.errors import AuditError
+from kgspark.errors import AuditError, ConfigError
 from kgspark.spark.entities import index_of
 from kgspark.spark.relations import relation_rows
 from kgspark.spark.settings import RelationSettings
-from kgspark.tables import RATINGS, TRAIN, Relation
+from kgspark.tables import MOVIES, RATINGS, TRAIN, USERS, Relation
 
 
 def build_triples(
@@ -42,10 +43,18 @@ def build_triples(
             split.alias("split"),
             "weight",
         )
-        if relation.table != RATINGS:  # ratings have one row a pair already
+        if not _has_one_row_a_triple(relation):
             triples = triples.groupBy("head", "relation", "tail", "split").agg(F.max("weight").alias("weight"))
         parts.append(triples)
     return reduce(DataFrame.unionByName, parts)
+
+
+def _has_one_row_a_triple(relation: RelationSettings) -> bool:
+    """Whether the clean table's key is in the triple: no need to look for repetitions then."""
+    if relation.explode is not None:
+        return False
+    key = {RATINGS: {"user_id", "movie_id"}, MOVIES: {"movie_id"}, USERS: {"user_id"}}.get(relation.table)
+    return key is not None and key <= {relation.head.column, relation.tail.column}
 
 
 def sharded(triples: DataFrame, shards: int) -> DataFrame:
@@ -58,20 +67,32 @@ def sharded(triples: DataFrame, shards: int) -> DataFrame:
 def count_triples(triples: DataFrame, relations: list[Relation], layout: EntityLayout) -> list[dict[str, Any]]:
     """Rows a relation and split, with the ranges that heads and tails span.
 
-    Raises AuditError when one lies outside the range of the kind that its relation declares.
+    Raises ConfigError for a weight that cannot be used, AuditError when an end lies outside its kind's range.
     """
+    usable = F.col("weight").isNotNull() & ~F.isnan("weight") & (F.col("weight") >= 0) & (F.col("weight") < math.inf)
     spans = triples.groupBy("relation", "split").agg(
         F.count("*").alias("rows"),
+        F.count_if(~usable).alias("bad_weights"),
         *[f(end).alias(f"{name}_{end}") for end in ("head", "tail") for name, f in (("min", F.min), ("max", F.max))],
     )
     counts = []
     for row in spans.orderBy("relation", "split").collect():
         relation = relations[row["relation"]]
+        if row["bad_weights"]:
+            raise ConfigError(
+                f"relations.{relation.name}.weight: {row['bad_weights']:,} triples get a weight that is empty, "
+                "negative or not finite; expected numbers ≥ 0"
+            )
         for end, kind in (("head", relation.head_kind), ("tail", relation.tail_kind)):
             start, stop = layout.range(kind)
             if row[f"min_{end}"] < start or row[f"max_{end}"] >= stop:
                 raise AuditError(
                     f"triples of {relation.name}: a {end} lies outside the range [{start}, {stop}) of {kind}"
                 )
-        counts.append({"relation": relation.name, **{key: row[key] for key in row.asDict() if key != "relation"}})
+        counts.append(
+            {
+                "relation": relation.name,
+                **{key: row[key] for key in row.asDict() if key not in ("relation", "bad_weights")},
+            }
+        )
     return counts

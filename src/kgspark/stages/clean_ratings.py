@@ -20,10 +20,12 @@ from kgspark.spark.ratings import (
     checked,
     count_blocks,
     has_integer_ids,
+    header_count,
     latest,
     quarantined,
     read_raw,
     resolve_scale,
+    row_count,
 )
 from kgspark.stages.night import Night, Outcome
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, TAGS, USERS
@@ -73,14 +75,21 @@ def _clean(night: Night, source: Source, work: StageWork) -> str:
     movies = read_table(session, folders[MOVIES]) if MOVIES in folders else None
     raw = read_raw(session, source.paths[RATINGS], source.layouts[RATINGS], settings.source.columns)
     lines = checked(raw, rules, movies)
-    blocks = count_blocks(lines).collect()
-    counted = {name: sum(row[name] for row in blocks) for name in ("lines", "headers", "bad")}
     files[RATINGS] = write_table(latest(lines, scale), folders[RATINGS])
     kept = sum(file.rows or 0 for file in files[RATINGS])
-    if counted["bad"]:
-        bad += [quarantined(lines, rows_frame(session, [row[:4] for row in blocks], BLOCK_SCHEMA))]
+    counted = {
+        "lines": row_count(raw),
+        "headers": header_count(source.paths[RATINGS], source.layouts[RATINGS]),
+        "bad": 0,
+    }
+    if counted["lines"] - counted["headers"] != kept:
+        # Every kept row stands for a line or more, so only now can some be bad, or superseded.
+        blocks = count_blocks(lines).collect()
+        counted = {name: sum(row[name] for row in blocks) for name in counted}
+        if counted["bad"]:
+            bad += [quarantined(lines, rows_frame(session, [row[:4] for row in blocks], BLOCK_SCHEMA))]
     table = reduce(DataFrame.unionByName, bad) if bad else empty(session, QUARANTINE_SCHEMA)
-    files[QUARANTINE] = write_table(table.coalesce(1), folders[QUARANTINE])
+    files[QUARANTINE] = write_table(table.repartition(1).sortWithinPartitions("file", "line"), folders[QUARANTINE])
 
     reasons = _reasons(read_table(session, folders[QUARANTINE])) if bad else {}
     names = _file_names(source.paths[RATINGS])
@@ -123,9 +132,11 @@ def _write_side_table(
         return write_table(catalogue.movies_table(movies), folder), []
     ids = {MOVIES: ("movie_id",), USERS: ("user_id",), TAGS: ("user_id", "movie_id")}[name]
     rows = catalogue.read_table(session, path, layout, dict.fromkeys(ids, id_type))
-    blocks = count_blocks(rows).collect()
     make = {MOVIES: catalogue.movies_table, USERS: catalogue.users_table, TAGS: catalogue.tags_table}[name]
     files = write_table(make(catalogue.good_rows(rows)), folder)
+    if sum(file.rows or 0 for file in files) == row_count(rows) - header_count(path, layout):
+        return files, []
+    blocks = count_blocks(rows).collect()
     if not any(row["bad"] for row in blocks):
         return files, []
     return files, [quarantined(rows, rows_frame(session, [row[:4] for row in blocks], BLOCK_SCHEMA))]

@@ -1,7 +1,9 @@
 """publish: the audit of the night's tables, then one atomic move a table into the warehouse."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,8 @@ def _target(night: Night, table: str) -> Path:
 def _publish(night: Night, work: StageWork, tables: list[str]) -> str:
     if night.settings.publish.beat_popularity:
         _gate(night)
-    checks = {table: _audit(night, table) for table in tables}
+    with ThreadPoolExecutor(len(tables)) as pool:
+        checks = dict(zip(tables, pool.map(partial(_audit, night), tables), strict=True))
     folder = work.begin()[PUBLISHED]
     folder.mkdir()
     report: dict[str, Any] = {name: [asdict(check) for check in found] for name, found in checks.items()}
