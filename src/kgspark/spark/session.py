@@ -40,7 +40,7 @@ def _started_here(settings: SessionSettings, app: str) -> SparkSession:
         conf |= {
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
-            "spark.sql.shuffle.partitions": max(4, 2 * local_cores(settings.master)),
+            "spark.sql.shuffle.partitions": max(2, local_cores(settings.master)),
         }
     conf |= {
         "spark.driver.memory": settings.driver_memory,
@@ -80,7 +80,7 @@ def _defaults() -> dict[str, object]:
         "spark.sql.ansi.enabled": True,
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.execution.arrow.maxRecordsPerBatch": 100_000,
-        "spark.executorEnv.OMP_WAIT_POLICY": "PASSIVE",
+        "spark.executorEnv.GOMP_SPINCOUNT": "5000",
         # A metastore in the working directory would surprise whoever started the night.
         "spark.sql.catalogImplementation": "in-memory",
     }
