@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.entity_layout import EntityLayout
+from kgspark.files import DataFile
 from kgspark.spark.entities import index_of
 
 # At least this many tasks, where there are queries enough, so that a small night uses more than one core.
@@ -73,37 +74,19 @@ def queries_a_task(queries: int, rows_a_query: int, rows_per_file: int) -> int:
     return min(fitting, spread)
 
 
-def rank_on_executors(
+def write_on_executors(
     stream: DataFrame,
-    rank: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+    write: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
     queries: int,
     per_task: int,
-    id_type: str,
-    with_reason: bool,
-) -> DataFrame:
-    """Sends the stream through `rank`: partition i holds the queries [i · per_task, (i + 1) · per_task), in order.
+) -> list[DataFile]:
+    """Sends the stream through `write`: task i gets the queries [i · per_task, (i + 1) · per_task), in order.
 
-    Returns query_id, rank, item_id, score, source (and reason_item_id) as `rank` yields them.
+    write  ranks one task's queries into one file, and yields the file's name, bytes, sha256 and rows
+    Only these descriptions, a row a file, come back to the driver.
     """
     tasks = max(1, -(-queries // per_task))
     placed = stream.repartitionById(tasks, F.floor(F.col("index") / per_task).cast("int"))
     ordered = placed.sortWithinPartitions(F.col("index"), F.col("seen").asc_nulls_first())
-    schema = f"query_id {id_type}, rank int, item_id {id_type}, score float, source string"
-    if with_reason:
-        schema += f", reason_item_id {id_type}"
-    return ordered.mapInArrow(rank, schema)
-
-
-def publishable(ranked: DataFrame, side: Side, model_id: str, ds: str) -> DataFrame:
-    """The contract of a ranked table: ids under their own names, and which model and night the rows are of."""
-    reason = [F.col("reason_item_id").alias(f"reason_{side.item_column}")] if "reason_item_id" in ranked.columns else []
-    return ranked.select(
-        F.col("query_id").alias(side.query_column),
-        "rank",
-        F.col("item_id").alias(side.item_column),
-        "score",
-        "source",
-        *reason,
-        F.lit(model_id).alias("model_id"),
-        F.lit(ds).alias("ds"),
-    )
+    written = ordered.mapInArrow(write, "name string, bytes bigint, sha256 string, rows bigint").collect()
+    return sorted((DataFile(**row.asDict()) for row in written), key=lambda file: file.name)

@@ -1,5 +1,6 @@
 """The one Spark session of a process: quiet, on the loopback where Spark is local, and checked for Java first."""
 
+import logging
 import os
 import re
 import shutil
@@ -17,6 +18,8 @@ from kgspark.spark.gateway import quiet_gateway
 from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
+# pyspark logs every error of an expression as a page of JSON, besides raising it; we raise it in one line.
+logging.getLogger("SQLQueryContextLogger").disabled = True
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
 

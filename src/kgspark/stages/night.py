@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from kgspark.runs import Run, StageWork
@@ -36,6 +37,7 @@ class Night:
     result: object = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _spark: "SparkSession | None" = None
+    _starting: Lock = field(default_factory=Lock)
 
     @property
     def run(self) -> Run:
@@ -45,11 +47,12 @@ class Night:
     @property
     def spark(self) -> "SparkSession":
         """The night's Spark session, started when a stage first needs it."""
-        if self._spark is None:
-            from kgspark.spark.session import spark_session
+        with self._starting:
+            if self._spark is None:
+                from kgspark.spark.session import spark_session
 
-            self._spark = self._stack.enter_context(spark_session(self.settings.spark, "kgspark"))
-        return self._spark
+                self._spark = self._stack.enter_context(spark_session(self.settings.spark, "kgspark"))
+            return self._spark
 
     def stage(self, work: StageWork, act: Callable[[StageWork], str], current: Callable[[], str]) -> Outcome:
         """Runs `act` unless its output is current, and says so in one line.

@@ -2,14 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.files import DataFile
-from kgspark.retrieval.blocks import RankingPlan, rank_batches
+from kgspark.retrieval.blocks import RankingPlan
+from kgspark.retrieval.files import RankedFiles, write_ranked
 from kgspark.runs import StageWork
 from kgspark.search_space import SearchSpace
-from kgspark.spark.frames import DataFrame, read_table, task_cores, write_table
-from kgspark.spark.ranking import Side, publishable, queries_a_task, query_stream, rank_on_executors
+from kgspark.spark.frames import read_table, task_cores
+from kgspark.spark.ranking import Side, queries_a_task, query_stream, write_on_executors
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.inputs import id_type
 from kgspark.stages.night import Night, Outcome
@@ -52,36 +54,36 @@ def _recommend(night: Night, work: StageWork) -> str:
     layout = entity_layout(night)
     folders = work.begin()
 
-    def write(name: str) -> list[DataFile]:
-        ranked = _ranked(night, layout, name)
-        return write_table(publishable(ranked, SIDES[name], model_id, night.settings.run_date), folders[name])
-
     # Side by side, so that one table's planning and last task leave no core idle.
     with ThreadPoolExecutor(len(folders)) as pool:
-        files = dict(zip(folders, pool.map(write, folders), strict=True))
+        files = dict(
+            zip(folders, pool.map(partial(_write, night, layout, model_id), folders, folders.values()), strict=True)
+        )
     work.commit(files, {name: {"model_id": model_id, "k": list_length(night, name)} for name in folders})
     return _summary(night)
 
 
-def _ranked(night: Night, layout: EntityLayout, name: str) -> DataFrame:
+def _write(night: Night, layout: EntityLayout, model_id: str, name: str, folder: Path) -> list[DataFile]:
     settings, side, k = night.settings, SIDES[name], list_length(night, name)
-    kind = id_type(night)
     ratings = read_table(night.spark, night.run.table(RATINGS))
     entities = read_table(night.spark, night.run.table(ENTITIES))
     liked = settings.target.where if name == RECOMMENDATIONS else None
-    stream = query_stream(ratings, entities, layout, side, kind, liked)
+    stream = query_stream(ratings, entities, layout, side, id_type(night), liked)
     queries = layout.count(side.query_kind)
+    per_task = queries_a_task(queries, k, settings.recommend.rows_per_file)
     plan = RankingPlan(
         folder=str(night.run.table(SEARCH_SPACE)),
         side="items" if name == RECOMMENDATIONS else "queries",
         k=k,
         block=settings.recommend.block,
         threads=task_cores(night.spark),
-        reason_name="reason_item_id" if name == RECOMMENDATIONS else None,
+        query_name=side.query_column,
+        item_name=side.item_column,
+        reason_name=f"reason_{side.item_column}" if name == RECOMMENDATIONS else None,
     )
-    per_task = queries_a_task(queries, k, settings.recommend.rows_per_file)
-    with_reason = plan.reason_name is not None
-    return rank_on_executors(stream, partial(rank_batches, plan=plan), queries, per_task, kind, with_reason)
+    folder.mkdir()
+    files = RankedFiles(plan, str(folder), per_task, {"model_id": model_id, "ds": settings.run_date})
+    return write_on_executors(stream, partial(write_ranked, files=files), queries, per_task)
 
 
 def _summary(night: Night) -> str:
