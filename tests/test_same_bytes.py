@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from nights import DATE, ROOT, configuration, kgspark, table_bytes
+from nights import DATE, ROOT, configuration, several, table_bytes
 from standalone_cluster import standalone_cluster, submit
 from world import World, write_world
 
@@ -33,13 +33,40 @@ def conf(folder: Path, source: Path) -> Path:
     )
 
 
+def shuffled(source: Path, target: Path, seed: int) -> Path:
+    """A copy of the world with its rating lines in another order."""
+    shutil.copytree(source, target)
+    header, *lines = (target / "ratings.csv").read_bytes().splitlines(keepends=True)
+    random.Random(seed).shuffle(lines)
+    (target / "ratings.csv").write_bytes(header + b"".join(lines))
+    return target
+
+
 @pytest.fixture(scope="module")
-def reference(world: tuple[World, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The lake of a night on `local[2]`."""
-    folder = tmp_path_factory.mktemp("reference")
-    done = kgspark("nightly", conf(folder, world[1]), "spark.master=local[2]")
+def lakes(world: tuple[World, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The lakes of nights on `local[2]` by partitions: 2 as it comes, 1 and 7 with shuffled lines."""
+    folders = {partitions: tmp_path_factory.mktemp(f"partitions-{partitions}") for partitions in (2, 1, 7)}
+    nights = []
+    for partitions, folder in folders.items():
+        source = world[1] if partitions == 2 else shuffled(world[1], folder / "source", partitions)
+        sql = "spark.conf.spark.sql."
+        nights.append(
+            [
+                *("nightly", str(conf(folder, source)), "spark.master=local[2]"),
+                f"{sql}shuffle.partitions={partitions}",
+                f"{sql}adaptive.coalescePartitions.enabled=false",
+                f"{sql}files.maxPartitionBytes={(source / 'ratings.csv').stat().st_size // partitions + 1}",
+            ]
+        )
+    done = several(*nights)
     assert done.returncode == 0, done.stderr
-    return folder / "lake"
+    return {partitions: folder / "lake" for partitions, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def reference(lakes: dict[int, Path]) -> Path:
+    """The lake of the night that the others are held to."""
+    return lakes[2]
 
 
 def test_the_withheld_movie_comes_first(world: tuple[World, Path], reference: Path) -> None:
@@ -49,26 +76,9 @@ def test_the_withheld_movie_comes_first(world: tuple[World, Path], reference: Pa
 
 
 @pytest.mark.parametrize("partitions", [1, 7])
-def test_partitions_and_row_order_do_not_matter(
-    partitions: int, world: tuple[World, Path], reference: Path, tmp_path: Path
-) -> None:
-    source = tmp_path / "source"
-    shutil.copytree(world[1], source)
-    header, *lines = (source / "ratings.csv").read_bytes().splitlines(keepends=True)
-    random.Random(partitions).shuffle(lines)
-    (source / "ratings.csv").write_bytes(header + b"".join(lines))
-    many = [
-        f"spark.conf.spark.sql.shuffle.partitions={partitions}",
-        f"spark.conf.spark.default.parallelism={partitions}",
-    ]
-    many.append("spark.conf.spark.sql.adaptive.coalescePartitions.enabled=false")
-    many.append(
-        f"spark.conf.spark.sql.files.maxPartitionBytes={(source / 'ratings.csv').stat().st_size // partitions + 1}"
-    )
-    done = kgspark("nightly", conf(tmp_path, source), "spark.master=local[2]", *many)
-    assert done.returncode == 0, done.stderr
+def test_partitions_and_row_order_do_not_matter(partitions: int, lakes: dict[int, Path], reference: Path) -> None:
     for table in TABLES:
-        assert table_bytes(tmp_path / "lake", table) == table_bytes(reference, table)
+        assert table_bytes(lakes[partitions], table) == table_bytes(reference, table)
 
 
 def test_a_standalone_cluster_with_two_workers_gives_the_same_bytes(
