@@ -27,12 +27,12 @@ def export_search_space(
 ) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
-    A user who is the head of no triple that training read gets the mean query of those who are, and known = False.
+    A user without a like that training read gets the mean query of those who have one, and known = False.
     """
     target = target_relation(relations, settings)
     queries, items = target_vectors(model, layout, target, settings)
     users = queries.cpu().numpy().astype(np.float32, copy=False)
-    known = _has_triples(triples, layout, relations, target.head_kind, SPLITS if settings.refit_epochs else (TRAIN,))
+    known = np.diff(triples.csr(target, layout, SPLITS if settings.refit_epochs else (TRAIN,)).indptr) > 0
     if known.any() and not known.all():
         users = users.copy()
         users[~known] = users[known].mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -71,14 +71,3 @@ def target_vectors(
         queries = torch.cat([models.queries(settings, rows, relation) for rows in blocks(target.head_kind)])
         items = torch.cat([models.items(settings, rows) for rows in blocks(target.tail_kind)])
     return queries, items
-
-
-def _has_triples(
-    triples: TripleSet, layout: EntityLayout, relations: Sequence[Relation], kind: str, splits: Sequence[str]
-) -> np.ndarray:
-    start, stop = layout.range(kind)
-    known = np.zeros(stop - start, bool)
-    for relation in relations:
-        if relation.head_kind == kind:
-            known[triples.pairs(relation.index, splits).heads - start] = True
-    return known
