@@ -1,0 +1,55 @@
+"""A ranked table's files: whole, the same whoever writes them, and described as they are."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ranking_worlds import random_world
+from test_ranking_blocks import ranked, save, stream
+
+from kgspark.retrieval.blocks import RankingPlan
+from kgspark.retrieval.files import RankedFiles, write_ranked
+
+PER_FILE = 16
+
+
+def written(table: pa.Table, files: RankedFiles, rows_per_batch: int) -> list[dict]:
+    """What `write_ranked` says of every file: one call a task, as Spark makes them."""
+    descriptions = []
+    for number in range(-(-40 // PER_FILE)):
+        task = table.filter(pa.compute.equal(pa.compute.divide(table["index"], PER_FILE), number))
+        for batch in write_ranked(iter(task.to_batches(max_chunksize=rows_per_batch)), files):
+            descriptions += batch.to_pylist()
+    return descriptions
+
+
+def test_files_hold_the_ranked_rows_in_order_and_are_the_same_when_a_task_is_repeated(tmp_path: Path) -> None:
+    world = random_world("l2", 3, users=40, k=9)
+    ids = save(world, tmp_path / "space")
+    plan = RankingPlan(str(tmp_path / "space"), "items", 9, block=8, query_name="user_id", item_name="movie_id")
+    table = stream(world.seen, ids["queries"])
+    tables = tmp_path / "out"
+    tables.mkdir()
+    files = RankedFiles(plan, str(tables), PER_FILE, {"model_id": "transe-1", "ds": "2026-01-02"})
+    first = written(table, files, 7)
+    bytes_before = {path.name: path.read_bytes() for path in tables.iterdir()}
+    again = written(table, files, 1000)
+    assert first == again
+    assert {path.name: path.read_bytes() for path in tables.iterdir()} == bytes_before  # and no partial file is left
+    assert sorted(bytes_before) == [f"part-{number:05d}.parquet" for number in range(3)]
+    for description in first:
+        content = bytes_before[description["name"]]
+        assert description["bytes"] == len(content)
+        assert description["sha256"] == hashlib.sha256(content).hexdigest()
+    whole = pa.concat_tables([pq.read_table(tables / name) for name in sorted(bytes_before)])
+    assert sum(description["rows"] for description in first) == len(whole)
+    assert whole.drop_columns(["model_id", "ds"]).equals(ranked(table, plan))
+    assert set(whole["model_id"].to_pylist()) == {"transe-1"}
+    assert set(whole["ds"].to_pylist()) == {"2026-01-02"}
+
+
+def test_an_empty_task_writes_nothing(tmp_path: Path) -> None:
+    files = RankedFiles(RankingPlan(str(tmp_path), "items", 3), str(tmp_path), PER_FILE, {})
+    assert list(write_ranked(iter([]), files)) == []
+    assert not list(tmp_path.iterdir())
