@@ -13,22 +13,22 @@ from kgspark.spark.settings import Columns
 NO_GENRES = "(no genres listed)"
 
 
-def read_table(session: SparkSession, path: Path, layout: TextLayout, id_columns: dict[str, str]) -> DataFrame:
+def read_table(session: SparkSession, path: Path, layout: TextLayout, required: dict[str, str]) -> DataFrame:
     """A side table with typed ids, one row a line.
 
-    id_columns  id column name to its type (bigint or string)
+    required  columns that must not be blank, and their types (bigint or string)
     Columns: those of the layout (strings, ids typed), `reason` (null where the line is good),
     `header`, `raw`, and the position.
     """
     lines = read_lines(session, path, layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
     reason = F.when(line_problem(layout).isNotNull(), line_problem(layout))
-    for name, kind in id_columns.items():
+    for name, kind in required.items():
         reason = reason.when(at[name].isNull() | (F.trim(at[name]) == ""), f"missing_{name}")
         if kind == "bigint":
             number = at[name].try_cast("bigint")
             reason = reason.when(number.isNull(), f"bad_{name}").when(number < 0, f"negative_{name}")
-    columns = [at[name].try_cast(id_columns.get(name, "string")).alias(name) for name in layout.columns]
+    columns = [at[name].try_cast(required.get(name, "string")).alias(name) for name in layout.columns]
     return lines.select(
         *columns, reason.alias("reason"), is_header(layout).alias("header"), "raw", "file", "block", "row"
     )

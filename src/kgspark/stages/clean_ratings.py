@@ -130,8 +130,12 @@ def _write_side_table(
     if layout is None:
         movies = catalogue.parquet_movies(session, path, night.settings.source.columns)
         return write_table(catalogue.movies_table(movies), folder), []
-    ids = {MOVIES: ("movie_id",), USERS: ("user_id",), TAGS: ("user_id", "movie_id")}[name]
-    rows = catalogue.read_table(session, path, layout, dict.fromkeys(ids, id_type))
+    required = {
+        MOVIES: {"movie_id": id_type},
+        USERS: {"user_id": id_type},
+        TAGS: {"user_id": id_type, "movie_id": id_type, "tag": "string"},
+    }[name]
+    rows = catalogue.read_table(session, path, layout, required)
     make = {MOVIES: catalogue.movies_table, USERS: catalogue.users_table, TAGS: catalogue.tags_table}[name]
     files = write_table(make(catalogue.good_rows(rows)), folder)
     if sum(file.rows or 0 for file in files) == row_count(rows) - header_count(path, layout):
