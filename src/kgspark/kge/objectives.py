@@ -134,13 +134,22 @@ class SoftmaxObjective:
         return float(torch.stack(losses).sum()) / max(mass, 1e-12) if losses else 0.0
 
     def _batches(self, generator: np.random.Generator) -> Iterator[tuple[_Task, np.ndarray]]:
-        size = self.settings.batch_size
         planned = []
         for task in self.tasks:
+            size = self._heads_a_step(task)
             heads = generator.permutation(task.heads)
             planned += [(task, heads[start : start + size]) for start in range(0, len(heads), size)]
         for at in generator.permutation(len(planned)):
             yield planned[at]
+
+    def _heads_a_step(self, task: _Task) -> int:
+        """As many heads as make no more scores than a step of the target relation does.
+
+        Against a handful of tails (a user's gender, say), a step of `batch_size` heads is all overhead.
+        """
+        widths = {t.relation.name: t.tail_range[1] - t.tail_range[0] for t in self.tasks}
+        wider = widths.get(self.settings.target, 0) // max(widths[task.relation.name], 1)
+        return self.settings.batch_size * max(1, wider)
 
     def _step(
         self, task: _Task, heads: np.ndarray, batch: Csr, rate: float, generator: np.random.Generator
