@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from kgspark.entity_layout import EntityLayout
-from kgspark.spark.audit import Check, audit_ranking
+from kgspark.spark.audit import Check, RankedTable, audit_rankings
 from kgspark.spark.ranking import Side
 
 K = 3
@@ -55,14 +55,14 @@ def beside(spark: Any) -> tuple[Any, Any]:
 
 
 def _audit(spark: Any, beside: tuple[Any, Any], rows: list[Row], side: Side = SIDE, k: int = K) -> dict[str, Check]:
-    checks = audit_ranking(_frame(spark, rows), *beside, LAYOUT, side, k, "bigint")
+    (checks,) = audit_rankings([RankedTable(_frame(spark, rows), side, k)], *beside, LAYOUT, "bigint")
     return {check.name: check for check in checks if check.failures}
 
 
 def test_a_right_table_passes(spark: Any, beside: tuple[Any, Any]) -> None:
     assert _audit(spark, beside, _table()) == {}
-    everyone = audit_ranking(_frame(spark, _table()), *beside, LAYOUT, SIDE, K, "bigint")
-    assert len({check.name for check in everyone}) == 9
+    (checks,) = audit_rankings([RankedTable(_frame(spark, _table()), SIDE, K)], *beside, LAYOUT, "bigint")
+    assert len({check.name for check in checks}) == 9
 
 
 def _swap_ranks(rows: list[Row]) -> list[Row]:
@@ -123,13 +123,32 @@ def test_each_check_fires_on_what_it_is_for_and_on_nothing_else(
     assert next(iter(found.values())).example == example
 
 
-def test_the_other_direction(spark: Any, beside: tuple[Any, Any]) -> None:
+def _audiences() -> list[Row]:
+    """Every movie's first two users that have not seen it."""
     rows = []
     for movie in MOVIES:
         for rank, user in enumerate([user for user in USERS if movie not in SEEN[user]][:2], 1):
             rows.append({"user_id": user, "rank": rank, "movie_id": movie, "score": 0.0})
-    side = Side("movie", "user")
+    return rows
+
+
+def test_the_other_direction(spark: Any, beside: tuple[Any, Any]) -> None:
+    rows, side = _audiences(), Side("movie", "user")
     assert _audit(spark, beside, rows, side, k=2) == {}
     next(row for row in rows if row["movie_id"] == 9)["user_id"] = 3
     found = _audit(spark, beside, rows, side, k=2)
     assert list(found.values()) == [Check("no seen item", 1, "movie_id 9")]
+
+
+def test_two_tables_in_one_pass_are_told_apart(spark: Any, beside: tuple[Any, Any]) -> None:
+    lists = RankedTable(_frame(spark, _set(1, 1, score=math.nan)(_table())), SIDE, K)
+    audiences = RankedTable(_frame(spark, _audiences()), Side("movie", "user"), 2)
+    ours, theirs = audit_rankings([lists, audiences], *beside, LAYOUT, "bigint")
+    assert [check.name for check in ours if check.failures] == ["scores are finite"]
+    assert [check for check in theirs if check.failures] == []
+    assert theirs[-1].example == "10 rows, 10 expected"
+
+
+def test_a_table_without_rows_fails(spark: Any, beside: tuple[Any, Any]) -> None:
+    found = _audit(spark, beside, [])
+    assert {name: check.failures for name, check in found.items()} == {ROWS: 4, COUNT: 11}

@@ -68,7 +68,7 @@ def test_quoted_titles_years_genres_and_bad_lines_of_movies_csv(spark: Any, tmp_
     }
     rows = _read(spark, tmp_path, "movies", {"movie_id": "bigint"})
     blocks = count_blocks(rows).select("file", "block", "lines", "first_row")
-    bad = {row.line: (row.file, row.reason) for row in quarantined(rows, blocks).collect()}
+    bad = {row.line: (row.file, row.reason) for row in quarantined(rows, blocks, "movies").collect()}
     reasons = ["unparsable_line", "wrong_field_count", "bad_movie_id", "missing_movie_id", "negative_movie_id"]
     reasons += ["unreadable_encoding", "unreadable_encoding"]
     assert bad == {line: ("movies.csv", reason) for line, reason in enumerate(reasons, 14)}
@@ -160,9 +160,20 @@ def test_a_movie_table_in_parquet(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.parquet"
     pq.write_table(pa.table({"film": ["a", "b"], "tags": [["x", ""], []], "name": ["A (1990)", "B"]}), path)
     columns = Columns(movie="film", title="name", genres="tags")
-    found = _rows(catalogue.movies_table(catalogue.parquet_movies(spark, path, columns)))
+    found = _rows(catalogue.movies_table(catalogue.read_parquet_movies(spark, path, columns, "string")))
     assert found == [("a", "A (1990)", 1990, ["x"]), ("b", "B", None, [])]
-    bare = _rows(catalogue.movies_table(catalogue.parquet_movies(spark, path, Columns(movie="film"))))
+    bare = _rows(catalogue.movies_table(catalogue.read_parquet_movies(spark, path, Columns(movie="film"), "string")))
     assert bare == [("a", None, None, []), ("b", None, None, [])]
     with pytest.raises(InputError, match=r"the table lacks the column movie_id; found film, tags, name"):
-        catalogue.parquet_movies(spark, path, Columns())
+        catalogue.read_parquet_movies(spark, path, Columns(), "string")
+
+
+def test_movies_of_a_parquet_table_need_an_id(spark: Any, tmp_path: Path) -> None:
+    path = tmp_path / "movies.parquet"
+    pq.write_table(pa.table({"movie_id": pa.array([7, None, -1], pa.int32())}), path)
+    rows = catalogue.read_parquet_movies(spark, path, Columns(), "bigint")
+    assert _rows(rows.select("row", "movie_id", "reason", "raw")) == [
+        (0, 7, None, '{"movie_id":7}'),
+        (1, None, "missing_movie_id", "{}"),
+        (2, -1, "negative_movie_id", '{"movie_id":-1}'),
+    ]

@@ -7,7 +7,7 @@ import pytest
 
 from kgspark.entity_layout import EntityLayout
 from kgspark.spark.entities import index_of, kind_counts, members, number_sorted, sorted_members
-from kgspark.spark.frames import write_table
+from kgspark.spark.frames import read_table, write_table
 from kgspark.spark.relations import kinds_in_order, usable_relations
 from kgspark.stages.settings import NightSettings
 
@@ -67,7 +67,7 @@ def _number(spark: Any, tables: dict[str, Any], relations: Any, integers: bool, 
     kinds = kinds_in_order(usable)
     integer_kinds = [kinds.index("user"), kinds.index("movie")] if integers else []
     files = write_table(sorted_members(members(tables, usable, kinds), integer_kinds), folder)
-    return number_sorted(spark, folder, kinds), len(files)
+    return number_sorted(read_table(spark, folder), files, kinds), len(files)
 
 
 def _listed(entities: Any) -> list[tuple[int, str, str]]:

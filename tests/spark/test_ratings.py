@@ -90,7 +90,7 @@ def test_every_line_is_accounted_for_with_the_right_reason(
     assert not wrong, f"{len(wrong)} of {len(expected)}: {list(wrong.items())[:8]}"
     assert _kept(night) == truth.kept
 
-    accounts = Accounts(**night.run.manifest("ratings").details["accounts"])
+    accounts = Accounts(**night.run.manifest("ratings").details["accounts"]["ratings"])
     assert accounts.quarantined == Counter(reason for _, _, reason, _ in truth.quarantine)
     assert (accounts.lines, accounts.headers) == (truth.lines, truth.headers)
     assert (accounts.kept, accounts.superseded) == (len(truth.kept), truth.superseded)
@@ -199,6 +199,31 @@ def test_a_scale_that_is_none_is_refused() -> None:
 
 
 def test_accounts_that_do_not_add_up_are_an_error() -> None:
-    Accounts(lines=10, headers=1, kept=5, superseded=2, quarantined={"bad_user_id": 2}).check()
-    with pytest.raises(InputError, match="10 lines came in but 9 are accounted for"):
-        Accounts(lines=10, headers=1, kept=5, superseded=2, quarantined={"bad_user_id": 1}).check()
+    Accounts(lines=10, headers=1, kept=5, superseded=2, quarantined={"bad_user_id": 2}).check("ratings")
+    with pytest.raises(InputError, match="ratings: 10 lines came in but 9 are accounted for"):
+        Accounts(lines=10, headers=1, kept=5, superseded=2, quarantined={"bad_user_id": 1}).check("ratings")
+
+
+def test_what_is_refused_beside_the_ratings_is_told_apart_from_them(spark: Any, tmp_path: Path) -> None:
+    """Both folders hold a file of one name, and the movie table has an empty id and a movie twice."""
+    for name in ("ratings", "movies"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "ratings" / "part-0.csv").write_text(
+        "user_id,movie_id,rating,timestamp\n1,a,4.0,1\n,a,4.0,1\n1,a,5,2\n"
+    )
+    (tmp_path / "movies" / "part-0.csv").write_text("movie_id,title\na,A (1999)\n,B\na,A\n ,C\n")
+    table = {"path": str(tmp_path / "ratings"), "format": "table", "ids": "string"}
+    night = _clean(spark, tmp_path / "lake", table | {"movies": str(tmp_path / "movies")})
+    found = {(row["table"], row["line"]): row["reason"] for row in _table(night, "quarantine")}
+    assert found == {
+        ("ratings", 3): "missing_user_id",
+        ("movies", 3): "missing_movie_id",
+        ("movies", 5): "missing_movie_id",
+    }
+    accounts = night.run.manifest("ratings").details["accounts"]
+    assert accounts["ratings"] == {
+        "lines": 4, "headers": 1, "kept": 1, "superseded": 1, "quarantined": {"missing_user_id": 1},
+    }  # fmt: skip
+    assert accounts["movies"] == {
+        "lines": 5, "headers": 1, "kept": 1, "superseded": 1, "quarantined": {"missing_movie_id": 2},
+    }  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from kgspark.entity_layout import EntityLayout
 from kgspark.errors import AuditError, ConfigError
 from kgspark.spark.co_watch import co_watched
+from kgspark.spark.entities import members
 from kgspark.spark.frames import write_table
 from kgspark.spark.relations import kinds_in_order, usable_relations
 from kgspark.spark.settings import CoWatchSettings, RelationSettings
@@ -25,6 +26,8 @@ from world import write_world
 
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 3), ("genre", 2), ("actor", 2)])
 IDS = {"user": ["1", "2", "3"], "movie": ["7", "8", "9"], "genre": ["Comedy", "Drama"], "actor": ["Ann", "Bob"]}
+
+KINDS = list(IDS)
 
 
 def _relation(table: str, head: Any, tail: Any, **more: Any) -> RelationSettings:
@@ -153,7 +156,7 @@ def test_a_wrong_relation_is_named_before_any_job_runs(
 ) -> None:
     relation = RelationSettings(**({"table": "ratings", "head": "user", "tail": "movie"} | change))
     with pytest.raises(ConfigError) as caught:
-        usable_relations({"liked": RELATIONS["liked"], "r": relation}, tables)
+        members(tables, usable_relations({"liked": RELATIONS["liked"], "r": relation}, tables), KINDS)
     message = str(caught.value)
     assert message.startswith(key)
     assert reason in message

@@ -1,8 +1,10 @@
 """Invariants of the tables that are published, checked on Spark before anyone can read them."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from kgspark.entity_layout import EntityLayout
@@ -19,76 +21,120 @@ class Check:
     example: str = ""
 
 
-def audit_ranking(
-    table: DataFrame,
-    ratings: DataFrame,
-    entities: DataFrame,
-    layout: EntityLayout,
-    side: Side,
-    k: int,
-    id_type: str,
-) -> list[Check]:
-    """Checks a recommendations or audiences table.
+@dataclass(frozen=True)
+class RankedTable:
+    """A recommendations or audiences table, with K and which kind asks."""
+
+    rows: DataFrame
+    side: Side
+    k: int
+
+
+def audit_rankings(
+    tables: Sequence[RankedTable], ratings: DataFrame, entities: DataFrame, layout: EntityLayout, id_type: str
+) -> list[list[Check]]:
+    """The checks of every table, in one pass over all of them.
 
     Every query has ranks 1..n with n = k, or what its history leaves of the catalogue; no item twice; none that was
     seen; scores finite and not increasing; ids known; no row of an unknown query; the row count exact.
     """
-    query, item = side.query_column, side.item_column
-    items = layout.count(side.item_kind)
-    asking = index_of(entities, side.query_kind, id_type, query, "query_index").select(query)
-    ranked = index_of(entities, side.item_kind, id_type, item, "item_index").select(
-        item, F.lit(True).alias("known_item")
-    )
-    # Everything goes by query once; the hash joins inside a partition then need no sort and no second shuffle.
-    pairs = ratings.select(query, item, F.lit(True).alias("was_seen")).repartition(query)
-    listed = table.select(query, item, "rank", "score").join(F.broadcast(ranked), on=item, how="left")
-    rows = listed.repartition(query).join(pairs.hint("shuffle_hash"), on=[query, item], how="left")
-    lists = rows.groupBy(query).agg(
-        F.sort_array(F.collect_list(F.struct("rank", item, "score"))).alias("list"),
-        F.count("was_seen").alias("seen_rows"),
-        F.count_if(F.col("known_item").isNull()).alias("unknown_items"),
-    )
-    histories = pairs.groupBy(query).agg(F.count("*").alias("history"))
-    # A movie that is not in the ranked kind cannot have been taken from the catalogue, so histories are exact.
-    every = (
-        asking.withColumn("known_query", F.lit(True))
-        .join(lists, on=query, how="full")
-        .join(histories, on=query, how="left")
-    )
-    size = F.coalesce(F.size("list"), F.lit(0))
-    due = F.least(F.lit(k), F.lit(items) - F.coalesce(F.col("history"), F.lit(0)))
-    score = F.transform("list", lambda row: row["score"])
-    steps = F.zip_with(
-        F.slice(score, F.lit(1), F.greatest(size - 1, F.lit(0))),
-        F.slice(score, F.lit(2), F.greatest(size - 1, F.lit(0))),
-        lambda higher, lower: higher >= lower,
-    )
-    broken = {
-        "every id has its rows": F.col("known_query") & (size != due),
-        "no rows of an unknown id": F.col("known_query").isNull(),
-        "ranks run from 1 without gap": (size > 0)
-        & (F.transform("list", lambda row: row["rank"]) != F.sequence(F.lit(1), F.greatest(size, F.lit(1)))),
-        "no item twice": F.size(F.array_distinct(F.transform("list", lambda row: row[item]))) != size,
-        "no seen item": F.col("seen_rows") > 0,
-        "items are known": F.col("unknown_items") > 0,
-        "scores are finite": F.exists(score, lambda s: s.isNull() | F.isnan(s) | (F.abs(s) == float("inf"))),
-        "scores do not increase": ~F.forall(steps, lambda well: well),
+    listed = _union(_listed(number, table) for number, table in enumerate(tables))
+    known = _union(_ids(number, entities, t.side.item_kind, id_type, "item") for number, t in enumerate(tables))
+    listed = listed.join(known.withColumn("known", F.lit(True)), on=["number", "item"], how="left")
+    asking = _union(_ids(number, entities, t.side.query_kind, id_type, "query") for number, t in enumerate(tables))
+    histories = _union(_histories(number, ratings, table.side) for number, table in enumerate(tables))
+    # What is counted of a query comes from four sides; their sums meet in one row a query.
+    counts = [_by_query(_by_item(_in_order(listed))), _leaks(listed, ratings), histories]
+    queries = _summed(_union([*counts, asking.withColumn("asking", F.lit(1))]))
+    ks = F.array(*[F.lit(table.k) for table in tables])
+    catalogues = F.array(*[F.lit(layout.count(table.side.item_kind)) for table in tables])
+    # An item that is not of the ranked kind cannot have been taken from the catalogue, so histories are exact.
+    due = F.least(ks[F.col("number")], catalogues[F.col("number")] - F.col("history"))
+    found = {row["number"]: row for row in _measured(queries.withColumn("due", due)).collect()}
+    return [_checks(found.get(number), table.side.query_column) for number, table in enumerate(tables)]
+
+
+def _union(frames: Iterable[DataFrame]) -> DataFrame:
+    return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
+
+
+def _listed(number: int, table: RankedTable) -> DataFrame:
+    ids = [F.col(table.side.query_column).alias("query"), F.col(table.side.item_column).alias("item")]
+    return table.rows.select(F.lit(number).alias("number"), *ids, "user_id", "movie_id", "rank", "score")
+
+
+def _histories(number: int, ratings: DataFrame, side: Side) -> DataFrame:
+    counted = ratings.groupBy(F.col(side.query_column).alias("query")).agg(F.count("*").alias("history"))
+    return counted.withColumn("number", F.lit(number))
+
+
+def _leaks(listed: DataFrame, ratings: DataFrame) -> DataFrame:
+    """Listed rows whose item the query has seen, counted by query. Both directions ask for the same pairs."""
+    found = listed.join(ratings.select("user_id", "movie_id"), on=["user_id", "movie_id"], how="left_semi")
+    return found.groupBy("number", "query").agg(F.count("*").alias("leaks"))
+
+
+def _ids(number: int, entities: DataFrame, kind: str, id_type: str, name: str) -> DataFrame:
+    return index_of(entities, kind, id_type, name, "index").select(F.lit(number).alias("number"), name)
+
+
+def _in_order(listed: DataFrame) -> DataFrame:
+    """Marks rows whose rank does not follow the one before it, or whose score is higher than the one before."""
+    in_order = Window.partitionBy("number", "query").orderBy("rank")
+    before = F.coalesce(F.lag("rank").over(in_order), F.lit(0))
+    finite = F.col("score").isNotNull() & ~F.isnan("score") & (F.abs("score") != float("inf"))
+    return listed.select(
+        "number", "query", "item",
+        F.col("known").isNull().alias("unknown"),
+        (F.col("rank").isNull() | (F.col("rank") != before + 1)).alias("gap"),
+        (F.col("score") > F.lag("score").over(in_order)).alias("rise"),
+        (~finite).alias("not_finite"),
+    )  # fmt: skip
+
+
+def _by_item(listed: DataFrame) -> DataFrame:
+    """One row a (query, item): how often it is listed, and what is wrong with it."""
+    flags = [F.count_if(name).alias(name) for name in ("unknown", "gap", "rise", "not_finite")]
+    return listed.groupBy("number", "query", "item").agg(F.count("*").alias("size"), *flags)
+
+
+def _by_query(pairs: DataFrame) -> DataFrame:
+    sums = [F.sum(name).alias(name) for name in ("size", "unknown", "gap", "rise", "not_finite")]
+    return pairs.groupBy("number", "query").agg(F.count_if(F.col("size") > 1).alias("twice"), *sums)
+
+
+def _summed(counts: DataFrame) -> DataFrame:
+    names = [name for name in counts.columns if name not in ("number", "query")]
+    return counts.groupBy("number", "query").agg(*[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in names])
+
+
+def _broken() -> dict[str, Column]:
+    """The checks by name: whether a query breaks them."""
+    return {
+        "every id has its rows": (F.col("asking") > 0) & (F.col("size") != F.col("due")),
+        "no rows of an unknown id": (F.col("asking") == 0) & (F.col("size") > 0),
+        "ranks run from 1 without gap": F.col("gap") > 0,
+        "no item twice": F.col("twice") > 0,
+        "no seen item": F.col("leaks") > 0,
+        "items are known": F.col("unknown") > 0,
+        "scores are finite": F.col("not_finite") > 0,
+        "scores do not increase": F.col("rise") > 0,
     }
-    measured = every.agg(
-        *[
-            F.count_if(F.coalesce(condition, F.lit(False))).alias(f"n{i}")
-            for i, condition in enumerate(broken.values())
-        ],
-        *[
-            F.min(F.when(condition, F.col(query))).cast("string").alias(f"e{i}")
-            for i, condition in enumerate(broken.values())
-        ],
-        F.sum(F.when(F.col("known_query"), due)).alias("due"),
-        F.sum(size).alias("rows"),
-    ).collect()[0]
-    checks = [Check(name, measured[f"n{i}"], f"{query} {measured[f'e{i}']}") for i, name in enumerate(broken)]
-    missing = abs((measured["due"] or 0) - (measured["rows"] or 0))
-    return [
-        *checks,
-        Check("row count as expected", missing, f"{measured['rows']:,} rows, {measured['due']:,} expected"),
-    ]
+
+
+def _measured(queries: DataFrame) -> DataFrame:
+    """One row a table: queries that break each check and one of them, rows that are due, and rows that are there."""
+    broken = list(_broken().values())
+    return queries.groupBy("number").agg(
+        *[F.count_if(condition).alias(f"n{i}") for i, condition in enumerate(broken)],
+        *[F.min(F.when(condition, F.col("query"))).cast("string").alias(f"e{i}") for i, condition in enumerate(broken)],
+        F.sum(F.when(F.col("asking") > 0, F.col("due"))).alias("due"),
+        F.sum("size").alias("rows"),
+    )
+
+
+def _checks(measured: Row | None, query: str) -> list[Check]:
+    row = {} if measured is None else measured.asDict()
+    checks = [Check(name, row.get(f"n{i}", 0), f"{query} {row.get(f'e{i}')}") for i, name in enumerate(_broken())]
+    due, rows = row.get("due") or 0, row.get("rows") or 0
+    return [*checks, Check("row count as expected", abs(due - rows), f"{rows:,} rows, {due:,} expected")]

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
 from kgspark.spark.dialects import ML_100K_GENRES, TextLayout
-from kgspark.spark.lines import fields, is_header, line_problem, read_lines
+from kgspark.spark.lines import fields, is_header, line_problem, parquet_positions, read_lines
 from kgspark.spark.settings import Columns
 
 NO_GENRES = "(no genres listed)"
@@ -24,14 +24,19 @@ def read_table(session: SparkSession, path: Path, layout: TextLayout, required: 
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
     reason = F.when(line_problem(layout).isNotNull(), line_problem(layout))
     for name, kind in required.items():
-        reason = reason.when(at[name].isNull() | (F.trim(at[name]) == ""), f"missing_{name}")
-        if kind == "bigint":
-            number = at[name].try_cast("bigint")
-            reason = reason.when(number.isNull(), f"bad_{name}").when(number < 0, f"negative_{name}")
+        reason = _value_problem(reason, name, at[name], kind)
     columns = [at[name].try_cast(required.get(name, "string")).alias(name) for name in layout.columns]
     return lines.select(
         *columns, reason.alias("reason"), is_header(layout).alias("header"), "raw", "file", "block", "row"
     )
+
+
+def _value_problem(reason: Column, name: str, text: Column, kind: str) -> Column:
+    reason = reason.when(text.isNull() | (F.trim(text) == ""), f"missing_{name}")
+    if kind == "bigint":
+        number = text.try_cast("bigint")
+        reason = reason.when(number.isNull(), f"bad_{name}").when(number < 0, f"negative_{name}")
+    return reason
 
 
 def good_rows(rows: DataFrame) -> DataFrame:
@@ -78,13 +83,20 @@ def tags_table(rows: DataFrame) -> DataFrame:
     )
 
 
-def parquet_movies(session: SparkSession, path: Path, columns: Columns) -> DataFrame:
-    """A movie table in Parquet, with our column names; title and genres may be missing."""
+def read_parquet_movies(session: SparkSession, path: Path, columns: Columns, id_type: str) -> DataFrame:
+    """A movie table in Parquet as `read_table` gives one of lines; title and genres may be missing."""
     table = session.read.parquet(str(path))
     if columns.movie not in table.columns:
         raise InputError(
             f"{path}: the table lacks the column {columns.movie}; found {', '.join(table.columns)}; "
             "name the columns in source.columns"
         )
-    names = {columns.movie: "movie_id", columns.title: "title", columns.genres: "genres"}
-    return table.select(*[F.col(theirs).alias(ours) for theirs, ours in names.items() if theirs in table.columns])
+    id_text = F.col(columns.movie).cast("string")
+    no_problem = F.when(F.lit(False), F.lit(""))
+    described = {columns.title: "title", columns.genres: "genres"}
+    return table.select(
+        id_text.try_cast(id_type).alias("movie_id"),
+        *[F.col(theirs).alias(ours) for theirs, ours in described.items() if theirs in table.columns],
+        _value_problem(no_problem, "movie_id", id_text, id_type).alias("reason"),
+        *parquet_positions(table),
+    )

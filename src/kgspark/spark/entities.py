@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from pathlib import Path
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.entity_layout import GENRE, MOVIE, USER
+from kgspark.files import DataFile
 from kgspark.spark.relations import CO_WATCHED, relation_rows
 from kgspark.spark.settings import RelationSettings
 from kgspark.tables import MOVIES, RATINGS, USERS
@@ -30,7 +30,7 @@ def members(
         sources.append(_ids(tables[MOVIES], F.explode("genres"), kinds.index(GENRE)))
     for name, relation in relations.items():
         ends = {"head": relation.head.kind, "tail": relation.tail.kind}
-        if relation.table == CO_WATCHED or {relation.head.kind, relation.tail.kind} <= {USER, MOVIE}:
+        if relation.table == CO_WATCHED:
             continue
         rows = relation_rows(name, relation, tables[relation.table])
         # A user or movie that only a side table names is no entity: nothing could be said of it or to it.
@@ -52,27 +52,20 @@ def sorted_members(entities: DataFrame, integer_kinds: Sequence[int]) -> DataFra
     return entities.orderBy("kind_order", number.asc_nulls_last(), "external_id")
 
 
-def number_sorted(session: SparkSession, folder: Path, kinds: Sequence[str]) -> DataFrame:
-    """The entities table (index, kind, external_id) from `sorted_members` as it was written to `folder`.
+def number_sorted(in_order: DataFrame, files: Sequence[DataFile], kinds: Sequence[str]) -> DataFrame:
+    """The entities table (index, kind, external_id) from `sorted_members`, written to `files` and read again.
 
     An entity's index is its position in the files, taken in order. The sorted rows are numbered from disk and not from
     the plan that sorted them, because Spark may choose other partition bounds when it computes that plan again.
     """
-    placed = session.read.parquet(str(folder)).select(
-        "kind_order",
-        "external_id",
-        F.col("_metadata.file_name").alias("file"),
-        F.col("_metadata.row_index").alias("row"),
-    )
-    counts = {row["file"]: row["rows"] for row in placed.groupBy("file").agg(F.count("*").alias("rows")).collect()}
     offset, offsets = 0, []
-    for file in sorted(counts):
-        offsets += [F.lit(file), F.lit(offset).cast("bigint")]
-        offset += counts[file]
-    start = F.element_at(F.create_map(*offsets), F.col("file")) if offsets else F.lit(0)
+    for file in files:
+        offsets += [F.lit(file.name), F.lit(offset).cast("bigint")]
+        offset += file.rows or 0
+    start = F.element_at(F.create_map(*offsets), F.col("_metadata.file_name"))
     names = F.array(*[F.lit(kind) for kind in kinds])
-    return placed.select(
-        (start + F.col("row")).alias("index"),
+    return in_order.select(
+        (start + F.col("_metadata.row_index")).alias("index"),
         F.element_at(names, F.col("kind_order") + 1).alias("kind"),
         "external_id",
     )

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from kgspark.files import DataFile, describe_file
 
@@ -16,8 +18,14 @@ _HASH_HERE = 256 << 20
 
 
 def read_table(session: SparkSession, folder: Path) -> DataFrame:
-    """A complete table of a run."""
-    return session.read.parquet(str(folder))
+    """A complete table of a run. Its schema stands in any file's footer; to let Spark find it there costs a job."""
+    first = min(folder.glob("part-*.parquet"))
+    return session.read.schema(from_arrow_schema(pq.read_schema(first))).parquet(str(folder))
+
+
+def read_parquet(session: SparkSession, path: Path) -> DataFrame:
+    """A Parquet file or folder that somebody else wrote."""
+    return session.read.parquet(str(path))
 
 
 def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> list[DataFile]:

@@ -41,6 +41,17 @@ def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFra
     )
 
 
+def parquet_positions(table: DataFrame) -> list[Column]:
+    """For a Parquet table, the columns that `read_lines` gives lines: header, raw (as JSON), file, block and row."""
+    return [
+        F.lit(False).alias("header"),
+        F.to_json(F.struct(*table.columns)).alias("raw"),
+        F.col("_metadata.file_path").alias("file"),
+        F.lit(0).cast("bigint").alias("block"),
+        F.col("_metadata.row_index").alias("row"),
+    ]
+
+
 def is_header(layout: TextLayout) -> Column:
     """Whether a line is the file's header, with or without a byte order mark."""
     if layout.header is None:

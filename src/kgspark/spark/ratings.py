@@ -1,6 +1,6 @@
 """From lines to clean ratings: every line is kept, superseded by a later rating, or in quarantine with a reason."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,14 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
 from kgspark.spark.dialects import Scale, Source, TextLayout
-from kgspark.spark.lines import fields, is_header, line_problem, read_lines, with_line_numbers
+from kgspark.spark.lines import (
+    fields,
+    is_header,
+    line_problem,
+    parquet_positions,
+    read_lines,
+    with_line_numbers,
+)
 from kgspark.spark.settings import CleanSettings, Columns
 from kgspark.tables import RATINGS
 
@@ -31,7 +38,7 @@ REASONS = (
     "unknown_movie",
 )
 
-QUARANTINE_SCHEMA = "file string, line bigint, reason string, raw string"
+QUARANTINE_SCHEMA = "table string, file string, line bigint, reason string, raw string"
 BLOCK_SCHEMA = "file string, block bigint, lines bigint, first_row bigint"
 
 # Ratings are numbered on their scale so that (timestamp, rating) packs into one long; see `latest`.
@@ -84,11 +91,7 @@ def _read_parquet(session: SparkSession, path: Path, columns: Columns) -> DataFr
     return table.select(
         *[value.cast("string").alias(ours) for ours, value in as_text.items()],
         F.lit(None).cast("string").alias("problem"),
-        F.lit(False).alias("header"),
-        F.to_json(F.struct(*table.columns)).alias("raw"),
-        F.col("_metadata.file_path").alias("file"),
-        F.lit(0).cast("bigint").alias("block"),
-        F.col("_metadata.row_index").alias("row"),
+        *parquet_positions(table),
     )
 
 
@@ -167,6 +170,13 @@ def _id_problem(reason: Column, name: str, integers: bool) -> Column:
     return reason
 
 
+def superseded_count(lines: DataFrame, key: Sequence[str]) -> int:
+    """Good lines that another one of the same key takes the place of."""
+    good = lines.where(~F.col("header") & F.col("reason").isNull())
+    repeated = good.groupBy(*key).count().agg(F.sum(F.col("count") - 1))
+    return repeated.collect()[0][0] or 0
+
+
 def row_count(raw: DataFrame) -> int:
     """Lines or rows that came in, headers among them; nothing is taken apart for it."""
     return raw.count()
@@ -218,19 +228,21 @@ def _rating(code: Column, scale: Scale) -> Column:
     return code * scale.step + scale.low
 
 
-def quarantined(lines: DataFrame, blocks: DataFrame) -> DataFrame:
-    """The quarantine table: file (its name), line (from 1), reason, raw."""
+def quarantined(lines: DataFrame, blocks: DataFrame, table: str) -> DataFrame:
+    """The quarantine table's rows: table, file (its name), line (from 1), reason, raw."""
     bad = lines.where(~F.col("header") & F.col("reason").isNotNull()).select("file", "block", "row", "reason", "raw")
     # Spark's URIs write a blank as %20, but leave a plus as it is.
     name = F.url_decode(F.replace(F.substring_index("file", "/", -1), F.lit("+"), F.lit("%2B")))
-    return with_line_numbers(bad, blocks).select(name.alias("file"), "line", "reason", "raw")
+    numbered = with_line_numbers(bad, blocks)
+    return numbered.select(F.lit(table).alias("table"), name.alias("file"), "line", "reason", "raw")
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """Where every line of the ratings went: lines = headers + kept + superseded + quarantined, or `check` refuses.
+    """Where every line of a table went: lines = headers + kept + superseded + quarantined, or `check` refuses.
 
-    Lines and headers come from counting the input's splits, kept and quarantined from the tables as they were written.
+    Each is counted on its own: lines and headers in the input, kept and quarantined in the tables as they were written,
+    superseded by pairs.
     """
 
     lines: int
@@ -239,12 +251,13 @@ class Accounts:
     superseded: int
     quarantined: Mapping[str, int]
 
-    def check(self) -> None:
-        """Raises InputError unless the counts add up, none of them below zero."""
+    def check(self, table: str) -> None:
+        """Raises InputError, with the table's name, unless the counts add up."""
         total = self.headers + self.kept + self.superseded + sum(self.quarantined.values())
-        if total != self.lines or self.superseded < 0:
+        if total != self.lines:
             raise InputError(
-                f"{self.lines:,} lines came in but {total:,} are accounted for; the source changed while it was read"
+                f"{table}: {self.lines:,} lines came in but {total:,} are accounted for; the source changed while it "
+                "was read, or this is a defect worth a report"
             )
 
     @property

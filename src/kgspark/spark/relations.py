@@ -1,6 +1,7 @@
 """Relations declared in YAML, turned into rows of external ids by SQL expressions over tables."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
@@ -15,20 +16,12 @@ from kgspark.tables import RATINGS
 CO_WATCHED = "co_watched"
 
 
-def usable_relations(
-    relations: Mapping[str, RelationSettings], tables: Mapping[str, DataFrame]
-) -> dict[str, RelationSettings]:
-    """The relations whose table is in the data.
-
-    ConfigError for a table that is missing where its relation is not optional, and for an expression that does not
-    fit its table, before any of them is computed.
-    """
+def usable_relations(relations: Mapping[str, RelationSettings], tables: Collection[str]) -> dict[str, RelationSettings]:
+    """The relations whose table is in the data; ConfigError for a missing one whose relation is not optional."""
     usable = {}
     for name, relation in relations.items():
         if relation.table in tables or relation.table == CO_WATCHED:
             usable[name] = relation
-            if relation.table in tables:
-                relation_rows(name, relation, tables[relation.table])
         elif not relation.optional:
             known = ", ".join([*tables, CO_WATCHED])
             raise ConfigError(f"relations.{name}.table: no table {relation.table!r} in this data; there are {known}")
@@ -55,27 +48,29 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
     if relation.where is not None:
         rows = _resolved(f"{key}.where", table, lambda: table.where(str(relation.where)))
     if relation.explode is not None:
+        chosen = rows
         exploded = F.explode(F.col(relation.explode)).alias(relation.explode)
-        before = rows
-        others = [column for column in before.columns if column != relation.explode]
-        rows = _resolved(f"{key}.explode", before, lambda: before.select(*others, exploded))
-    source = rows
-    columns = []
-    for part, expression in (
-        ("head", relation.head.column),
-        ("tail", relation.tail.column),
-        ("weight", relation.weight),
-    ):
-        _resolved(f"{key}.{part}", source, lambda text=expression: source.select(F.expr(text)))
-        column = F.expr(expression)
-        columns.append((column.cast("float") if part == "weight" else column).alias(part))
-    if relation.table == RATINGS and "split" in rows.columns:
-        columns.append(F.col("split"))
-    ends = rows.select(*columns).where(F.col("head").isNotNull() & F.col("tail").isNotNull())
+        others = [column for column in chosen.columns if column != relation.explode]
+        rows = _resolved(f"{key}.explode", chosen, lambda: chosen.select(*others, exploded))
+    parts = {"head": relation.head.column, "tail": relation.tail.column, "weight": relation.weight}
+    split = ["split"] if relation.table == RATINGS and "split" in rows.columns else []
+    try:
+        columns = {part: F.expr(expression) for part, expression in parts.items()}
+        columns["weight"] = columns["weight"].cast("float")
+        ends = rows.select(*[column.alias(part) for part, column in columns.items()], *split)
+    except AnalysisException:
+        source = rows
+        for part, expression in parts.items():
+            _resolved(f"{key}.{part}", source, partial(_selected, source, expression))
+        raise
     return ends.where((F.col("head").cast("string") != "") & (F.col("tail").cast("string") != ""))
 
 
-def _resolved(key: str, table: DataFrame, build) -> DataFrame:  # type: ignore[no-untyped-def]
+def _selected(table: DataFrame, expression: str) -> DataFrame:
+    return table.select(F.expr(expression))
+
+
+def _resolved(key: str, table: DataFrame, build: Callable[[], DataFrame]) -> DataFrame:
     try:
         return build()
     except AnalysisException as error:

@@ -28,25 +28,54 @@ def build_triples(
     tables     `ratings` with a split column; triples from tables without one are for training
     id_type    Spark type of user and movie ids
     """
-    parts = []
+    groups: dict[tuple[str, str] | None, list[DataFrame]] = {}
+    repeated = set()
     for number, (name, relation) in enumerate(relations.items()):
+        kinds = _typed_kinds(relation)
         rows = relation_rows(name, relation, tables[relation.table])
-        for end, kind in (("head", relation.head.kind), ("tail", relation.tail.kind)):
-            end_type = id_type if kind in (USER, MOVIE) else "string"
-            rows = rows.withColumn(end, F.col(end).try_cast(end_type))
-            rows = rows.join(index_of(entities, kind, end_type, end, f"{end}_index"), on=end, how="inner")
-        split = F.col("split") if "split" in rows.columns else F.lit(TRAIN)
-        triples = rows.select(
-            F.col("head_index").alias("head"),
-            F.lit(number).alias("relation"),
-            F.col("tail_index").alias("tail"),
-            split.alias("split"),
-            "weight",
-        )
+        groups.setdefault(kinds, []).append(_ends(rows, number, relation, id_type))
         if not _has_one_row_a_triple(relation):
+            repeated.add(kinds)
+    parts = []
+    for kinds, frames in groups.items():
+        triples = _indexed(reduce(DataFrame.unionByName, frames), kinds, entities, id_type)
+        if kinds in repeated:
             triples = triples.groupBy("head", "relation", "tail", "split").agg(F.max("weight").alias("weight"))
         parts.append(triples)
     return reduce(DataFrame.unionByName, parts)
+
+
+def _typed_kinds(relation: RelationSettings) -> tuple[str, str] | None:
+    """Both kinds where they are users or movies, which are joined by their own ids; None for those joined by text.
+
+    Relations of one answer are joined with the entities together, so that a dozen small ones cost what one does.
+    """
+    kinds = relation.head.kind, relation.tail.kind
+    return kinds if set(kinds) <= {USER, MOVIE} else None
+
+
+def _ends(rows: DataFrame, number: int, relation: RelationSettings, id_type: str) -> DataFrame:
+    columns = []
+    for end, kind in (("head", relation.head.kind), ("tail", relation.tail.kind)):
+        column = F.col(end).try_cast(id_type if kind in (USER, MOVIE) else "string")
+        columns.append((column if _typed_kinds(relation) else column.cast("string")).alias(end))
+        columns.append(F.lit(kind).alias(f"{end}_kind"))
+    split = F.col("split") if "split" in rows.columns else F.lit(TRAIN)
+    return rows.select(*columns, F.lit(number).alias("relation"), split.alias("split"), "weight")
+
+
+def _indexed(rows: DataFrame, kinds: tuple[str, str] | None, entities: DataFrame, id_type: str) -> DataFrame:
+    """Indices for the ids of `_ends`; a row that names no entity is left out."""
+    for place, end in enumerate(("head", "tail")):
+        if kinds is None:
+            of_kind = F.col("kind").alias(f"{end}_kind")
+            known = entities.select(of_kind, F.col("external_id").alias(end), F.col("index").alias(f"{end}_index"))
+            rows = rows.join(known, on=[f"{end}_kind", end], how="inner")
+        else:
+            known = index_of(entities, kinds[place], id_type, end, f"{end}_index")
+            rows = rows.join(known, on=end, how="inner")
+    ends = [F.col(f"{end}_index").alias(end) for end in ("head", "tail")]
+    return rows.select(ends[0], "relation", ends[1], "split", "weight")
 
 
 def _has_one_row_a_triple(relation: RelationSettings) -> bool:

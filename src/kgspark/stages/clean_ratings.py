@@ -1,7 +1,8 @@
 """clean-ratings: source files to the tables ratings, movies, users, tags and quarantine."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from kgspark.errors import InputError
 from kgspark.files import DataFile, source_signature
 from kgspark.runs import StageWork
 from kgspark.spark import catalogue
-from kgspark.spark.dialects import Source, find_source
+from kgspark.spark.dialects import Scale, Source, find_source
 from kgspark.spark.frames import DataFrame, empty, read_table, rows_frame, write_table
 from kgspark.spark.ratings import (
     BLOCK_SCHEMA,
@@ -26,9 +27,13 @@ from kgspark.spark.ratings import (
     read_raw,
     resolve_scale,
     row_count,
+    superseded_count,
 )
 from kgspark.stages.night import Night, Outcome
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, TAGS, USERS
+
+# One row a key is kept; tags have none.
+_KEYS = {RATINGS: ("user_id", "movie_id"), MOVIES: ("movie_id",), USERS: ("user_id",)}
 
 
 def run(night: Night) -> Outcome:
@@ -53,129 +58,143 @@ def _signatures(source: Source) -> dict[str, str]:
     return {name: source_signature([path]) for name, path in source.paths.items()}
 
 
+@dataclass(frozen=True)
+class _Cleaned:
+    """A table as it was written, what came in for it, and its lines for quarantine (None: there are none)."""
+
+    files: list[DataFile]
+    lines: int
+    headers: int
+    superseded: int = 0
+    rejected: DataFrame | None = None
+
+    def accounts(self, quarantined: Mapping[str, int]) -> Accounts:
+        kept = sum(file.rows or 0 for file in self.files)
+        return Accounts(self.lines, self.headers, kept, self.superseded, quarantined)
+
+
 def _clean(night: Night, source: Source, work: StageWork) -> str:
-    settings, session = night.settings, night.spark
-    scale = resolve_scale(settings.clean, source.scale)
-    id_type = "bigint" if has_integer_ids(session, source, settings.source.columns) else "string"
     folders = work.begin()
-    files: dict[str, list[DataFile]] = {}
-    bad: list[DataFrame] = []
-    for name in (MOVIES, USERS, TAGS):
-        if name in folders:
-            files[name], rejected = _write_side_table(night, source, name, id_type, folders[name])
-            bad += rejected
+    id_type = "bigint" if has_integer_ids(night.spark, source, night.settings.source.columns) else "string"
+    scale = resolve_scale(night.settings.clean, source.scale)
+    # Ratings need the movies; users and tags are cleaned beside them, so that no core waits for a plan.
+    with ThreadPoolExecutor(len(folders)) as pool:
+        beside = {
+            name: pool.submit(_clean_beside, night, source, name, id_type, folders[name])
+            for name in (MOVIES, USERS, TAGS)
+            if name in folders
+        }
+        if MOVIES in beside:
+            beside[MOVIES].result()
+        movies = read_table(night.spark, folders[MOVIES]) if MOVIES in beside else None
+        ratings = _clean_ratings(night, source, _rules(night, id_type, scale), movies, folders[RATINGS])
+        cleaned = {RATINGS: ratings} | {name: future.result() for name, future in beside.items()}
+    files = {name: table.files for name, table in cleaned.items()}
+    rejected = [table.rejected for table in cleaned.values() if table.rejected is not None]
+    files[QUARANTINE] = _write_quarantine(night, rejected, folders[QUARANTINE])
 
-    rules = Rules(
-        id_type == "bigint",
-        scale,
-        settings.clean.timestamp_min,
-        settings.clean.timestamp_max,
-        settings.clean.unknown_movies,
-    )
-    movies = read_table(session, folders[MOVIES]) if MOVIES in folders else None
-    raw = read_raw(session, source.paths[RATINGS], source.layouts[RATINGS], settings.source.columns)
-    lines = checked(raw, rules, movies)
-    files[RATINGS] = write_table(latest(lines, scale), folders[RATINGS])
-    kept = sum(file.rows or 0 for file in files[RATINGS])
-    counted = {
-        "lines": row_count(raw),
-        "headers": header_count(source.paths[RATINGS], source.layouts[RATINGS]),
-        "bad": 0,
-    }
-    if counted["lines"] - counted["headers"] != kept:
-        # Every kept row stands for a line or more, so only now can some be bad, or superseded.
-        blocks = count_blocks(lines).collect()
-        counted = {name: sum(row[name] for row in blocks) for name in counted}
-        if counted["bad"]:
-            bad += [quarantined(lines, rows_frame(session, [row[:4] for row in blocks], BLOCK_SCHEMA))]
-    table = reduce(DataFrame.unionByName, bad) if bad else empty(session, QUARANTINE_SCHEMA)
-    files[QUARANTINE] = write_table(table.repartition(1).sortWithinPartitions("file", "line"), folders[QUARANTINE])
-
-    reasons = _reasons(read_table(session, folders[QUARANTINE])) if bad else {}
-    names = _file_names(source.paths[RATINGS])
-    accounts = Accounts(
-        lines=counted["lines"],
-        headers=counted["headers"],
-        kept=kept,
-        superseded=counted["lines"] - counted["headers"] - counted["bad"] - kept,
-        quarantined=_of_files(reasons, names, inside=True),
-    )
-    accounts.check()
+    reasons = _reasons(read_table(night.spark, folders[QUARANTINE])) if rejected else {}
+    accounts = {name: table.accounts(reasons.get(name, {})) for name, table in cleaned.items()}
     if _signatures(source) != work.inputs:
         raise InputError(f"{night.settings.source.path}: the source changed while it was read; run clean-ratings again")
-    _stop_if_too_bad(night, source, accounts, str(folders[QUARANTINE]))
-    if not kept:
-        raise InputError(f"{source.paths[RATINGS]}: no rating is left after cleaning: {_told(accounts)}")
+    for name, counts in accounts.items():
+        counts.check(name)
+    _stop_if_too_bad(night, source, accounts[RATINGS], str(folders[QUARANTINE]))
+    if not accounts[RATINGS].kept:
+        told = _told(accounts[RATINGS].quarantined)
+        raise InputError(f"{source.paths[RATINGS]}: no rating is left after cleaning: {told}")
     details: dict[str, Any] = {
         "format": source.format,
         "id_type": id_type,
         "scale": asdict(scale),
         "tables": sorted(files),
-        "accounts": asdict(accounts),
-        "side_quarantined": _of_files(reasons, names, inside=False),
+        "accounts": {name: asdict(counts) for name, counts in accounts.items()},
     }
     work.commit(files, {RATINGS: details})
     return _summary(night)
 
 
-def _file_names(path: Path) -> set[str]:
-    return {file.name for file in path.rglob("*")} if path.is_dir() else {path.name}
+def _rules(night: Night, id_type: str, scale: Scale) -> Rules:
+    clean = night.settings.clean
+    return Rules(id_type == "bigint", scale, clean.timestamp_min, clean.timestamp_max, clean.unknown_movies)
 
 
-def _write_side_table(
-    night: Night, source: Source, name: str, id_type: str, folder: Path
-) -> tuple[list[DataFile], list[DataFrame]]:
-    """Writes a table beside the ratings; returns its files, and its bad lines where it has any."""
+def _clean_ratings(night: Night, source: Source, rules: Rules, movies: DataFrame | None, folder: Path) -> _Cleaned:
+    path, layout = source.paths[RATINGS], source.layouts[RATINGS]
+    raw = read_raw(night.spark, path, layout, night.settings.source.columns)
+    lines = checked(raw, rules, movies)
+    return _counted(RATINGS, write_table(latest(lines, rules.scale), folder), raw, lines, header_count(path, layout))
+
+
+def _clean_beside(night: Night, source: Source, name: str, id_type: str, folder: Path) -> _Cleaned:
+    """Cleans a table beside the ratings."""
     session, path, layout = night.spark, source.paths[name], source.layouts[name]
-    if layout is None:
-        movies = catalogue.parquet_movies(session, path, night.settings.source.columns)
-        return write_table(catalogue.movies_table(movies), folder), []
     required = {
         MOVIES: {"movie_id": id_type},
         USERS: {"user_id": id_type},
         TAGS: {"user_id": id_type, "movie_id": id_type, "tag": "string"},
     }[name]
-    rows = catalogue.read_table(session, path, layout, required)
+    if layout is None:
+        lines = catalogue.read_parquet_movies(session, path, night.settings.source.columns, id_type)
+    else:
+        lines = catalogue.read_table(session, path, layout, required)
     make = {MOVIES: catalogue.movies_table, USERS: catalogue.users_table, TAGS: catalogue.tags_table}[name]
-    files = write_table(make(catalogue.good_rows(rows)), folder)
-    if sum(file.rows or 0 for file in files) == row_count(rows) - header_count(path, layout):
-        return files, []
-    blocks = count_blocks(rows).collect()
-    if not any(row["bad"] for row in blocks):
-        return files, []
-    return files, [quarantined(rows, rows_frame(session, [row[:4] for row in blocks], BLOCK_SCHEMA))]
+    files = write_table(make(catalogue.good_rows(lines)), folder)
+    return _counted(name, files, lines, lines, header_count(path, layout))
 
 
-def _reasons(table: DataFrame) -> dict[tuple[str, str], int]:
-    counts = table.groupBy("file", "reason").count().collect()
-    return {(row["file"], row["reason"]): row["count"] for row in counts}
+def _counted(name: str, files: list[DataFile], raw: DataFrame, lines: DataFrame, headers: int) -> _Cleaned:
+    """Accounts for what came in for a table that is written.
+
+    Every kept row stands for a line or more. So where there are as many rows as lines, none was bad or superseded, and
+    only where there are fewer is the input read again to find which.
+    """
+    count = row_count(raw)
+    if count - headers == sum(file.rows or 0 for file in files):
+        return _Cleaned(files, count, headers)
+    blocks = count_blocks(lines).collect()
+    splits = rows_frame(raw.sparkSession, [row[:4] for row in blocks], BLOCK_SCHEMA)
+    return _Cleaned(
+        files,
+        lines=sum(row["lines"] for row in blocks),
+        headers=sum(row["headers"] for row in blocks),
+        superseded=superseded_count(lines, _KEYS[name]) if name in _KEYS else 0,
+        rejected=quarantined(lines, splits, name) if any(row["bad"] for row in blocks) else None,
+    )
 
 
-def _of_files(reasons: Mapping[tuple[str, str], int], files: set[str], *, inside: bool) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for (file, reason), count in sorted(reasons.items()):
-        if (file in files) == inside:
-            found[reason] = found.get(reason, 0) + count
+def _write_quarantine(night: Night, rejected: list[DataFrame], folder: Path) -> list[DataFile]:
+    rows = reduce(DataFrame.unionByName, rejected) if rejected else empty(night.spark, QUARANTINE_SCHEMA)
+    return write_table(rows.repartition(1).sortWithinPartitions("table", "file", "line"), folder)
+
+
+def _reasons(quarantine: DataFrame) -> dict[str, dict[str, int]]:
+    """Quarantined lines by table and reason."""
+    found: dict[str, dict[str, int]] = {}
+    for row in quarantine.groupBy("table", "reason").count().orderBy("table", "reason").collect():
+        found.setdefault(row["table"], {})[row["reason"]] = row["count"]
     return found
 
 
 def _stop_if_too_bad(night: Night, source: Source, accounts: Accounts, kept_at: str) -> None:
     limit = night.settings.clean.max_quarantined_share
     if accounts.quarantined_share > limit:
+        told = _told(accounts.quarantined)
         raise InputError(
             f"{source.paths[RATINGS]}: {accounts.quarantined_share:.2%} of the lines are bad, and "
-            f"clean.max_quarantined_share allows {limit:.2%}: {_told(accounts)}; they are listed in {kept_at}"
+            f"clean.max_quarantined_share allows {limit:.2%}: {told}; they are listed in {kept_at}"
         )
 
 
-def _told(accounts: Accounts) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in accounts.quarantined.items()) or "nothing quarantined"
+def _told(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "nothing quarantined"
 
 
 def _summary(night: Night) -> str:
     """The exact sum: lines = kept + superseded + quarantined (+ headers)."""
     details = night.run.manifest(RATINGS).details
-    accounts = Accounts(**details["accounts"])
+    others = {name: Accounts(**counts) for name, counts in details["accounts"].items()}
+    accounts = others.pop(RATINGS)
     bad = sum(accounts.quarantined.values())
     text = (
         f"{accounts.lines:,} lines = {accounts.kept:,} kept + {accounts.superseded:,} superseded + {bad:,} quarantined"
@@ -183,8 +202,8 @@ def _summary(night: Night) -> str:
     if accounts.headers:
         text += f" + {accounts.headers:,} header"
     if bad:
-        text += f" ({_told(accounts)})"
-    side = details["side_quarantined"]
-    if side:
-        text += "; beside the ratings: " + ", ".join(f"{count:,} {reason}" for reason, count in side.items())
+        text += f" ({_told(accounts.quarantined)})"
+    for name, counts in others.items():
+        if counts.quarantined:
+            text += f"; quarantined of {name}: {_told(counts.quarantined)}"
     return text

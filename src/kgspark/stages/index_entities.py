@@ -5,7 +5,7 @@ import shutil
 from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.runs import StageWork
 from kgspark.spark.entities import kind_counts, members, number_sorted, sorted_members
-from kgspark.spark.frames import write_table
+from kgspark.spark.frames import read_table, write_table
 from kgspark.spark.relations import kinds_in_order, usable_relations
 from kgspark.stages.inputs import cleaned_tables, id_type, own_table_signatures, relation_tables
 from kgspark.stages.night import Night, Outcome
@@ -32,10 +32,9 @@ def _index(night: Night, work: StageWork) -> str:
     folder = work.begin()[ENTITIES]
     integer_kinds = [kinds.index(USER), kinds.index(MOVIE)] if id_type(night) == "bigint" else []
     in_order = folder.with_name("sorted")
-    write_table(sorted_members(members(tables, relations, kinds), integer_kinds), in_order)
-    entities = number_sorted(night.spark, in_order, kinds)
-    files = write_table(entities, folder)
-    layout = EntityLayout.from_counts(kind_counts(entities, kinds))
+    sorted_files = write_table(sorted_members(members(tables, relations, kinds), integer_kinds), in_order)
+    files = write_table(number_sorted(read_table(night.spark, in_order), sorted_files, kinds), folder)
+    layout = EntityLayout.from_counts(kind_counts(read_table(night.spark, folder), kinds))
     shutil.rmtree(in_order)
     work.commit({ENTITIES: files}, {ENTITIES: {"layout": layout.to_json()}})
     return _summary(night)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kgspark.errors import InputError
 from kgspark.files import source_signature
-from kgspark.spark.frames import DataFrame, read_csv, read_table
+from kgspark.spark.frames import DataFrame, read_csv, read_parquet, read_table
 from kgspark.stages.night import Night
 from kgspark.tables import MOVIES, RATINGS, TAGS, USERS
 
@@ -25,8 +25,8 @@ def relation_tables(night: Night) -> dict[str, DataFrame]:
     tables = {name: read_table(night.spark, night.run.table(name)) for name in cleaned_tables(night)}
     for name, source in night.settings.source.tables.items():
         path = _existing(name, source.path)
-        own = read_csv(night.spark, path, source.separator) if source.format == "csv" else read_table(night.spark, path)
-        tables[name] = own
+        csv = source.format == "csv"
+        tables[name] = read_csv(night.spark, path, source.separator) if csv else read_parquet(night.spark, path)
     return tables
 
 

@@ -1,16 +1,14 @@
 """publish: the audit of the night's tables, then one atomic move a table into the warehouse."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kgspark.errors import AuditError
 from kgspark.files import write_atomically
 from kgspark.runs import StageWork
-from kgspark.spark.audit import Check, audit_ranking
+from kgspark.spark.audit import Check, RankedTable, audit_rankings
 from kgspark.spark.frames import read_table
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.inputs import id_type
@@ -46,8 +44,7 @@ def _target(night: Night, table: str) -> Path:
 def _publish(night: Night, work: StageWork, tables: list[str]) -> str:
     if night.settings.publish.beat_popularity:
         _gate(night)
-    with ThreadPoolExecutor(len(tables)) as pool:
-        checks = dict(zip(tables, pool.map(partial(_audit, night), tables), strict=True))
+    checks = _audit(night, tables)
     folder = work.begin()[PUBLISHED]
     folder.mkdir()
     report: dict[str, Any] = {name: [asdict(check) for check in found] for name, found in checks.items()}
@@ -81,12 +78,11 @@ def _gate(night: Night) -> None:
         )
 
 
-def _audit(night: Night, table: str) -> list[Check]:
-    read = {name: read_table(night.spark, night.run.table(name)) for name in (table, RATINGS, ENTITIES)}
-    layout = entity_layout(night)
-    return audit_ranking(
-        read[table], read[RATINGS], read[ENTITIES], layout, SIDES[table], list_length(night, table), id_type(night)
-    )
+def _audit(night: Night, tables: list[str]) -> dict[str, list[Check]]:
+    read = {name: read_table(night.spark, night.run.table(name)) for name in (*tables, RATINGS, ENTITIES)}
+    ranked = [RankedTable(read[name], SIDES[name], list_length(night, name)) for name in tables]
+    checks = audit_rankings(ranked, read[RATINGS], read[ENTITIES], entity_layout(night), id_type(night))
+    return dict(zip(tables, checks, strict=True))
 
 
 def _summary(night: Night) -> str:

@@ -7,7 +7,7 @@ from kgspark.errors import StageError
 from kgspark.runs import StageWork
 from kgspark.spark.co_watch import co_watched
 from kgspark.spark.frames import DataFrame, read_table, write_table
-from kgspark.spark.relations import CO_WATCHED, usable_relations
+from kgspark.spark.relations import CO_WATCHED, relation_rows, usable_relations
 from kgspark.spark.splits import with_split
 from kgspark.spark.triples import build_triples, count_triples, sharded
 from kgspark.stages.index_entities import entity_layout
@@ -40,6 +40,7 @@ def _write(night: Night, work: StageWork) -> str:
     tables = relation_tables(night)
     usable = usable_relations(settings.relations, tables)
     target = settings.target
+    relation_rows(settings.train.target, target, tables[RATINGS])  # its condition decides what is split
     tables[RATINGS] = with_split(tables[RATINGS], settings.split, target.where)
     if any(relation.table == CO_WATCHED for relation in usable.values()):
         likes = _training_likes(tables[RATINGS], target.where)
