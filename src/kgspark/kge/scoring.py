@@ -32,7 +32,7 @@ def training_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) 
 def ranking_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
     """Scores (Q, N) that order each query's items as `score_matrix` does; for l2 without assuming unit items."""
     if metric == "l2":
-        return queries @ items.T - 0.5 * (items * items).sum(1)
+        return torch.addmm((items * items).sum(1), queries, items.T, beta=-0.5)
     return score_matrix(queries, items, metric)
 
 

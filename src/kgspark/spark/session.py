@@ -68,6 +68,21 @@ def _started_here(settings: SessionSettings, app: str) -> SparkSession:
     return SparkSession.builder.getOrCreate()
 
 
+def plain_session(master: str) -> SparkSession:
+    """Spark as it comes, for a peer to be measured in: only what any guide would set for one machine is set."""
+    settings = {
+        "spark.driver.memory": "4g",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.sql.shuffle.partitions": max(2, local_cores(master)),
+        "spark.ui.enabled": False,
+    }
+    builder = SparkSession.builder.master(master)
+    for key, value in settings.items():
+        builder = builder.config(key, _spark_value(value))
+    return builder.getOrCreate()
+
+
 def _submitted(settings: SessionSettings, app: str) -> SparkSession:
     SparkContext._ensure_initialized()
     given = {key for key, _ in SparkConf().getAll()}

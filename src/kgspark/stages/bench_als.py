@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kgspark.spark import mllib_als
 from kgspark.spark.dialects import find_source
-from kgspark.spark.session import spark_session
-from kgspark.spark.settings import SessionSettings, SourceSettings
+from kgspark.spark.session import plain_session
+from kgspark.spark.settings import SourceSettings
 from kgspark.tables import RATINGS
 
 
@@ -20,7 +20,7 @@ def main(folder: str, out: str, k: int, master: str) -> dict[str, int]:
     layout = source.layouts[RATINGS]
     if layout is None:
         raise SystemExit("bench_als reads MovieLens text files")
-    with spark_session(SessionSettings(master=master, driver_memory="4g"), "mllib-als") as session:
+    with plain_session(master) as session:
         ratings = mllib_als.read_movielens(session, source.paths[RATINGS], layout.separator, layout.header is not None)
         ratings = ratings.cache()
         model = mllib_als.fit(ratings.where("rating >= 4.0"), rank=64, iterations=10, alpha=10.0, seed=42)
