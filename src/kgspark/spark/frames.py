@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from kgspark.files import DataFile, describe_file
@@ -56,10 +55,12 @@ def read_csv(session: SparkSession, path: Path, separator: str) -> DataFrame:
     return session.read.csv(str(path), header=True, sep=separator, inferSchema=False)
 
 
-def empty(session: SparkSession, schema: str) -> DataFrame:
-    """A table without rows; `schema` as `name type, name type`."""
-    fields = [field.split() for field in schema.split(", ")]
-    return session.range(0).select(*[F.lit(None).cast(kind).alias(name) for name, kind in fields])
+def write_empty(schema: pa.Schema, folder: Path) -> list[DataFile]:
+    """Writes a table without rows to the absent `folder`."""
+    folder.mkdir()
+    path = folder / "part-00000.parquet"
+    pq.write_table(schema.empty_table(), path)
+    return [describe_file(path)]
 
 
 def rows_frame(session: SparkSession, rows: Sequence[Sequence[Any]], schema: str) -> DataFrame:

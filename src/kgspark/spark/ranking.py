@@ -1,13 +1,15 @@
 """Bulk ranking on executors: whole queries streamed through a ranking function, block by block."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import accumulate, chain
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from kgspark.entity_layout import EntityLayout
+from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.files import DataFile
 from kgspark.spark.entities import index_of
 
@@ -35,33 +37,42 @@ class Side:
 
 
 def query_stream(
-    ratings: DataFrame, entities: DataFrame, layout: EntityLayout, side: Side, id_type: str, liked: str | None
+    ratings: DataFrame, entities: DataFrame, layout: EntityLayout, sides: Sequence[Side], id_type: str, liked: str
 ) -> DataFrame:
-    """Rows `index`, `query_id`, `seen`, `liked`: for every query a first row with its id, then one row a seen item.
+    """Rows `side`, `index`, `query_id`, `seen`, `liked`: a query's first row has its id, then comes one a seen item.
 
+    side   position in `sides`; index and seen count from 0 inside their kind
     liked  SQL condition on the ratings: whether a seen item may serve as the reason of a recommended one
-    Positions count from 0 inside their kind. Every query has its first row, whether or not it has seen anything.
+    Every query has its first row, whether or not it has seen anything.
     """
-    query_start, _ = layout.range(side.query_kind)
-    item_start, _ = layout.range(side.item_kind)
-    asking = index_of(entities, side.query_kind, id_type, side.query_column, "query_index")
-    ranked = index_of(entities, side.item_kind, id_type, side.item_column, "item_index")
-    first = asking.select(
-        (F.col("query_index") - query_start).alias("index"),
-        F.col(side.query_column).alias("query_id"),
-        F.lit(None).cast("bigint").alias("seen"),
-        F.lit(None).cast("boolean").alias("liked"),
-    )
-    is_liked = F.lit(None).cast("boolean") if liked is None else F.expr(liked)
-    pairs = ratings.select(side.query_column, side.item_column, is_liked.alias("liked"))
-    pairs = pairs.join(asking, on=side.query_column, how="inner").join(ranked, on=side.item_column, how="inner")
-    seen = pairs.select(
-        (F.col("query_index") - query_start).alias("index"),
-        F.lit(None).cast(id_type).alias("query_id"),
-        (F.col("item_index") - item_start).alias("seen"),
-        "liked",
-    )
-    return first.unionByName(seen)
+    positions = {}
+    for kind in (USER, MOVIE):
+        known = index_of(entities, kind, id_type, f"{kind}_id", "index")
+        positions[kind] = known.withColumn(kind, F.col("index") - layout.range(kind)[0]).drop("index")
+    first = [
+        positions[side.query_kind].select(
+            F.lit(number).alias("side"),
+            F.col(side.query_kind).alias("index"),
+            F.col(side.query_column).alias("query_id"),
+            F.lit(None).cast("bigint").alias("seen"),
+            F.lit(None).cast("boolean").alias("liked"),
+        )
+        for number, side in enumerate(sides)
+    ]
+    pairs = ratings.select("user_id", "movie_id", F.expr(liked).alias("liked"))
+    pairs = pairs.join(positions[USER], on="user_id").join(positions[MOVIE], on="movie_id")
+    seen = [
+        F.struct(
+            F.lit(number).alias("side"),
+            F.col(side.query_kind).alias("index"),
+            F.lit(None).cast(id_type).alias("query_id"),
+            F.col(side.item_kind).alias("seen"),
+            "liked",
+        )
+        for number, side in enumerate(sides)
+    ]
+    # The joins are the work, so every pair is looked up once and then laid out for each side.
+    return reduce(DataFrame.unionByName, [*first, pairs.select(F.inline(F.array(*seen)))])
 
 
 def queries_a_task(queries: int, rows_a_query: int, rows_per_file: int) -> int:
@@ -74,19 +85,50 @@ def queries_a_task(queries: int, rows_a_query: int, rows_per_file: int) -> int:
     return min(fitting, spread)
 
 
-def write_on_executors(
-    stream: DataFrame,
-    write: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
-    queries: int,
-    per_task: int,
-) -> list[DataFile]:
-    """Sends the stream through `write`: task i gets the queries [i · per_task, (i + 1) · per_task), in order.
+@dataclass(frozen=True)
+class SideWriter:
+    """How one side of a stream is cut into tasks, and what a task does with its part.
 
-    write  ranks one task's queries into one file, and yields the file's name, bytes, sha256 and rows
+    queries   that there are; task i gets [i · per_task, (i + 1) · per_task), in order
+    write     ranks one task's queries into one file, and yields the file's name, bytes, sha256 and rows
+    """
+
+    queries: int
+    per_task: int
+    write: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of this side, and files."""
+        return max(1, -(-self.queries // self.per_task))
+
+
+def write_on_executors(stream: DataFrame, writers: Sequence[SideWriter]) -> list[list[DataFile]]:
+    """Sends every side of the stream through its writer; returns the files of each side.
+
     Only these descriptions, a row a file, come back to the driver.
     """
-    tasks = max(1, -(-queries // per_task))
-    placed = stream.repartitionById(tasks, F.floor(F.col("index") / per_task).cast("int"))
-    ordered = placed.sortWithinPartitions(F.col("index"), F.col("seen").asc_nulls_first())
-    written = ordered.mapInArrow(write, "name string, bytes bigint, sha256 string, rows bigint").collect()
-    return sorted((DataFile(**row.asDict()) for row in written), key=lambda file: file.name)
+    before = list(accumulate((writer.tasks for writer in writers), initial=0))
+    per_task = F.array(*[F.lit(writer.per_task) for writer in writers])
+    task = F.array(*map(F.lit, before))[F.col("side")] + F.floor(F.col("index") / per_task[F.col("side")])
+    placed = stream.repartitionById(before[-1], task.cast("int"))
+    ordered = placed.sortWithinPartitions("index", F.col("seen").asc_nulls_first())
+    write = partial(_write_side, writes=[writer.write for writer in writers])
+    written = ordered.mapInArrow(write, "side int, name string, bytes bigint, sha256 string, rows bigint").collect()
+    files: list[list[DataFile]] = [[] for _ in writers]
+    for row in written:
+        files[row["side"]].append(DataFile(row["name"], row["bytes"], row["sha256"], row["rows"]))
+    return [sorted(of_side, key=lambda file: file.name) for of_side in files]
+
+
+def _write_side(
+    batches: Iterator[pa.RecordBatch], writes: Sequence[Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]]
+) -> Iterator[pa.RecordBatch]:
+    """Runs in a task, whose rows are all of one side."""
+    first = next((batch for batch in batches if batch.num_rows), None)
+    if first is None:
+        return
+    side = first["side"][0]
+    for described in writes[side.as_py()](chain([first], batches)):
+        columns = [pa.repeat(side, described.num_rows), *described.columns]
+        yield pa.RecordBatch.from_arrays(columns, names=["side", *described.schema.names])

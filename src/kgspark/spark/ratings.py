@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -38,7 +40,9 @@ REASONS = (
     "unknown_movie",
 )
 
-QUARANTINE_SCHEMA = "table string, file string, line bigint, reason string, raw string"
+QUARANTINE_SCHEMA = pa.schema(
+    [("table", pa.string()), ("file", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())]
+)
 BLOCK_SCHEMA = "file string, block bigint, lines bigint, first_row bigint"
 
 # Ratings are numbered on their scale so that (timestamp, rating) packs into one long; see `latest`.
@@ -177,9 +181,11 @@ def superseded_count(lines: DataFrame, key: Sequence[str]) -> int:
     return repeated.collect()[0][0] or 0
 
 
-def row_count(raw: DataFrame) -> int:
-    """Lines or rows that came in, headers among them; nothing is taken apart for it."""
-    return raw.count()
+def line_counts(inputs: Mapping[str, DataFrame]) -> dict[str, int]:
+    """Lines or rows that came in, by table, headers among them; nothing is taken apart for it."""
+    named = [raw.select(F.lit(name).alias("table")) for name, raw in inputs.items()]
+    counts = reduce(DataFrame.unionAll, named).groupBy("table").count().collect()
+    return dict.fromkeys(inputs, 0) | {row["table"]: row["count"] for row in counts}
 
 
 def header_count(path: Path, layout: TextLayout | None) -> int:

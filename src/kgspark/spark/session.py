@@ -15,6 +15,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from kgspark.errors import StageError
+from kgspark.spark import class_archive
 from kgspark.spark.gateway import quiet_gateway
 from kgspark.spark.settings import SessionSettings
 
@@ -25,6 +26,7 @@ logging.getLogger("SQLQueryContextLogger").disabled = True
 # code that is soon done with; so it waits five times as long as usual. Loops that matter still get there in seconds.
 _JVM_OPTIONS = (
     "-XX:+UseParallelGC",
+    "-XX:MetaspaceSize=256m",  # Spark's classes alone would trigger four full collections on the way there
     "-XX:Tier4InvocationThreshold=25000",
     "-XX:Tier4MinInvocationThreshold=3000",
     "-XX:Tier4CompileThreshold=75000",
@@ -42,6 +44,8 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
         yield session
     finally:
         session.stop()
+        if not submitted:
+            class_archive.finish(SparkContext._gateway)
 
 
 def _started_here(settings: SessionSettings, app: str) -> SparkSession:
@@ -56,10 +60,8 @@ def _started_here(settings: SessionSettings, app: str) -> SparkSession:
             "spark.driver.host": "127.0.0.1",
             "spark.sql.shuffle.partitions": max(2, local_cores(settings.master)),
         }
-    conf |= {
-        "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG4J.as_uri()} {' '.join(_JVM_OPTIONS)}",
-    }
+    jvm = [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}", *_JVM_OPTIONS, *class_archive.jvm_options()]
+    conf |= {"spark.driver.memory": settings.driver_memory, "spark.driver.extraJavaOptions": " ".join(jvm)}
     spark_conf = SparkConf()
     for key, value in (conf | settings.conf).items():
         spark_conf.set(key, _spark_value(value))
@@ -136,10 +138,21 @@ def check_java() -> None:
     if java is None:
         raise StageError(f"no java on the PATH; {advice}")
     try:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
+        version = _java_version(Path(java))
     except (OSError, subprocess.SubprocessError):
         raise StageError(f"{java}: does not start; {advice}") from None
-    found = re.search(r'version "(\d+)', answer)
-    if not found or int(found.group(1)) < JAVA_NEEDED:
-        first = answer.splitlines()[0] if answer else "no version"
-        raise StageError(f"{java}: {first}; {advice}")
+    major = re.match(r"\d+", version)
+    if not major or int(major.group()) < JAVA_NEEDED:
+        raise StageError(f"{java}: Java {version or 'of no version'}; {advice}")
+
+
+def _java_version(java: Path) -> str:
+    """As the file `release` beside Java's binaries says, or else Java itself, which takes a while to start."""
+    release = java.resolve(strict=True).parents[1] / "release"
+    if release.is_file():
+        found = re.search(r'^JAVA_VERSION="([^"]+)"', release.read_text(encoding="utf-8"), re.MULTILINE)
+        if found:
+            return found.group(1)
+    answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
+    found = re.search(r'version "([^"]+)"', answer)
+    return found.group(1) if found else ""

@@ -133,5 +133,5 @@ class CoWatchSettings(Settings):
 class TriplesSettings(Settings):
     """The shards that training reads."""
 
-    rows_per_shard: int = Field(2_000_000, ge=1, description="most rows of a shard")
+    rows_per_shard: int = Field(1_000_000, ge=1, description="most rows of a shard")
     co_watch: CoWatchSettings = Field(default_factory=CoWatchSettings)

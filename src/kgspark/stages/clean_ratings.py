@@ -12,7 +12,7 @@ from kgspark.files import DataFile, source_signature
 from kgspark.runs import StageWork
 from kgspark.spark import catalogue
 from kgspark.spark.dialects import Scale, Source, find_source
-from kgspark.spark.frames import DataFrame, empty, read_table, rows_frame, write_table
+from kgspark.spark.frames import DataFrame, read_table, rows_frame, write_empty, write_table
 from kgspark.spark.ratings import (
     BLOCK_SCHEMA,
     QUARANTINE_SCHEMA,
@@ -23,10 +23,10 @@ from kgspark.spark.ratings import (
     has_integer_ids,
     header_count,
     latest,
+    line_counts,
     quarantined,
     read_raw,
     resolve_scale,
-    row_count,
     superseded_count,
 )
 from kgspark.stages.night import Night, Outcome
@@ -59,39 +59,48 @@ def _signatures(source: Source) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Cleaned:
-    """A table as it was written, what came in for it, and its lines for quarantine (None: there are none)."""
+class _Written:
+    """A table as it was written, and what it was written from.
+
+    raw      one row a line of the input, nothing taken apart
+    lines    the same lines with their `reason`, as `quarantined` reads them
+    headers  how many of the lines are headers
+    """
 
     files: list[DataFile]
+    raw: DataFrame
+    lines: DataFrame
+    headers: int
+
+    @property
+    def kept(self) -> int:
+        return sum(file.rows or 0 for file in self.files)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What came in for a table, and its lines for quarantine (None: there are none)."""
+
     lines: int
     headers: int
+    kept: int
     superseded: int = 0
     rejected: DataFrame | None = None
 
     def accounts(self, quarantined: Mapping[str, int]) -> Accounts:
-        kept = sum(file.rows or 0 for file in self.files)
-        return Accounts(self.lines, self.headers, kept, self.superseded, quarantined)
+        return Accounts(self.lines, self.headers, self.kept, self.superseded, quarantined)
 
 
 def _clean(night: Night, source: Source, work: StageWork) -> str:
-    folders = work.begin()
     id_type = "bigint" if has_integer_ids(night.spark, source, night.settings.source.columns) else "string"
     scale = resolve_scale(night.settings.clean, source.scale)
-    # Ratings need the movies; users and tags are cleaned beside them, so that no core waits for a plan.
-    with ThreadPoolExecutor(len(folders)) as pool:
-        beside = {
-            name: pool.submit(_clean_beside, night, source, name, id_type, folders[name])
-            for name in (MOVIES, USERS, TAGS)
-            if name in folders
-        }
-        if MOVIES in beside:
-            beside[MOVIES].result()
-        movies = read_table(night.spark, folders[MOVIES]) if MOVIES in beside else None
-        ratings = _clean_ratings(night, source, _rules(night, id_type, scale), movies, folders[RATINGS])
-        cleaned = {RATINGS: ratings} | {name: future.result() for name, future in beside.items()}
-    files = {name: table.files for name, table in cleaned.items()}
+    folders = work.begin()
+    written = _write_tables(night, source, id_type, scale, folders)
+    lines = line_counts({name: table.raw for name, table in written.items()})
+    cleaned = {name: _counted(name, table, lines[name]) for name, table in written.items()}
+    files = {name: table.files for name, table in written.items()}
     rejected = [table.rejected for table in cleaned.values() if table.rejected is not None]
-    files[QUARANTINE] = _write_quarantine(night, rejected, folders[QUARANTINE])
+    files[QUARANTINE] = _write_quarantine(rejected, folders[QUARANTINE])
 
     reasons = _reasons(read_table(night.spark, folders[QUARANTINE])) if rejected else {}
     accounts = {name: table.accounts(reasons.get(name, {})) for name, table in cleaned.items()}
@@ -119,14 +128,31 @@ def _rules(night: Night, id_type: str, scale: Scale) -> Rules:
     return Rules(id_type == "bigint", scale, clean.timestamp_min, clean.timestamp_max, clean.unknown_movies)
 
 
-def _clean_ratings(night: Night, source: Source, rules: Rules, movies: DataFrame | None, folder: Path) -> _Cleaned:
+def _write_tables(
+    night: Night, source: Source, id_type: str, scale: Scale, folders: Mapping[str, Path]
+) -> dict[str, _Written]:
+    """Ratings need the movies; users and tags are cleaned beside them, so that no core waits for a plan."""
+    with ThreadPoolExecutor(len(folders)) as pool:
+        beside = {
+            name: pool.submit(_write_beside, night, source, name, id_type, folders[name])
+            for name in (MOVIES, USERS, TAGS)
+            if name in folders
+        }
+        if MOVIES in beside:
+            beside[MOVIES].result()
+        movies = read_table(night.spark, folders[MOVIES]) if MOVIES in beside else None
+        ratings = _write_ratings(night, source, _rules(night, id_type, scale), movies, folders[RATINGS])
+        return {RATINGS: ratings} | {name: future.result() for name, future in beside.items()}
+
+
+def _write_ratings(night: Night, source: Source, rules: Rules, movies: DataFrame | None, folder: Path) -> _Written:
     path, layout = source.paths[RATINGS], source.layouts[RATINGS]
     raw = read_raw(night.spark, path, layout, night.settings.source.columns)
     lines = checked(raw, rules, movies)
-    return _counted(RATINGS, write_table(latest(lines, rules.scale), folder), raw, lines, header_count(path, layout))
+    return _Written(write_table(latest(lines, rules.scale), folder), raw, lines, header_count(path, layout))
 
 
-def _clean_beside(night: Night, source: Source, name: str, id_type: str, folder: Path) -> _Cleaned:
+def _write_beside(night: Night, source: Source, name: str, id_type: str, folder: Path) -> _Written:
     """Cleans a table beside the ratings."""
     session, path, layout = night.spark, source.paths[name], source.layouts[name]
     required = {
@@ -140,31 +166,32 @@ def _clean_beside(night: Night, source: Source, name: str, id_type: str, folder:
         lines = catalogue.read_table(session, path, layout, required)
     make = {MOVIES: catalogue.movies_table, USERS: catalogue.users_table, TAGS: catalogue.tags_table}[name]
     files = write_table(make(catalogue.good_rows(lines)), folder)
-    return _counted(name, files, lines, lines, header_count(path, layout))
+    return _Written(files, lines, lines, header_count(path, layout))
 
 
-def _counted(name: str, files: list[DataFile], raw: DataFrame, lines: DataFrame, headers: int) -> _Cleaned:
-    """Accounts for what came in for a table that is written.
+def _counted(name: str, table: _Written, count: int) -> _Counted:
+    """Accounts for the lines of a table.
 
     Every kept row stands for a line or more. So where there are as many rows as lines, none was bad or superseded, and
     only where there are fewer is the input read again to find which.
     """
-    count = row_count(raw)
-    if count - headers == sum(file.rows or 0 for file in files):
-        return _Cleaned(files, count, headers)
-    blocks = count_blocks(lines).collect()
-    splits = rows_frame(raw.sparkSession, [row[:4] for row in blocks], BLOCK_SCHEMA)
-    return _Cleaned(
-        files,
+    if count - table.headers == table.kept:
+        return _Counted(count, table.headers, table.kept)
+    blocks = count_blocks(table.lines).collect()
+    splits = rows_frame(table.lines.sparkSession, [row[:4] for row in blocks], BLOCK_SCHEMA)
+    return _Counted(
         lines=sum(row["lines"] for row in blocks),
         headers=sum(row["headers"] for row in blocks),
-        superseded=superseded_count(lines, _KEYS[name]) if name in _KEYS else 0,
-        rejected=quarantined(lines, splits, name) if any(row["bad"] for row in blocks) else None,
+        kept=table.kept,
+        superseded=superseded_count(table.lines, _KEYS[name]) if name in _KEYS else 0,
+        rejected=quarantined(table.lines, splits, name) if any(row["bad"] for row in blocks) else None,
     )
 
 
-def _write_quarantine(night: Night, rejected: list[DataFrame], folder: Path) -> list[DataFile]:
-    rows = reduce(DataFrame.unionByName, rejected) if rejected else empty(night.spark, QUARANTINE_SCHEMA)
+def _write_quarantine(rejected: list[DataFrame], folder: Path) -> list[DataFile]:
+    if not rejected:
+        return write_empty(QUARANTINE_SCHEMA, folder)
+    rows = reduce(DataFrame.unionByName, rejected)
     return write_table(rows.repartition(1).sortWithinPartitions("table", "file", "line"), folder)
 
 

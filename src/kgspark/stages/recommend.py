@@ -1,17 +1,15 @@
 """recommend: every user's top-K unseen movies, and every movie's top-K users, ranked on Spark's executors."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from kgspark.entity_layout import MOVIE, USER, EntityLayout
-from kgspark.files import DataFile
 from kgspark.retrieval.blocks import RankingPlan
 from kgspark.retrieval.files import RankedFiles, write_ranked
 from kgspark.runs import StageWork
 from kgspark.search_space import SearchSpace
 from kgspark.spark.frames import read_table, task_cores
-from kgspark.spark.ranking import Side, queries_a_task, query_stream, write_on_executors
+from kgspark.spark.ranking import Side, SideWriter, queries_a_task, query_stream, write_on_executors
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.inputs import id_type
 from kgspark.stages.night import Night, Outcome
@@ -54,21 +52,22 @@ def _recommend(night: Night, work: StageWork) -> str:
     layout = entity_layout(night)
     folders = work.begin()
 
-    # Side by side, so that one table's planning and last task leave no core idle.
-    with ThreadPoolExecutor(len(folders)) as pool:
-        files = dict(
-            zip(folders, pool.map(partial(_write, night, layout, model_id), folders, folders.values()), strict=True)
-        )
+    writers = [_writer(night, layout, model_id, name, folder) for name, folder in folders.items()]
+    stream = query_stream(
+        read_table(night.spark, night.run.table(RATINGS)),
+        read_table(night.spark, night.run.table(ENTITIES)),
+        layout,
+        [SIDES[name] for name in folders],
+        id_type(night),
+        night.settings.target.where or "true",
+    )
+    files = dict(zip(folders, write_on_executors(stream, writers), strict=True))
     work.commit(files, {name: {"model_id": model_id, "k": list_length(night, name)} for name in folders})
     return _summary(night)
 
 
-def _write(night: Night, layout: EntityLayout, model_id: str, name: str, folder: Path) -> list[DataFile]:
+def _writer(night: Night, layout: EntityLayout, model_id: str, name: str, folder: Path) -> SideWriter:
     settings, side, k = night.settings, SIDES[name], list_length(night, name)
-    ratings = read_table(night.spark, night.run.table(RATINGS))
-    entities = read_table(night.spark, night.run.table(ENTITIES))
-    liked = settings.target.where if name == RECOMMENDATIONS else None
-    stream = query_stream(ratings, entities, layout, side, id_type(night), liked)
     queries = layout.count(side.query_kind)
     per_task = queries_a_task(queries, k, settings.recommend.rows_per_file)
     plan = RankingPlan(
@@ -83,7 +82,7 @@ def _write(night: Night, layout: EntityLayout, model_id: str, name: str, folder:
     )
     folder.mkdir()
     files = RankedFiles(plan, str(folder), per_task, {"model_id": model_id, "ds": settings.run_date})
-    return write_on_executors(stream, partial(write_ranked, files=files), queries, per_task)
+    return SideWriter(queries, per_task, partial(write_ranked, files=files))
 
 
 def _summary(night: Night) -> str:
