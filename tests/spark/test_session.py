@@ -1,12 +1,10 @@
 """What a user reads who has no Java, or one that is too old."""
 
-import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from kgspark import cli
 from kgspark.errors import StageError
 from kgspark.spark.session import check_java
 
@@ -53,17 +51,3 @@ def test_a_good_java_is_taken_by_its_release_or_its_word(tmp_path: Path, monkeyp
     check_java()
     monkeypatch.setenv("JAVA_HOME", str(_java(tmp_path / "b", "echo 'openjdk version \"17.0.9\"' >&2")))
     check_java()
-
-
-def test_a_night_without_java_ends_in_one_line_and_writes_nothing(
-    tmp_path: Path, ml_small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    conf = tmp_path / "night.yaml"
-    conf.write_text(f"source: {{path: {ml_small}}}\nlake: {tmp_path / 'lake'}\nrun_date: 2026-01-02\n")
-    assert cli.main(["clean-ratings", str(conf)]) == 1
-    printed = capsys.readouterr()
-    assert printed.err == f"kgspark: error: no java on the PATH; {ADVICE}\n"
-    assert printed.out == ""
-    assert os.listdir(tmp_path / "lake" / "runs" / "2026-01-02") == [".lock"]
