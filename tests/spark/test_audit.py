@@ -71,6 +71,12 @@ def _swap_ranks(rows: list[Row]) -> list[Row]:
     return rows
 
 
+def _shift_ranks(rows: list[Row]) -> list[Row]:
+    for row in rows:
+        row["rank"] += row["user_id"] == 2
+    return rows
+
+
 def _set(user: int, at: int, /, **values: Any) -> Callable[[list[Row]], list[Row]]:
     def change(rows: list[Row]) -> list[Row]:
         _row(rows, user, at).update(values)
@@ -95,6 +101,7 @@ BROKEN = [
     pytest.param(_add(99, 1, 7), {"no rows of an unknown id": 1, COUNT: 1}, "user_id 99", id="an unknown user"),
     pytest.param(_add(None, 1, 7), {"no rows of an unknown id": 1, COUNT: 1}, "user_id None", id="no user"),
     pytest.param(_swap_ranks, {"ranks run from 1 without gap": 1}, "user_id 1", id="a gap in the ranks"),
+    pytest.param(_shift_ranks, {"ranks run from 1 without gap": 1}, "user_id 2", id="ranks from 2"),
     pytest.param(_set(2, 3, rank=2), {"ranks run from 1 without gap": 1}, "user_id 2", id="a rank twice"),
     pytest.param(_set(2, 1, rank=0), {"ranks run from 1 without gap": 1}, "user_id 2", id="ranks from 0"),
     pytest.param(_set(3, 2, rank=None), {"ranks run from 1 without gap": 1}, "user_id 3", id="no rank"),
