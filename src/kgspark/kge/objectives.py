@@ -143,12 +143,12 @@ class SoftmaxObjective:
             yield planned[at]
 
     def _heads_a_step(self, task: _Task) -> int:
-        """As many heads as make no more scores than a step of the target relation does.
+        """As many heads as make no more scores, and hold no more coordinates, than a step of the target has scores.
 
         Against a handful of tails (a user's gender, say), a step of `batch_size` heads is all overhead.
         """
         widths = {t.relation.name: t.tail_range[1] - t.tail_range[0] for t in self.tasks}
-        wider = widths.get(self.settings.target, 0) // max(widths[task.relation.name], 1)
+        wider = widths.get(self.settings.target, 0) // max(widths[task.relation.name], self.settings.dim)
         return self.settings.batch_size * max(1, wider)
 
     def _step(

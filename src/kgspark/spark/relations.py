@@ -59,9 +59,8 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
         columns["weight"] = columns["weight"].cast("float")
         ends = rows.select(*[column.alias(part) for part, column in columns.items()], *split)
     except AnalysisException:
-        source = rows
         for part, expression in parts.items():
-            _resolved(f"{key}.{part}", source, partial(_selected, source, expression))
+            _resolved(f"{key}.{part}", rows, partial(_selected, rows, expression))
         raise
     return ends.where((F.col("head").cast("string") != "") & (F.col("tail").cast("string") != ""))
 
