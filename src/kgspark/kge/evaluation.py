@@ -12,7 +12,7 @@ from kgspark.search_space import Metric
 
 # Scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new pages; a GPU
 # wants larger products.
-_BLOCK_SCORES = {"cpu": 1 << 22, "cuda": 1 << 26}
+_BLOCK_SCORES = {"cpu": 1 << 22, "cuda": 1 << 24}
 
 
 def evaluate(

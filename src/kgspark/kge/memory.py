@@ -16,6 +16,7 @@ from kgspark.tables import Relation
 # Bytes a triple takes while shards are read, sorted and laid out as CSR: 20 as columns, twice more while sorting, and
 # 20 again by head.
 _TRIPLE_BYTES = 80
+# Three buffers of the largest block of scores that `evaluation` holds (2²⁴, on a GPU).
 _EVALUATION_BYTES = 3 * 64 * 2**20
 # Python, torch and pyarrow themselves.
 _BASE_BYTES = 600 * 2**20
