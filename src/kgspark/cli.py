@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP threads that spin while they wait slow training down fivefold where other processes want the cores too, and
     # threads that never spin slow it by half where none does: a short spin costs little either way.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-    parsed = _parser().parse_args(arguments)
+    parsed = _parser().parse_intermixed_args(arguments)
     say = _say_on(sys.stderr if parsed.json else sys.stdout)
     try:
         answer = _run(parsed, say)

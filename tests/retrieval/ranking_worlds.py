@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kgspark.retrieval.histories import Histories
+from kgspark.histories import Histories
 from kgspark.search_space import Metric, SearchSpace, pairwise_scores
 
 METRICS: tuple[Metric, ...] = ("inner_product", "l2", "l1", "modulus")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from kgspark.histories import Histories
 from kgspark.retrieval import reasons
-from kgspark.retrieval.histories import Histories
 from kgspark.retrieval.reasons import nearest_liked
 
 

@@ -8,8 +8,8 @@ from ranking_worlds import METRICS, World, random_world
 
 from kgspark.errors import InputError, StageError
 from kgspark.external_ids import read_ids, write_ids
+from kgspark.histories import Histories
 from kgspark.retrieval.blocks import RankingPlan, rank_batches
-from kgspark.retrieval.histories import Histories
 from kgspark.retrieval.index import build_index, load_index
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.topk import top_k

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from ranking_worlds import METRICS, World, brute_force, random_world, unit_moduli
 
 from kgspark.errors import StageError
+from kgspark.histories import Histories
 from kgspark.retrieval import topk
-from kgspark.retrieval.histories import Histories
 from kgspark.retrieval.index import build_index
 from kgspark.retrieval.scores import score_all, score_pairs
 from kgspark.retrieval.topk import Ranking, top_k

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from kgspark.spark.dialects import Scale
 from kgspark.spark.ratings import REASONS, Accounts, resolve_scale
 from kgspark.spark.settings import CleanSettings
 from kgspark.stages import clean_ratings
-from kgspark.stages.night import Night
+from kgspark.stages.night import LazySession, Night
 from kgspark.stages.settings import NightSettings
 
 ML_100K_FLAGS = "|".join("0" * 19)
@@ -23,7 +24,7 @@ def _clean(spark: Any, lake: Path, source: dict[str, Any], **clean: Any) -> Nigh
     settings = NightSettings(
         lake=lake, run_date="2026-02-03", source=source, clean={"max_quarantined_share": 1.0} | clean
     )
-    night = Night(settings, lambda text: None, _spark=spark)
+    night = Night(settings, lambda text: None, LazySession(ExitStack(), spark))
     clean_ratings.run(night)
     return night
 

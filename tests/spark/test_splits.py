@@ -94,27 +94,26 @@ def test_per_user_holds_out_a_tenth_of_each_users_likes(spark: Any) -> None:
     assert (other["split"] != table["split"]).any()
 
 
-def _earliest_of_share(times: pd.Series, share: float) -> int:
-    """The earliest second from which at most this share of the rows lie, by trying every second that occurs."""
-    if times.empty:
-        return 0
-    allowed = int(share * len(times))
-    return next(second for second in sorted({*times, *(times + 1)}) if (times >= second).sum() <= allowed)
+def _latest_of_share(times: pd.Series, share: float) -> int:
+    """The latest second from which at least this share of the rows lie, by trying every second that occurs."""
+    if times.empty or not share:
+        return 2**40
+    return max(second for second in times if (times >= second).sum() >= share * len(times))
 
 
-@pytest.mark.parametrize(("test", "valid"), [(0.15, 0.05), (0.5, 0.0), (0.0, 0.3), (0.003, 0.9)])
+@pytest.mark.parametrize(("test", "valid"), [(0.15, 0.05), (0.5, 0.0), (0.0, 0.3), (0.003, 0.8)])
 def test_time_equals_a_reference_with_ties(spark: Any, test: float, valid: float) -> None:
     ratings = _ratings(pairs=700)
     table = _split(spark, ratings, protocol="time", test=test, valid=valid)
     likes = _likes(table)
-    test_from = _earliest_of_share(likes["timestamp"], test)
+    test_from = _latest_of_share(likes["timestamp"], test)
     earlier = likes.loc[likes["timestamp"] < test_from, "timestamp"]
-    valid_from = _earliest_of_share(earlier, valid)
+    valid_from = _latest_of_share(earlier, valid)
     # Later ratings that are no likes go along: nothing is learned from the future.
     later = [table["timestamp"] >= test_from, table["timestamp"] >= valid_from]
     expected = np.select(later, ["test", "valid"], "train")
     assert table["split"].tolist() == expected.tolist()
-    assert (likes["split"] == "test").sum() <= test * len(likes)
+    assert (likes["split"] == "test").sum() >= test * len(likes)
     assert likes["timestamp"].duplicated().any()
 
 
@@ -122,12 +121,14 @@ def test_the_boundary_of_time_at_its_edges(spark: Any) -> None:
     def boundary(times: list[int], share: float) -> int:
         return time_of_latest_share(spark.createDataFrame(pd.DataFrame({"timestamp": times})), share)
 
-    assert boundary([5], 0.99) == 6  # one row is more than 99 % of one row
-    assert boundary([5, 5, 5, 5], 0.5) == 6  # all tied: none can be later than the rest
+    assert boundary([5], 0.01) == 5
+    assert boundary([5, 5, 5, 5], 0.5) == 5  # all tied: none is later than the rest
     assert boundary([1, 2, 3, 4], 0.5) == 3
+    assert boundary([1, 2, 3, 4], 0.51) == 2
     assert boundary([0, DAY - 1, DAY, 2 * DAY], 0.5) == DAY
-    assert boundary([0, DAY - 1, DAY, 2 * DAY], 0.74) == DAY
-    assert boundary([0, DAY - 1, DAY, 2 * DAY], 0.75) == 1
+    assert boundary([0, DAY - 1, DAY, 2 * DAY], 0.75) == DAY - 1
+    assert boundary([0, DAY - 1, DAY, 2 * DAY], 0.0) == 3 * DAY
+    assert boundary([3] * 85 + [4] * 15, 0.15) == 4
 
 
 def test_pairs_of_string_ids_are_split_too(spark: Any) -> None:

@@ -1,5 +1,6 @@
 import math
 from collections import Counter, defaultdict
+from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from kgspark.spark.relations import kinds_in_order, usable_relations
 from kgspark.spark.settings import CoWatchSettings, RelationSettings
 from kgspark.spark.triples import build_triples, count_triples, sharded
 from kgspark.stages import clean_ratings, index_entities, write_triples
-from kgspark.stages.night import Night
+from kgspark.stages.night import LazySession, Night
 from kgspark.stages.settings import NightSettings
 from kgspark.tables import Relation
 from world import write_world
@@ -270,7 +271,7 @@ def test_a_held_out_like_shows_up_in_no_edge_between_movies(spark: Any, tmp_path
         split={"protocol": "leave-one-out"},
         triples={"co_watch": {"min_users": 1, "history": 4, "top": 100}, "rows_per_shard": 50},
     )
-    night = Night(settings, lambda text: None, _spark=spark)
+    night = Night(settings, lambda text: None, LazySession(ExitStack(), spark))
     for stage in (clean_ratings, index_entities, write_triples):
         stage.run(night)
     manifest = night.run.manifest("triples")

@@ -7,7 +7,7 @@ import torch
 
 from kgspark.kge.scoring import ranking_scores
 from kgspark.kge.shards import Csr
-from kgspark.metrics import hit_matrix, mean_metrics
+from kgspark.metrics.ranking import hit_matrix, mean_metrics
 from kgspark.search_space import Metric
 
 # Scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new pages; a GPU
@@ -23,7 +23,7 @@ def evaluate(
     seen: Csr,
     ks: Sequence[int] = (10,),
 ) -> dict[str, float]:
-    """`kgspark.metrics.mean_metrics` of the top max(ks) unseen items of every user who has something held out.
+    """`kgspark.metrics.ranking.mean_metrics` of the top max(ks) unseen items of every user who has something held out.
 
     queries   float32 (U, d) and items float32 (M, d) on any device
     held_out  CSR over the U users of the tails to find; seen: CSR of those to leave out of the lists

@@ -10,9 +10,9 @@ from kgspark.entity_layout import EntityLayout
 from kgspark.errors import StageError
 from kgspark.kge import models
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.shards import SPLITS, TripleSet
+from kgspark.kge.shards import TripleSet
 from kgspark.search_space import SearchSpace
-from kgspark.tables import TRAIN, Relation
+from kgspark.tables import Relation
 
 # Rows translated at once: bounds the temporary copies of large tables.
 _BLOCK_ROWS = 1 << 16
@@ -32,7 +32,7 @@ def export_search_space(
     target = target_relation(relations, settings)
     queries, items = target_vectors(model, layout, target, settings)
     users = queries.cpu().numpy().astype(np.float32, copy=False)
-    known = np.diff(triples.csr(target, layout, SPLITS if settings.refit_epochs else (TRAIN,)).indptr) > 0
+    known = np.diff(triples.csr(target, layout, settings.learned_splits).indptr) > 0
     if known.any() and not known.all():
         users = users.copy()
         users[~known] = users[known].mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from kgspark.config import Settings
+from kgspark.tables import TEST, TRAIN, VALID
 
 ModelName = Literal["transe", "distmult", "complex", "rotate", "rescal", "simple"]
 Objective = Literal["softmax", "softplus", "margin"]
@@ -21,10 +22,16 @@ _STOCK_RECIPE: dict[str, Any] = {
     "init": "tgraphx",
 }
 # The unbounded inner products of the other models want a softer temperature than unit vectors do, and overfit sooner.
-_BILINEAR_RECIPE: dict[str, Any] = {"temperature": 0.5, "epochs": 8, "weight_decay": 0.5}
+_BILINEAR_RECIPE: dict[str, Any] = {
+    "dim": 128,
+    "temperature": 0.5,
+    "epochs": 8,
+    "learning_rate": 4e-3,
+    "weight_decay": 0.5,
+}
 # Distances that are sums over coordinates are on a larger scale.
-_MANHATTAN_RECIPE: dict[str, Any] = {"temperature": 1.0}
-_ROTATE_RECIPE: dict[str, Any] = {"temperature": 3.0}
+_MANHATTAN_RECIPE: dict[str, Any] = {"dim": 128, "temperature": 1.0, "epochs": 10, "learning_rate": 4e-3}
+_ROTATE_RECIPE: dict[str, Any] = {"dim": 128, "temperature": 3.0, "epochs": 10, "learning_rate": 4e-3}
 
 
 class TrainSettings(Settings):
@@ -36,21 +43,21 @@ class TrainSettings(Settings):
 
     model: ModelName = Field("transe", description="tgraphx model: transe, distmult, complex, rotate, rescal or simple")
     norm: Literal[1, 2] = Field(2, description="TransE's distance: 1 (Manhattan) or 2 (Euclidean)")
-    dim: int = Field(128, ge=1, description="numbers per entity part; ComplEx, RotatE and SimplE hold two parts")
+    dim: int = Field(192, ge=1, description="numbers per entity part; ComplEx, RotatE and SimplE hold two parts")
     target: str = Field("liked", min_length=1, description="the relation, user to movie, that is recommended from")
 
     objective: Objective = Field(
         "softmax", description="softmax (1-vs-all over typed ranges), or the stock softplus or margin with negatives"
     )
-    epochs: int = Field(10, ge=1, description="passes over the training triples")
+    epochs: int = Field(12, ge=1, description="passes over the training triples")
     batch_size: int = Field(256, ge=1, description="heads a step (softmax) or triples a step (softplus, margin)")
     negatives: int = Field(
         0, ge=0, description="softmax: tails sampled a step, 0 for all of the kind; softplus, margin: a positive's"
     )
-    temperature: float = Field(0.18, gt=0, description="scores are divided by it before the softmax")
+    temperature: float = Field(0.16, gt=0, description="scores are divided by it before the softmax")
     margin: float = Field(1.0, gt=0, description="gap that the margin objective asks for")
 
-    learning_rate: float = Field(4e-3, gt=0, description="Adam's step size at the start")
+    learning_rate: float = Field(3e-3, gt=0, description="Adam's step size at the start")
     head_rate: float = Field(
         10.0, gt=0, description="step-size factor of entities that are only heads (users): they are met once an epoch"
     )
@@ -66,7 +73,11 @@ class TrainSettings(Settings):
     patience: int = Field(3, ge=1, description="looks without a better NDCG after which training stops early")
     k: int = Field(10, ge=1, description="length of the lists that validation and test are measured on")
     refit_epochs: int = Field(
-        1, ge=0, description="epochs that continue on train + valid + test, after the test metrics were taken"
+        1, ge=0, description="epochs that continue on the held-out likes too, after the test metrics were taken"
+    )
+
+    refit_on: Literal["all", "train+valid"] = Field(
+        "all", description="the likes of those epochs: all, or (to measure the refitted vectors) all but test"
     )
 
     seed: int = Field(42, ge=0, description="seed of everything random")
@@ -76,6 +87,13 @@ class TrainSettings(Settings):
     warm_start: str = Field(
         "none", min_length=1, description="none, or the date of the run whose vectors training starts from"
     )
+
+    @property
+    def learned_splits(self) -> tuple[str, ...]:
+        """The splits that the final weights have seen."""
+        if not self.refit_epochs:
+            return (TRAIN,)
+        return (TRAIN, VALID, TEST) if self.refit_on == "all" else (TRAIN, VALID)
 
     @model_validator(mode="before")
     @classmethod

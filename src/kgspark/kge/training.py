@@ -21,7 +21,7 @@ from kgspark.kge.models import build_model, metric_of
 from kgspark.kge.objectives import SoftmaxObjective
 from kgspark.kge.run_folder import Epoch, RunFolder
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.shards import SPLITS, TripleSet
+from kgspark.kge.shards import TripleSet
 from kgspark.kge.state import TrainingState
 from kgspark.kge.stock import StockObjective
 from kgspark.kge.warm_start import WarmStart
@@ -187,12 +187,12 @@ def _rate(settings: TrainSettings, epochs: int, share: float) -> float:
 
 
 def _refit(graph: _Graph, model: torch.nn.Module) -> None:
-    """Goes on with all likes, so that what is published has also seen the ones held out for measuring."""
+    """Goes on with held-out likes too, so that what is published has also seen those that it was measured by."""
     settings = graph.settings
     gentle = settings.model_copy(
         update={"epochs": settings.refit_epochs, "learning_rate": settings.learning_rate * _REFIT_RATE}
     )
-    objective = graph.objective(model, SPLITS)
+    objective = graph.objective(model, settings.learned_splits)
     for number in range(settings.refit_epochs):
         # Numbers go on from the training's, so that no epoch repeats another's shuffle.
         objective.epoch(settings.epochs + number + 1, partial(_rate, gentle, number))

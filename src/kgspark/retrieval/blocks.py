@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from kgspark.errors import StageError
 from kgspark.external_ids import Side, read_ids
-from kgspark.retrieval.histories import Histories
+from kgspark.histories import Histories
 from kgspark.retrieval.index import LoadedSide, load_index
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.topk import Ranking, top_k

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kgspark.histories import Histories
 from kgspark.retrieval.bounds import ceilings, check_range
-from kgspark.retrieval.histories import Histories
 from kgspark.retrieval.index import FlatIndex, check_finite
 from kgspark.retrieval.scores import score_all, score_pairs
 
@@ -125,13 +125,22 @@ def _was_seen(ids: np.ndarray, seen: Histories, catalogue: int) -> np.ndarray:
     return found
 
 
+def top_k_of_scores(scores: np.ndarray, seen: Histories, k: int) -> Ranking:
+    """The k best unseen columns of each row of scores float32 (B, N), ordered and padded as in `top_k`."""
+    return _unpack(_best_keys(scores, seen, k))
+
+
 def _scan(index: FlatIndex, queries: np.ndarray, seen: Histories, k: int) -> np.ndarray:
     """Keys uint64 (B, k) of the best unseen rows, from the scores of the whole index."""
-    keys = _pack(score_all(index, queries), np.arange(len(index))[None, :])
+    return _best_keys(score_all(index, queries), seen, k)
+
+
+def _best_keys(scores: np.ndarray, seen: Histories, k: int) -> np.ndarray:
+    keys = _pack(scores, np.arange(scores.shape[1])[None, :])
     keys[seen.rows(), seen.indices] = _NOTHING
-    if k < len(index):
+    if k < scores.shape[1]:
         keys = np.partition(keys, k - 1, axis=1)[:, :k]
-    best = np.full((len(queries), k), _NOTHING)
+    best = np.full((len(scores), k), _NOTHING)
     best[:, : keys.shape[1]] = np.sort(keys, axis=1)
     return best
 

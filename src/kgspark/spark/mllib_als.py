@@ -18,13 +18,16 @@ def read_movielens(session: SparkSession, path: Path, separator: str, header: bo
     return lines.select("user", "item", "rating")
 
 
-def fit(likes: DataFrame, *, rank: int, iterations: int, alpha: float, seed: int) -> ALSModel:
+def fit(
+    likes: DataFrame, *, rank: int, iterations: int, alpha: float, regularization: float = 0.1, seed: int
+) -> ALSModel:
     """Implicit-preference ALS on the columns user and item (int)."""
     als = ALS(
         rank=rank,
         maxIter=iterations,
         implicitPrefs=True,
         alpha=alpha,
+        regParam=regularization,
         userCol="user",
         itemCol="item",
         ratingCol="rating",

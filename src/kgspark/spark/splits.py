@@ -1,5 +1,7 @@
 """Which ratings are held out: the same ones for any partitioning, row order, or number of nights."""
 
+import math
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -18,8 +20,13 @@ def with_split(ratings: DataFrame, settings: SplitSettings, target_where: str | 
     per-user       ⌊n/10⌋ likes of each user are test, ⌊n/10⌋ validation, by the hash's order (RecBole's 8:1:1)
     time           the latest share of likes, by one global boundary; later ratings that are no likes go with them
     none           everything is for training
+
+    Ratings that have a column `split` already keep it; of their train rows the share `valid` is for validation.
     """
     is_like = F.lit(True) if target_where is None else F.coalesce(F.expr(target_where), F.lit(False))
+    if "split" in ratings.columns:
+        validates = (F.col("split") == TRAIN) & (_uniform(settings.seed) < settings.valid)
+        return ratings.withColumn("split", F.when(validates, VALID).otherwise(F.col("split")))
     if settings.protocol == "none":
         return ratings.withColumn("split", F.lit(TRAIN))
     if settings.protocol == "random":
@@ -71,26 +78,26 @@ def _by_time(ratings: DataFrame, settings: SplitSettings, is_like: Column) -> Da
 
 
 def time_of_latest_share(rows: DataFrame, share: float) -> int:
-    """The earliest second from which at most `share` of the rows lie, exactly, by histograms of days and of seconds.
+    """The latest second from which at least `share` of the rows lie, exactly, by histograms of days and of seconds.
 
-    Only as many values as there are days, then as there are seconds in one day, reach the driver.
+    Rows of one second stay together, as in RePlay's split by time; a share of 0 gives a second after all of them. Only
+    as many values as there are days, then as there are seconds in one day, reach the driver.
     """
     day = F.floor(F.col("timestamp") / _SECONDS_A_DAY)
     days = {row["day"]: row["count"] for row in rows.groupBy(day.alias("day")).count().collect()}
-    allowed = int(share * sum(days.values()))
-    boundary, later = _boundary(days, allowed)
-    if boundary is None:
-        return min(days, default=0) * _SECONDS_A_DAY
+    needed = math.ceil(round(share * sum(days.values()), 6))  # 0.15 · 100 is a little more than 15 to a float
+    if not needed:
+        return (max(days, default=0) + 1) * _SECONDS_A_DAY
+    boundary, later = _reached(days, needed)
     inside = rows.where(day == boundary).groupBy("timestamp").count().collect()
-    second, _ = _boundary({row["timestamp"]: row["count"] for row in inside}, allowed - later)
-    return (second if second is not None else min(row["timestamp"] for row in inside)) + 1
+    return _reached({row["timestamp"]: row["count"] for row in inside}, needed - later)[0]
 
 
-def _boundary(counts: dict[int, int], allowed: int) -> tuple[int | None, int]:
-    """The latest value at which more than `allowed` rows would be counted from the end, and the rows after it."""
+def _reached(counts: dict[int, int], needed: int) -> tuple[int, int]:
+    """The latest value at which `needed` rows have been counted from the end, and the rows after it."""
     later = 0
     for value in sorted(counts, reverse=True):
-        if later + counts[value] > allowed:
+        if later + counts[value] >= needed:
             return value, later
         later += counts[value]
-    return None, later
+    raise ValueError(f"{needed} rows are more than the {later} that there are")

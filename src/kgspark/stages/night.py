@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from kgspark.runs import Run, StageWork
+from kgspark.spark.settings import SessionSettings
 from kgspark.stages.settings import NightSettings
 
 if TYPE_CHECKING:
@@ -24,6 +25,22 @@ class Outcome:
     seconds: float
 
 
+class LazySession:
+    """A Spark session that starts when it is first asked for, once, and stops with `stack`."""
+
+    def __init__(self, stack: ExitStack, running: "SparkSession | None" = None) -> None:
+        self._stack, self._session, self._starting = stack, running, Lock()
+
+    def get(self, settings: SessionSettings) -> "SparkSession":
+        """The session, started with `settings` if it was not running."""
+        with self._starting:
+            if self._session is None:
+                from kgspark.spark.session import spark_session
+
+                self._session = self._stack.enter_context(spark_session(settings, "kgspark"))
+            return self._session
+
+
 @dataclass
 class Night:
     """What stages share. Nothing else passes between them but tables.
@@ -33,11 +50,9 @@ class Night:
 
     settings: NightSettings
     say: Callable[[str], None]
+    session: LazySession
     outcomes: list[Outcome] = field(default_factory=list)
     result: object = None
-    _stack: ExitStack = field(default_factory=ExitStack)
-    _spark: "SparkSession | None" = None
-    _starting: Lock = field(default_factory=Lock)
 
     @property
     def run(self) -> Run:
@@ -47,12 +62,11 @@ class Night:
     @property
     def spark(self) -> "SparkSession":
         """The night's Spark session, started when a stage first needs it."""
-        with self._starting:
-            if self._spark is None:
-                from kgspark.spark.session import spark_session
+        return self.session.get(self.settings.spark)
 
-                self._spark = self._stack.enter_context(spark_session(self.settings.spark, "kgspark"))
-            return self._spark
+    def variant(self, settings: NightSettings) -> "Night":
+        """A night with other settings, which must name another lake, in the same Spark session."""
+        return Night(settings, self.say, self.session)
 
     def stage(self, work: StageWork, act: Callable[[StageWork], str], current: Callable[[], str]) -> Outcome:
         """Runs `act` unless its output is current, and says so in one line.
@@ -73,6 +87,7 @@ class Night:
 @contextmanager
 def open_night(settings: NightSettings, say: Callable[[str], None]) -> Iterator[Night]:
     """Locks the night's folder for this process, and stops Spark at the end."""
-    night = Night(settings, say)
-    with night.run.locked(), night._stack:
+    with ExitStack() as stack:
+        night = Night(settings, say, LazySession(stack))
+        stack.enter_context(night.run.locked())
         yield night

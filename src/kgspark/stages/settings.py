@@ -4,10 +4,11 @@ import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from kgspark.config import Settings, merged
 from kgspark.kge.settings import TrainSettings
+from kgspark.peers.settings import Baseline, PeerSettings
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
 from kgspark.spark.settings import (
     CleanSettings,
@@ -20,7 +21,13 @@ from kgspark.spark.settings import (
 from kgspark.warehouse.settings import PublishSettings
 
 DEFAULT_RELATIONS: dict[str, dict[str, Any]] = {
-    "liked": {"table": "ratings", "head": "user", "tail": "movie", "where": "rating >= 4.0"},
+    "liked": {
+        "table": "ratings",
+        "head": "user",
+        "tail": "movie",
+        "where": "rating >= 4.0",
+        "weight": "rating / 4",  # the warmer a like, the more it counts
+    },
     "has_genre": {
         "table": "movies",
         "head": "movie",
@@ -36,13 +43,39 @@ DEFAULT_RELATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class EvaluateSettings(Settings):
-    """What is measured on the held-out likes."""
+Protocol = Literal["random", "leave-one-out", "recbole", "time", "files"]
 
-    ks: tuple[int, ...] = Field((10, 20, 100), min_length=1, description="lengths of the lists that are measured")
-    baselines: tuple[Literal["popularity", "implicit-als", "mllib-als"], ...] = Field(
-        ("popularity",), description="measured beside the model; implicit-als needs the extra bench"
+
+class EvaluateSettings(Settings):
+    """What is measured on held-out likes, and beside what."""
+
+    protocol: Protocol | None = Field(
+        None,
+        description="random (85/15), leave-one-out, recbole (≥ 3, 10-core, 8:1:1), time (≥ 3, the last fifth), files; "
+        "null measures the night's own split",
     )
+    train: Path | None = Field(None, description="protocol files: lines of `user item item ...` to train on")
+    test: Path | None = Field(None, description="protocol files: lines of `user item item ...` to be found")
+    ids: Literal["own", "source"] = Field(
+        "own", description="protocol files: source where the ids are those of source.path, whose side tables then count"
+    )
+    seeds: tuple[int, ...] = Field((42,), min_length=1, description="of split and training, one measurement each")
+    ks: tuple[PositiveInt, ...] = Field((10, 20, 100), min_length=1, description="lengths of the lists measured")
+    baselines: tuple[Baseline, ...] = Field(
+        ("popularity", "item-knn", "ease"),
+        description="also mllib-als, and with the extra bench implicit-als and implicit-bpr",
+    )
+    peers: PeerSettings = Field(default_factory=PeerSettings, description="how the baselines are fitted")
+    history: tuple[PositiveInt, PositiveInt] = Field(
+        (10, 100), description="likes in training from which a user is no longer cold, and from which one is heavy"
+    )
+    resamples: int = Field(1000, ge=0, description="of users, for the 95 % confidence intervals; 0 for none")
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> "EvaluateSettings":
+        if self.protocol == "files" and (self.train is None or self.test is None):
+            raise ValueError("protocol files needs evaluate.train and evaluate.test")
+        return self
 
 
 class NightSettings(Settings):

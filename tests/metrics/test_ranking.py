@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgspark.metrics import hit_matrix, mean_metrics, ranking_metrics
+from kgspark.metrics.ranking import hit_matrix, mean_metrics, ranking_metrics
 
 NAMES = ("ndcg", "recall", "precision", "mrr", "map", "hit")
 

@@ -1,4 +1,4 @@
-"""What each query has already seen, as compressed sparse rows."""
+"""Positions by query, as compressed sparse rows: what each user has seen, likes, or is to be found."""
 
 from dataclasses import dataclass
 
@@ -53,3 +53,12 @@ class Histories:
     def rows(self) -> np.ndarray:
         """The query of every entry, int64 (nnz,)."""
         return np.repeat(np.arange(len(self)), self.sizes)
+
+    def counts(self, catalogue: int) -> np.ndarray:
+        """How many entries name each position, int64 (catalogue,)."""
+        return np.bincount(self.indices, minlength=catalogue)
+
+    def __or__(self, other: "Histories") -> "Histories":
+        """Query by query, the entries of both, sorted."""
+        rows, indices = (np.concatenate(pair) for pair in ((self.rows(), other.rows()), (self.indices, other.indices)))
+        return Histories(self.indptr + other.indptr, indices[np.lexsort((indices, rows))])

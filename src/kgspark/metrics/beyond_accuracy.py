@@ -1,0 +1,41 @@
+"""What lists are like, apart from being right: coverage, novelty and concentration.
+
+With n[m] the lists that hold movie m, and p[m] the share of users who liked m in training:
+
+coverage@K  share of the catalogue that is in some list
+novelty@K   mean of −log₂ p[m] over all recommended rows, in bits (Zhou et al. 2010); no like counts as one
+gini@K      Gini coefficient of n over the catalogue: 0 where every movie is recommended equally often, towards 1 where
+            a few movies take all places (Fleder and Hosanagar 2009)
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def beyond_accuracy(lists: np.ndarray, likes: np.ndarray, users: int, ks: Sequence[int] = (10,)) -> dict[str, float]:
+    """Coverage, novelty and Gini coefficient of the lists.
+
+    lists  int (U, K): movie positions in [0, len(likes)); -1 where a list is shorter
+    likes  int (M,): how many of the `users` liked each movie in training
+    Returns `{"coverage@10": ..., "novelty@10": ..., "gini@10": ...}` for every K; novelty is 0 without any row.
+    """
+    rarity = -np.log2(np.maximum(likes, 1) / max(users, 1))
+    figures = {}
+    for k in ks:
+        rows = lists[:, :k].ravel()
+        rows = rows[rows >= 0]
+        shown = np.bincount(rows, minlength=len(likes))
+        figures[f"coverage@{k}"] = float((shown > 0).mean()) if len(likes) else 0.0
+        figures[f"novelty@{k}"] = float(rarity[rows].mean()) if len(rows) else 0.0
+        figures[f"gini@{k}"] = gini(shown)
+    return figures
+
+
+def gini(counts: np.ndarray) -> float:
+    """Gini coefficient of non-negative counts (n,): Σᵢ (2i − n − 1) xᵢ / (n Σ x) over sorted x; 0 where all are 0."""
+    ordered = np.sort(counts).astype(np.float64)
+    total, n = ordered.sum(), len(ordered)
+    if not total:
+        return 0.0
+    return float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / (n * total))

@@ -1,0 +1,50 @@
+"""Settings of the baselines; importable without any of them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from kgspark.config import Settings
+
+Baseline = Literal["popularity", "item-knn", "ease", "mllib-als", "implicit-als", "implicit-bpr"]
+
+
+class ItemKnnSettings(Settings):
+    """Cosine similarity of movies by who likes them."""
+
+    neighbours: int = Field(200, ge=1, description="most similar movies that a movie keeps")
+    shrink: float = Field(10.0, ge=0, description="added to the denominator: doubts similarities that few users carry")
+
+
+class EaseSettings(Settings):
+    """The closed-form linear autoencoder; its memory grows with the square of the catalogue."""
+
+    l2: float = Field(1000.0, gt=0, description="λ, the weight of the ridge")
+
+
+class AlsSettings(Settings):
+    """Confidence-weighted ALS, implicit's or MLlib's (which multiplies the regularization by a user's or movie's likes)."""
+
+    factors: int = Field(64, ge=1, description="numbers a vector")
+    iterations: int = Field(15, ge=1, description="sweeps over users and movies")
+    alpha: float = Field(2.0, gt=0, description="weight of a like against an absent one")
+    regularization: float = Field(10.0, ge=0, description="weight of the vectors' squared norms")
+
+
+class BprSettings(Settings):
+    """implicit's Bayesian personalised ranking."""
+
+    factors: int = Field(64, ge=1, description="numbers a vector")
+    iterations: int = Field(100, ge=1, description="passes over the likes")
+    learning_rate: float = Field(0.01, gt=0, description="step size")
+    regularization: float = Field(0.01, ge=0, description="weight of the vectors' squared norms")
+
+
+class PeerSettings(Settings):
+    """How the baselines are fitted."""
+
+    item_knn: ItemKnnSettings = Field(default_factory=ItemKnnSettings)
+    ease: EaseSettings = Field(default_factory=EaseSettings)
+    implicit_als: AlsSettings = Field(default_factory=AlsSettings)
+    mllib_als: AlsSettings = Field(AlsSettings(alpha=10.0, regularization=0.1))
+    implicit_bpr: BprSettings = Field(default_factory=BprSettings)

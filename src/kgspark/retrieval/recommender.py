@@ -1,0 +1,20 @@
+"""A search space as a recommender whose scores are those that are ranked and published."""
+
+import numpy as np
+
+from kgspark.retrieval.index import build_index
+from kgspark.retrieval.scores import score_all
+from kgspark.search_space import SearchSpace
+
+
+class SpaceRecommender:
+    """Scores users by the vectors of a search space."""
+
+    def __init__(self, space: SearchSpace, threads: int) -> None:
+        """Raises StageError for vectors that are not finite."""
+        self._queries = space.queries
+        self._index = build_index(space.items, space.metric, space.offset, threads)
+
+    def scores(self, users: np.ndarray) -> np.ndarray:
+        """Scores float32 (B, M) of every movie for the users int64 (B,)."""
+        return score_all(self._index, np.ascontiguousarray(self._queries[users]))
