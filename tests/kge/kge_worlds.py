@@ -31,7 +31,7 @@ MODELS = [
 
 def settings(**changes) -> TrainSettings:
     """Quick settings for small graphs."""
-    quick = {"dim": 8, "epochs": 4, "batch_size": 16, "device": "cpu", "threads": 1, "eval_every": 1, "refit_epochs": 0}
+    quick = {"dim": 8, "epochs": 4, "batch_size": 16, "device": "cpu", "threads": 1, "eval_every": 1, "refit": "none"}
     return TrainSettings.model_validate({**quick, **changes})
 
 

@@ -22,7 +22,7 @@ from kge_worlds import (
 
 from kgspark.entity_layout import EntityLayout
 from kgspark.errors import StageError
-from kgspark.kge import checkpoints, training
+from kgspark.kge import checkpoints, graph
 from kgspark.kge.checkpoints import read_safetensors
 from kgspark.kge.export import export_search_space
 from kgspark.kge.model_files import load_model, save_model
@@ -96,7 +96,7 @@ def test_two_runs_give_the_same_bytes(tmp_path, objective):
     "changes",
     [
         {"ema": 0.5, "dropout": 0.1, "negatives": 8},
-        {"ema": 0.0, "refit_epochs": 1},
+        {"ema": 0.0, "refit": "continue"},
         {"objective": "softplus", "dim": 8},
         {"objective": "margin", "model": "rotate", "dim": 8},
     ],
@@ -150,17 +150,17 @@ def test_sharding_does_not_change_the_model(tmp_path):
 def test_stops_early_and_keeps_the_best_weights(tmp_path, monkeypatch):
     """NDCG is made to rise to epoch 3 and fall: after two looks without a better one, epoch 3's weights come back."""
     measured = iter([0.1, 0.2, 0.3, 0.2, 0.1, 0.4])
-    real = training.evaluate
-    monkeypatch.setattr(training, "evaluate", lambda *args: {"ndcg@10": next(measured)})
+    real = graph.evaluate
+    monkeypatch.setattr(graph, "evaluate", lambda *args: {"ndcg@10": next(measured)})
 
     def progress(epoch):
-        monkeypatch.setattr(training, "evaluate", lambda *args: {"ndcg@10": next(measured)})
+        monkeypatch.setattr(graph, "evaluate", lambda *args: {"ndcg@10": next(measured)})
         if epoch.epoch == 5:
-            monkeypatch.setattr(training, "evaluate", real)
+            monkeypatch.setattr(graph, "evaluate", real)
 
     trained = run(tmp_path / "stopping", progress, epochs=9, patience=2, schedule="constant")
     assert (trained.best_epoch, len(trained.history), trained.stopped_early) == (3, 5, True)
-    monkeypatch.setattr(training, "evaluate", real)
+    monkeypatch.setattr(graph, "evaluate", real)
     three = run(tmp_path / "three", epochs=3, eval_every=3, schedule="constant")
     assert weights(trained.model) == weights(three.model)
 
@@ -172,15 +172,23 @@ def test_without_validation_likes_the_last_epoch_is_kept(tmp_path):
     assert (trained.best_epoch, trained.valid, trained.stopped_early) == (4, {}, False)
 
 
-def test_refit_learns_the_held_out_likes_after_the_metrics(tmp_path):
+@pytest.mark.parametrize("refit", ["continue", "anew"])
+@pytest.mark.parametrize(("learned", "unseen"), [("all", ()), ("train+valid", ("test",))])
+def test_refit_learns_the_held_out_likes_after_the_metrics(tmp_path, refit, learned, unseen):
     plain = run(tmp_path / "plain")
-    refitted = run(tmp_path / "refitted", refit_epochs=3)
+    refitted = run(tmp_path / "refitted", refit=refit, refit_on=learned)
     assert refitted.refitted
     assert refitted.test == plain.test
-    held_out = block_world().pairs(0, ("test", "valid"))
+    assert weights(refitted.measured) == weights(plain.model)
     spaces = [export_search_space(t.model, LAYOUT, RELATIONS, settings(), block_world()) for t in (plain, refitted)]
-    before, after = (pairwise_scores(space, held_out.heads, held_out.tails - USERS).mean() for space in spaces)
-    assert after > before
+    for split in {"valid", "test"} - set(unseen):
+        held_out = block_world().pairs(0, (split,))
+        before, after = (pairwise_scores(space, held_out.heads, held_out.tails - USERS).mean() for space in spaces)
+        assert after > before
+    if unseen:
+        parts = {key: pairs for key, pairs in block_world().parts.items() if key[0] not in unseen}
+        blind = run(tmp_path / "blind", world=type(block_world())(parts), refit=refit, refit_on=learned)
+        assert weights(blind.model) == weights(refitted.model)
 
 
 @pytest.mark.parametrize("objective", ["softplus", "margin"])

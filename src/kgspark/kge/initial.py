@@ -11,7 +11,7 @@ from kgspark.entity_layout import EntityLayout
 from kgspark.kge.models import parameters_by_table
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import Csr, TripleSet
-from kgspark.tables import Relation
+from kgspark.tables import TRAIN, Relation
 
 # Size of the random part of a spectral start, relative to N(0, 1/dim).
 _NOISE = 0.1
@@ -25,10 +25,11 @@ def initialise(
     layout: EntityLayout,
     relations: Sequence[Relation],
     settings: TrainSettings,
+    splits: Sequence[str] = (TRAIN,),
 ) -> None:
     """Fills the model's tables in place, as `settings.init` says; relations start as the identity.
 
-    Of the spectral start only train triples of the target relation are read.
+    For a spectral start the target relation's triples of `splits` are read.
     """
     if settings.init == "tgraphx":
         return
@@ -42,7 +43,7 @@ def initialise(
     if settings.init == "spectral":
         target = next(relation for relation in relations if relation.name == settings.target)
         width = layout.count(target.tail_kind)
-        vectors = spectral_vectors(triples.csr(target, layout), width, settings.dim, generator)
+        vectors = spectral_vectors(triples.csr(target, layout, splits), width, settings.dim, generator)
         for kind, values in zip((target.head_kind, target.tail_kind), vectors, strict=True):
             _lay_spectral(settings, tables, slice(*layout.range(kind)), values)
 

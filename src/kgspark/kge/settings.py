@@ -72,12 +72,13 @@ class TrainSettings(Settings):
     eval_every: int = Field(2, ge=1, description="epochs between two looks at the validation likes")
     patience: int = Field(3, ge=1, description="looks without a better NDCG after which training stops early")
     k: int = Field(10, ge=1, description="length of the lists that validation and test are measured on")
-    refit_epochs: int = Field(
-        1, ge=0, description="epochs that continue on the held-out likes too, after the test metrics were taken"
+    refit: Literal["none", "continue", "anew"] = Field(
+        "continue",
+        description="after the test metrics were taken, held-out likes are learned too: by one more epoch, or by a "
+        "training anew of as many epochs as were best",
     )
-
     refit_on: Literal["all", "train+valid"] = Field(
-        "all", description="the likes of those epochs: all, or (to measure the refitted vectors) all but test"
+        "all", description="the likes that a refit learns: all, or (to measure its vectors) train+valid"
     )
 
     seed: int = Field(42, ge=0, description="seed of everything random")
@@ -91,7 +92,7 @@ class TrainSettings(Settings):
     @property
     def learned_splits(self) -> tuple[str, ...]:
         """The splits that the final weights have seen."""
-        if not self.refit_epochs:
+        if self.refit == "none":
             return (TRAIN,)
         return (TRAIN, VALID, TEST) if self.refit_on == "all" else (TRAIN, VALID)
 

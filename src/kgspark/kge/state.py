@@ -29,10 +29,10 @@ class TrainingState:
         self.epoch = self.best_epoch = self.stale = 0
         self.best_ndcg = float("-inf")
 
-    def average_weights(self) -> None:
-        """Moves the average towards the weights; in the first epochs by more, so that the start does not linger."""
+    def average_weights(self, epochs: int) -> None:
+        """Moves the average towards the weights; after few `epochs` by more, so that the start does not linger."""
         if self.settings.ema:
-            decay = min(self.settings.ema, (self.epoch + 1) / (self.epoch + 10))
+            decay = min(self.settings.ema, (epochs + 1) / (epochs + 10))
             for name, average in self.average.items():
                 average.lerp_(self.tables[name], 1 - decay)
 
@@ -67,6 +67,11 @@ class TrainingState:
     def take_best(self) -> None:
         """Puts the best weights into the model."""
         _copy_into(self.tables, self.best)
+
+    def take_average(self) -> None:
+        """Puts the averaged weights into the model."""
+        if self.settings.ema:
+            _copy_into(self.tables, self.average)
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
         """Everything, under names that `resume` reads."""

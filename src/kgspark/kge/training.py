@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,30 +13,24 @@ from kgspark.entity_layout import EntityLayout
 from kgspark.errors import StageError
 from kgspark.kge import checkpoints, memory
 from kgspark.kge.device import pick_device, reproducible
-from kgspark.kge.evaluation import evaluate, popularity
-from kgspark.kge.export import target_relation, target_vectors
-from kgspark.kge.initial import initialise
-from kgspark.kge.models import build_model, metric_of
-from kgspark.kge.objectives import SoftmaxObjective
+from kgspark.kge.export import target_relation
+from kgspark.kge.graph import Graph
+from kgspark.kge.refit import continue_on_all, train_anew
 from kgspark.kge.run_folder import Epoch, RunFolder
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import TripleSet
 from kgspark.kge.state import TrainingState
-from kgspark.kge.stock import StockObjective
 from kgspark.kge.warm_start import WarmStart
 from kgspark.tables import TEST, TRAIN, VALID, Relation
 
 Progress = Callable[[Epoch], None]
-
-# A refit starts from weights that are already good: smaller steps.
-_REFIT_RATE = 0.5
 
 
 @dataclass(frozen=True)
 class Trained:
     """What a training arrived at.
 
-    model         the published weights: those of the best epoch, refitted where `refit_epochs` says so
+    model         the published weights: those of the best epoch, refitted where `refit` says so
     measured      the weights that `valid` and `test` were taken of: `model` itself without a refit. They have seen no
                   held-out like, so they are what to evaluate and what tomorrow starts from
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
@@ -66,31 +59,6 @@ class Trained:
         return {"epochs": len(self.history), **{name: getattr(self, name) for name in names}}
 
 
-@dataclass(frozen=True)
-class _Graph:
-    """What training reads, together."""
-
-    triples: TripleSet
-    layout: EntityLayout
-    relations: Sequence[Relation]
-    settings: TrainSettings
-    target: Relation
-
-    def measure(self, model: torch.nn.Module, split: str, seen: Sequence[str]) -> dict[str, float]:
-        held_out = self.triples.csr(self.target, self.layout, (split,))
-        queries, items = target_vectors(model, self.layout, self.target, self.settings)
-        masked = self.triples.csr(self.target, self.layout, seen)
-        return evaluate(queries, items, metric_of(self.settings), held_out, masked, (self.settings.k,))
-
-    def popularity(self) -> dict[str, float]:
-        seen, test = (self.triples.csr(self.target, self.layout, splits) for splits in ((TRAIN, VALID), (TEST,)))
-        return popularity(seen, test, seen, self.layout.count(self.target.tail_kind), (self.settings.k,))
-
-    def objective(self, model: torch.nn.Module, splits: Sequence[str]) -> SoftmaxObjective | StockObjective:
-        kind = SoftmaxObjective if self.settings.objective == "softmax" else StockObjective
-        return kind(model, self.triples, self.layout, self.relations, self.settings, splits)
-
-
 def train(
     triples: TripleSet,
     layout: EntityLayout,
@@ -106,19 +74,13 @@ def train(
     or not. Raises StageError where the target relation has no train triples, or memory does not suffice.
     """
     begun = perf_counter()
-    graph = _Graph(triples, layout, relations, settings, target_relation(relations, settings))
+    graph = Graph(triples, layout, relations, settings, target_relation(relations, settings))
     if not len(triples.pairs(graph.target.index)):
         raise StageError(f"train.target: {settings.target!r} has no train triples; is the liking threshold too high?")
     memory.check(memory.estimate(settings, layout, relations, len(triples)))
     device = pick_device(settings)
     with reproducible(settings, device):
-        model = build_model(settings, layout.size, len(relations))
-        # The SVD's coordinates of a night are not those that yesterday's vectors were learned in.
-        start = settings.model_copy(update={"init": "normal"}) if initial and settings.init == "spectral" else settings
-        initialise(model, triples, layout, relations, start)
-        if initial is not None:
-            initial.apply(model)
-        model.to(device)
+        model = graph.new_model((TRAIN,), device, initial)
         state = TrainingState(model, graph.objective(model, (TRAIN,)), settings)
         fingerprint = ""
         if settings.checkpoint_every:
@@ -130,16 +92,18 @@ def train(
         state.take_best()
         valid, test = (graph.measure(model, split, seen) for split, seen in ((VALID, (TRAIN,)), (TEST, (TRAIN, VALID))))
         measured = model
-        if settings.refit_epochs:
+        if settings.refit == "continue":
             measured = copy.deepcopy(model)
-            _refit(graph, model)
+            continue_on_all(graph, model)
+        elif settings.refit == "anew":
+            measured, model = model, train_anew(graph, state.best_epoch, device, initial)
     trained = Trained(
         model=model,
         measured=measured,
         history=tuple(state.history),
         best_epoch=state.best_epoch,
         stopped_early=state.epoch < settings.epochs,
-        refitted=settings.refit_epochs > 0,
+        refitted=settings.refit != "none",
         valid=valid,
         test=test,
         popularity=graph.popularity(),
@@ -152,7 +116,7 @@ def train(
 
 
 def _run_epochs(
-    graph: _Graph,
+    graph: Graph,
     state: TrainingState,
     run: RunFolder,
     folder: Path,
@@ -162,37 +126,18 @@ def _run_epochs(
     settings = graph.settings
     while state.epoch < settings.epochs and state.stale < settings.patience:
         begun, number = perf_counter(), state.epoch + 1
-        loss = state.objective.epoch(number, partial(_rate, settings, state.epoch))
+        loss = state.objective.epoch(number, graph.rate_after(state.epoch))
         if not loss < float("inf"):  # NaN compares false
             raise StageError(f"training diverged in epoch {number} (loss {loss}); lower train.learning_rate")
-        state.average_weights()
+        state.average_weights(state.epoch)
         ndcg = None
         if number % settings.eval_every == 0 or number == settings.epochs:
             with state.averaged():
                 ndcg = graph.measure(state.model, VALID, (TRAIN,)).get(f"ndcg@{settings.k}")
-        record = Epoch(number, loss, ndcg, _rate(settings, number, 0.0), perf_counter() - begun)
+        record = Epoch(number, loss, ndcg, graph.rate_after(number)(0.0), perf_counter() - begun)
         state.record(record)
         run.log(record)
         if settings.checkpoint_every and number % settings.checkpoint_every == 0:
             checkpoints.save(folder, state.checkpoint(fingerprint))
         if progress is not None:
             progress(record)
-
-
-def _rate(settings: TrainSettings, epochs: int, share: float) -> float:
-    """Step size after `epochs` whole epochs and a `share` of the next."""
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    return settings.learning_rate * max(0.0, 1 - (epochs + share) / settings.epochs)
-
-
-def _refit(graph: _Graph, model: torch.nn.Module) -> None:
-    """Goes on with held-out likes too, so that what is published has also seen those that it was measured by."""
-    settings = graph.settings
-    gentle = settings.model_copy(
-        update={"epochs": settings.refit_epochs, "learning_rate": settings.learning_rate * _REFIT_RATE}
-    )
-    objective = graph.objective(model, settings.learned_splits)
-    for number in range(settings.refit_epochs):
-        # Numbers go on from the training's, so that no epoch repeats another's shuffle.
-        objective.epoch(settings.epochs + number + 1, partial(_rate, gentle, number))

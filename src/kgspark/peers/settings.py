@@ -23,7 +23,7 @@ class EaseSettings(Settings):
 
 
 class AlsSettings(Settings):
-    """Confidence-weighted ALS, implicit's or MLlib's (which multiplies the regularization by a user's or movie's likes)."""
+    """Confidence-weighted ALS, implicit's or MLlib's (whose regularization is per like)."""
 
     factors: int = Field(64, ge=1, description="numbers a vector")
     iterations: int = Field(15, ge=1, description="sweeps over users and movies")

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from kgspark.entity_layout import GENRE, MOVIE, USER
 from kgspark.files import DataFile
-from kgspark.spark.relations import CO_WATCHED, relation_rows
+from kgspark.spark.relations import relation_rows
 from kgspark.spark.settings import RelationSettings
 from kgspark.tables import MOVIES, RATINGS, USERS
 
@@ -30,13 +30,11 @@ def members(
         sources.append(_ids(tables[MOVIES], F.explode("genres"), kinds.index(GENRE)))
     for name, relation in relations.items():
         ends = {"head": relation.head.kind, "tail": relation.tail.kind}
-        if relation.table == CO_WATCHED:
-            continue
-        rows = relation_rows(name, relation, tables[relation.table])
         # A user or movie that only a side table names is no entity: nothing could be said of it or to it.
-        sources += [
-            _ids(rows, F.col(end), kinds.index(kind)) for end, kind in ends.items() if kind not in (USER, MOVIE)
-        ]
+        named = {end: kind for end, kind in ends.items() if kind not in (USER, MOVIE)}
+        if named:
+            rows = relation_rows(name, relation, tables[relation.table])
+            sources += [_ids(rows, F.col(end), kinds.index(kind)) for end, kind in named.items()]
     return reduce(DataFrame.unionByName, sources).distinct()
 
 

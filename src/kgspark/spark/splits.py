@@ -36,6 +36,16 @@ def with_split(ratings: DataFrame, settings: SplitSettings, target_where: str | 
     return _by_user(ratings.withColumn("is_like", is_like), settings).drop("is_like")
 
 
+def with_age(ratings: DataFrame) -> DataFrame:
+    """Adds `age_days`, double: how long before the latest training rating each one was given, 0 for later ones.
+
+    ratings  with their split: the future of a split by time must not date its past
+    """
+    latest = ratings.where(F.col("split") == TRAIN).agg(F.max("timestamp")).collect()[0][0]
+    age = (F.lit(latest).cast("bigint") - F.col("timestamp")) / float(_SECONDS_A_DAY)
+    return ratings.withColumn("age_days", F.greatest(age, F.lit(0.0)))
+
+
 def _uniform(seed: int) -> Column:
     """A number in [0, 1) that only the pair and the seed determine."""
     bits = F.pmod(F.xxhash64(F.lit(seed), "user_id", "movie_id"), F.lit(1 << 52))

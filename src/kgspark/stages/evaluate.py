@@ -18,7 +18,7 @@ from kgspark.spark.session import usable_cores
 from kgspark.stages import baselines, clean_ratings, index_entities, population, train_embeddings, write_triples
 from kgspark.stages.held_out import HeldOut, Measured, measure, read_held_out
 from kgspark.stages.night import Night
-from kgspark.tables import MODEL, SEARCH_SPACE, TRAIN, TRIPLES, VALID
+from kgspark.tables import MODEL, SEARCH_SPACE, TRIPLES
 
 OURS = "kgspark"
 
@@ -40,8 +40,7 @@ def run(night: Night) -> None:
             variant = population.evaluation_night(night, settings.protocol, seed)
             population.run(night, variant, settings.protocol)
             _train(variant)
-            splits = (TRAIN, VALID) if variant.settings.train.refit_epochs else (TRAIN,)
-            held_out = read_held_out(variant, splits)
+            held_out = read_held_out(variant, variant.settings.train.learned_splits)
             rows += _rows(variant, held_out, SearchSpace.load(variant.run.table(SEARCH_SPACE)))
     summary = _summary(rows)
     night.say(comparison(summary))
@@ -63,7 +62,7 @@ def _before_refit(night: Night) -> SearchSpace:
     """The night's vectors as they were before the refit that let them see the held-out likes."""
     saved = load_model(train_embeddings.measured_file(night.run))
     triples = read_triples(night.run.table(TRIPLES), saved.layout, saved.relations)
-    settings = saved.settings.model_copy(update={"refit_epochs": 0})
+    settings = saved.settings.model_copy(update={"refit": "none"})
     return export_search_space(saved.build(), saved.layout, saved.relations, settings, triples)
 
 

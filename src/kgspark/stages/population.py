@@ -44,8 +44,7 @@ def evaluation_night(night: Night, protocol: Protocol, seed: int) -> Night:
     """The night as the protocol would have it, in a lake of its own inside the night's folder."""
     settings = night.settings
     train = {"seed": seed, "warm_start": "none", "refit_on": "train+valid"}
-    if protocol in _TRAIN_ONLY:
-        train["refit_epochs"] = 0
+    train["refit"] = "none" if protocol in _TRAIN_ONLY else "anew"
     relations = dict(settings.relations)
     if protocol in _LIKES:
         relations[settings.train.target] = settings.target.model_copy(update=_LIKES[protocol])

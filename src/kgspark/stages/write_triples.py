@@ -8,7 +8,7 @@ from kgspark.runs import StageWork
 from kgspark.spark.co_watch import co_watched
 from kgspark.spark.frames import DataFrame, read_table, write_table
 from kgspark.spark.relations import CO_WATCHED, relation_rows, usable_relations
-from kgspark.spark.splits import with_split
+from kgspark.spark.splits import with_age, with_split
 from kgspark.spark.triples import build_triples, count_triples, sharded
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.inputs import cleaned_tables, id_type, own_table_signatures, relation_tables
@@ -40,8 +40,12 @@ def _write(night: Night, work: StageWork) -> str:
     tables = relation_tables(night)
     usable = usable_relations(settings.relations, tables)
     target = settings.target
-    relation_rows(settings.train.target, target, tables[RATINGS])  # its condition decides what is split
+    relation_rows(  # its condition decides what is split
+        settings.train.target, target.model_copy(update={"weight": "1.0"}), tables[RATINGS]
+    )
     tables[RATINGS] = with_split(tables[RATINGS], settings.split, target.where)
+    if any("age_days" in relation.weight for relation in usable.values()):
+        tables[RATINGS] = with_age(tables[RATINGS])
     if any(relation.table == CO_WATCHED for relation in usable.values()):
         likes = _training_likes(tables[RATINGS], target.where)
         tables[CO_WATCHED] = co_watched(likes, settings.triples.co_watch)

@@ -1,0 +1,66 @@
+"""What a training is about: the graph, the relation to recommend from, and the settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tgraphx.kg import models as zoo
+
+from kgspark.entity_layout import EntityLayout
+from kgspark.kge.evaluation import evaluate, popularity
+from kgspark.kge.export import target_vectors
+from kgspark.kge.initial import initialise
+from kgspark.kge.models import build_model, metric_of
+from kgspark.kge.objectives import RateAt, SoftmaxObjective
+from kgspark.kge.settings import TrainSettings
+from kgspark.kge.shards import TripleSet
+from kgspark.kge.stock import StockObjective
+from kgspark.kge.warm_start import WarmStart
+from kgspark.tables import TEST, TRAIN, VALID, Relation
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Triples, layout, relations and settings; `target` is the relation that is recommended from."""
+
+    triples: TripleSet
+    layout: EntityLayout
+    relations: Sequence[Relation]
+    settings: TrainSettings
+    target: Relation
+
+    def new_model(self, splits: Sequence[str], device: torch.device, initial: WarmStart | None) -> zoo.KGScoringModel:
+        """A model to start training from; of a spectral start, only the likes of `splits` are read."""
+        model = build_model(self.settings, self.layout.size, len(self.relations))
+        settings = self.settings
+        if initial is not None and settings.init == "spectral":
+            # The SVD's coordinates of a night are not those that yesterday's vectors were learned in.
+            settings = settings.model_copy(update={"init": "normal"})
+        initialise(model, self.triples, self.layout, self.relations, settings, splits)
+        if initial is not None:
+            initial.apply(model)
+        return model.to(device)
+
+    def rate_after(self, epochs: int) -> RateAt:
+        """Step size in the epoch that follows `epochs` whole ones, by the share of it that is done."""
+        settings = self.settings
+        if settings.schedule == "constant":
+            return lambda share: settings.learning_rate
+        return lambda share: settings.learning_rate * max(0.0, 1 - (epochs + share) / settings.epochs)
+
+    def measure(self, model: torch.nn.Module, split: str, seen: Sequence[str]) -> dict[str, float]:
+        """Metrics of the likes in `split`, with those of the splits `seen` left out of the lists."""
+        held_out = self.triples.csr(self.target, self.layout, (split,))
+        queries, items = target_vectors(model, self.layout, self.target, self.settings)
+        masked = self.triples.csr(self.target, self.layout, seen)
+        return evaluate(queries, items, metric_of(self.settings), held_out, masked, (self.settings.k,))
+
+    def popularity(self) -> dict[str, float]:
+        """Metrics on the test likes of recommending everybody what most train and valid likes name."""
+        seen, test = (self.triples.csr(self.target, self.layout, splits) for splits in ((TRAIN, VALID), (TEST,)))
+        return popularity(seen, test, seen, self.layout.count(self.target.tail_kind), (self.settings.k,))
+
+    def objective(self, model: torch.nn.Module, splits: Sequence[str]) -> SoftmaxObjective | StockObjective:
+        """What trains the model's weights on the triples of `splits`."""
+        kind = SoftmaxObjective if self.settings.objective == "softmax" else StockObjective
+        return kind(model, self.triples, self.layout, self.relations, self.settings, splits)
