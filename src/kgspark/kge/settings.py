@@ -69,8 +69,8 @@ class TrainSettings(Settings):
         "spectral", description="first vectors: truncated SVD of the target relation, N(0, 1/dim), or tgraphx's own"
     )
 
-    eval_every: int = Field(2, ge=1, description="epochs between two looks at the validation likes")
-    patience: int = Field(3, ge=1, description="looks without a better NDCG after which training stops early")
+    eval_every: int = Field(1, ge=1, description="epochs between two looks at the validation likes")
+    patience: int = Field(4, ge=1, description="looks without a better NDCG after which training stops early")
     k: int = Field(10, ge=1, description="length of the lists that validation and test are measured on")
     refit: Literal["none", "continue", "anew"] = Field(
         "continue",
