@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from kgspark.entity_layout import GENRE, MOVIE, USER
 from kgspark.files import DataFile
-from kgspark.spark.relations import relation_rows
+from kgspark.spark.relations import AGE_DAYS, CO_WATCHED, relation_rows
 from kgspark.spark.settings import RelationSettings
 from kgspark.tables import MOVIES, RATINGS, USERS
 
@@ -28,13 +28,17 @@ def members(
     if MOVIES in tables:
         sources.append(_ids(tables[MOVIES], F.col("movie_id"), kinds.index(MOVIE)))
         sources.append(_ids(tables[MOVIES], F.explode("genres"), kinds.index(GENRE)))
+    # An age is known once the split is, and changes a weight, never who there is.
+    named = {**tables, RATINGS: tables[RATINGS].withColumn(AGE_DAYS, F.lit(0.0))}
     for name, relation in relations.items():
+        if relation.table == CO_WATCHED:
+            continue
         ends = {"head": relation.head.kind, "tail": relation.tail.kind}
+        rows = relation_rows(name, relation, named[relation.table])
         # A user or movie that only a side table names is no entity: nothing could be said of it or to it.
-        named = {end: kind for end, kind in ends.items() if kind not in (USER, MOVIE)}
-        if named:
-            rows = relation_rows(name, relation, tables[relation.table])
-            sources += [_ids(rows, F.col(end), kinds.index(kind)) for end, kind in named.items()]
+        sources += [
+            _ids(rows, F.col(end), kinds.index(kind)) for end, kind in ends.items() if kind not in (USER, MOVIE)
+        ]
     return reduce(DataFrame.unionByName, sources).distinct()
 
 

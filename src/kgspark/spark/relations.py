@@ -14,6 +14,8 @@ from kgspark.tables import RATINGS
 
 # Derived from training likes once the split is known, so it takes part in triples but names no new entity.
 CO_WATCHED = "co_watched"
+# A column of the ratings that weights may use: days before the latest training rating, known once the split is.
+AGE_DAYS = "age_days"
 
 
 def usable_relations(relations: Mapping[str, RelationSettings], tables: Collection[str]) -> dict[str, RelationSettings]:

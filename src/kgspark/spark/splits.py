@@ -5,6 +5,7 @@ import math
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from kgspark.spark.relations import AGE_DAYS
 from kgspark.spark.settings import SplitSettings
 from kgspark.tables import TEST, TRAIN, VALID
 
@@ -43,7 +44,7 @@ def with_age(ratings: DataFrame) -> DataFrame:
     """
     latest = ratings.where(F.col("split") == TRAIN).agg(F.max("timestamp")).collect()[0][0]
     age = (F.lit(latest).cast("bigint") - F.col("timestamp")) / float(_SECONDS_A_DAY)
-    return ratings.withColumn("age_days", F.greatest(age, F.lit(0.0)))
+    return ratings.withColumn(AGE_DAYS, F.greatest(age, F.lit(0.0)))
 
 
 def _uniform(seed: int) -> Column:

@@ -7,7 +7,7 @@ from kgspark.errors import StageError
 from kgspark.runs import StageWork
 from kgspark.spark.co_watch import co_watched
 from kgspark.spark.frames import DataFrame, read_table, write_table
-from kgspark.spark.relations import CO_WATCHED, relation_rows, usable_relations
+from kgspark.spark.relations import AGE_DAYS, CO_WATCHED, relation_rows, usable_relations
 from kgspark.spark.splits import with_age, with_split
 from kgspark.spark.triples import build_triples, count_triples, sharded
 from kgspark.stages.index_entities import entity_layout
@@ -44,7 +44,7 @@ def _write(night: Night, work: StageWork) -> str:
         settings.train.target, target.model_copy(update={"weight": "1.0"}), tables[RATINGS]
     )
     tables[RATINGS] = with_split(tables[RATINGS], settings.split, target.where)
-    if any("age_days" in relation.weight for relation in usable.values()):
+    if any(AGE_DAYS in relation.weight for relation in usable.values()):
         tables[RATINGS] = with_age(tables[RATINGS])
     if any(relation.table == CO_WATCHED for relation in usable.values()):
         likes = _training_likes(tables[RATINGS], target.where)
