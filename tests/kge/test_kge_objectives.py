@@ -6,11 +6,12 @@ import torch
 from kge_worlds import HAS_GENRE, LAYOUT, MODELS, MOVIES, RELATIONS, USERS, block_world, settings
 
 from kgspark.kge.initial import initialise, spectral_vectors
+from kgspark.kge.losses import listwise_loss
 from kgspark.kge.models import build_model, parameters_by_table
-from kgspark.kge.objectives import SoftmaxObjective, listwise_loss
 from kgspark.kge.optimizer import RowAdam
 from kgspark.kge.scoring import score_matrix, training_scores
 from kgspark.kge.shards import Csr, TripleSet
+from kgspark.kge.softmax import SoftmaxObjective
 
 
 def random_batch(queries=5, items=9, width=6):

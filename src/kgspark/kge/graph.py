@@ -7,14 +7,15 @@ import torch
 from tgraphx.kg import models as zoo
 
 from kgspark.entity_layout import EntityLayout
+from kgspark.kge.contrast import ContrastObjective
 from kgspark.kge.evaluation import evaluate, popularity
 from kgspark.kge.export import target_vectors
 from kgspark.kge.initial import initialise
 from kgspark.kge.models import build_model, metric_of
-from kgspark.kge.objectives import RateAt, SoftmaxObjective
+from kgspark.kge.objectives import Objective, RateAt
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import TripleSet
-from kgspark.kge.stock import StockObjective
+from kgspark.kge.softmax import SoftmaxObjective
 from kgspark.kge.warm_start import WarmStart
 from kgspark.tables import TEST, TRAIN, VALID, Relation
 
@@ -60,7 +61,7 @@ class Graph:
         seen, test = (self.triples.csr(self.target, self.layout, splits) for splits in ((TRAIN, VALID), (TEST,)))
         return popularity(seen, test, seen, self.layout.count(self.target.tail_kind), (self.settings.k,))
 
-    def objective(self, model: torch.nn.Module, splits: Sequence[str]) -> SoftmaxObjective | StockObjective:
+    def objective(self, model: torch.nn.Module, splits: Sequence[str]) -> Objective:
         """What trains the model's weights on the triples of `splits`."""
-        kind = SoftmaxObjective if self.settings.objective == "softmax" else StockObjective
+        kind = SoftmaxObjective if self.settings.objective == "softmax" else ContrastObjective
         return kind(model, self.triples, self.layout, self.relations, self.settings, splits)

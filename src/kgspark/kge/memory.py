@@ -63,8 +63,11 @@ def estimate(
         buffers = 6 if settings.model == "rotate" else 4
         training["batch"] = 4 * settings.batch_size * widest * buffers + 4 * 6 * width * (widest + settings.batch_size)
     else:
-        # Stock objectives: dense gradients of every table.
-        training["batch"] = weights + 4 * 12 * width * settings.batch_size * (1 + max(settings.negatives, 1))
+        # Every entity that a batch and its negatives name, with its gradient, moments, queries and items; the triples,
+        # and where negatives are filtered, two sorted keys of each and what sorting them takes.
+        named = settings.batch_size * (2 + max(settings.negatives, 1))
+        training["batch"] = 4 * 12 * width * named
+        training["known triples"] = (28 + (48 if settings.filtered else 0)) * triples_count
     training["evaluation"] = _EVALUATION_BYTES
     host = {"process": _BASE_BYTES, "triples": _TRIPLE_BYTES * triples_count}
     if settings.init == "spectral":

@@ -147,3 +147,30 @@ def _unit_modulus(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
     real, imaginary = rows["entity_re"], rows["entity_im"]
     modulus = torch.sqrt(real**2 + imaginary**2).clamp(min=1e-12)
     return real / modulus, imaginary / modulus
+
+
+def moduli(settings: TrainSettings, rows: Rows) -> torch.Tensor:
+    """Sizes (n, width) of the coordinates of entity or relation rows, complex ones by their modulus.
+
+    RotatE's relations are angles: every coordinate that they stand for has modulus 1.
+    """
+    if "relation_phase" in rows:
+        return torch.ones_like(rows["relation_phase"])
+    parts = list(rows.values())
+    if settings.model in ("complex", "rotate"):
+        # Not the root of 0, whose slope is infinite.
+        return torch.sqrt(parts[0] ** 2 + parts[1] ** 2 + 1e-12)
+    return torch.cat([part.abs() for part in parts], dim=1)
+
+
+def relation_queries(settings: TrainSettings, heads: Rows, relations: Rows, chosen: torch.Tensor) -> torch.Tensor:
+    """Translated queries (n, width) of head rows (n, dim), each by the relation row that `chosen` (n,) names."""
+    if settings.model != "rescal":
+        return queries(settings, heads, {name: rows.index_select(0, chosen) for name, rows in relations.items()})
+    # A matrix of its own for every head would be dim times the heads: one product for each relation instead.
+    h = heads["entity_emb"]
+    parts = [
+        torch.where((chosen == at)[:, None], h, 0) @ matrix.view(h.shape[1], -1)
+        for at, matrix in enumerate(relations["relation_matrix"])
+    ]
+    return torch.stack(parts).sum(0)

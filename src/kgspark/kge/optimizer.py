@@ -28,6 +28,17 @@ class RowAdam:
         self.second = {name: torch.zeros_like(table) for name, table in tables.items()}
         self.met = {name: table.new_zeros(len(table), 1) for name, table in tables.items()}
 
+    def leaves(self, prefix: str, rows: Rows) -> dict[str, torch.Tensor]:
+        """The given rows of the tables whose name starts with `prefix`, each collecting a gradient of its own."""
+        chosen = {name: table for name, table in self.tables.items() if name.startswith(prefix)}
+        return {name: table[rows].detach().requires_grad_() for name, table in chosen.items()}
+
+    def step(self, leaves: Mapping[str, torch.Tensor], rows: Rows, rate: float) -> None:
+        """Updates the `rows` that `leaves` came from by the gradients that they have collected."""
+        for name, leaf in leaves.items():
+            if leaf.grad is not None:
+                self.update(name, rows, leaf.grad, rate)
+
     @torch.no_grad()
     def update(self, name: str, rows: Rows, gradient: torch.Tensor, rate: float) -> None:
         """One step of size `rate` on distinct `rows`, a slice or int64 (n,), with their gradient (n, width)."""

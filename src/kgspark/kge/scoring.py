@@ -71,3 +71,17 @@ def _coordinates(queries: torch.Tensor, items: torch.Tensor) -> Any:
         imaginary = queries[:, i + half, None] - items[None, :, i + half]
         modulus = (real * real).addcmul_(imaginary, imaginary).add_(_MODULUS_EPSILON).sqrt_()
         yield i, real, imaginary, modulus
+
+
+def pair_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
+    """Scores (...) of queries (..., d) against items (..., d), pair by pair, as tgraphx's `score_triples` has them.
+
+    Without its offset, as `score_matrix`.
+    """
+    if metric == "inner_product":
+        return (queries * items).sum(-1)
+    difference = queries - items
+    if metric in ("l1", "l2"):
+        return -difference.norm(p=1 if metric == "l1" else 2, dim=-1)
+    real, imaginary = difference.chunk(2, dim=-1)
+    return -torch.sqrt(real**2 + imaginary**2 + _MODULUS_EPSILON).sum(-1)

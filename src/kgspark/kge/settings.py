@@ -8,9 +8,11 @@ from kgspark.config import Settings
 from kgspark.tables import TEST, TRAIN, VALID
 
 ModelName = Literal["transe", "distmult", "complex", "rotate", "rescal", "simple"]
-Objective = Literal["softmax", "softplus", "margin"]
+Objective = Literal["softmax", "bpr", "warp", "softplus", "margin"]
+Sampler = Literal["uniform", "bernoulli", "typed"]
 
-# What a key defaults to under the stock objectives: the tutorial's recipe. The fields' own defaults are softmax's.
+# What a key defaults to under an objective or a model. The fields' own defaults are TransE's with the softmax.
+# softplus and margin: the tutorial's recipe.
 _STOCK_RECIPE: dict[str, Any] = {
     "dim": 64,
     "epochs": 20,
@@ -21,6 +23,20 @@ _STOCK_RECIPE: dict[str, Any] = {
     "schedule": "constant",
     "init": "tgraphx",
 }
+# BPR and WARP compare what a user likes with what the user is not known to like: tails alone, of the right kind.
+_RANKING_RECIPE: dict[str, Any] = {
+    "dim": 128,
+    "epochs": 20,
+    "batch_size": 4096,
+    "negatives": 16,
+    "learning_rate": 3e-3,
+    "head_rate": 1.0,
+    "sampler": "typed",
+    "filtered": True,
+    "corrupt_heads": 0.0,
+    "margin": 0.3,
+}
+_RECIPES = {"softplus": _STOCK_RECIPE, "margin": _STOCK_RECIPE, "bpr": _RANKING_RECIPE, "warp": _RANKING_RECIPE}
 # The unbounded inner products of the other models want a softer temperature than unit vectors do, and overfit sooner.
 _BILINEAR_RECIPE: dict[str, Any] = {
     "dim": 128,
@@ -37,8 +53,8 @@ _ROTATE_RECIPE: dict[str, Any] = {"dim": 128, "temperature": 3.0, "epochs": 10, 
 class TrainSettings(Settings):
     """How the embeddings are trained.
 
-    Keys that are left out take the defaults of the chosen objective (and model): `softplus` and `margin` are the
-    tutorial's stock recipe, `softmax` the 1-vs-all softmax over typed ranges.
+    Keys that are left out take the defaults of the chosen objective and model: `softmax` is the softmax over typed
+    ranges, `bpr` and `warp` rank sampled tails, `softplus` and `margin` are the tutorial's stock recipe.
     """
 
     model: ModelName = Field("transe", description="tgraphx model: transe, distmult, complex, rotate, rescal or simple")
@@ -47,15 +63,28 @@ class TrainSettings(Settings):
     target: str = Field("liked", min_length=1, description="the relation, user to movie, that is recommended from")
 
     objective: Objective = Field(
-        "softmax", description="softmax (1-vs-all over typed ranges), or the stock softplus or margin with negatives"
+        "softmax",
+        description="softmax (1-vs-all over typed ranges); or with sampled negatives bpr, warp, softplus or margin",
     )
     epochs: int = Field(12, ge=1, description="passes over the training triples")
-    batch_size: int = Field(256, ge=1, description="heads a step (softmax) or triples a step (softplus, margin)")
+    batch_size: int = Field(256, ge=1, description="heads a step (softmax) or triples a step (the others)")
     negatives: int = Field(
-        0, ge=0, description="softmax: tails sampled a step, 0 for all of the kind; softplus, margin: a positive's"
+        0, ge=0, description="softmax: tails sampled a step, 0 for all of the kind; the others: negatives a positive"
     )
-    temperature: float = Field(0.16, gt=0, description="scores are divided by it before the softmax")
-    margin: float = Field(1.0, gt=0, description="gap that the margin objective asks for")
+    sampler: Sampler = Field(
+        "uniform", description="negatives of the others: uniform over all entities, bernoulli, or typed"
+    )
+    corrupt_heads: float = Field(
+        0.5, ge=0, le=1, description="share of negatives that replace the head, not the tail (uniform, typed)"
+    )
+    filtered: bool = Field(False, description="whether no known triple is ever drawn as a negative")
+    temperature: float = Field(0.16, gt=0, description="scores are divided by it (softmax, bpr)")
+    margin: float = Field(1.0, gt=0, description="gap that margin and warp ask for")
+    inverse_relations: bool = Field(
+        False, description="learn every relation from tail to head too, as a relation of its own"
+    )
+    l2: float = Field(0.0, ge=0, description="cost of a batch's squared coordinates, per positive")
+    n3: float = Field(0.0, ge=0, description="cost of a batch's cubed coordinates, per positive (Lacroix et al. 2018)")
 
     learning_rate: float = Field(3e-3, gt=0, description="Adam's step size at the start")
     head_rate: float = Field(
@@ -101,8 +130,8 @@ class TrainSettings(Settings):
     def _recipe_defaults(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        if given.get("objective") in ("softplus", "margin"):
-            return {**_STOCK_RECIPE, **given}
+        if given.get("objective") in _RECIPES:
+            return {**_RECIPES[given["objective"]], **given}
         if given.get("model") in ("distmult", "complex", "rescal", "simple"):
             return {**_BILINEAR_RECIPE, **given}
         if given.get("model") == "rotate":

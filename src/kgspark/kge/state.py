@@ -8,18 +8,15 @@ import torch
 
 from kgspark.kge.checkpoints import Checkpoint
 from kgspark.kge.models import parameters_by_table
-from kgspark.kge.objectives import SoftmaxObjective
+from kgspark.kge.objectives import Objective
 from kgspark.kge.run_folder import Epoch
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.stock import StockObjective
 
 
 class TrainingState:
     """Weights, their moving average, the best of them so far, the optimizer's moments, and the history."""
 
-    def __init__(
-        self, model: torch.nn.Module, objective: SoftmaxObjective | StockObjective, settings: TrainSettings
-    ) -> None:
+    def __init__(self, model: torch.nn.Module, objective: Objective, settings: TrainSettings) -> None:
         """Epoch 0: the weights are the model's initial ones."""
         self.model, self.objective, self.settings = model, objective, settings
         self.tables = parameters_by_table(model)

@@ -13,6 +13,7 @@ from kgspark.external_ids import ITEMS, QUERIES, write_ids
 from kgspark.files import describe_folder
 from kgspark.kge import checkpoints, memory
 from kgspark.kge.export import export_search_space
+from kgspark.kge.inverses import with_inverses
 from kgspark.kge.model_files import MEASURED_FILE, MODEL_FILE, save_model
 from kgspark.kge.run_folder import Epoch
 from kgspark.kge.shards import read_triples
@@ -52,9 +53,12 @@ def _earlier_run(night: Night) -> Run | None:
 def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     settings, layout = night.settings.train, entity_layout(night)
     relations = [Relation.from_json(value) for value in night.run.manifest(TRIPLES).details["relations"]]
-    needed = memory.estimate(settings, layout, relations, night.run.manifest(TRIPLES).rows)
+    rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
+    needed = memory.estimate(settings, layout, relations, rows)
     night.say(f"{'':<17}{'':>10}   training needs about {needed}")
     triples = read_triples(night.run.table(TRIPLES), layout, relations)
+    if settings.inverse_relations:
+        triples, relations = with_inverses(triples, relations)
     initial = _warm_start(night, earlier, relations) if earlier else None
     folder = night.run.table(TRAINING)
     folder.mkdir(parents=True, exist_ok=True)

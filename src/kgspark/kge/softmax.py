@@ -1,0 +1,169 @@
+"""The 1-vs-all softmax over typed ranges: a head's scores of every tail of the kind are one matrix product.
+
+Loss of a (head, tail) pair of weight w:  −w · log softmax(score / τ) over the tail kind's range (Lacroix et al. 2018,
+eq. 3, on typed ranges). Gradients are written by hand: only the batch's head rows, one relation row and the tail range
+(or the sampled tails) are read and written.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from kgspark.entity_layout import EntityLayout
+from kgspark.kge import models
+from kgspark.kge.losses import listwise_loss
+from kgspark.kge.objectives import RateAt
+from kgspark.kge.optimizer import RowAdam, Rows
+from kgspark.kge.regularization import penalty, wanted
+from kgspark.kge.scoring import training_scores
+from kgspark.kge.settings import TrainSettings
+from kgspark.kge.shards import Csr, TripleSet
+from kgspark.tables import TRAIN, Relation
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One relation's share of an epoch."""
+
+    relation: Relation
+    likes: Csr
+    heads: np.ndarray  # positions of the heads that have triples
+    head_range: tuple[int, int]
+    tail_range: tuple[int, int]
+    head_rate: float
+
+
+class SoftmaxObjective:
+    """Trains all relations jointly, one relation a step, batches of distinct heads."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        triples: TripleSet,
+        layout: EntityLayout,
+        relations: Sequence[Relation],
+        settings: TrainSettings,
+        splits: Sequence[str] = (TRAIN,),
+    ) -> None:
+        """Relations without a triple in the splits take no part."""
+        self.settings = settings
+        self.tables = models.parameters_by_table(model)
+        self.optimizer = RowAdam(self.tables, weight_decay=settings.weight_decay)
+        self.device = next(iter(self.tables.values())).device
+        self.metric = models.metric_of(settings)
+        met_each_step = {relation.tail_kind for relation in relations}
+        self.tasks = [
+            _Task(
+                relation,
+                likes,
+                np.flatnonzero(np.diff(likes.indptr)),
+                layout.range(relation.head_kind),
+                layout.range(relation.tail_kind),
+                1.0 if relation.head_kind in met_each_step else settings.head_rate,
+            )
+            for relation in relations
+            if len(triples.pairs(relation.index, splits))
+            for likes in (triples.csr(relation, layout, splits),)
+        ]
+
+    def epoch(self, number: int, rate: RateAt) -> float:
+        """One pass over the triples; the loss of the target relation, per unit of weight."""
+        generator = np.random.default_rng([self.settings.seed, number])
+        batches = list(self._batches(generator))
+        losses: list[torch.Tensor] = []
+        mass = 0.0
+        for at, (task, heads) in enumerate(batches):
+            batch = task.likes.rows(heads)
+            loss = self._step(task, heads, batch, rate(at / len(batches)), generator)
+            if task.relation.name == self.settings.target:
+                losses.append(loss)
+                mass += float(batch.weights.sum(dtype=np.float64))
+        # One read at the end: reading every loss would make a GPU wait for the host at every step.
+        return float(torch.stack(losses).sum()) / max(mass, 1e-12) if losses else 0.0
+
+    def _batches(self, generator: np.random.Generator) -> Iterator[tuple[_Task, np.ndarray]]:
+        planned = []
+        for task in self.tasks:
+            size = self._heads_a_step(task)
+            heads = generator.permutation(task.heads)
+            planned += [(task, heads[start : start + size]) for start in range(0, len(heads), size)]
+        for at in generator.permutation(len(planned)):
+            yield planned[at]
+
+    def _heads_a_step(self, task: _Task) -> int:
+        """As many heads as make no more scores, and hold no more coordinates, than a step of the target has scores.
+
+        Against a handful of tails (a user's gender, say), a step of `batch_size` heads is all overhead.
+        """
+        widths = {t.relation.name: t.tail_range[1] - t.tail_range[0] for t in self.tasks}
+        wider = widths.get(self.settings.target, 0) // max(widths[task.relation.name], self.settings.dim)
+        return self.settings.batch_size * max(1, wider)
+
+    def _step(
+        self, task: _Task, heads: np.ndarray, batch: Csr, rate: float, generator: np.random.Generator
+    ) -> torch.Tensor:
+        settings, device = self.settings, self.device
+        head_rows = torch.from_numpy(heads + task.head_range[0]).to(device)
+        tail_rows, columns, log_counts = self._candidates(task, batch, generator)
+        relation_row = slice(task.relation.index, task.relation.index + 1)
+        head = self.optimizer.leaves("entity", head_rows)
+        tail = self.optimizer.leaves("entity", tail_rows)
+        relation = self.optimizer.leaves("relation", relation_row)
+
+        queries = self._dropped(models.queries(settings, head, relation), generator)  # (B, width)
+        items = models.items(settings, tail)  # (N, width)
+        scores = training_scores(queries, items, self.metric)  # (B, N)
+        rows = np.repeat(np.arange(len(heads)), np.diff(batch.indptr))
+        positions = torch.from_numpy(rows * len(items) + columns).to(device)
+        weights = torch.from_numpy(batch.weights).to(device)
+        loss = listwise_loss(scores, positions, weights, settings.temperature, log_counts)
+        cost = self._penalty((head, relation, tail), np.diff(batch.indptr), columns, len(items))
+        ((loss + cost) / settings.batch_size).backward()
+
+        self.optimizer.step(tail, tail_rows, rate)
+        self.optimizer.step(relation, relation_row, rate)
+        self.optimizer.step(head, head_rows, rate * task.head_rate)
+        return loss.detach()
+
+    def _penalty(
+        self, rows: tuple[models.Rows, models.Rows, models.Rows], degrees: np.ndarray, columns: np.ndarray, items: int
+    ) -> torch.Tensor | float:
+        """The regularisers' share of heads, relation and tails, each as often as a positive of the batch reads it."""
+        if not wanted(self.settings):
+            return 0.0
+        counts = (degrees, np.array([len(columns)]), np.bincount(columns, minlength=items))
+        read = [(part, torch.from_numpy(count).to(self.device)) for part, count in zip(rows, counts, strict=True)]
+        return penalty(self.settings, *read)
+
+    def _candidates(
+        self, task: _Task, batch: Csr, generator: np.random.Generator
+    ) -> tuple[Rows, np.ndarray, torch.Tensor]:
+        """Rows of the tails in the softmax, the positives' columns among them, and how many tails each stands for.
+
+        With `negatives` set: the batch's own tails, and a uniform sample of the others in which each stands for
+        others / sample, which makes the softmax's denominator unbiased (sampled softmax with log-Q correction).
+        """
+        start, stop = task.tail_range
+        wanted = self.settings.negatives
+        if wanted:
+            own = np.unique(batch.tails)
+            others = np.ones(stop - start, bool)
+            others[own] = False
+            rest = np.flatnonzero(others)
+            if len(rest) > wanted:
+                sample = np.sort(generator.choice(rest, wanted, replace=False))
+                log_counts = np.zeros(len(own) + wanted, np.float32)
+                log_counts[len(own) :] = math.log(len(rest) / wanted)
+                rows = torch.from_numpy(np.concatenate([own, sample]) + start).to(self.device)
+                return rows, np.searchsorted(own, batch.tails), torch.from_numpy(log_counts).to(self.device)
+        return slice(start, stop), batch.tails, torch.zeros(1, device=self.device)
+
+    def _dropped(self, queries: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+        share = self.settings.dropout
+        if not share:
+            return queries
+        kept = generator.random(tuple(queries.shape), dtype=np.float32) >= share
+        return queries * torch.from_numpy(kept.astype(np.float32) / (1 - share)).to(self.device)
