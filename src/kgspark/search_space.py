@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from kgspark.errors import InputError
+from kgspark.tables import LEARNED, SOURCES
 
 Metric = Literal["inner_product", "l2", "l1", "modulus"]
 
@@ -28,14 +29,15 @@ class SearchSpace:
 
     queries  float32 (U, d): the translated user vectors (h + r for TransE, h ∘ r for RotatE, ...)
     items    float32 (M, d): the effective movie vectors, after the model's own normalisation
-    known    bool (U,): False where the user had nothing to learn from and carries the average query instead
+    query_sources, item_sources  uint8 (U,) and (M,): what each vector came from, a place in `tables.SOURCES`
     offset   added to a distance-based score (RotatE's margin); 0 elsewhere
     model_id names the weights that the vectors came from
     """
 
     queries: np.ndarray
     items: np.ndarray
-    known: np.ndarray
+    query_sources: np.ndarray
+    item_sources: np.ndarray
     metric: Metric
     offset: float = 0.0
     model_id: str = ""
@@ -45,14 +47,22 @@ class SearchSpace:
             raise ValueError(f"unknown metric {self.metric!r}; expected one of {', '.join(get_args(Metric))}")
         if self.queries.ndim != 2 or self.items.ndim != 2 or self.queries.shape[1] != self.items.shape[1]:
             raise ValueError(f"queries {self.queries.shape} and items {self.items.shape} must both be (rows, d)")
-        if self.known.shape != (len(self.queries),):
-            raise ValueError(f"known {self.known.shape} must have one flag a query ({len(self.queries)})")
+        for sources, vectors in ((self.query_sources, self.queries), (self.item_sources, self.items)):
+            if sources.shape != (len(vectors),):
+                raise ValueError(f"sources {sources.shape} must be one a vector ({len(vectors)})")
+
+    @classmethod
+    def learned(cls, queries: np.ndarray, items: np.ndarray, metric: Metric) -> "SearchSpace":
+        """Vectors that all come from likes."""
+        users, movies = (np.full(len(vectors), SOURCES.index(LEARNED), np.uint8) for vectors in (queries, items))
+        return cls(queries, items, users, movies, metric)
 
     def save(self, folder: Path) -> None:
-        """Writes `queries.npy`, `items.npy`, `known.npy` and `search_space.json` into an existing folder."""
+        """Writes an `.npy` file an array and `search_space.json` into an existing folder."""
         np.save(folder / "queries.npy", np.ascontiguousarray(self.queries, dtype=np.float32))
         np.save(folder / "items.npy", np.ascontiguousarray(self.items, dtype=np.float32))
-        np.save(folder / "known.npy", self.known.astype(bool))
+        np.save(folder / "query_sources.npy", self.query_sources.astype(np.uint8))
+        np.save(folder / "item_sources.npy", self.item_sources.astype(np.uint8))
         header = {"metric": self.metric, "offset": self.offset, "model_id": self.model_id}
         (folder / "search_space.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
 
@@ -61,13 +71,13 @@ class SearchSpace:
         """Memory-maps a saved search space, so that processes of one machine share its pages."""
         try:
             header = json.loads((folder / "search_space.json").read_text(encoding="utf-8"))
-            queries, items, known = (
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in ("queries", "items", "known")
-            )
+            arrays = {
+                name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in ("queries", "items", "query_sources", "item_sources")
+            }
         except FileNotFoundError as error:
             raise InputError(f"{error.filename}: missing; run train-embeddings first") from None
-        return cls(queries, items, known, header["metric"], header["offset"], header["model_id"])
+        return cls(**arrays, **header)
 
 
 def pairwise_scores(space: SearchSpace, users: np.ndarray, movies: np.ndarray) -> np.ndarray:

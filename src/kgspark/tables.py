@@ -21,8 +21,9 @@ WRITTEN_BY = {
 # The names of the splits in the triples table.
 TRAIN, VALID, TEST = "train", "valid", "test"
 
-# Where a recommended row came from: the user's own vector, or the average user's where there is nothing to learn from.
-SOURCE_MODEL, SOURCE_AVERAGE = "model", "average"
+# Where a ranked row's vectors came from: likes, or facts where there are none (a user's gender, a movie's genre), or
+# the average user's likes where there is nothing else. A row has the weaker of its two vectors' sources.
+SOURCES = (AVERAGE, FACTS, LEARNED) = ("average", "facts", "model")
 
 
 @dataclass(frozen=True)

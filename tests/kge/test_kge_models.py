@@ -11,6 +11,7 @@ from kgspark.kge.models import build_model, parameter_count, parameters_by_table
 from kgspark.kge.scoring import score_matrix
 from kgspark.kge.shards import Csr
 from kgspark.search_space import pairwise_scores
+from kgspark.tables import SOURCES
 
 NOTHING_SEEN = Csr(np.zeros(USERS + 1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
@@ -77,7 +78,7 @@ def test_a_user_without_triples_gets_the_mean_query():
 
     space = export_search_space(model, LAYOUT, RELATIONS, chosen, type(world)(parts))
 
-    assert np.flatnonzero(~space.known).tolist() == [3]
+    assert [SOURCES[place] for place in space.query_sources[:5]] == ["model"] * 3 + ["average", "model"]
     others = np.delete(space.queries, 3, axis=0)
     np.testing.assert_allclose(space.queries[3], others.mean(axis=0), atol=1e-6)
 

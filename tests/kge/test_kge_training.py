@@ -199,8 +199,9 @@ def test_without_validation_likes_the_last_epoch_is_kept(tmp_path):
 @pytest.mark.parametrize("refit", ["continue", "anew"])
 @pytest.mark.parametrize(("learned", "unseen"), [("all", ()), ("train+valid", ("test",))])
 def test_refit_learns_the_held_out_likes_after_the_metrics(tmp_path, refit, learned, unseen):
-    plain = run(tmp_path / "plain")
-    refitted = run(tmp_path / "refitted", refit=refit, refit_on=learned)
+    quick = {"facts_prior": 0.0}
+    plain = run(tmp_path / "plain", **quick)
+    refitted = run(tmp_path / "refitted", refit=refit, refit_on=learned, **quick)
     assert refitted.refitted
     assert refitted.test == plain.test
     assert weights(refitted.measured) == weights(plain.model)
@@ -211,7 +212,7 @@ def test_refit_learns_the_held_out_likes_after_the_metrics(tmp_path, refit, lear
         assert after > before
     if unseen:
         parts = {key: pairs for key, pairs in block_world().parts.items() if key[0] not in unseen}
-        blind = run(tmp_path / "blind", world=type(block_world())(parts), refit=refit, refit_on=learned)
+        blind = run(tmp_path / "blind", world=type(block_world())(parts), refit=refit, refit_on=learned, **quick)
         assert weights(blind.model) == weights(refitted.model)
 
 

@@ -42,9 +42,8 @@ def random_world(metric: Metric, seed: int, users: int = 40, largest: int = 1500
     sizes[rng.random(users) < 0.05] = movies
     chosen = [rng.permutation(movies)[:size] for size in sizes]
     seen = Histories(np.concatenate(([0], np.cumsum(sizes))), np.concatenate([*chosen, np.empty(0, np.int64)]))
-    space = SearchSpace(
-        queries, items, rng.random(users) < 0.8, metric, 0.0 if metric == "inner_product" else 12.0, "m"
-    )
+    sources = [rng.integers(0, 3, len(vectors)).astype(np.uint8) for vectors in (queries, items)]
+    space = SearchSpace(queries, items, *sources, metric, 0.0 if metric == "inner_product" else 12.0, "m")
     return World(space, seen, k or int(rng.integers(1, 150)))
 
 

@@ -13,6 +13,7 @@ from kgspark.retrieval.blocks import RankingPlan, rank_batches
 from kgspark.retrieval.index import build_index, load_index
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.topk import top_k
+from kgspark.tables import SOURCES
 
 
 def stream(seen: Histories, query_ids: list, rows: range | None = None, liked: np.ndarray | None = None) -> pa.Table:
@@ -55,8 +56,9 @@ def test_rows_say_what_top_k_found(tmp_path, metric, strings):
     out = ranked(stream(world.seen, ids["queries"]), pickle.loads(pickle.dumps(plan)))
     index = build_index(world.space.items, metric, world.space.offset)
     best = top_k(index, world.space.queries, world.seen, 15)
+    sources = [[SOURCES[place] for place in side] for side in (world.space.query_sources, world.space.item_sources)]
     expected = [
-        (ids["queries"][u], place + 1, ids["items"][m], "model" if world.space.known[u] else "average")
+        (ids["queries"][u], place + 1, ids["items"][m], min(sources[0][u], sources[1][m], key=SOURCES.index))
         for u, row in enumerate(best.ids)
         for place, m in enumerate(row)
         if m >= 0

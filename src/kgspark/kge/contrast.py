@@ -43,7 +43,7 @@ class ContrastObjective:
         known, weights = _columns(triples, relations, splits)
         known, weights = known.to(self.device), weights.to(self.device)
         self.sampler = NegativeSampler(known, layout, relations, settings)
-        usable = self.sampler.drawable(known)
+        usable = self.sampler.drawable(known) & (weights > 0)
         if not usable.any():
             raise StageError("train.filtered: every triple that could be drawn is a known one; set it to false")
         self.triples, self.weights = known[usable], weights[usable]

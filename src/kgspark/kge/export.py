@@ -9,10 +9,11 @@ import torch
 from kgspark.entity_layout import EntityLayout
 from kgspark.errors import StageError
 from kgspark.kge import models
+from kgspark.kge.facts import Facts, facts_of, unrated
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import TripleSet
 from kgspark.search_space import SearchSpace
-from kgspark.tables import Relation
+from kgspark.tables import AVERAGE, FACTS, LEARNED, SOURCES, Relation
 
 # Rows translated at once: bounds the temporary copies of large tables.
 _BLOCK_ROWS = 1 << 16
@@ -27,21 +28,47 @@ def export_search_space(
 ) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
-    A user without a like that training read gets the mean query of those who have one, and known = False.
+    A user without a like that training read has a query from other facts, or the mean query of those who have likes.
     """
     target = target_relation(relations, settings)
     queries, items = target_vectors(model, layout, target, settings)
-    users = queries.cpu().numpy().astype(np.float32, copy=False)
-    known = np.diff(triples.csr(target, layout, settings.learned_splits).indptr) > 0
-    if known.any() and not known.all():
-        users = users.copy()
-        users[~known] = users[known].mean(axis=0, dtype=np.float64).astype(np.float32)
-    movies = items.cpu().numpy().astype(np.float32, copy=False)
+    liking = np.diff(triples.csr(target, layout, settings.learned_splits).indptr) > 0
+    user_facts, movie_facts = (
+        facts_of(kind, model, triples, layout, relations, settings) for kind in (target.head_kind, target.tail_kind)
+    )
+    query_sources = _sources(liking, user_facts)
+    if liking.any() and not liking.all():
+        queries[torch.from_numpy(~liking).to(queries.device)] = _unliked_queries(queries, liking, user_facts)
+    unheard = unrated(triples, layout, relations, target, settings.learned_splits)
+    # A movie without ratings and without facts is still the model's: it has been a negative.
+    item_sources = np.full(len(unheard), SOURCES.index(LEARNED), np.uint8)
+    if movie_facts is not None:
+        item_sources[unheard & movie_facts.known()] = SOURCES.index(FACTS)
+    users, movies = (vectors.cpu().numpy().astype(np.float32, copy=False) for vectors in (queries, items))
     digest = hashlib.sha256()
-    for array in (users, movies, known):
+    for array in (users, movies, query_sources, item_sources):
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     model_id = f"{settings.model}-{digest.hexdigest()[:12]}"
-    return SearchSpace(users, movies, known, models.metric_of(settings), models.offset_of(model), model_id)
+    metric, offset = models.metric_of(settings), models.offset_of(model)
+    return SearchSpace(users, movies, query_sources, item_sources, metric, offset, model_id)
+
+
+def _sources(liking: np.ndarray, facts: Facts | None) -> np.ndarray:
+    known = np.zeros_like(liking) if facts is None else facts.known()
+    places = [SOURCES.index(name) for name in (LEARNED, FACTS, AVERAGE)]
+    return np.select([liking, known], places[:2], places[2]).astype(np.uint8)
+
+
+def _unliked_queries(queries: torch.Tensor, liking: np.ndarray, facts: Facts | None) -> torch.Tensor:
+    """Queries (n, width) of the users without likes: from their facts, or the mean query of those with likes."""
+    taught, asked = np.flatnonzero(liking), np.flatnonzero(~liking)
+    liked = queries[torch.from_numpy(taught).to(queries.device)]
+    mean = liked.double().mean(0).float()
+    if facts is None:
+        return mean.expand(len(asked), -1)
+    told = facts.known()[asked]
+    found = facts.predict(taught, liked, asked)
+    return torch.where(torch.from_numpy(told).to(queries.device)[:, None], found, mean)
 
 
 def target_relation(relations: Sequence[Relation], settings: TrainSettings) -> Relation:

@@ -10,6 +10,7 @@ from kgspark.entity_layout import EntityLayout
 from kgspark.kge.contrast import ContrastObjective
 from kgspark.kge.evaluation import evaluate, popularity
 from kgspark.kge.export import target_vectors
+from kgspark.kge.facts import inform_movies
 from kgspark.kge.initial import initialise
 from kgspark.kge.models import build_model, metric_of
 from kgspark.kge.objectives import Objective, RateAt
@@ -48,6 +49,10 @@ class Graph:
         if settings.schedule == "constant":
             return lambda share: settings.learning_rate
         return lambda share: settings.learning_rate * max(0.0, 1 - (epochs + share) / settings.epochs)
+
+    def inform(self, model: torch.nn.Module, splits: Sequence[str]) -> None:
+        """Lets facts speak for movies with few likes in `splits`, in place."""
+        inform_movies(model, self.triples, self.layout, self.relations, self.settings, self.target, splits)
 
     def measure(self, model: torch.nn.Module, split: str, seen: Sequence[str]) -> dict[str, float]:
         """Metrics of the likes in `split`, with those of the splits `seen` left out of the lists."""

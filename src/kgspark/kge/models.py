@@ -137,6 +137,13 @@ def items(settings: TrainSettings, tails: Rows) -> torch.Tensor:
             return torch.cat(_unit_modulus(tails), dim=1)
 
 
+def tables_of_items(settings: TrainSettings, vectors: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Entity rows, by table, whose `items` are the given (n, width), up to the model's own normalisation."""
+    parts = vectors.chunk(len(entity_tables(settings)), dim=1)
+    names = ("entity_tail", "entity_head") if settings.model == "simple" else entity_tables(settings)
+    return dict(zip(names, parts, strict=True))
+
+
 def _complex_product(left: tuple[torch.Tensor, torch.Tensor], right: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     (a, b), (c, d) = left, right
     return torch.cat([a * c - b * d, a * d + b * c], dim=1)

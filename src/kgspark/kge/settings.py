@@ -98,6 +98,9 @@ class TrainSettings(Settings):
         "spectral", description="first vectors: truncated SVD of the target relation, N(0, 1/dim), or tgraphx's own"
     )
 
+    facts_prior: float = Field(
+        10.0, ge=0, description="likes that a movie's facts count as much as; 0: for movies that nobody rated alone"
+    )
     eval_every: int = Field(1, ge=1, description="epochs between two looks at the validation likes")
     patience: int = Field(4, ge=1, description="looks without a better NDCG after which training stops early")
     k: int = Field(10, ge=1, description="length of the lists that validation and test are measured on")

@@ -48,7 +48,7 @@ class SoftmaxObjective:
         settings: TrainSettings,
         splits: Sequence[str] = (TRAIN,),
     ) -> None:
-        """Relations without a triple in the splits take no part."""
+        """Relations without weight in the splits take no part."""
         self.settings = settings
         self.tables = models.parameters_by_table(model)
         self.optimizer = RowAdam(self.tables, weight_decay=settings.weight_decay)
@@ -65,7 +65,7 @@ class SoftmaxObjective:
                 1.0 if relation.head_kind in met_each_step else settings.head_rate,
             )
             for relation in relations
-            if len(triples.pairs(relation.index, splits))
+            if triples.pairs(relation.index, splits).weights.any()
             for likes in (triples.csr(relation, layout, splits),)
         ]
 

@@ -90,13 +90,16 @@ def train(
         run = RunFolder(folder, settings, str(device), state.history)
         _run_epochs(graph, state, run, folder, fingerprint, progress)
         state.take_best()
-        valid, test = (graph.measure(model, split, seen) for split, seen in ((VALID, (TRAIN,)), (TEST, (TRAIN, VALID))))
-        measured = model
+        measured = copy.deepcopy(model) if settings.refit == "continue" else model
+        graph.inform(measured, (TRAIN,))
+        looks = ((VALID, (TRAIN,)), (TEST, (TRAIN, VALID)))
+        valid, test = (graph.measure(measured, split, seen) for split, seen in looks)
         if settings.refit == "continue":
-            measured = copy.deepcopy(model)
             continue_on_all(graph, model)
         elif settings.refit == "anew":
-            measured, model = model, train_anew(graph, state.best_epoch, device, initial)
+            model = train_anew(graph, state.best_epoch, device, initial)
+        if model is not measured:
+            graph.inform(model, settings.learned_splits)
     trained = Trained(
         model=model,
         measured=measured,

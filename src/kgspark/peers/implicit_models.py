@@ -39,4 +39,4 @@ def fit_bpr(likes: Histories, catalogue: int, settings: BprSettings, seed: int) 
 def _fitted(model: Any, likes: Histories, catalogue: int) -> SearchSpace:
     model.fit(matrix(likes, catalogue), show_progress=False)
     users, movies = (np.asarray(part, np.float32) for part in (model.user_factors, model.item_factors))
-    return SearchSpace(users, movies, likes.sizes > 0, "inner_product")
+    return SearchSpace.learned(users, movies, "inner_product")

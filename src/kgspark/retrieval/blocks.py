@@ -18,7 +18,7 @@ from kgspark.histories import Histories
 from kgspark.retrieval.index import LoadedSide, load_index
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.topk import Ranking, top_k
-from kgspark.tables import SOURCE_AVERAGE, SOURCE_MODEL
+from kgspark.tables import SOURCES
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def rank_batches(batches: Iterator[pa.RecordBatch], plan: RankingPlan) -> Iterat
     - `liked` bool, only with `reason_name`: whether the seen item may serve as a reason; ignored on the header row
 
     Out, a query's rows by rising rank: `query_name`, `rank` int32 from 1, `item_name`, `score` float32, `source` string
-    (whether the user's vector is the model's or the average), and `reason_name` (null without a liked item). Values do
+    (what the two vectors came from, see `tables.SOURCES`), and `reason_name` (null without a liked item). Values do
     not depend on how the stream was cut into batches or partitions. Raises StageError if the stream is not sorted, a
     header is missing, or a position does not exist; InputError if the folder lacks a file.
     """
@@ -101,14 +101,14 @@ def _rank_block(block: pa.Table, loaded: LoadedSide, ids: pa.Array, plan: Rankin
     asked = np.repeat(np.arange(len(positions)), ranking.counts)
     rank = np.broadcast_to(np.arange(1, plan.k + 1, dtype=np.int32), filled.shape)[filled]
     ranked = ranking.ids[filled]
-    known = loaded.known_asking[positions][asked] & loaded.known_ranked[ranked]
+    source = np.minimum(loaded.asking_sources[positions][asked], loaded.ranked_sources[ranked])
     query_ids = block["query_id"].combine_chunks().filter(pa.array(~seen_rows))
     columns = {
         plan.query_name: query_ids.take(pa.array(asked)),
         "rank": pa.array(rank),
         plan.item_name: ids.take(pa.array(ranked)),
         "score": pa.array(ranking.scores[filled]),
-        "source": pa.array([SOURCE_AVERAGE, SOURCE_MODEL]).take(pa.array(known.astype(np.int8))),
+        "source": pa.array(SOURCES).take(pa.array(source)),
     }
     if plan.reason_name is not None:
         liked = _liked(block, histories, seen_rows)

@@ -75,13 +75,13 @@ class LoadedSide:
 
     index         over the ranked side
     asking        float32 (Q, d): the vectors that ask
-    known_asking  bool (Q,), known_ranked bool (N,): False where a user carries the average query
+    asking_sources  uint8 (Q,), ranked_sources uint8 (N,): places in `tables.SOURCES`
     """
 
     index: FlatIndex
     asking: np.ndarray
-    known_asking: np.ndarray
-    known_ranked: np.ndarray
+    asking_sources: np.ndarray
+    ranked_sources: np.ndarray
 
 
 def build_index(vectors: np.ndarray, metric: Metric, offset: float = 0.0, threads: int = 1) -> FlatIndex:
@@ -111,13 +111,12 @@ def load_index(folder: Path, side: Side, threads: int = 1) -> LoadedSide:
     key = (folder.resolve(), side, threads)
     if key in _loaded and _loaded[key][0] == stamp:
         return _loaded[key][1]
-    every_item = np.ones(len(space.items), dtype=bool)
     if side == "items":
         index = build_index(space.items, space.metric, space.offset, threads)
-        loaded = LoadedSide(index, space.queries, np.asarray(space.known), every_item)
+        loaded = LoadedSide(index, space.queries, space.query_sources, space.item_sources)
     else:
         index = build_index(space.queries, space.metric, space.offset, threads)
-        loaded = LoadedSide(index, space.items, every_item, np.asarray(space.known))
+        loaded = LoadedSide(index, space.items, space.item_sources, space.query_sources)
     _loaded[key] = (stamp, loaded)
     return loaded
 

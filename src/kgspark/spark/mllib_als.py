@@ -57,4 +57,4 @@ def search_space(model: ALSModel, users: int, items: int) -> SearchSpace:
         dense = np.zeros((count, model.rank), np.float32)
         dense[[row["id"] for row in rows]] = [row["features"] for row in rows]
         vectors.append(dense)
-    return SearchSpace(vectors[0], vectors[1], np.abs(vectors[0]).sum(axis=1) > 0, "inner_product")
+    return SearchSpace.learned(vectors[0], vectors[1], "inner_product")

@@ -28,6 +28,13 @@ DEFAULT_RELATIONS: dict[str, dict[str, Any]] = {
         "where": "rating >= 4.0",
         "weight": "rating / 4",  # the warmer a like, the more it counts
     },
+    "watched": {  # not learned; it tells who has no like apart
+        "table": "ratings",
+        "head": "user",
+        "tail": "movie",
+        "where": "rating < 4.0",
+        "weight": 0.0,
+    },
     "has_genre": {
         "table": "movies",
         "head": "movie",
