@@ -112,14 +112,16 @@ def inform_movies(
     rows = slice(*layout.range(target.tail_kind))
     own = models.items(settings, {name: tables[name][rows] for name in models.entity_tables(settings)})
     told = facts.predict(taught, own[torch.from_numpy(taught).to(own.device)], np.arange(len(counts)))
-    unheard = torch.from_numpy(unrated(triples, layout, relations, target, splits) & facts.known()).to(own.device)
-    blended = own
+    changed = torch.from_numpy(unrated(triples, layout, relations, target, splits) & facts.known()).to(own.device)
+    vectors = told
     if settings.facts_prior and models.metric_of(settings) in ("inner_product", "l2"):
         likes_of = torch.from_numpy(counts).to(own.device)[:, None]
         blended = (likes_of * own + settings.facts_prior * told) / (likes_of + settings.facts_prior)
         blended = _with_popularity_of(own, blended, _mean_query(model, layout, target, settings, likes), settings)
-    for name, values in models.tables_of_items(settings, torch.where(unheard[:, None], told, blended)).items():
-        tables[name][rows] = values
+        vectors = torch.where(changed[:, None], told, blended)
+        changed = torch.ones_like(changed)
+    for name, values in models.tables_of_items(settings, vectors).items():
+        tables[name][rows] = torch.where(changed[:, None], values, tables[name][rows])
 
 
 def unrated(
