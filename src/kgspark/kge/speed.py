@@ -231,7 +231,7 @@ def _rows(triples: TripleSet) -> torch.Tensor:
 
 
 def _as_it_comes(settings: TrainSettings) -> AbstractContextManager[None]:
-    """Seed and threads as everywhere, but no deterministic algorithms: KGTrainer asks for none, and a GPU pays for them."""
+    """Seed and threads as everywhere; no deterministic algorithms, which KGTrainer does not ask for."""
     return reproducible(settings, torch.device("cpu"))
 
 

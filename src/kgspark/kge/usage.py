@@ -32,7 +32,7 @@ class Usage:
 
 
 def usage_of(work: Callable[[], object], device: torch.device, at_least_seconds: float = 0.0) -> Usage:
-    """Repeats `work`, at least once, until so many seconds have passed: nvidia-smi needs some to say how busy it was."""
+    """Repeats `work`, at least once, until so many seconds have passed: nvidia-smi needs some to tell utilisation."""
     _forget_host_peak()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
