@@ -1,6 +1,6 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
-# make bench    the side-by-side measurements
+# make bench    the side-by-side measurements (NAMES='nightly' for one of them)
 # make setup    only what a night needs, in .venv; every target above does it by itself, and again only when
 #               pyproject.toml or requirements.lock has changed
 # make lock     pins the newest versions that pyproject.toml admits into requirements.lock
@@ -8,7 +8,7 @@
 
 PYTHON ?= python3
 CONF ?= conf/ml-latest-small.yaml
-NAMES ?= nightly
+NAMES ?= nightly train
 
 BIN := .venv/bin
 PIP_INSTALL := -m pip install --disable-pip-version-check -qq

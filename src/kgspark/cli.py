@@ -25,7 +25,7 @@ STAGES = {
     "recommend": "every user's top-K unseen movies, and every movie's audience",
     "publish": "audit, then one atomic move into the warehouse",
     "evaluate": "metrics of the night's model and of baselines on the held-out likes",
-    "bench": "kgspark beside its peers, in one run",
+    "bench": "kgspark beside its peers, in one run: nightly or train, in the place of CONF",
 }
 
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"kgspark {kgspark.__version__}")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output, the rest on error")
     parser.add_argument("stage", metavar="STAGE", type=_stage_name, help="see above")
-    parser.add_argument("conf", metavar="CONF", help="a YAML file (for bench: nightly, train, topk or etl)")
+    parser.add_argument("conf", metavar="CONF", help="a YAML file (for bench: nightly or train)")
     parser.add_argument("overrides", metavar="dotted.key=value", nargs="*", help="settings over the file's")
     return parser
 

@@ -83,6 +83,14 @@ def load(settings: type[SettingsT], path: str | Path, overrides: Iterable[str] =
     return decode(settings, document)
 
 
+def from_overrides(settings: type[SettingsT], overrides: Iterable[str]) -> SettingsT:
+    """Decodes settings that have no file, of overrides alone; raises ConfigError as `load` does."""
+    document = Document(_COMMAND_LINE, {})
+    for override in overrides:
+        apply_override(document, override)
+    return decode(settings, document)
+
+
 def read_document(path: Path) -> Document:
     """Parses a YAML mapping, keeping the line and column of every key."""
     try:

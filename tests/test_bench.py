@@ -1,0 +1,72 @@
+"""`kgspark bench`: one JSON object, a row a system. No figure of time is tested."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nights import BUNDLED, kgspark, only_line
+
+
+@pytest.fixture
+def few_movies(tmp_path) -> Path:
+    """The bundled ratings of the movies with an id up to 500: EASE takes the cube of a catalogue."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for name, column in (("ratings.csv", 1), ("movies.csv", 0)):
+        header, *lines = (BUNDLED / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if int(line.split(",")[column]) <= 500]
+        (folder / name).write_text("".join([header, *kept]), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+def test_bench_train(few_movies):
+    size = ["generated.ratings=2000", "generated.users=200", "generated.movies=100", "generated.negatives=16"]
+    small = ["rounds=2", "sample=600", "filtered_sample=100", "batch_size=64", "train.dim=16", "train.epochs=3"]
+    done = kgspark(
+        *("bench", "train", "--json", f"source={few_movies}", *small, *size, "train.device=cpu"),
+        *("overrides=[relations.released_in=null]",),
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["bench"], answer["device"], answer["settings"]["train"]["epochs"]) == ("train", "cpu", 3)
+    rows = {row["system"]: row for row in answer["rows"]}
+    triples = {system: row["triples"] for system, row in rows.items()}
+    whole = triples.pop("kgspark")
+    assert whole > 5_000
+    assert triples == {
+        "tgraphx KGTrainer": 600,
+        "tgraphx KGTrainer, filtered negatives": 100,
+        "kgspark, KGTrainer's objective": 600,
+        "kgspark, generated graph": 2000,
+    }
+    for row in rows.values():
+        assert len(row["rounds"]) == 2
+        assert row["triples_per_second"] == pytest.approx(row["triples"] / row["seconds"])
+    assert rows["kgspark, generated graph"]["host_peak_bytes"] > 2**20
+    speed = rows["kgspark"]["triples_per_second"] / rows["tgraphx KGTrainer"]["triples_per_second"]
+    assert answer["ratios"]["kgspark"] == pytest.approx(speed)
+    assert set(answer["ratios"]) == {"kgspark", "kgspark, KGTrainer's objective"}
+    race = answer["race"]
+    assert 0 < race["ease"]["ndcg@10"] < 1
+    assert [lap["epoch"] for lap in race["laps"]] == [1, 2, 3]
+    assert race["final"] == {"ndcg@10": race["laps"][-1]["score"], "seconds": race["laps"][-1]["seconds"], "epochs": 3}
+    assert 0 < race["data"]["movies"] <= 500
+    reached = [lap for lap in race["laps"] if lap["score"] >= race["ease"]["ndcg@10"]]
+    assert race["seconds_to_ease"] == (reached[0]["seconds"] if reached else None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown benchmark 'trian'; expected one of nightly, train"),
+        (["train", "samples=3"], "command line: samples: unknown key; did you mean 'sample'?"),
+        (["train", "generated.ratings=10", "generated.movies=2", "generated.users=3"], "must leave half of all pairs"),
+        (["train", "train.device=cuda:99"], "train.device: cuda:99 asked for"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(arguments, message):
+    done = kgspark("bench", *arguments)
+    assert done.returncode == 1
+    assert message in only_line(done)
