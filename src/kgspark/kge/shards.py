@@ -77,6 +77,14 @@ class TripleSet:
         indptr = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
         return Csr(indptr, pairs.tails - layout.range(relation.tail_kind)[0], pairs.weights)
 
+    def weighted(self) -> "TripleSet":
+        """The triples that training learns: those with a weight above 0."""
+        kept = {}
+        for key, pairs in self.parts.items():
+            if (has := pairs.weights > 0).any():
+                kept[key] = Pairs(pairs.heads[has], pairs.tails[has], pairs.weights[has])
+        return TripleSet(kept)
+
     def fingerprint(self) -> str:
         """SHA-256 over all triples; equal for equal triples, however they were sharded or ordered."""
         digest = hashlib.sha256()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from tgraphx.kg.sampling import FilteredNegativeSampler, UniformNegativeSampler
+from tgraphx.kg.sampling import FilteredNegativeSampler, TypedNegativeSampler, UniformNegativeSampler
 from tgraphx.kg.trainer import KGTrainer, KGTrainingConfig
 
 from kgspark.entity_layout import EntityLayout
@@ -19,6 +19,7 @@ from kgspark.kge.device import pick_device, reproducible
 from kgspark.kge.export import export_search_space, target_relation
 from kgspark.kge.generated import GeneratedSettings, generated_likes
 from kgspark.kge.graph import Graph
+from kgspark.kge.negatives import NegativeSampler
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import Pairs, TripleSet
 from kgspark.kge.state import TrainingState
@@ -114,6 +115,52 @@ def generated_speed(generated: GeneratedSettings, settings: TrainSettings, round
     run = KgsparkEpochs(triples, layout, relations, settings.model_copy(update=changes))
     (speed,) = in_turn([run], rounds)
     return replace(speed, usage=usage_of(run.epoch, run.device))
+
+
+class OurNegatives:
+    """Draws of one typed, filtered negative for each triple, on the training device."""
+
+    def __init__(
+        self, triples: TripleSet, layout: EntityLayout, relations: Sequence[Relation], settings: TrainSettings
+    ) -> None:
+        """Negatives of all train triples of `triples`, in one batch; an epoch is one draw for each."""
+        self.device, self.triples = pick_device(settings), 0
+        self.losses: list[float] = []
+        chosen = settings.model_copy(update={"sampler": "typed", "filtered": True, "negatives": 1})
+        known = _rows(triples).to(self.device)
+        self.sampler = NegativeSampler(known, layout, relations, chosen)
+        self.positives = known[self.sampler.drawable(known)]
+        self.triples = len(self.positives)
+        self.generator = torch.Generator(self.device).manual_seed(settings.seed)
+
+    def epoch(self) -> float:
+        """Draws them all; returns the seconds."""
+        begun = _now(self.device)
+        self.sampler.draw(self.positives, self.generator)
+        return _now(self.device) - begun
+
+
+class TgraphxNegatives:
+    """The same draws by tgraphx's FilteredNegativeSampler over its TypedNegativeSampler, on the CPU where it works."""
+
+    def __init__(self, some: TripleSet, known: TripleSet, layout: EntityLayout, relations: Sequence[Relation]) -> None:
+        """Negatives of the train triples of `some`; those of `known` are left out."""
+        self.device, self.losses = torch.device("cpu"), list[float]()
+        ends = ("head_kind", "tail_kind")
+        domains, ranges = (
+            {relation.index: torch.arange(*layout.range(getattr(relation, end))) for relation in relations}
+            for end in ends
+        )
+        typed = TypedNegativeSampler(layout.size, 1, domains=domains, ranges=ranges)
+        self.sampler = FilteredNegativeSampler(layout.size, 1, set(map(tuple, _rows(known).tolist())), typed)
+        self.positives = _rows(some)
+        self.triples = len(self.positives)
+
+    def epoch(self) -> float:
+        """Draws them all; returns the seconds."""
+        begun = perf_counter()
+        self.sampler.sample(self.positives)
+        return perf_counter() - begun
 
 
 class KgsparkEpochs:

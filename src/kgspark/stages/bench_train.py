@@ -34,6 +34,7 @@ Row = dict[str, Any]
 
 KGTRAINER, KGTRAINER_FILTERED = "tgraphx KGTrainer", "tgraphx KGTrainer, filtered negatives"
 STOCK, OURS, GENERATED = "kgspark, KGTrainer's objective", "kgspark", "kgspark, generated graph"
+THEIR_NEGATIVES, OUR_NEGATIVES = "tgraphx, filtered typed negatives", "kgspark, filtered typed negatives"
 _FIGURE = "ndcg@10"
 
 
@@ -53,7 +54,8 @@ class TrainBenchSettings(Settings):
 def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
     """A row a system with its training speed, the race to EASE's NDCG@10, and, if asked for, a generated graph's row.
 
-    `ratios` are kgspark's triples a second over those of KGTrainer with its uniform sampler.
+    `ratios` are kgspark's triples a second over those of KGTrainer with its uniform sampler, and its negatives a second
+    over those of tgraphx's filtered sampler.
     """
     settings = config.from_overrides(TrainBenchSettings, overrides)
     device = str(pick_device(settings.train))
@@ -67,11 +69,16 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
         triples = read_triples(night.run.table(TRIPLES), entity_layout(night), relations)
         # The race comes first: as in a night, what a process pays once is on its clock.
         race = _race(night, triples, relations, say)
-        speeds = _speeds(night, settings, triples, relations, say)
+        learned = triples.weighted()
+        speeds = _speeds(night, settings, learned, relations, say)
+        samplers = _samplers(night, settings, learned, relations, say)
     generated = _generated(settings, say) if settings.generated.ratings else []
     rates = {row["system"]: row["triples_per_second"] for row in speeds}
     ratios = {name: rates[name] / rates[KGTRAINER] for name in (STOCK, OURS)}
     say("times KGTrainer's triples a second: " + "; ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
+    drawn = {row["system"]: row["triples_per_second"] for row in samplers}
+    ratios[OUR_NEGATIVES] = drawn[OUR_NEGATIVES] / drawn[THEIR_NEGATIVES]
+    say(f"{OUR_NEGATIVES}: {ratios[OUR_NEGATIVES]:.0f} times tgraphx's")
     return {
         "bench": "train",
         "settings": settings.model_dump(mode="json"),
@@ -79,7 +86,7 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
         "cores": usable_cores(),
         "ratios": ratios,
         "race": race,
-        "rows": speeds + generated,
+        "rows": speeds + samplers + generated,
         "versions": versions(),
     }
 
@@ -115,6 +122,21 @@ def _speeds(
     epochs = dict.fromkeys(systems, one_negative) | {OURS: of_ours}
     found = speed.in_turn(list(systems.values()), settings.rounds)
     return [_speed_row(name, epochs[name], one, say) for name, one in zip(systems, found, strict=True)]
+
+
+def _samplers(
+    night: Night, settings: TrainBenchSettings, triples: TripleSet, relations: Sequence[Relation], say: Say
+) -> list[Row]:
+    """Typed, filtered negatives of both, in turn; tgraphx's of a sample of positives, because it draws one by one."""
+    layout, train = entity_layout(night), night.settings.train
+    few = speed.sampled(triples, max(settings.filtered_sample, 1), train.seed)
+    systems: dict[str, speed.Contestant] = {
+        THEIR_NEGATIVES: speed.TgraphxNegatives(few, triples, layout, relations),
+        OUR_NEGATIVES: speed.OurNegatives(triples, layout, relations, train),
+    }
+    found = speed.in_turn(list(systems.values()), settings.rounds)
+    about = "one negative for each positive: of the right kind, and no known triple"
+    return [_speed_row(name, about, one, say) for name, one in zip(systems, found, strict=True)]
 
 
 def _generated(settings: TrainBenchSettings, say: Say) -> list[Row]:
