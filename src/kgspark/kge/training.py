@@ -71,8 +71,8 @@ def train(
     """Trains, writing metrics and checkpoints into the existing `folder`, and takes up an interrupted training there.
 
     With one seed, settings, data and machine, weights on a CPU come out byte for byte the same, killed and resumed
-    or not. Raises StageError where the target relation has no train triples, or memory does not suffice. What `progress`
-    raises ends the training and is passed on.
+    or not. Raises StageError where the target relation has no train triples, or memory does not suffice. What
+    `progress` raises ends the training and is passed on.
     """
     begun = perf_counter()
     graph = Graph(triples, layout, relations, settings, target_relation(relations, settings))

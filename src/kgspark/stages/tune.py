@@ -53,7 +53,7 @@ def run(night: Night) -> None:
         night.say(
             f"{'tune':<17}{'':>10}   {folder}: {earlier} of {night.settings.tune.trials} trials are there already"
         )
-        search.run(_Trainer(base, folder).train, lambda trial: _told(night, search.trials(), folder))
+        search.run(Trainer(base, folder).train, lambda trial: _told(night, search.trials(), folder))
         night.result = _result(night, search.trials(), folder)
 
 
@@ -100,7 +100,7 @@ def _fingerprint(base: Night, space: Space) -> str:
 
 
 @dataclass(frozen=True)
-class _Graph:
+class TrialGraph:
     """What a training reads, without the test likes: a trial cannot see what it must not be judged by."""
 
     triples: TripleSet
@@ -108,7 +108,8 @@ class _Graph:
     relations: list[Relation]
 
     @classmethod
-    def read(cls, night: Night) -> "_Graph":
+    def read(cls, night: Night) -> "TrialGraph":
+        """The graph of a night; StageError where its split leaves nothing to choose settings by."""
         layout, relations = entity_layout(night), _relations(night)
         triples = read_triples(night.run.table(TRIPLES), layout, relations)
         target = next(r for r in relations if r.name == night.settings.train.target)
@@ -119,7 +120,7 @@ class _Graph:
         seen = {key: pairs for key, pairs in triples.parts.items() if key[0] != TEST}
         return cls(TripleSet(seen), layout, relations)
 
-    def weighted(self, weights: dict[str, float]) -> "_Graph":
+    def weighted(self, weights: dict[str, float]) -> "TrialGraph":
         """The graph with one weight for all triples of each named relation, as write-triples would write a number."""
         numbers = {relation.index: weights[relation.name] for relation in self.relations if relation.name in weights}
         parts = {
@@ -131,12 +132,12 @@ class _Graph:
         return replace(self, triples=TripleSet(parts))
 
 
-class _Trainer:
+class Trainer:
     """Trains trials. Weights that are numbers are laid over triples in memory; SQL ones want triples of their own."""
 
     def __init__(self, base: Night, folder: Path) -> None:
         self._base, self._folder = base, folder
-        self._read: tuple[Path, _Graph] | None = None
+        self._read: tuple[Path, TrialGraph] | None = None
 
     def train(self, changes: Changes, report: "Report") -> float:
         """The validation NDCG@k of the best epoch."""
@@ -162,7 +163,7 @@ class _Trainer:
             trained = train(graph.triples, graph.layout, graph.relations, settings, scratch, progress)
         return trained.valid[f"ndcg@{settings.k}"]
 
-    def _graph(self, settings: NightSettings) -> _Graph:
+    def _graph(self, settings: NightSettings) -> TrialGraph:
         """The triples that `settings` make; only the latest ones are held."""
         night = self._base
         if settings.relations != night.settings.relations:
@@ -175,7 +176,7 @@ class _Trainer:
                 population.link(self._base, night)
                 index_entities.run(night)
                 write_triples.run(night)
-            self._read = night.run.lake, _Graph.read(night)
+            self._read = night.run.lake, TrialGraph.read(night)
         return self._read[1]
 
 
@@ -201,7 +202,7 @@ def _result(night: Night, trials: "list[Trial]", folder: Path) -> dict[str, Any]
     from kgspark.tuning import results
     from kgspark.tuning.study import best_of
 
-    night.say(f"{'best':<17}{'':>10}   {results.best_line(trials, _metric(night))}; {folder / BEST}")
+    night.say(f"{f'best of {len(trials)}':<17}{'':>10}   {results.best_line(trials, _metric(night))}; {folder / BEST}")
     return {
         "folder": str(folder),
         "metric": f"valid {_metric(night).lower()}",

@@ -19,7 +19,7 @@ def lead(trials: Sequence[Trial]) -> float | None:
 def best_line(trials: Sequence[Trial], metric: str) -> str:
     """The best trial in one line."""
     best, ahead = best_of(list(trials)), lead(trials)
-    text = f"trial {best.number} of {len(trials)}: validation {metric} {best.value:.4f}"
+    text = f"trial {best.number}: validation {metric} {best.value:.4f}"
     if best.number == 0:
         return f"{text}, the settings given"
     return text if ahead is None else f"{text}, {ahead:+.4f} over the settings given"

@@ -49,7 +49,7 @@ class Dimension(Settings):
     @classmethod
     def _list_is_choices(cls, value: Any) -> Any:
         if isinstance(value, list | tuple):
-            return {"choices": value}
+            return {"choices": _numbers_or_texts(value)}
         if not isinstance(value, cls | dict):
             raise ValueError("expected a list of choices, or {low, high, log, step}")
         return value
@@ -132,7 +132,8 @@ class TuneSettings(Settings):
         """`tune.space.train.dim=[64, 128]` on the command line arrives as nested mappings; null takes a key away."""
         if not isinstance(value, dict):
             return value
-        return {key: below for key, below in _leaves(value, ()) if below is not None}
+        laid_over = dict(_leaves(value, ()))
+        return {key: below for key, below in laid_over.items() if below is not None}
 
 
 def _leaves(value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
