@@ -33,6 +33,7 @@ def night(**sections: Any) -> NightSettings:
         ("train.model: [transe, trance]", "tune.space.train.model: 'trance' does not fit train.model"),
         ("relations.saw.weight: [1]", "tune.space.relations.saw.weight: no relation 'saw'; there are liked,"),
         ("relations.liked.weight: [-1, 1]", "tune.space.relations.liked.weight: expected weights ≥ 0"),
+        ("relations.liked.weight: ['nan', 1]", "tune.space.relations.liked.weight: expected weights ≥ 0"),
         ("relations.liked.where: [a, b]", "tune.space.relations.liked.where: expected a key of train, or relations."),
         ("train.dim: 64", "tune.space.train.dim: expected a list of choices, or {low, high, log, step}, found 64"),
         ("train.dim: []", "tune.space.train.dim: expected a list of one or more choices, found []"),

@@ -2,6 +2,7 @@
 
 import datetime
 import difflib
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from kgspark.spark.settings import (
     TriplesSettings,
 )
 from kgspark.tuning.settings import Dimension, TuneSettings, Value
-from kgspark.tuning.space import Changes, relation_of
+from kgspark.tuning.space import Changes, as_number, relation_of
 from kgspark.warehouse.settings import PublishSettings
 
 DEFAULT_RELATIONS: dict[str, dict[str, Any]] = {
@@ -172,7 +173,8 @@ def _check_dimension(settings: NightSettings, key: str, dimension: Dimension) ->
     if relation is not None:
         if relation not in settings.relations:
             raise ValueError(f"{where}: no relation {relation!r}; there are {', '.join(settings.relations)}")
-        if any(isinstance(value, int | float) and value < 0 for value in dimension.extremes):
+        weights = [as_number(value) for value in dimension.extremes]
+        if not all(isinstance(weight, str) or 0 <= weight < math.inf for weight in weights):
             raise ValueError(f"{where}: expected weights ≥ 0")
         return
     if section != "train" or name not in TrainSettings.model_fields:

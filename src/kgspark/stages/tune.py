@@ -182,31 +182,39 @@ class Trainer:
 
 def _told(night: Night, trials: "list[Trial]", folder: Path) -> None:
     """Says the last trial, and leaves the files as they would be if the search ended here."""
-    from kgspark.tuning import results
-
-    trial, metric = trials[-1], _metric(night)
-    made = ", ".join(f"{key}={_short(value)}" for key, value in trial.changes.items())
+    trial = trials[-1]
     what = {
-        "complete": f"validation {metric} {trial.value or 0:.4f}",
+        "complete": f"validation {_metric(night)} {trial.value or 0:.4f}",
         "pruned": f"stopped in epoch {trial.epochs}: below the median",
         "failed": f"failed: {trial.reason}",
     }[trial.state]
-    given = "the settings given" if trial.number == 0 else made
+    changes = " ".join(f"{_short_key(key)}={_short_value(value)}" for key, value in trial.changes.items())
+    given = "the settings given" if trial.number == 0 else changes
     night.say(f"{f'trial {trial.number}':<17}{trial.seconds:8.1f} s   {what}; {given}")
-    write_atomically(folder / TRIALS, results.trials_csv(trials, metric))
+    _write(night, trials, folder)
+
+
+def _write(night: Night, trials: "list[Trial]", folder: Path) -> None:
+    from kgspark.tuning import results
+
+    write_atomically(folder / TRIALS, results.trials_csv(trials, _metric(night)))
     if any(trial.value is not None for trial in trials):
-        write_atomically(folder / BEST, results.best_yaml(trials, metric))
+        write_atomically(folder / BEST, results.best_yaml(trials, _metric(night)))
 
 
 def _result(night: Night, trials: "list[Trial]", folder: Path) -> dict[str, Any]:
+    """What `--json` prints; says the best trial, and StageError where there is none."""
     from kgspark.tuning import results
     from kgspark.tuning.study import best_of
 
-    night.say(f"{f'best of {len(trials)}':<17}{'':>10}   {results.best_line(trials, _metric(night))}; {folder / BEST}")
+    best = best_of(trials)
+    _write(night, trials, folder)  # a kill may have come between a trial and its lines
+    told = results.best_line(trials, _metric(night))
+    night.say(f"{f'best of {len(trials)}':<17}{'':>10}   {told}; {folder / BEST}")
     return {
         "folder": str(folder),
         "metric": f"valid {_metric(night).lower()}",
-        "best": best_of(trials).to_json(),
+        "best": best.to_json(),
         "lead": results.lead(trials),
         "trials": [trial.to_json() for trial in trials],
     }
@@ -216,5 +224,9 @@ def _metric(night: Night) -> str:
     return f"NDCG@{night.settings.train.k}"
 
 
-def _short(value: Value) -> str:
+def _short_key(key: str) -> str:
+    return relation_of(key) or key.removeprefix("train.")
+
+
+def _short_value(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

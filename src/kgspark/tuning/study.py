@@ -176,7 +176,8 @@ def best_of(trials: list[Trial]) -> Trial:
     complete = [trial for trial in trials if trial.value is not None]
     if not complete:
         reasons = {trial.reason for trial in trials if trial.reason}
-        raise StageError(f"tune: none of {len(trials)} trials came to an end: {'; '.join(sorted(reasons))}")
+        told = f": {'; '.join(sorted(reasons))}" if reasons else "; raise tune.minutes"
+        raise StageError(f"tune: none of {len(trials)} trials came to an end{told}")
     return max(complete, key=lambda trial: (trial.value, -trial.number))
 
 
