@@ -13,7 +13,7 @@ NAMES ?= nightly train
 BIN := .venv/bin
 PIP_INSTALL := -m pip install --disable-pip-version-check -qq
 RUN_EXTRAS := spark,train,retrieve,warehouse,report
-TEST_EXTRAS := bench,dev
+TEST_EXTRAS := bench,tune,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test run test bench lock clean

@@ -25,6 +25,7 @@ STAGES = {
     "recommend": "every user's top-K unseen movies, and every movie's audience",
     "publish": "audit, then one atomic move into the warehouse",
     "evaluate": "metrics of the night's model and of baselines on the held-out likes",
+    "tune": "settings searched on the validation likes, trial by trial",
     "bench": "kgspark beside its peers, in one run: nightly or train, in the place of CONF",
 }
 

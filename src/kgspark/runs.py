@@ -90,15 +90,22 @@ class Run:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the night for this process; StageError when another process works on it. A kill releases it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StageError(
-                    f"{self.folder}: another kgspark process is working on this night; wait for it or stop it"
-                ) from None
+        with locked(self.folder, "this night"):
             yield
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Holds `folder`, made where it is not there, for this process; StageError when another one works on `what`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StageError(
+                f"{folder}: another kgspark process is working on {what}; wait for it or stop it"
+            ) from None
+        yield
 
 
 @dataclass(frozen=True)

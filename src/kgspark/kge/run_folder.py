@@ -29,7 +29,7 @@ class Epoch:
 
 
 class RunFolder:
-    """Writes the dashboard's files of one training."""
+    """Writes the dashboard's files of one training; a context that closes the log, whatever ends the epochs."""
 
     def __init__(self, folder: Path, settings: TrainSettings, device: str, history: Sequence[Epoch]) -> None:
         """Starts `metrics.csv` anew with the epochs that a resumed training already has behind it."""
@@ -42,13 +42,18 @@ class RunFolder:
         for epoch in history:
             self.log(epoch)
 
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.close()
+
     def log(self, epoch: Epoch) -> None:
         """Appends one row to `metrics.csv`."""
         self._metrics.log(**asdict(epoch))
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Closes the log and writes `run.json`: results and versions."""
-        self._metrics.close()
+        """Writes `run.json`: results and versions."""
         self._status("completed", results)
 
     def _status(self, status: str, results: Mapping[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """Settings of the training stage; importable without torch, so that a configuration can be checked anywhere."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from kgspark.config import Settings
 from kgspark.tables import TEST, TRAIN, VALID
@@ -128,17 +129,30 @@ class TrainSettings(Settings):
             return (TRAIN,)
         return (TRAIN, VALID, TEST) if self.refit_on == "all" else (TRAIN, VALID)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _recipe_defaults(cls, given: Any) -> Any:
+    def _recipe_defaults(cls, given: Any, handler: ModelWrapValidatorHandler["TrainSettings"]) -> "TrainSettings":
         if not isinstance(given, dict):
-            return given
-        if given.get("objective") in _RECIPES:
-            return {**_RECIPES[given["objective"]], **given}
-        if given.get("model") in ("distmult", "complex", "rescal", "simple"):
-            return {**_BILINEAR_RECIPE, **given}
-        if given.get("model") == "rotate":
-            return {**_ROTATE_RECIPE, **given}
-        if given.get("norm") == 1:
-            return {**_MANHATTAN_RECIPE, **given}
-        return given
+            return handler(given)
+        recipe = _recipe(given)
+        settings = handler(recipe | given)
+        # A recipe's values are defaults: what is set is what was given, so that another model takes its own recipe.
+        settings.model_fields_set.difference_update(recipe.keys() - given.keys())
+        return settings
+
+    def changed(self, changes: Mapping[str, Any]) -> "TrainSettings":
+        """The settings that `changes` laid over what was given make; ValidationError where they do not fit."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return TrainSettings.model_validate(given | dict(changes))
+
+
+def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:
+    if given.get("objective") in _RECIPES:
+        return _RECIPES[given["objective"]]
+    if given.get("model") in ("distmult", "complex", "rescal", "simple"):
+        return _BILINEAR_RECIPE
+    if given.get("model") == "rotate":
+        return _ROTATE_RECIPE
+    if given.get("norm") == 1:
+        return _MANHATTAN_RECIPE
+    return {}

@@ -71,7 +71,8 @@ def train(
     """Trains, writing metrics and checkpoints into the existing `folder`, and takes up an interrupted training there.
 
     With one seed, settings, data and machine, weights on a CPU come out byte for byte the same, killed and resumed
-    or not. Raises StageError where the target relation has no train triples, or memory does not suffice.
+    or not. Raises StageError where the target relation has no train triples, or memory does not suffice. What
+    `progress` raises ends the training and is passed on.
     """
     begun = perf_counter()
     graph = Graph(triples, layout, relations, settings, target_relation(relations, settings))
@@ -87,8 +88,8 @@ def train(
             fingerprint = checkpoints.fingerprint(triples, layout, relations, settings, state.tables)
             state.resume(checkpoints.load(folder, fingerprint))
         resumed_from = state.epoch
-        run = RunFolder(folder, settings, str(device), state.history)
-        _run_epochs(graph, state, run, folder, fingerprint, progress)
+        with RunFolder(folder, settings, str(device), state.history) as run:
+            _run_epochs(graph, state, run, folder, fingerprint, progress)
         state.take_best()
         measured = copy.deepcopy(model) if settings.refit == "continue" else model
         graph.inform(measured, (TRAIN,))

@@ -82,6 +82,19 @@ def run(night: Night, variant: Night, protocol: Protocol) -> Outcome:
     return variant.stage(work, lambda work: _write(night, variant, protocol, work), lambda: _summary(variant))
 
 
+def link(night: Night, variant: Night) -> Outcome:
+    """Gives the variant the night's clean tables, unless it has them."""
+    ratings, tables = night.run.manifest(RATINGS), cleaned_tables(night)
+    work = StageWork.plan(variant.run, "population", writes=tables, settings={}, sources={RATINGS: ratings.fingerprint})
+
+    def act(work: StageWork) -> str:
+        files = {name: _linked(night.run.table(name), folder) for name, folder in work.begin().items()}
+        work.commit(files, {RATINGS: {"tables": tables, "id_type": id_type(night)}})
+        return _summary(variant)
+
+    return variant.stage(work, act, lambda: _summary(variant))
+
+
 def _write(night: Night, variant: Night, protocol: Protocol, work: StageWork) -> str:
     chosen, ids = _ratings(night, variant, protocol)
     folders, files = work.begin(), {}
