@@ -36,7 +36,9 @@ def _likes(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["rating"] >= 4.0]
 
 
-@pytest.mark.parametrize("protocol", ["random", "leave-one-out", "per-user", "time", "none"])
+@pytest.mark.parametrize(
+    "protocol", ["random", "leave-one-out", "per-user", "time", "cold-users", "cold-movies", "none"]
+)
 def test_the_split_is_the_same_for_any_partitions_and_order_of_rows(spark: Any, protocol: str) -> None:
     ratings = _ratings()
     one = _split(spark, ratings, protocol=protocol)
@@ -136,3 +138,21 @@ def test_pairs_of_string_ids_are_split_too(spark: Any) -> None:
     for protocol in ("random", "leave-one-out"):
         table = _split(spark, ratings, protocol=protocol)
         assert set(table["split"]) == {"train", "valid", "test"}
+
+
+def test_cold_users_keep_what_they_did_not_like_and_cold_movies_keep_nothing(spark: Any) -> None:
+    rng = np.random.default_rng(1)
+    pairs = pd.DataFrame({"user_id": np.repeat(np.arange(300), 20), "movie_id": rng.permutation(6000) % 250})
+    pairs = pairs.drop_duplicates(ignore_index=True)
+    pairs["rating"], pairs["timestamp"] = np.where(rng.random(len(pairs)) < 0.6, 5.0, 2.0), 7
+    for protocol, column in (("cold-users", "user_id"), ("cold-movies", "movie_id")):
+        table = _split(spark, pairs, protocol=protocol, test=0.2, valid=0.1)
+        tested = table[table["split"] == "test"]
+        cold = set(tested[column])
+        assert abs(len(cold) / table[column].nunique() - 0.2) < 0.08
+        of_cold = table[table[column].isin(cold)]
+        expected = of_cold if protocol == "cold-movies" else _likes(of_cold)
+        assert len(tested) == len(expected)
+        rest = table[~table[column].isin(cold)]
+        assert set(rest["split"]) == {"train", "valid"}
+        assert set(rest[rest["split"] == "valid"]["rating"]) == {5.0}

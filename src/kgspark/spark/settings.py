@@ -113,13 +113,16 @@ class RelationSettings(Settings):
 class SplitSettings(Settings):
     """Which likes are held out of training. Every rating of a held-out pair goes with it."""
 
-    protocol: Literal["random", "leave-one-out", "per-user", "time", "none"] = Field(
+    protocol: Literal["random", "leave-one-out", "per-user", "time", "cold-users", "cold-movies", "none"] = Field(
         "random",
-        description="random (a share), leave-one-out (the latest), per-user (8:1:1), time (the latest share), none",
+        description="random (a share), leave-one-out (the latest), per-user (8:1:1), time (the latest share), "
+        "cold-users and cold-movies (all of a share of them), none",
     )
-    test: float = Field(0.15, ge=0, lt=1, description="share of the likes in test (random, time)")
-    valid: float = Field(0.05, ge=0, lt=1, description="share of the rest in validation (random, time)")
-    seed: int = Field(42, description="of the hash that splits by pair (random, per-user)")
+    test: float = Field(0.15, ge=0, lt=1, description="share of the likes, users or movies in test")
+    valid: float = Field(
+        0.05, ge=0, lt=1, description="share of the other likes in validation (not where users are split)"
+    )
+    seed: int = Field(42, description="of the hash that splits by pair, user or movie")
 
 
 class CoWatchSettings(Settings):

@@ -20,6 +20,9 @@ def with_split(ratings: DataFrame, settings: SplitSettings, target_where: str | 
     leave-one-out  a user's latest like is test, the one before validation, if three or more are there
     per-user       ⌊n/10⌋ likes of each user are test, ⌊n/10⌋ validation, by the hash's order (RecBole's 8:1:1)
     time           the latest share of likes, by one global boundary; later ratings that are no likes go with them
+    cold-users     all likes of a share of the users are test; what else they rated is for training, as it is of them
+                   that a user without likes is known by
+    cold-movies    all ratings of a share of the movies are test
     none           everything is for training
 
     Ratings that have a column `split` already keep it; of their train rows the share `valid` is for validation.
@@ -34,6 +37,8 @@ def with_split(ratings: DataFrame, settings: SplitSettings, target_where: str | 
         return ratings.withColumn("split", _by_share(_uniform(settings.seed), settings))
     if settings.protocol == "time":
         return _by_time(ratings, settings, is_like)
+    if settings.protocol in ("cold-users", "cold-movies"):
+        return ratings.withColumn("split", _by_entity(settings, is_like))
     return _by_user(ratings.withColumn("is_like", is_like), settings).drop("is_like")
 
 
@@ -47,15 +52,23 @@ def with_age(ratings: DataFrame) -> DataFrame:
     return ratings.withColumn(AGE_DAYS, F.greatest(age, F.lit(0.0)))
 
 
-def _uniform(seed: int) -> Column:
-    """A number in [0, 1) that only the pair and the seed determine."""
-    bits = F.pmod(F.xxhash64(F.lit(seed), "user_id", "movie_id"), F.lit(1 << 52))
+def _uniform(seed: int, *columns: str) -> Column:
+    """A number in [0, 1) that only the pair (or the given columns) and the seed determine."""
+    bits = F.pmod(F.xxhash64(F.lit(seed), *(columns or ("user_id", "movie_id"))), F.lit(1 << 52))
     return bits / float(1 << 52)
 
 
 def _by_share(uniform: Column, settings: SplitSettings) -> Column:
     valid_until = settings.test + (1 - settings.test) * settings.valid
     return F.when(uniform < settings.test, TEST).when(uniform < valid_until, VALID).otherwise(TRAIN)
+
+
+def _by_entity(settings: SplitSettings, is_like: Column) -> Column:
+    validates = F.when(is_like & (_uniform(settings.seed) < settings.valid), VALID).otherwise(TRAIN)
+    if settings.protocol == "cold-movies":
+        return F.when(_uniform(settings.seed, "movie_id") < settings.test, TEST).otherwise(validates)
+    cold = _uniform(settings.seed, "user_id") < settings.test
+    return F.when(cold & is_like, TEST).when(cold, TRAIN).otherwise(validates)
 
 
 def _by_user(ratings: DataFrame, settings: SplitSettings) -> DataFrame:

@@ -32,6 +32,8 @@ _SPLITS: dict[Protocol, dict[str, Any]] = {
     "leave-one-out": {"protocol": "leave-one-out"},
     "recbole": {"protocol": "per-user"},
     "time": {"protocol": "time", "test": 0.2, "valid": 0.0},
+    "cold-users": {"protocol": "cold-users", "test": 0.1, "valid": 0.05},
+    "cold-movies": {"protocol": "cold-movies", "test": 0.1, "valid": 0.05},
     "files": {"protocol": "random", "valid": 0.05},
 }
 # Of the ratings before the last fifth, this share is for validation: the latest ones, as the test is the latest.

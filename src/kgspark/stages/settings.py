@@ -59,7 +59,7 @@ _NOT_SEARCHED = frozenset(
     ("target", "k", "seed", "refit", "refit_on", "device", "threads", "checkpoint_every", "warm_start")
 )
 
-Protocol = Literal["random", "leave-one-out", "recbole", "time", "files"]
+Protocol = Literal["random", "leave-one-out", "recbole", "time", "cold-users", "cold-movies", "files"]
 
 
 class EvaluateSettings(Settings):
@@ -67,8 +67,8 @@ class EvaluateSettings(Settings):
 
     protocol: Protocol | None = Field(
         None,
-        description="random (85/15), leave-one-out, recbole (≥ 3, 10-core, 8:1:1), time (≥ 3, the last fifth), files; "
-        "null measures the night's own split",
+        description="random (85/15), leave-one-out, recbole (≥ 3, 10-core, 8:1:1), time (≥ 3, the last fifth), "
+        "cold-users, cold-movies (a tenth without any like), files; null measures the night's own split",
     )
     train: Path | None = Field(None, description="protocol files: lines of `user item item ...` to train on")
     test: Path | None = Field(None, description="protocol files: lines of `user item item ...` to be found")
