@@ -8,6 +8,8 @@ from kgspark.errors import ConfigError
 
 BENCHES = {
     "nightly": "from the ratings file to published top-K, beside MLlib ALS",
+    "models": "all tgraphx models on one split, beside popularity and EASE",
+    "graph": "what each relation of the graph adds, overall and where there are few ratings",
     "train": "training speed beside tgraphx's KGTrainer, and the seconds to EASE's NDCG@10",
 }
 

@@ -18,6 +18,7 @@ from kgspark.spark.session import usable_cores
 from kgspark.stages import baselines, clean_ratings, index_entities, population, train_embeddings, write_triples
 from kgspark.stages.held_out import HeldOut, Measured, measure, read_held_out
 from kgspark.stages.night import Night
+from kgspark.stages.settings import Protocol
 from kgspark.tables import MODEL, SEARCH_SPACE, TRIPLES
 
 OURS = "kgspark"
@@ -37,11 +38,8 @@ def run(night: Night) -> None:
     else:
         protocol = settings.protocol
         for seed in settings.seeds:
-            variant = population.evaluation_night(night, settings.protocol, seed)
-            population.run(night, variant, settings.protocol)
-            _train(variant)
-            held_out = read_held_out(variant, variant.settings.train.learned_splits)
-            rows += _rows(variant, held_out, SearchSpace.load(variant.run.table(SEARCH_SPACE)))
+            of_seed, held_out = measured(night, settings.protocol, seed)
+            rows += of_seed
     summary = _summary(rows)
     night.say(comparison(summary))
     night.result = {
@@ -51,6 +49,15 @@ def run(night: Night) -> None:
         "rows": rows,
         "summary": summary,
     }
+
+
+def measured(night: Night, protocol: Protocol, seed: int) -> tuple[list[dict[str, Any]], HeldOut]:
+    """Trains as the protocol would have it with one seed; a row for our model and for each baseline."""
+    variant = population.evaluation_night(night, protocol, seed)
+    population.run(night, variant, protocol)
+    _train(variant)
+    held_out = read_held_out(variant, variant.settings.train.learned_splits)
+    return _rows(variant, held_out, SearchSpace.load(variant.run.table(SEARCH_SPACE))), held_out
 
 
 def _train(night: Night) -> None:

@@ -14,6 +14,7 @@ from kgspark.metrics.beyond_accuracy import beyond_accuracy
 from kgspark.metrics.bootstrap import intervals
 from kgspark.metrics.link import filtered_ranks, link_metrics
 from kgspark.metrics.ranking import hit_matrix, ranking_metrics
+from kgspark.metrics.rarity import recall_by_popularity
 from kgspark.recommender import Recommender
 from kgspark.retrieval.topk import top_k_of_scores
 from kgspark.stages.index_entities import entity_layout
@@ -60,18 +61,21 @@ class HeldOut:
 class Measured:
     """Figures of one recommender.
 
-    by_user  metric to float64 (asking users,)
+    by_user        metric to float64 (asking users,)
+    by_popularity  recall by how many training likes a movie has
     """
 
     by_user: Mapping[str, np.ndarray]
     figures: Mapping[str, float]
+    by_popularity: Mapping[str, Mapping[str, float]]
 
     def row(self, held_out: HeldOut, settings: EvaluateSettings, seed: int) -> dict[str, Any]:
-        """Means, their 95 % intervals over users, and means by length of history."""
+        """Means, their 95 % intervals over users, means by length of history, and recall by popularity of the movie."""
         row: dict[str, Any] = {name: float(values.mean()) for name, values in self.by_user.items()}
         row |= self.figures
         row["ci95"] = intervals(self.by_user, settings.resamples, seed)
         row["by_history"] = _by_history(self.by_user, held_out.train.sizes[held_out.asking], settings)
+        row["by_popularity"] = self.by_popularity
         return row
 
     def lead(self, other: "Measured", settings: EvaluateSettings, seed: int) -> dict[str, Any]:
@@ -117,11 +121,13 @@ def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSetti
         lists.append(ranking.ids)
         hits.append(hit_matrix(ranking.ids, wanted.indptr, wanted.indices, held_out.movies))
         ranks.append(filtered_ranks(scores, known | wanted, wanted))
-    by_user = ranking_metrics(np.concatenate(hits), held_out.test.sizes[asking], settings.ks)
+    found, listed = np.concatenate(hits), np.concatenate(lists)
+    by_user = ranking_metrics(found, held_out.test.sizes[asking], settings.ks)
     likes = held_out.train.counts(held_out.movies)
     figures = link_metrics(np.concatenate(ranks))
-    figures |= beyond_accuracy(np.concatenate(lists), likes, len(held_out.train), settings.ks)
-    return Measured(by_user, figures)
+    figures |= beyond_accuracy(listed, likes, len(held_out.train), settings.ks)
+    rarity = recall_by_popularity(listed, found, held_out.test.indices, likes, settings.popularity, settings.ks)
+    return Measured(by_user, figures, rarity)
 
 
 def _by_history(

@@ -65,7 +65,7 @@ class Night:
         return self.session.get(self.settings.spark)
 
     def variant(self, settings: NightSettings) -> "Night":
-        """A night with other settings, which must name another lake, in the same Spark session."""
+        """A night with other settings in the same Spark session; in the same lake it takes this one's place."""
         return Night(settings, self.say, self.session)
 
     def stage(self, work: StageWork, act: Callable[[StageWork], str], current: Callable[[], str]) -> Outcome:

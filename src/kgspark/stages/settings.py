@@ -85,6 +85,9 @@ class EvaluateSettings(Settings):
     history: tuple[PositiveInt, PositiveInt] = Field(
         (10, 100), description="likes in training from which a user is no longer cold, and from which one is heavy"
     )
+    popularity: tuple[PositiveInt, PositiveInt] = Field(
+        (10, 100), description="likes in training from which a movie is no longer rare, and from which it is popular"
+    )
     resamples: int = Field(1000, ge=0, description="of users, for the 95 % confidence intervals; 0 for none")
 
     @model_validator(mode="after")
