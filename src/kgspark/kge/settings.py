@@ -46,9 +46,15 @@ _BILINEAR_RECIPE: dict[str, Any] = {
     "learning_rate": 4e-3,
     "weight_decay": 0.5,
 }
-# Distances that are sums over coordinates are on a larger scale.
+# Distances that are sums over coordinates are on a larger scale; a modulus a coordinate is no matrix product, and slow.
 _MANHATTAN_RECIPE: dict[str, Any] = {"dim": 128, "temperature": 1.0, "epochs": 10, "learning_rate": 4e-3}
-_ROTATE_RECIPE: dict[str, Any] = {"dim": 128, "temperature": 3.0, "epochs": 10, "learning_rate": 4e-3}
+_ROTATE_RECIPE: dict[str, Any] = {
+    "dim": 128,
+    "negatives": 512,
+    "temperature": 3.0,
+    "epochs": 10,
+    "learning_rate": 4e-3,
+}
 
 
 class TrainSettings(Settings):
@@ -67,7 +73,7 @@ class TrainSettings(Settings):
         "softmax",
         description="softmax (1-vs-all over typed ranges); or with sampled negatives bpr, warp, softplus or margin",
     )
-    epochs: int = Field(12, ge=1, description="passes over the training triples")
+    epochs: int = Field(16, ge=1, description="passes over the training triples")
     batch_size: int = Field(256, ge=1, description="heads a step (softmax) or triples a step (the others)")
     negatives: int = Field(
         0, ge=0, description="softmax: tails sampled a step, 0 for all of the kind; the others: negatives a positive"
@@ -87,7 +93,7 @@ class TrainSettings(Settings):
     l2: float = Field(0.0, ge=0, description="cost of a batch's squared coordinates, per positive")
     n3: float = Field(0.0, ge=0, description="cost of a batch's cubed coordinates, per positive (Lacroix et al. 2018)")
 
-    learning_rate: float = Field(3e-3, gt=0, description="Adam's step size at the start")
+    learning_rate: float = Field(2e-3, gt=0, description="Adam's step size at the start")
     head_rate: float = Field(
         10.0, gt=0, description="step-size factor of entities that are only heads (users): they are met once an epoch"
     )
