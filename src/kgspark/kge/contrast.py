@@ -10,7 +10,7 @@ from kgspark.errors import StageError
 from kgspark.kge import models
 from kgspark.kge.losses import negatives_loss
 from kgspark.kge.negatives import Corruptions, NegativeSampler
-from kgspark.kge.objectives import RateAt
+from kgspark.kge.objectives import RateAt, draws_of
 from kgspark.kge.optimizer import RowAdam
 from kgspark.kge.regularization import penalty, wanted
 from kgspark.kge.scoring import pair_scores
@@ -50,7 +50,7 @@ class ContrastObjective:
 
     def epoch(self, number: int, rate: RateAt) -> float:
         """One pass over the triples; the loss per unit of weight."""
-        generator = torch.Generator(self.device).manual_seed(self.settings.seed * 1_000_003 + number)
+        generator = draws_of(self.settings, number, self.device)
         size = self.settings.batch_size
         order = torch.randperm(len(self.triples), generator=generator, device=self.device)
         losses = []

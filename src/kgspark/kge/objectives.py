@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
+
 from kgspark.kge.optimizer import RowAdam
+from kgspark.kge.settings import TrainSettings
 
 RateAt = Callable[[float], float]  # share of the epoch that is done -> step size
 
@@ -19,3 +22,8 @@ class Objective(Protocol):
         Everything random is drawn from (seed, number), so an epoch does not depend on how training got to it.
         """
         ...
+
+
+def draws_of(settings: TrainSettings, epoch: int, device: torch.device) -> torch.Generator:
+    """The generator of an epoch's draws on the training device."""
+    return torch.Generator(device).manual_seed(settings.seed * 1_000_003 + epoch)

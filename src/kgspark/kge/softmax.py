@@ -15,7 +15,7 @@ import torch
 from kgspark.entity_layout import EntityLayout
 from kgspark.kge import models
 from kgspark.kge.losses import listwise_loss
-from kgspark.kge.objectives import RateAt
+from kgspark.kge.objectives import RateAt, draws_of
 from kgspark.kge.optimizer import RowAdam, Rows
 from kgspark.kge.regularization import penalty, wanted
 from kgspark.kge.scoring import training_scores
@@ -72,12 +72,12 @@ class SoftmaxObjective:
     def epoch(self, number: int, rate: RateAt) -> float:
         """One pass over the triples; the loss of the target relation, per unit of weight."""
         generator = np.random.default_rng([self.settings.seed, number])
-        batches = list(self._batches(generator))
+        batches, draws = list(self._batches(generator)), draws_of(self.settings, number, self.device)
         losses: list[torch.Tensor] = []
         mass = 0.0
         for at, (task, heads) in enumerate(batches):
             batch = task.likes.rows(heads)
-            loss = self._step(task, heads, batch, rate(at / len(batches)), generator)
+            loss = self._step(task, heads, batch, rate(at / len(batches)), draws)
             if task.relation.name == self.settings.target:
                 losses.append(loss)
                 mass += float(batch.weights.sum(dtype=np.float64))
@@ -103,11 +103,12 @@ class SoftmaxObjective:
         return self.settings.batch_size * max(1, wider)
 
     def _step(
-        self, task: _Task, heads: np.ndarray, batch: Csr, rate: float, generator: np.random.Generator
+        self, task: _Task, heads: np.ndarray, batch: Csr, rate: float, generator: torch.Generator
     ) -> torch.Tensor:
         settings, device = self.settings, self.device
         head_rows = torch.from_numpy(heads + task.head_range[0]).to(device)
-        tail_rows, columns, log_counts = self._candidates(task, batch, generator)
+        tails = torch.from_numpy(batch.tails).to(device)
+        tail_rows, columns, log_counts = self._candidates(task, tails, generator)
         relation_row = slice(task.relation.index, task.relation.index + 1)
         head = self.optimizer.leaves("entity", head_rows)
         tail = self.optimizer.leaves("entity", tail_rows)
@@ -116,11 +117,11 @@ class SoftmaxObjective:
         queries = self._dropped(models.queries(settings, head, relation), generator)  # (B, width)
         items = models.items(settings, tail)  # (N, width)
         scores = training_scores(queries, items, self.metric)  # (B, N)
-        rows = np.repeat(np.arange(len(heads)), np.diff(batch.indptr))
-        positions = torch.from_numpy(rows * len(items) + columns).to(device)
+        degrees = torch.from_numpy(np.diff(batch.indptr)).to(device)
+        positions = torch.arange(len(heads), device=device).repeat_interleave(degrees) * len(items) + columns
         weights = torch.from_numpy(batch.weights).to(device)
         loss = listwise_loss(scores, positions, weights, settings.temperature, log_counts)
-        cost = self._penalty((head, relation, tail), np.diff(batch.indptr), columns, len(items))
+        cost = self._penalty((head, relation, tail), degrees, columns, len(items))
         ((loss + cost) / settings.batch_size).backward()
 
         self.optimizer.step(tail, tail_rows, rate)
@@ -129,41 +130,45 @@ class SoftmaxObjective:
         return loss.detach()
 
     def _penalty(
-        self, rows: tuple[models.Rows, models.Rows, models.Rows], degrees: np.ndarray, columns: np.ndarray, items: int
+        self,
+        rows: tuple[models.Rows, models.Rows, models.Rows],
+        degrees: torch.Tensor,
+        columns: torch.Tensor,
+        items: int,
     ) -> torch.Tensor | float:
         """The regularisers' share of heads, relation and tails, each as often as a positive of the batch reads it."""
         if not wanted(self.settings):
             return 0.0
-        counts = (degrees, np.array([len(columns)]), np.bincount(columns, minlength=items))
-        read = [(part, torch.from_numpy(count).to(self.device)) for part, count in zip(rows, counts, strict=True)]
-        return penalty(self.settings, *read)
+        counts = degrees, torch.full((1,), len(columns), device=self.device), torch.bincount(columns, minlength=items)
+        return penalty(self.settings, *zip(rows, counts, strict=True))
 
     def _candidates(
-        self, task: _Task, batch: Csr, generator: np.random.Generator
-    ) -> tuple[Rows, np.ndarray, torch.Tensor]:
+        self, task: _Task, tails: torch.Tensor, generator: torch.Generator
+    ) -> tuple[Rows, torch.Tensor, torch.Tensor]:
         """Rows of the tails in the softmax, the positives' columns among them, and how many tails each stands for.
 
         With `negatives` set: the batch's own tails, and a uniform sample of the others in which each stands for
         others / sample, which makes the softmax's denominator unbiased (sampled softmax with log-Q correction).
+
+        tails  int64 (n,): the positives, counted from the range's start
         """
         start, stop = task.tail_range
-        wanted = self.settings.negatives
-        if wanted:
-            own = np.unique(batch.tails)
-            others = np.ones(stop - start, bool)
+        sampled = self.settings.negatives
+        if sampled:
+            own, columns = torch.unique(tails, return_inverse=True)
+            others = torch.ones(stop - start, dtype=torch.bool, device=self.device)
             others[own] = False
-            rest = np.flatnonzero(others)
-            if len(rest) > wanted:
-                sample = np.sort(generator.choice(rest, wanted, replace=False))
-                log_counts = np.zeros(len(own) + wanted, np.float32)
-                log_counts[len(own) :] = math.log(len(rest) / wanted)
-                rows = torch.from_numpy(np.concatenate([own, sample]) + start).to(self.device)
-                return rows, np.searchsorted(own, batch.tails), torch.from_numpy(log_counts).to(self.device)
-        return slice(start, stop), batch.tails, torch.zeros(1, device=self.device)
+            rest = others.nonzero().squeeze(1)
+            if len(rest) > sampled:
+                order = torch.randperm(len(rest), generator=generator, device=self.device)
+                log_counts = torch.zeros(len(own) + sampled, device=self.device)
+                log_counts[len(own) :] = math.log(len(rest) / sampled)
+                return torch.cat([own, rest[order[:sampled]]]) + start, columns, log_counts
+        return slice(start, stop), tails, torch.zeros(1, device=self.device)
 
-    def _dropped(self, queries: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+    def _dropped(self, queries: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         share = self.settings.dropout
         if not share:
             return queries
-        kept = generator.random(tuple(queries.shape), dtype=np.float32) >= share
-        return queries * torch.from_numpy(kept.astype(np.float32) / (1 - share)).to(self.device)
+        kept = torch.rand(queries.shape, generator=generator, device=self.device) >= share
+        return queries * kept / (1 - share)
