@@ -9,9 +9,9 @@ from kge_worlds import MODELS, settings
 
 from kgspark.entity_layout import EntityLayout
 from kgspark.kge.export import export_search_space, target_vectors
-from kgspark.kge.facts import facts_of, inform_movies
+from kgspark.kge.facts import Facts, facts_of, inform_movies
 from kgspark.kge.models import build_model, parameters_by_table
-from kgspark.kge.shards import TripleSet, from_arrays
+from kgspark.kge.shards import Csr, TripleSet, from_arrays
 from kgspark.kge.training import train
 from kgspark.search_space import pairwise_scores
 from kgspark.tables import SOURCES, Relation
@@ -117,6 +117,13 @@ def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
             taste = after - (after @ axis)[:, None] * axis
             of_genre = taste[liked][liked % GROUPS == 0]
             torch.testing.assert_close(of_genre, of_genre[:1].expand_as(of_genre), atol=1e-5, rtol=1e-4)
+
+
+def test_many_facts_of_one_relation_count_by_the_root_of_their_number():
+    of_heads = Csr(np.array([0, 3, 4, 4]), np.array([0, 1, 0, 1]), np.ones(4, np.float32))
+    rows = Facts([(of_heads, torch.tensor([[3.0, 0.0], [0.0, 1.0]]))], 3).rows(np.arange(3))
+    root = 3**0.5
+    torch.testing.assert_close(rows, torch.tensor([[6 / root, 1 / root, 1, 1], [0, 1, 1, 1], [0, 0, 0, 1]]))
 
 
 def test_facts_are_fitted_as_the_normal_equations_say():

@@ -10,6 +10,7 @@ from kgspark.kge.export import export_search_space
 from kgspark.kge.models import build_model, parameter_count, parameters_by_table, vector_width
 from kgspark.kge.scoring import score_matrix
 from kgspark.kge.shards import Csr
+from kgspark.kge.unit_rows import unit_rows
 from kgspark.search_space import pairwise_scores
 from kgspark.tables import SOURCES
 
@@ -23,6 +24,16 @@ def seeded_model(name, norm):
     for table in parameters_by_table(model).values():
         table.copy_(torch.randn(table.shape))  # far from unit length, so that a missing normalisation shows
     return chosen, model
+
+
+def test_unit_rows_and_their_gradient_are_those_of_normalize():
+    torch.manual_seed(3)
+    rows = torch.randn(5, 4, dtype=torch.float64)
+    rows[2] = 0.0
+    units = unit_rows(rows)
+    torch.testing.assert_close(units, torch.nn.functional.normalize(rows, dim=-1))
+    assert not units[2].any()
+    assert torch.autograd.gradcheck(unit_rows, (rows[[0, 1, 3, 4]].requires_grad_(),))
 
 
 def own_scores(model, users, movies, relation):

@@ -15,10 +15,10 @@ For every model `score_triples(h, r, t)` is a function of `query(h, r)` and `ite
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from tgraphx.kg import models as zoo
 
 from kgspark.kge.settings import TrainSettings
+from kgspark.kge.unit_rows import unit_rows
 from kgspark.search_space import Metric
 
 Rows = Mapping[str, torch.Tensor]
@@ -104,7 +104,7 @@ def queries(settings: TrainSettings, heads: Rows, relation: Rows) -> torch.Tenso
     """Translated queries (n, width) of head rows (n, dim) and relation rows (1 or n, relation_width)."""
     match settings.model:
         case "transe":
-            return F.normalize(heads["entity_emb"], p=2, dim=-1) + relation["relation_emb"]
+            return unit_rows(heads["entity_emb"]) + relation["relation_emb"]
         case "distmult":
             return heads["entity_emb"] * relation["relation_emb"]
         case "rescal":
@@ -126,7 +126,7 @@ def items(settings: TrainSettings, tails: Rows) -> torch.Tensor:
     """Effective items (n, width) of tail rows (n, dim), after the model's own normalisation."""
     match settings.model:
         case "transe":
-            return F.normalize(tails["entity_emb"], p=2, dim=-1)
+            return unit_rows(tails["entity_emb"])
         case "distmult" | "rescal":
             return tails["entity_emb"]
         case "simple":

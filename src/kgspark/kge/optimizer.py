@@ -34,24 +34,26 @@ class RowAdam:
         return {name: table[rows].detach().requires_grad_() for name, table in chosen.items()}
 
     def step(self, leaves: Mapping[str, torch.Tensor], rows: Rows, rate: float) -> None:
-        """Updates the `rows` that `leaves` came from by the gradients that they have collected."""
+        """Updates the `rows` that `leaves` came from by the gradients that they have collected; nothing at rate 0."""
         for name, leaf in leaves.items():
-            if leaf.grad is not None:
+            if leaf.grad is not None and rate > 0:
                 self.update(name, rows, leaf.grad, rate)
 
     @torch.no_grad()
     def update(self, name: str, rows: Rows, gradient: torch.Tensor, rate: float) -> None:
-        """One step of size `rate` on distinct `rows`, a slice or int64 (n,), with their gradient (n, width)."""
+        """One step of size `rate` > 0 on distinct `rows`, a slice or int64 (n,), with their gradient (n, width)."""
         stores = (self.tables[name], self.first[name], self.second[name], self.met[name])
         weights, first, second, met = (store[rows] for store in stores)  # views of a slice, copies of an index
         beta1, beta2 = self.betas
         met.add_(1)
         first.lerp_(gradient, 1 - beta1)
         second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        scale = (second / (1 - beta2**met)).sqrt_().add_(self.epsilon)
         if self.weight_decay:
             weights.mul_(1 - rate * self.weight_decay)
-        weights.addcdiv_(first / (1 - beta1**met), scale, value=-rate)
+        # rate · m̂ / (√v̂ + ε) with both corrections drawn into the denominator: a number a row, not a matrix.
+        per_step = (1 - beta1**met) / rate
+        scale = torch.addcmul(self.epsilon * per_step, second.sqrt(), per_step * (1 - beta2**met).rsqrt())
+        weights.addcdiv_(first, scale, value=-1)
         if not isinstance(rows, slice):
             for store, values in zip(stores, (weights, first, second, met), strict=True):
                 store.index_copy_(0, rows, values)
