@@ -31,7 +31,7 @@ class RowAdam:
     def leaves(self, prefix: str, rows: Rows) -> dict[str, torch.Tensor]:
         """The given rows of the tables whose name starts with `prefix`, each collecting a gradient of its own."""
         chosen = {name: table for name, table in self.tables.items() if name.startswith(prefix)}
-        return {name: table[rows].detach().requires_grad_() for name, table in chosen.items()}
+        return {name: _rows_of(table, rows).detach().requires_grad_() for name, table in chosen.items()}
 
     def step(self, leaves: Mapping[str, torch.Tensor], rows: Rows, rate: float) -> None:
         """Updates the `rows` that `leaves` came from by the gradients that they have collected; nothing at rate 0."""
@@ -43,7 +43,7 @@ class RowAdam:
     def update(self, name: str, rows: Rows, gradient: torch.Tensor, rate: float) -> None:
         """One step of size `rate` > 0 on distinct `rows`, a slice or int64 (n,), with their gradient (n, width)."""
         stores = (self.tables[name], self.first[name], self.second[name], self.met[name])
-        weights, first, second, met = (store[rows] for store in stores)  # views of a slice, copies of an index
+        weights, first, second, met = (_rows_of(store, rows) for store in stores)
         beta1, beta2 = self.betas
         met.add_(1)
         first.lerp_(gradient, 1 - beta1)
@@ -52,7 +52,7 @@ class RowAdam:
             weights.mul_(1 - rate * self.weight_decay)
         # rate · m̂ / (√v̂ + ε) with both corrections drawn into the denominator: a number a row, not a matrix.
         per_step = (1 - beta1**met) / rate
-        scale = torch.addcmul(self.epsilon * per_step, second.sqrt(), per_step * (1 - beta2**met).rsqrt())
+        scale = second.sqrt().mul_(per_step * (1 - beta2**met).rsqrt()).add_(self.epsilon * per_step)
         weights.addcdiv_(first, scale, value=-1)
         if not isinstance(rows, slice):
             for store, values in zip(stores, (weights, first, second, met), strict=True):
@@ -67,3 +67,8 @@ class RowAdam:
         """Copies what `state` returned back in."""
         for key, value in self.state().items():
             value.copy_(state[key])
+
+
+def _rows_of(table: torch.Tensor, rows: Rows) -> torch.Tensor:
+    """A view of a slice's rows, or a copy of an index's: whole rows at once, where indexing takes value by value."""
+    return table[rows] if isinstance(rows, slice) else table.index_select(0, rows)
