@@ -22,25 +22,25 @@ def random_batch(queries=5, items=9, width=6):
     return q, t, positions, torch.rand(11, generator=generator, dtype=torch.float64)
 
 
+@pytest.mark.parametrize("spared", [0.0, 0.3])
 @pytest.mark.parametrize("metric", ["inner_product", "l1", "l2", "modulus"])
-def test_softmax_gradient_equals_plain_autograds(metric):
+def test_softmax_gradient_equals_plain_autograds(metric, spared):
     q, t, positions, weights = random_batch()
     log_counts = torch.linspace(0, 1, len(t), dtype=torch.float64)
-    loss = listwise_loss(training_scores(q, t, metric), positions, weights, 0.3, log_counts)
+    loss = listwise_loss(training_scores(q, t, metric), positions, weights, 0.3, log_counts, spared)
     (loss * 0.5).backward()
     by_hand = q.grad.clone(), t.grad.clone()
     q.grad = t.grad = None
 
-    if metric == "modulus":
-        half = q.shape[1] // 2
-        difference = q[:, None] - t[None]
-        scores = -torch.sqrt(difference[..., :half] ** 2 + difference[..., half:] ** 2 + 1e-12).sum(-1)
-    elif metric == "l1":
-        scores = -(q[:, None] - t[None]).abs().sum(-1)
-    else:
-        scores = q @ t.T
-    shares = torch.log_softmax(scores / 0.3 + log_counts, dim=1)
-    plain = -(weights * shares.reshape(-1)[positions]).sum()
+    scores = -(q[:, None] - t[None]).abs().sum(-1) if metric == "l1" else q @ t.T
+    logits = scores / 0.3 + log_counts
+    plain = torch.zeros((), dtype=torch.float64)
+    for position, weight in zip(positions.tolist(), weights, strict=True):
+        row, column = divmod(position, len(t))
+        others = [at % len(t) for at in positions.tolist() if at // len(t) == row and at != position]
+        rivalry = torch.ones(len(t), dtype=torch.float64)
+        rivalry[others] = 1 - spared
+        plain = plain - weight * (logits[row, column] - (rivalry * logits[row].exp()).sum().log())
     (plain * 0.5).backward()
 
     assert loss.item() == pytest.approx(plain.item())
@@ -52,6 +52,14 @@ def test_training_scores_order_unit_items_as_l2_does():
     unit = torch.nn.functional.normalize(t)
     cheap, exact = training_scores(q, unit, "l2"), score_matrix(q, unit, "l2")
     assert torch.equal(cheap.argsort(dim=1), exact.argsort(dim=1))
+
+
+def test_rotate_trains_on_squared_moduli():
+    """Of coordinates of modulus one: Σ |qᵢ − tᵢ|² = d − 2 q · t."""
+    q, t, _, _ = random_batch()
+    unit_q, unit_t = (x / torch.hypot(*x.chunk(2, dim=1)).repeat(1, 2) for x in (q, t))
+    squares = ((unit_q[:, None] - unit_t[None]) ** 2).sum(-1)
+    torch.testing.assert_close(q.shape[1] - 2 * training_scores(unit_q, unit_t, "modulus"), squares)
 
 
 def test_row_adam_on_all_rows_is_torchs_adam():
@@ -126,7 +134,7 @@ def test_spectral_vectors_span_the_singular_space():
 
     heads_found, tails_found = spectral_vectors(likes, 20, 6, torch.Generator().manual_seed(0))
 
-    degree = np.sqrt(np.maximum(dense.sum(1), 1))[:, None] * np.sqrt(np.maximum(dense.sum(0), 1))
+    degree = np.sqrt(np.maximum(dense.sum(1), 1))[:, None] * np.maximum(dense.sum(0), 1) ** 0.4
     u, s, vt = np.linalg.svd(dense / degree)
     for found, expected in ((heads_found, u[:, :6] * s[:6]), (tails_found, vt[:6].T * s[:6])):
         unit = expected / np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-12)

@@ -199,7 +199,7 @@ def test_without_validation_likes_the_last_epoch_is_kept(tmp_path):
 @pytest.mark.parametrize("refit", ["continue", "anew"])
 @pytest.mark.parametrize(("learned", "unseen"), [("all", ()), ("train+valid", ("test",))])
 def test_refit_learns_the_held_out_likes_after_the_metrics(tmp_path, refit, learned, unseen):
-    quick = {"facts_prior": 0.0}
+    quick = {"facts_prior": 0.0, "learning_rate": 0.01}
     plain = run(tmp_path / "plain", **quick)
     refitted = run(tmp_path / "refitted", refit=refit, refit_on=learned, **quick)
     assert refitted.refitted

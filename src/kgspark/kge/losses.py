@@ -9,16 +9,28 @@ from kgspark.kge.settings import TrainSettings
 
 
 def listwise_loss(
-    scores: torch.Tensor, positions: torch.Tensor, weights: torch.Tensor, temperature: float, log_counts: torch.Tensor
+    scores: torch.Tensor,
+    positions: torch.Tensor,
+    weights: torch.Tensor,
+    temperature: float,
+    log_counts: torch.Tensor | None = None,
+    spared: float = 0.0,
 ) -> torch.Tensor:
-    """−Σ w · log softmax(scores / temperature + log_counts) at the positives, a scalar with a hand-written gradient.
+    """Softmax loss of positives in their rows, a scalar with a hand-written gradient.
 
-    scores      float32 (B, N)
+    Of a positive p among a row's tails j, with logits z = scores / temperature + log_counts:
+
+        −w · log( exp z_p / (exp z_p + Σ_{j≠p} c_j exp z_j) ),  c_j = 1 − spared for the row's other positives, else 1
+
+    With `spared` 0 it is the multinomial likelihood (Liang et al. 2018, equation 2); with 1 the other positives are no
+    rivals at all, as in the decoupled contrastive loss (Yeh et al. 2022).
+
+    scores      float32 (B, N); overwritten, so that a step holds one such matrix
     positions   int64 (n,): row · N + column of each positive, distinct
     weights     float32 (n,)
-    log_counts  float32 (N,) or (1,): log of how many tails a column stands for, 0 for itself alone
+    log_counts  float32 (N,): log of how many tails a column stands for; None where each stands for itself alone
     """
-    return _ListwiseLoss.apply(scores, positions, weights, temperature, log_counts)
+    return _ListwiseLoss.apply(scores, positions, weights, temperature, log_counts, spared)
 
 
 def negatives_loss(settings: TrainSettings, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
@@ -58,7 +70,7 @@ def _warp(hinges: torch.Tensor) -> torch.Tensor:
 
 
 class _ListwiseLoss(torch.autograd.Function):
-    """Softmax and its gradient in one buffer; autograd's log_softmax would need three and a dense target."""
+    """Softmax and its gradient in the scores' own buffer; autograd's log_softmax would need four and a dense target."""
 
     @staticmethod
     def forward(
@@ -67,24 +79,33 @@ class _ListwiseLoss(torch.autograd.Function):
         positions: torch.Tensor,
         weights: torch.Tensor,
         temperature: float,
-        log_counts: torch.Tensor,
+        log_counts: torch.Tensor | None,
+        spared: float,
     ) -> torch.Tensor:
-        logits = torch.add(log_counts, scores, alpha=1 / temperature)  # (B, N)
-        positives = logits.view(-1)[positions]
-        mass = torch.zeros(len(logits), dtype=logits.dtype, device=logits.device)  # the weights' sum, row by row
-        mass.index_add_(0, torch.div(positions, logits.shape[1], rounding_mode="floor"), weights)
-        peak = logits.amax(1, keepdim=True)
-        shares = logits.sub_(peak).exp_()
-        total = shares.sum(1, keepdim=True)
-        loss = (mass * (peak + total.log()).squeeze(1)).sum() - (weights * positives).sum()
-        gradient = shares.mul_(mass[:, None] / total)
-        flat = gradient.view(-1)
-        flat[positions] = flat[positions] - weights
-        ctx.save_for_backward(gradient)
+        logits = scores if log_counts is None else scores.add_(log_counts, alpha=temperature)
+        rows = torch.div(positions, logits.shape[1], rounding_mode="floor")
+        peak = logits.amax(1)
+        shares = logits.sub_(peak[:, None])
+        if temperature != 1:
+            shares.mul_(1 / temperature)
+        flat = shares.view(-1)
+        positives = flat[positions]  # log of the numerators
+        shares.exp_()
+        own = flat[positions]
+        total = shares.sum(1)
+        rivals = total[rows]  # the denominators, (n,)
+        if spared:
+            total = total.index_add(0, rows, own, alpha=-spared)
+            rivals = total[rows] + spared * own
+        loss = (weights * (rivals.log() - positives)).sum()
+        pulls = weights / rivals
+        shares.mul_(shares.new_zeros(len(shares)).index_add_(0, rows, pulls)[:, None])
+        flat[positions] = (1 - spared) * flat[positions] + spared * own * pulls - weights
+        ctx.save_for_backward(shares)
         ctx.temperature = temperature
         return loss
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient.mul_(gradients[0] / ctx.temperature), None, None, None, None
+        return gradient.mul_(gradients[0] / ctx.temperature), None, None, None, None, None

@@ -59,8 +59,8 @@ def estimate(
     training = {"weights": weights * (3 if settings.ema else 2), "optimizer": 2 * weights + 4 * layout.size}
     width = vector_width(settings)
     if settings.objective == "softmax":
-        # Scores, softmax, and one temporary; the modulus looks at one coordinate more at a time.
-        buffers = 6 if settings.model == "rotate" else 4
+        # Scores that turn into their gradient; TransE's norm 1 keeps distances and their sign beside them.
+        buffers = 4 if settings.norm == 1 else 2
         training["batch"] = 4 * settings.batch_size * widest * buffers + 4 * 6 * width * (widest + settings.batch_size)
     else:
         # Every entity that a batch and its negatives name, with its gradient, moments, queries and items; the triples,

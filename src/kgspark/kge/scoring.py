@@ -1,6 +1,4 @@
-"""Score matrices of queries against items, by metric, differentiable and bounded by the matrix itself in memory."""
-
-from typing import Any
+"""Score matrices of queries against items, by metric, bounded by the matrix itself in memory."""
 
 import torch
 
@@ -8,6 +6,8 @@ from kgspark.search_space import Metric
 
 # As in tgraphx: keeps the modulus of a zero difference differentiable.
 _MODULUS_EPSILON = 1e-12
+# Scores of a block of queries whose moduli are summed up together.
+_BLOCK_SCORES = 1 << 16
 
 
 def score_matrix(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
@@ -18,15 +18,17 @@ def score_matrix(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> 
         return -torch.cdist(queries, items, p=2.0, compute_mode="donot_use_mm_for_euclid_dist")
     if metric == "l1":
         return -torch.cdist(queries, items, p=1.0)
-    return _ModulusScores.apply(queries, items)
+    return _modulus_scores(queries, items)
 
 
 def training_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
-    """Scores that order tails as `score_matrix` does, the cheapest to train with.
+    """Scores to train with: cheaper than `score_matrix`, and but for modulus of its order.
 
-    TransE's items are unit vectors, so −‖q − t‖₂ falls with q · t: ‖q − t‖² = ‖q‖² + 1 − 2 q · t.
+    TransE's items are unit vectors, so −‖q − t‖₂ rises with q · t: ‖q − t‖² = ‖q‖² + 1 − 2 q · t. RotatE's coordinates
+    have modulus one, so with d real numbers the sum of squared moduli is a product too: Σ |qᵢ − tᵢ|² = d − 2 q · t. It
+    is no monotone function of the Σ |qᵢ − tᵢ| that RotatE ranks by, but grows with each of its terms.
     """
-    return queries @ items.T if metric == "l2" else score_matrix(queries, items, metric)
+    return queries @ items.T if metric in ("l2", "modulus") else score_matrix(queries, items, metric)
 
 
 def ranking_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
@@ -36,41 +38,22 @@ def ranking_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -
     return score_matrix(queries, items, metric)
 
 
-class _ModulusScores(torch.autograd.Function):
-    """−Σᵢ |qᵢ − tᵢ| over complex coordinates (RotatE), one coordinate at a time in both directions.
+def _modulus_scores(queries: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    """−Σᵢ |qᵢ − tᵢ| over complex coordinates (RotatE), one coordinate of a block of queries at a time.
 
-    Plain autograd would keep every coordinate's (Q, N) differences: dim times the memory of the scores.
+    Blocks are small enough for a core's cache; all coordinates at once would be dim times the memory of the scores.
     """
-
-    @staticmethod
-    def forward(ctx: Any, queries: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(queries, items)
-        scores = torch.zeros(len(queries), len(items), dtype=queries.dtype, device=queries.device)
-        for _, _, _, modulus in _coordinates(queries, items):
-            scores -= modulus
-        return scores
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        queries, items = ctx.saved_tensors
-        half = queries.shape[1] // 2
-        for_queries, for_items = torch.empty_like(queries), torch.empty_like(items)
-        for i, real, imaginary, modulus in _coordinates(queries, items):
-            share = gradients[0] / modulus  # (Q, N)
-            for at, difference in ((i, real), (i + half, imaginary)):
-                pull = difference.mul_(share)
-                for_queries[:, at] = -pull.sum(1)
-                for_items[:, at] = pull.sum(0)
-        return for_queries, for_items
-
-
-def _coordinates(queries: torch.Tensor, items: torch.Tensor) -> Any:
     half = queries.shape[1] // 2
-    for i in range(half):
-        real = queries[:, i, None] - items[None, :, i]  # (Q, N)
-        imaginary = queries[:, i + half, None] - items[None, :, i + half]
-        modulus = (real * real).addcmul_(imaginary, imaginary).add_(_MODULUS_EPSILON).sqrt_()
-        yield i, real, imaginary, modulus
+    scores = queries.new_zeros(len(queries), len(items))
+    columns = items.T.contiguous()  # (d, N)
+    rows = max(1, _BLOCK_SCORES // max(len(items), 1))
+    for block, asking in zip(scores.split(rows), queries.split(rows), strict=True):
+        real, imaginary = torch.empty_like(block), torch.empty_like(block)
+        for i in range(half):
+            torch.sub(asking[:, i, None], columns[i], out=real)
+            torch.sub(asking[:, i + half, None], columns[i + half], out=imaginary)
+            block.sub_(real.mul_(real).addcmul_(imaginary, imaginary).add_(_MODULUS_EPSILON).sqrt_())
+    return scores
 
 
 def pair_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:

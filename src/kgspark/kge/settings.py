@@ -42,18 +42,30 @@ _RECIPES = {"softplus": _STOCK_RECIPE, "margin": _STOCK_RECIPE, "bpr": _RANKING_
 _BILINEAR_RECIPE: dict[str, Any] = {
     "dim": 128,
     "temperature": 0.5,
+    "spare_positives": 0.0,
     "epochs": 8,
     "learning_rate": 4e-3,
+    "head_rate": 10.0,
     "weight_decay": 0.5,
 }
-# Distances that are sums over coordinates are on a larger scale; a modulus a coordinate is no matrix product, and slow.
-_MANHATTAN_RECIPE: dict[str, Any] = {"dim": 128, "temperature": 1.0, "epochs": 10, "learning_rate": 4e-3}
-_ROTATE_RECIPE: dict[str, Any] = {
+# Distances that are sums over coordinates are on a larger scale, and so are angles beside unit vectors' coordinates.
+_MANHATTAN_RECIPE: dict[str, Any] = {
     "dim": 128,
-    "negatives": 512,
-    "temperature": 3.0,
+    "temperature": 1.0,
+    "spare_positives": 0.0,
     "epochs": 10,
     "learning_rate": 4e-3,
+    "head_rate": 10.0,
+}
+_ROTATE_RECIPE: dict[str, Any] = {
+    "dim": 128,
+    "temperature": 8.0,
+    "spare_positives": 0.0,
+    "learning_rate": 0.05,
+    "head_rate": 1.0,
+    # A look at the validation likes sums up moduli, and takes longer than an epoch.
+    "eval_every": 4,
+    "patience": 2,
 }
 
 
@@ -66,7 +78,7 @@ class TrainSettings(Settings):
 
     model: ModelName = Field("transe", description="tgraphx model: transe, distmult, complex, rotate, rescal or simple")
     norm: Literal[1, 2] = Field(2, description="TransE's distance: 1 (Manhattan) or 2 (Euclidean)")
-    dim: int = Field(192, ge=1, description="numbers per entity part; ComplEx, RotatE and SimplE hold two parts")
+    dim: int = Field(256, ge=1, description="numbers per entity part; ComplEx, RotatE and SimplE hold two parts")
     target: str = Field("liked", min_length=1, description="the relation, user to movie, that is recommended from")
 
     objective: Objective = Field(
@@ -85,7 +97,10 @@ class TrainSettings(Settings):
         0.5, ge=0, le=1, description="share of negatives that replace the head, not the tail (uniform, typed)"
     )
     filtered: bool = Field(False, description="whether no known triple is ever drawn as a negative")
-    temperature: float = Field(0.16, gt=0, description="scores are divided by it (softmax, bpr)")
+    temperature: float = Field(0.15, gt=0, description="scores are divided by it (softmax, bpr)")
+    spare_positives: float = Field(
+        0.3, ge=0, lt=1, description="share of a head's other positives left out of the softmax's denominator"
+    )
     margin: float = Field(1.0, gt=0, description="gap that margin and warp ask for")
     inverse_relations: bool = Field(
         False, description="learn every relation from tail to head too, as a relation of its own"
@@ -95,7 +110,7 @@ class TrainSettings(Settings):
 
     learning_rate: float = Field(2e-3, gt=0, description="Adam's step size at the start")
     head_rate: float = Field(
-        10.0, gt=0, description="step-size factor of entities that are only heads (users): they are met once an epoch"
+        5.0, gt=0, description="step-size factor of entities that are only heads (users): they are met once an epoch"
     )
     schedule: Literal["linear", "constant"] = Field("linear", description="step size over the epochs: linear to zero")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of entity rows, per unit of step size")

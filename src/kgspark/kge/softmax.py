@@ -1,8 +1,8 @@
 """The 1-vs-all softmax over typed ranges: a head's scores of every tail of the kind are one matrix product.
 
 Loss of a (head, tail) pair of weight w:  −w · log softmax(score / τ) over the tail kind's range (Lacroix et al. 2018,
-eq. 3, on typed ranges). Gradients are written by hand: only the batch's head rows, one relation row and the tail range
-(or the sampled tails) are read and written.
+eq. 3, on typed ranges), where a head's other positives count less (`losses.listwise_loss`). Gradients are written by
+hand: only the batch's head rows, one relation row and the tail range (or the sampled tails) are read and written.
 """
 
 import math
@@ -120,7 +120,7 @@ class SoftmaxObjective:
         degrees = torch.from_numpy(np.diff(batch.indptr)).to(device)
         positions = torch.arange(len(heads), device=device).repeat_interleave(degrees) * len(items) + columns
         weights = torch.from_numpy(batch.weights).to(device)
-        loss = listwise_loss(scores, positions, weights, settings.temperature, log_counts)
+        loss = listwise_loss(scores, positions, weights, settings.temperature, log_counts, settings.spare_positives)
         cost = self._penalty((head, relation, tail), degrees, columns, len(items))
         ((loss + cost) / settings.batch_size).backward()
 
@@ -144,8 +144,8 @@ class SoftmaxObjective:
 
     def _candidates(
         self, task: _Task, tails: torch.Tensor, generator: torch.Generator
-    ) -> tuple[Rows, torch.Tensor, torch.Tensor]:
-        """Rows of the tails in the softmax, the positives' columns among them, and how many tails each stands for.
+    ) -> tuple[Rows, torch.Tensor, torch.Tensor | None]:
+        """Rows of the tails in the softmax, the positives' columns among them, log of how many tails each stands for.
 
         With `negatives` set: the batch's own tails, and a uniform sample of the others in which each stands for
         others / sample, which makes the softmax's denominator unbiased (sampled softmax with log-Q correction).
@@ -164,7 +164,7 @@ class SoftmaxObjective:
                 log_counts = torch.zeros(len(own) + sampled, device=self.device)
                 log_counts[len(own) :] = math.log(len(rest) / sampled)
                 return torch.cat([own, rest[order[:sampled]]]) + start, columns, log_counts
-        return slice(start, stop), tails, torch.zeros(1, device=self.device)
+        return slice(start, stop), tails, None
 
     def _dropped(self, queries: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         share = self.settings.dropout
