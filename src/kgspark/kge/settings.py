@@ -97,7 +97,7 @@ class TrainSettings(Settings):
         0.5, ge=0, le=1, description="share of negatives that replace the head, not the tail (uniform, typed)"
     )
     filtered: bool = Field(False, description="whether no known triple is ever drawn as a negative")
-    temperature: float = Field(0.15, gt=0, description="scores are divided by it (softmax, bpr)")
+    temperature: float = Field(0.14, gt=0, description="scores are divided by it (softmax, bpr)")
     spare_positives: float = Field(
         0.3, ge=0, lt=1, description="share of a head's other positives left out of the softmax's denominator"
     )
