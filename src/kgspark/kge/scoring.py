@@ -6,7 +6,7 @@ from kgspark.search_space import Metric
 
 # As in tgraphx: keeps the modulus of a zero difference differentiable.
 _MODULUS_EPSILON = 1e-12
-# Scores of a block of queries whose moduli are summed together: they fit a cache, and are enough to share among threads.
+# Scores of a block of queries whose moduli are summed together: they fit a cache, and are worth sharing among threads.
 _BLOCK_SCORES = 1 << 18
 
 
