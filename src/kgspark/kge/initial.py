@@ -15,6 +15,7 @@ from kgspark.tables import TRAIN, Relation
 
 # Size of the random part of a spectral start, relative to N(0, 1/dim).
 _NOISE = 0.1
+# Of a tail's degree; ½ would make all tails equally heavy.
 _TAIL_EXPONENT = 0.4
 _OVERSAMPLING = 10
 _POWER_ITERATIONS = 3

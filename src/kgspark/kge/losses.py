@@ -85,20 +85,18 @@ class _ListwiseLoss(torch.autograd.Function):
         logits = scores if log_counts is None else scores.add_(log_counts, alpha=temperature)
         rows = torch.div(positions, logits.shape[1], rounding_mode="floor")
         peak = logits.amax(1)
-        shares = logits.sub_(peak[:, None])
-        if temperature != 1:
-            shares.mul_(1 / temperature)
+        shares = logits.sub_(peak[:, None]).mul_(1 / temperature)
         flat = shares.view(-1)
         positives = flat[positions]  # log of the numerators
         shares.exp_()
         own = flat[positions]
         total = shares.sum(1)
-        rivals = total[rows]  # the denominators, (n,)
+        denominators = total[rows]  # (n,)
         if spared:
             total = total.index_add(0, rows, own, alpha=-spared)
-            rivals = total[rows] + spared * own
-        loss = (weights * (rivals.log() - positives)).sum()
-        pulls = weights / rivals
+            denominators = total[rows] + spared * own
+        loss = (weights * (denominators.log() - positives)).sum()
+        pulls = weights / denominators
         shares.mul_(shares.new_zeros(len(shares)).index_add_(0, rows, pulls)[:, None])
         flat[positions] = (1 - spared) * flat[positions] + spared * own * pulls - weights
         ctx.save_for_backward(shares)
