@@ -73,4 +73,7 @@ def write_shards(folder: Path, columns: dict[str, np.ndarray], order: np.ndarray
                 "weight": pa.array(columns["weight"][rows], pa.float32()),
             }
         )
+        if "timestamp" in columns:  # null where there is none
+            times = columns["timestamp"][rows]
+            table = table.append_column("timestamp", pa.array(times, pa.int64(), mask=times == 0))
         pq.write_table(table, folder / f"part-{number:05d}.parquet")

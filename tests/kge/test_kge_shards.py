@@ -15,7 +15,7 @@ from kgspark.kge.shards import from_arrays, read_triples, sorted_pairs
 
 @pytest.mark.parametrize("shards", [1, 2, 7])
 def test_sharding_and_row_order_do_not_matter(tmp_path, shards):
-    columns = block_columns()
+    columns = timed_columns()
     order = np.random.default_rng(shards).permutation(len(columns["head"]))
     write_shards(tmp_path / "triples", columns, order, shards)
     read = read_triples(tmp_path / "triples", LAYOUT, RELATIONS)
@@ -23,14 +23,44 @@ def test_sharding_and_row_order_do_not_matter(tmp_path, shards):
     assert len(read) == len(columns["head"])
 
 
-def test_fingerprint_sees_every_column():
+def test_shards_from_before_timestamps_were_written_still_read(tmp_path):
     columns = block_columns()
+    write_shards(tmp_path / "triples", columns, np.arange(len(columns["head"])), 2)
+    read = read_triples(tmp_path / "triples", LAYOUT, RELATIONS)
+    assert read.csr(LIKED, LAYOUT).times is None
+    assert read.fingerprint() == from_arrays(columns, LAYOUT, RELATIONS).fingerprint()
+
+
+def test_a_time_stays_with_its_triple():
+    columns = timed_columns()
+    world = from_arrays(columns, LAYOUT, RELATIONS)
+    assert world.pairs(1).times is None  # no movie's genre has a time
+    pairs = world.pairs(0, ("train", "valid", "test"))
+    keys = zip(columns["head"], columns["tail"], strict=True)
+    told = dict(zip(keys, columns["timestamp"].tolist(), strict=True))
+    assert pairs.times.tolist() == [told[pair] for pair in zip(pairs.heads, pairs.tails, strict=True)]
+    likes = world.csr(LIKED, LAYOUT).rows(np.array([5, 1]))
+    users = np.repeat([5, 1], np.diff(likes.indptr))
+    assert likes.times.tolist() == [told[pair] for pair in zip(users, likes.tails + USERS, strict=True)]
+    twice = sorted_pairs(np.array([0, 0]), np.array([3, 3]), np.ones(2, np.float32), np.array([7, 9]))
+    assert twice.times.tolist() == [9]
+
+
+def timed_columns():
+    """`block_columns` with times of the likes alone, no two the same."""
+    columns = block_columns()
+    times = np.random.default_rng(0).permutation(len(columns["head"])) + 1
+    return columns | {"timestamp": np.where(columns["relation"] == 0, times, 0)}
+
+
+def test_fingerprint_sees_every_column():
+    columns = timed_columns()
     prints = {from_arrays(columns, LAYOUT, RELATIONS).fingerprint()}
-    for name, value in (("head", 1), ("tail", USERS + 1), ("split", "train"), ("weight", 0.5)):
+    for name, value in (("head", 1), ("tail", USERS + 1), ("split", "train"), ("weight", 0.5), ("timestamp", 999)):
         changed = columns[name].copy()
         changed[0] = value
         prints.add(from_arrays({**columns, name: changed}, LAYOUT, RELATIONS).fingerprint())
-    assert len(prints) == 5
+    assert len(prints) == 6
 
 
 def test_csr_holds_the_likes_of_each_user():

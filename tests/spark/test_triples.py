@@ -94,8 +94,11 @@ def test_the_triples_of_a_known_world(spark: Any, tables: dict[str, Any], entiti
     triples = build_triples(RELATIONS, tables, entities, "bigint")
     assert triples.dtypes == [
         ("head", "bigint"), ("relation", "int"), ("tail", "bigint"), ("split", "string"), ("weight", "float"),
+        ("timestamp", "bigint"),
     ]  # fmt: skip
     rows = triples.collect()
+    of_ratings = {(row["head"], row["tail"]): row["timestamp"] for row in rows if row["timestamp"] is not None}
+    assert of_ratings == {(0, 3): 1, (0, 4): 2, (1, 3): 3, (1, 5): 4}  # what is drawn from other tables has no time
     assert _listed(rows, list(RELATIONS)) == [
         ("acted_in", "Ann", "7", "train", 0.75),  # twice in the table: once, with the larger weight
         ("acted_in", "Bob", "8", "train", 0.5),  # film 777 and film x are no movies of this night

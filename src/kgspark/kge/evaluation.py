@@ -7,7 +7,7 @@ import torch
 
 from kgspark.kge.scoring import ranking_scores
 from kgspark.kge.shards import Csr
-from kgspark.metrics.ranking import hit_matrix, mean_metrics
+from kgspark.metrics.ranking import hit_matrix, ranking_metrics
 from kgspark.search_space import Metric
 
 # Scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new pages; a GPU
@@ -23,19 +23,30 @@ def evaluate(
     seen: Csr,
     ks: Sequence[int] = (10,),
 ) -> dict[str, float]:
-    """`kgspark.metrics.ranking.mean_metrics` of the top max(ks) unseen items of every user who has something held out.
+    """The means of `metrics_by_user` over the users; {} when nothing is held out."""
+    by_user = metrics_by_user(queries, items, metric, held_out, seen, ks)
+    return {name: float(values.mean()) for name, values in by_user.items() if len(values)}
+
+
+def metrics_by_user(
+    queries: torch.Tensor,
+    items: torch.Tensor,
+    metric: Metric,
+    held_out: Csr,
+    seen: Csr,
+    ks: Sequence[int] = (10,),
+) -> dict[str, np.ndarray]:
+    """`ranking_metrics` of the top max(ks) unseen items of every user who has something held out.
 
     queries   float32 (U, d) and items float32 (M, d) on any device
     held_out  CSR over the U users of the tails to find; seen: CSR of those to leave out of the lists
-    Returns {} when nothing is held out.
+    Returns float64 (users with something held out,) a metric.
     """
     users = np.flatnonzero(np.diff(held_out.indptr))
-    if len(users) == 0:
-        return {}
     wanted = held_out.rows(users)
     ranked = top_items(queries, items, metric, users, seen, max(ks))
     hits = hit_matrix(ranked, wanted.indptr, wanted.tails, len(items))
-    return mean_metrics(hits, np.diff(wanted.indptr), ks)
+    return ranking_metrics(hits, np.diff(wanted.indptr), ks)
 
 
 def top_items(

@@ -10,6 +10,7 @@ from kgspark.entity_layout import EntityLayout
 from kgspark.errors import StageError
 from kgspark.kge import models
 from kgspark.kge.facts import Facts, facts_of, unrated
+from kgspark.kge.recency import leaning, recent_vectors
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import TripleSet
 from kgspark.search_space import SearchSpace
@@ -28,10 +29,11 @@ def export_search_space(
 ) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
-    A user without a like that training read has a query from other facts, or the mean query of those who have likes.
+    With `settings.recent_share`, queries then lean towards the latest likes of `settings.learned_splits`. A user
+    without a like that training read has a query from other facts, or the mean query of those who have likes.
     """
     target = target_relation(relations, settings)
-    queries, items = target_vectors(model, layout, target, settings)
+    queries, items = leaning_vectors(model, triples, layout, target, settings, settings.learned_splits)
     liking = np.diff(triples.csr(target, layout, settings.learned_splits).indptr) > 0
     user_facts, movie_facts = (
         facts_of(kind, model, triples, layout, relations, settings) for kind in (target.head_kind, target.tail_kind)
@@ -78,6 +80,28 @@ def target_relation(relations: Sequence[Relation], settings: TrainSettings) -> R
             return relation
     names = ", ".join(relation.name for relation in relations) or "none"
     raise StageError(f"train.target: the graph has no relation {settings.target!r}; it has {names}")
+
+
+def leaning_vectors(
+    model: torch.nn.Module,
+    triples: TripleSet,
+    layout: EntityLayout,
+    target: Relation,
+    settings: TrainSettings,
+    splits: Sequence[str],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`target_vectors`, with queries that lean by `settings.recent_share` towards the latest likes of `splits`.
+
+    A share of auto, which only a training resolves, is none, and so is any where likes have no time.
+    """
+    queries, items = target_vectors(model, layout, target, settings)
+    if settings.recent_share in ("auto", 0):
+        return queries, items
+    likes = triples.csr(target, layout, splits)
+    if likes.times is None:
+        return queries, items
+    recent = recent_vectors(items, likes, settings.recent_half_life)
+    return leaning(queries, recent, float(settings.recent_share)), items
 
 
 def target_vectors(

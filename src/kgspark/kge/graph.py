@@ -9,11 +9,12 @@ from tgraphx.kg import models as zoo
 from kgspark.entity_layout import EntityLayout
 from kgspark.kge.contrast import ContrastObjective
 from kgspark.kge.evaluation import evaluate, popularity
-from kgspark.kge.export import target_vectors
+from kgspark.kge.export import leaning_vectors, target_vectors
 from kgspark.kge.facts import inform_movies
 from kgspark.kge.initial import initialise
 from kgspark.kge.models import build_model, metric_of
 from kgspark.kge.objectives import Objective, RateAt
+from kgspark.kge.recency import best_share
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import TripleSet
 from kgspark.kge.softmax import SoftmaxObjective
@@ -54,12 +55,29 @@ class Graph:
         """Lets facts speak for movies with few likes in `splits`, in place."""
         inform_movies(model, self.triples, self.layout, self.relations, self.settings, self.target, splits)
 
-    def measure(self, model: torch.nn.Module, split: str, seen: Sequence[str]) -> dict[str, float]:
-        """Metrics of the likes in `split`, with those of the splits `seen` left out of the lists."""
-        held_out = self.triples.csr(self.target, self.layout, (split,))
-        queries, items = target_vectors(model, self.layout, self.target, self.settings)
-        masked = self.triples.csr(self.target, self.layout, seen)
-        return evaluate(queries, items, metric_of(self.settings), held_out, masked, (self.settings.k,))
+    def measure(
+        self, model: torch.nn.Module, split: str, seen: Sequence[str], recent_share: float | None = None
+    ) -> dict[str, float]:
+        """Metrics of the likes in `split`, with those of the splits `seen` left out of the lists.
+
+        recent_share  how far queries lean towards the latest train likes; None for the settings' own, 0 if that is auto
+        """
+        settings = self.settings
+        if recent_share is None:
+            recent_share = 0.0 if settings.recent_share == "auto" else settings.recent_share
+        settings = settings.model_copy(update={"recent_share": recent_share})
+        queries, items = leaning_vectors(model, self.triples, self.layout, self.target, settings, (TRAIN,))
+        held_out, masked = (self.triples.csr(self.target, self.layout, splits) for splits in ((split,), seen))
+        return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.k,))
+
+    def recent_share(self, model: torch.nn.Module) -> float:
+        """The settings' own, or where that is auto the one that suits the validation likes."""
+        settings = self.settings
+        if settings.recent_share != "auto":
+            return settings.recent_share
+        queries, items = target_vectors(model, self.layout, self.target, settings)
+        train, valid = (self.triples.csr(self.target, self.layout, (split,)) for split in (TRAIN, VALID))
+        return best_share(queries, items, metric_of(settings), valid, train, settings.recent_half_life, settings.k)
 
     def popularity(self) -> dict[str, float]:
         """Metrics on the test likes of recommending everybody what most train and valid likes name."""

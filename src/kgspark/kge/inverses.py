@@ -23,4 +23,4 @@ def with_inverses(triples: TripleSet, relations: Sequence[Relation]) -> tuple[Tr
 
 
 def _turned(pairs: Pairs) -> Pairs:
-    return sorted_pairs(pairs.tails, pairs.heads, pairs.weights)
+    return sorted_pairs(pairs.tails, pairs.heads, pairs.weights, pairs.times)

@@ -13,9 +13,9 @@ from kgspark.kge.models import parameter_count, vector_width
 from kgspark.kge.settings import TrainSettings
 from kgspark.tables import Relation
 
-# Bytes a triple takes while shards are read, sorted and laid out as CSR: 20 as columns, twice more while sorting, and
-# 20 again by head.
-_TRIPLE_BYTES = 80
+# Bytes a triple takes while shards are read, sorted and laid out as CSR: 28 as columns, twice more while sorting, and
+# 28 again by head.
+_TRIPLE_BYTES = 112
 # Three buffers of the largest block of scores that `evaluation` holds (2²⁴, on a GPU).
 _EVALUATION_BYTES = 3 * 64 * 2**20
 # Python, torch and pyarrow themselves.
@@ -74,7 +74,7 @@ def estimate(
         host["spectral start"] = 4 * 4 * layout.size * (settings.dim + 10) + 40 * triples_count
     if settings.checkpoint_every:
         host["checkpoint"] = weights * 5 if device.type == "cuda" else 0
-    host["export"] = 2 * 4 * layout.size * width
+    host["export"] = 3 * 4 * layout.size * width  # queries and items, what queries lean towards, and their mixture
     if device.type == "cuda":
         return MemoryEstimate({**host, "weights": weights}, training, str(device))
     return MemoryEstimate({**host, **training}, {}, str(device))

@@ -1,7 +1,7 @@
 """Settings of the training stage; importable without torch, so that a configuration can be checked anywhere."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
@@ -123,6 +123,14 @@ class TrainSettings(Settings):
     facts_prior: float = Field(
         10.0, ge=0, description="likes that a movie's facts count as much as; 0: for movies that nobody rated alone"
     )
+    recent_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
+        "auto",
+        description="how far a user's query leans towards the latest likes: a share, or auto, which lets the "
+        "validation likes choose one (TransE's norm 1 and RotatE: 0)",
+    )
+    recent_half_life: float = Field(
+        1.0, gt=0, description="places in a user's likes, the latest first, after which one counts half as much"
+    )
     eval_every: int = Field(1, ge=1, description="epochs between two looks at the validation likes")
     patience: int = Field(4, ge=1, description="looks without a better NDCG after which training stops early")
     k: int = Field(10, ge=1, description="length of the lists that validation and test are measured on")
@@ -149,6 +157,13 @@ class TrainSettings(Settings):
         if self.refit == "none":
             return (TRAIN,)
         return (TRAIN, VALID, TEST) if self.refit_on == "all" else (TRAIN, VALID)
+
+    @model_validator(mode="after")
+    def _queries_can_lean(self) -> "TrainSettings":
+        sums_distances = self.model == "rotate" or (self.model, self.norm) == ("transe", 1)
+        if sums_distances and self.recent_share not in ("auto", 0):
+            raise ValueError("recent_share is for models that rank by inner products: not RotatE, nor TransE's norm 1")
+        return self
 
     @model_validator(mode="wrap")
     @classmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgspark.entity_layout import EntityLayout
@@ -15,6 +16,8 @@ from kgspark.tables import TEST, TRAIN, VALID, Relation
 
 SPLITS = (TRAIN, VALID, TEST)
 _COLUMNS = ("head", "relation", "tail", "split", "weight")
+# When the rating was given that a triple was drawn from; null for what has no time, absent where nothing has.
+_TIMESTAMP = "timestamp"
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,18 @@ class Pairs:
     """Triples of one relation, sorted by (head, tail), each pair once.
 
     heads, tails  int64 (n,), entity indices; weights  float32 (n,)
+    times  int64 (n,), seconds since 1970, of what has no time 0; None where nothing has
     """
 
     heads: np.ndarray
     tails: np.ndarray
     weights: np.ndarray
+    times: np.ndarray | None = None
+
+    def at(self, rows: np.ndarray) -> "Pairs":
+        """Some of the triples: bool (n,), or ascending positions."""
+        times = None if self.times is None else self.times[rows]
+        return Pairs(self.heads[rows], self.tails[rows], self.weights[rows], times)
 
     def __len__(self) -> int:
         return len(self.heads)
@@ -36,19 +46,20 @@ class Pairs:
 class Csr:
     """Tails by head: head `start + i` has `tails[indptr[i]:indptr[i + 1]]`, counted from the tail kind's start.
 
-    indptr  int64 (heads + 1,); tails  int64 (n,); weights  float32 (n,)
+    indptr  int64 (heads + 1,); tails  int64 (n,); weights  float32 (n,); times  as in Pairs
     """
 
     indptr: np.ndarray
     tails: np.ndarray
     weights: np.ndarray
+    times: np.ndarray | None = None
 
     def rows(self, heads: np.ndarray) -> "Csr":
         """The CSR of the given head positions, in that order."""
         counts = np.diff(self.indptr)[heads]
         indptr = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
         at = np.arange(indptr[-1]) + np.repeat(self.indptr[heads] - indptr[:-1], counts)
-        return Csr(indptr, self.tails[at], self.weights[at])
+        return Csr(indptr, self.tails[at], self.weights[at], None if self.times is None else self.times[at])
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,11 @@ class TripleSet:
             return chosen[0]
         if not chosen:
             return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-        return sorted_pairs(*(np.concatenate([getattr(p, name) for p in chosen]) for name in Pairs.__annotations__))
+        heads, tails, weights = (
+            np.concatenate([getattr(pairs, name) for pairs in chosen]) for name in ("heads", "tails", "weights")
+        )
+        times = [pairs.times for pairs in chosen if pairs.times is not None]
+        return sorted_pairs(heads, tails, weights, np.concatenate(times) if len(times) == len(chosen) else None)
 
     def csr(self, relation: Relation, layout: EntityLayout, splits: Sequence[str] = (TRAIN,)) -> Csr:
         """One relation's tails by head, over the whole range of its head kind."""
@@ -75,14 +90,14 @@ class TripleSet:
         pairs = self.pairs(relation.index, splits)
         counts = np.bincount(pairs.heads - start, minlength=stop - start)
         indptr = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
-        return Csr(indptr, pairs.tails - layout.range(relation.tail_kind)[0], pairs.weights)
+        return Csr(indptr, pairs.tails - layout.range(relation.tail_kind)[0], pairs.weights, pairs.times)
 
     def weighted(self) -> "TripleSet":
         """The triples that training learns: those with a weight above 0."""
         kept = {}
         for key, pairs in self.parts.items():
             if (has := pairs.weights > 0).any():
-                kept[key] = Pairs(pairs.heads[has], pairs.tails[has], pairs.weights[has])
+                kept[key] = pairs.at(has)
         return TripleSet(kept)
 
     def fingerprint(self) -> str:
@@ -91,8 +106,9 @@ class TripleSet:
         for key in sorted(self.parts):
             pairs = self.parts[key]
             digest.update(repr((key, len(pairs))).encode())
-            for array in (pairs.heads, pairs.tails, pairs.weights):
-                digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+            for array in (pairs.heads, pairs.tails, pairs.weights, pairs.times):
+                if array is not None:
+                    digest.update(np.ascontiguousarray(array).view(np.uint8).data)
         return digest.hexdigest()
 
 
@@ -105,7 +121,7 @@ def read_triples(folder: Path, layout: EntityLayout, relations: Sequence[Relatio
     if not paths:
         raise InputError(f"{folder}: no triple shards (*.parquet); run write-triples first")
     shards = [_read_shard(path) for path in paths]
-    columns = {name: np.concatenate([shard[name] for shard in shards]) for name in _COLUMNS}
+    columns = {name: np.concatenate([shard[name] for shard in shards]) for name in (*_COLUMNS, _TIMESTAMP)}
     if len(columns["head"]) == 0:
         raise InputError(f"{folder}: the triple shards hold no rows; were any ratings liked?")
     return from_arrays(columns, layout, relations, str(folder))
@@ -114,7 +130,10 @@ def read_triples(folder: Path, layout: EntityLayout, relations: Sequence[Relatio
 def from_arrays(
     columns: Mapping[str, np.ndarray], layout: EntityLayout, relations: Sequence[Relation], origin: str = "triples"
 ) -> TripleSet:
-    """Groups, checks and sorts triples given as columns; `split` may be names or positions in `SPLITS`."""
+    """Groups, checks and sorts triples given as columns; `split` may be names or positions in `SPLITS`.
+
+    A column `timestamp`, int64, may be missing, and is 0 for triples without a time.
+    """
     split = np.asarray(columns["split"])
     codes = split if split.dtype.kind in "iu" else split_codes(split, origin)
     known = {relation.index for relation in relations}
@@ -133,23 +152,31 @@ def from_arrays(
                 weights = columns["weight"][at].astype(np.float32)
                 if not (np.isfinite(weights).all() and (weights >= 0).all()):
                     raise InputError(f"{origin}: {relation.name}: weights must be finite and not negative")
-                parts[name, relation.index] = sorted_pairs(heads, tails, weights)
+                times = columns[_TIMESTAMP][at] if _TIMESTAMP in columns else None
+                timed = times is not None and bool(times.any())
+                parts[name, relation.index] = sorted_pairs(heads, tails, weights, times if timed else None)
     return TripleSet(parts)
 
 
-def sorted_pairs(heads: np.ndarray, tails: np.ndarray, weights: np.ndarray) -> Pairs:
-    """Sorts by (head, tail) and merges repeated pairs by summing their weights; the rows' order cannot matter."""
+def sorted_pairs(heads: np.ndarray, tails: np.ndarray, weights: np.ndarray, times: np.ndarray | None = None) -> Pairs:
+    """Sorts by (head, tail) and merges repeated pairs, whose weights are summed and whose latest time is kept.
+
+    The rows' order cannot matter.
+    """
+    given = Pairs(heads, tails, weights, times)
     if len(heads) == 0:
-        return Pairs(heads, tails, weights)
+        return given
     # One int64 key sorts several times faster than lexsort; entity counts leave room for it.
     order = np.argsort(heads * (tails.max() + 1) + tails, kind="stable")
     first = np.ones(len(heads), bool)
     first[1:] = (np.diff(heads[order]) != 0) | (np.diff(tails[order]) != 0)
     if first.all():
-        return Pairs(heads[order], tails[order], weights[order])
+        return given.at(order)
     order = np.lexsort((weights, tails, heads))  # sums of floats depend on their order: by weight, too
     kept = order[first]
-    return Pairs(heads[kept], tails[kept], np.add.reduceat(weights[order], np.flatnonzero(first)).astype(np.float32))
+    starts = np.flatnonzero(first)
+    total = np.add.reduceat(weights[order], starts).astype(np.float32)
+    return Pairs(heads[kept], tails[kept], total, None if times is None else np.maximum.reduceat(times[order], starts))
 
 
 def split_codes(split: np.ndarray, origin: str) -> np.ndarray:
@@ -165,15 +192,19 @@ def split_codes(split: np.ndarray, origin: str) -> np.ndarray:
 
 def _read_shard(path: Path) -> dict[str, np.ndarray]:
     try:
-        table = pq.read_table(path, columns=list(_COLUMNS), read_dictionary=["split"], partitioning=None)
+        names = pq.read_schema(path).names
+        missing = [name for name in _COLUMNS if name not in names]
+        if missing:
+            raise InputError(f"{path}: no column {missing[0]!r}; a triple shard has {', '.join(_COLUMNS)}")
+        wanted = [name for name in (*_COLUMNS, _TIMESTAMP) if name in names]
+        table = pq.read_table(path, columns=wanted, read_dictionary=["split"], partitioning=None)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a readable triple shard: {' '.join(str(error).split())}") from None
-    missing = [name for name in _COLUMNS if name not in table.column_names]
-    if missing:
-        raise InputError(f"{path}: no column {missing[0]!r}; a triple shard has {', '.join(_COLUMNS)}")
     if any(table[name].null_count for name in _COLUMNS):
         raise InputError(f"{path}: a triple shard must not hold empty values")
     columns = {name: table[name].to_numpy() for name in _COLUMNS if name != "split"}
+    timed = _TIMESTAMP in wanted
+    columns[_TIMESTAMP] = pc.fill_null(table[_TIMESTAMP], 0).to_numpy() if timed else np.zeros(len(table), np.int64)
     split = table["split"].combine_chunks()
     chunks = split.chunks if isinstance(split, pa.ChunkedArray) else [split]
     codes = [_dictionary_codes(chunk, str(path)) for chunk in chunks]

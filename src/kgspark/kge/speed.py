@@ -21,7 +21,7 @@ from kgspark.kge.generated import GeneratedSettings, generated_likes
 from kgspark.kge.graph import Graph
 from kgspark.kge.negatives import NegativeSampler
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.shards import Pairs, TripleSet
+from kgspark.kge.shards import TripleSet
 from kgspark.kge.state import TrainingState
 from kgspark.kge.usage import Usage, usage_of
 from kgspark.search_space import SearchSpace
@@ -263,7 +263,7 @@ def sampled(triples: TripleSet, count: int, seed: int) -> TripleSet:
     for (key, pairs), start, low, high in zip(parts.items(), starts[:-1], cuts[:-1], cuts[1:], strict=True):
         if low < high:
             at = chosen[low:high] - start
-            kept[key] = Pairs(pairs.heads[at], pairs.tails[at], pairs.weights[at])
+            kept[key] = pairs.at(at)
     return TripleSet(kept)
 
 

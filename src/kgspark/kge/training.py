@@ -33,6 +33,7 @@ class Trained:
     model         the published weights: those of the best epoch, refitted where `refit` says so
     measured      the weights that `valid` and `test` were taken of: `model` itself without a refit. They have seen no
                   held-out like, so they are what to evaluate and what tomorrow starts from
+    settings      those given, with what training chose in the place of auto: `recent_share`
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
     popularity    metrics on the test likes of recommending everybody what most train and valid likes name
@@ -42,6 +43,7 @@ class Trained:
 
     model: torch.nn.Module
     measured: torch.nn.Module
+    settings: TrainSettings
     history: tuple[Epoch, ...]
     best_epoch: int
     stopped_early: bool
@@ -56,7 +58,8 @@ class Trained:
     def to_json(self) -> dict[str, Any]:
         """The figures, for `run.json` and manifests."""
         names = ("best_epoch", "stopped_early", "refitted", "valid", "test", "popularity", "seconds", "resumed_from")
-        return {"epochs": len(self.history), **{name: getattr(self, name) for name in names}}
+        figures = {name: getattr(self, name) for name in names}
+        return {"epochs": len(self.history), "recent_share": self.settings.recent_share, **figures}
 
 
 def train(
@@ -93,8 +96,9 @@ def train(
         state.take_best()
         measured = copy.deepcopy(model) if settings.refit == "continue" else model
         graph.inform(measured, (TRAIN,))
+        share = graph.recent_share(measured)
         looks = ((VALID, (TRAIN,)), (TEST, (TRAIN, VALID)))
-        valid, test = (graph.measure(measured, split, seen) for split, seen in looks)
+        valid, test = (graph.measure(measured, split, seen, share) for split, seen in looks)
         if settings.refit == "continue":
             continue_on_all(graph, model)
         elif settings.refit == "anew":
@@ -104,6 +108,7 @@ def train(
     trained = Trained(
         model=model,
         measured=measured,
+        settings=settings.model_copy(update={"recent_share": share}),
         history=tuple(state.history),
         best_epoch=state.best_epoch,
         stopped_early=state.epoch < settings.epochs,

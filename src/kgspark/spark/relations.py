@@ -41,7 +41,7 @@ def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
 
 
 def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
-    """Rows `head`, `tail` (external ids as the table has them), `weight` float, and of split ratings their `split`.
+    """Rows `head`, `tail` (external ids as the table has them), `weight` float; of split ratings `split`, `timestamp`.
 
     Raises ConfigError with the dotted key of the expression that Spark cannot resolve.
     """
@@ -55,11 +55,11 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
         others = [column for column in chosen.columns if column != relation.explode]
         rows = _resolved(f"{key}.explode", chosen, lambda: chosen.select(*others, exploded))
     parts = {"head": relation.head.column, "tail": relation.tail.column, "weight": relation.weight}
-    split = ["split"] if relation.table == RATINGS and "split" in rows.columns else []
+    of_rating = ["split", "timestamp"] if relation.table == RATINGS and "split" in rows.columns else []
     try:
         columns = {part: F.expr(expression) for part, expression in parts.items()}
         columns["weight"] = columns["weight"].cast("float")
-        ends = rows.select(*[column.alias(part) for part, column in columns.items()], *split)
+        ends = rows.select(*[column.alias(part) for part, column in columns.items()], *of_rating)
     except AnalysisException:
         for part, expression in parts.items():
             _resolved(f"{key}.{part}", rows, partial(_selected, rows, expression))

@@ -22,10 +22,10 @@ def build_triples(
     entities: DataFrame,
     id_type: str,
 ) -> DataFrame:
-    """head bigint, relation int, tail bigint, split string, weight float, of all relations.
+    """head bigint, relation int, tail bigint, split string, weight float, timestamp bigint, of all relations.
 
     relations  in index order
-    tables     `ratings` with a split column; triples from tables without one are for training
+    tables     `ratings` with a split column; triples from tables without one are for training, and have no timestamp
     id_type    Spark type of user and movie ids
     """
     groups: dict[tuple[str, str] | None, list[DataFrame]] = {}
@@ -40,7 +40,8 @@ def build_triples(
     for kinds, frames in groups.items():
         triples = _indexed(reduce(DataFrame.unionByName, frames), kinds, entities, id_type)
         if kinds in repeated:
-            triples = triples.groupBy("head", "relation", "tail", "split").agg(F.max("weight").alias("weight"))
+            largest = [F.max(name).alias(name) for name in ("weight", "timestamp")]
+            triples = triples.groupBy("head", "relation", "tail", "split").agg(*largest)
         parts.append(triples)
     return reduce(DataFrame.unionByName, parts)
 
@@ -60,8 +61,12 @@ def _ends(rows: DataFrame, number: int, relation: RelationSettings, id_type: str
         column = F.col(end).try_cast(id_type if kind in (USER, MOVIE) else "string")
         columns.append((column if _typed_kinds(relation) else column.cast("string")).alias(end))
         columns.append(F.lit(kind).alias(f"{end}_kind"))
-    split = F.col("split") if "split" in rows.columns else F.lit(TRAIN)
-    return rows.select(*columns, F.lit(number).alias("relation"), split.alias("split"), "weight")
+    rated = "split" in rows.columns
+    split = F.col("split") if rated else F.lit(TRAIN)
+    timestamp = F.col("timestamp") if rated else F.lit(None).cast("bigint")
+    return rows.select(
+        *columns, F.lit(number).alias("relation"), split.alias("split"), "weight", timestamp.alias("timestamp")
+    )
 
 
 def _indexed(rows: DataFrame, kinds: tuple[str, str] | None, entities: DataFrame, id_type: str) -> DataFrame:
@@ -75,7 +80,7 @@ def _indexed(rows: DataFrame, kinds: tuple[str, str] | None, entities: DataFrame
             known = index_of(entities, kinds[place], id_type, end, f"{end}_index")
             rows = rows.join(known, on=end, how="inner")
     ends = [F.col(f"{end}_index").alias(end) for end in ("head", "tail")]
-    return rows.select(ends[0], "relation", ends[1], "split", "weight")
+    return rows.select(ends[0], "relation", ends[1], "split", "weight", "timestamp")
 
 
 def _has_one_row_a_triple(relation: RelationSettings) -> bool:

@@ -68,10 +68,10 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     folders = work.begin()
     for path in folders.values():
         path.mkdir()
-    save_model(folders[MODEL] / MODEL_FILE, trained.model, layout, relations, settings)
+    save_model(folders[MODEL] / MODEL_FILE, trained.model, layout, relations, trained.settings)
     if trained.measured is not trained.model:
-        save_model(folders[MODEL] / MEASURED_FILE, trained.measured, layout, relations, settings)
-    space = export_search_space(trained.model, layout, relations, settings, triples)
+        save_model(folders[MODEL] / MEASURED_FILE, trained.measured, layout, relations, trained.settings)
+    space = export_search_space(trained.model, layout, relations, trained.settings, triples)
     space.save(folders[SEARCH_SPACE])
     _write_ids(night, folders[SEARCH_SPACE], layout)
     details = {
@@ -134,4 +134,6 @@ def _summary(night: Night) -> str:
     ours, popular = metrics["model"].get("ndcg@10"), metrics["popularity"].get("ndcg@10")
     if ours is not None and popular is not None:
         text += f"; held-out NDCG@10 {ours:.4f} (popularity {popular:.4f})"
+    if training["recent_share"]:
+        text += f"; queries lean by {training['recent_share']} towards the latest likes"
     return text
