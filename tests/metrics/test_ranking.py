@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgspark.metrics.ranking import hit_matrix, mean_metrics, ranking_metrics
+from kgspark.metrics.ranking import hit_matrix, means, ranking_metrics
 
 NAMES = ("ndcg", "recall", "precision", "mrr", "map", "hit")
 
@@ -62,7 +62,9 @@ def test_equals_a_reference_user_by_user(world) -> None:
                 measured[f"{name}@{k}"], [reference[name] for reference in references], rtol=1e-12
             )
             expected = np.mean([reference[name] for reference in references]) if asked else None
-            assert mean_metrics(hits, counts, ks).get(f"{name}@{k}") == (pytest.approx(expected) if asked else None)
+            assert means(ranking_metrics(hits, counts, ks)).get(f"{name}@{k}") == (
+                pytest.approx(expected) if asked else None
+            )
 
 
 def test_a_hand_computed_list() -> None:
@@ -93,13 +95,13 @@ def test_k_beyond_the_list_counts_the_missing_ranks_as_misses() -> None:
 def test_users_with_nothing_held_out_are_left_out_of_the_mean() -> None:
     hits, counts, measured = _measure([[0], [1], [2]], [{0}, set(), {1}], 3, (1,))
     assert measured["hit@1"].tolist() == [1, 0]
-    assert mean_metrics(hits, counts, (1,))["hit@1"] == 0.5
+    assert means(ranking_metrics(hits, counts, (1,)))["hit@1"] == 0.5
 
 
 def test_nobody_has_anything_held_out() -> None:
     hits, counts, measured = _measure([[0, 1], [1, 0]], [set(), set()], 2, (1,))
     assert not hits.any()
-    assert mean_metrics(hits, counts, (1,)) == {}
+    assert means(ranking_metrics(hits, counts, (1,))) == {}
     assert all(len(values) == 0 for values in measured.values())
 
 

@@ -7,7 +7,7 @@ import torch
 
 from kgspark.kge.scoring import ranking_scores
 from kgspark.kge.shards import Csr
-from kgspark.metrics.ranking import hit_matrix, ranking_metrics
+from kgspark.metrics.ranking import hit_matrix, means, ranking_metrics
 from kgspark.search_space import Metric
 
 # Scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new pages; a GPU
@@ -24,8 +24,7 @@ def evaluate(
     ks: Sequence[int] = (10,),
 ) -> dict[str, float]:
     """The means of `metrics_by_user` over the users; {} when nothing is held out."""
-    by_user = metrics_by_user(queries, items, metric, held_out, seen, ks)
-    return {name: float(values.mean()) for name, values in by_user.items() if len(values)}
+    return means(metrics_by_user(queries, items, metric, held_out, seen, ks))
 
 
 def metrics_by_user(

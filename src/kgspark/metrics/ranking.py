@@ -11,7 +11,7 @@ MAP@K       Σᵢ hit · precision@i / min(n, K)
 Hit@K       1 with at least one hit
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -62,8 +62,6 @@ def ranking_metrics(hits: np.ndarray, held_out_counts: np.ndarray, ks: Sequence[
     return result
 
 
-def mean_metrics(hits: np.ndarray, held_out_counts: np.ndarray, ks: Sequence[int] = (10,)) -> dict[str, float]:
+def means(by_user: Mapping[str, np.ndarray]) -> dict[str, float]:
     """`ranking_metrics` averaged over users; empty when nobody has anything held out."""
-    if not (held_out_counts > 0).any():
-        return {}
-    return {name: float(values.mean()) for name, values in ranking_metrics(hits, held_out_counts, ks).items()}
+    return {name: float(values.mean()) for name, values in by_user.items() if len(values)}
