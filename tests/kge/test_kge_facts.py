@@ -10,7 +10,8 @@ from kge_worlds import MODELS, settings
 from kgspark.entity_layout import EntityLayout
 from kgspark.kge.export import export_search_space, target_vectors
 from kgspark.kge.facts import Facts, facts_of, inform_movies
-from kgspark.kge.models import build_model, parameters_by_table
+from kgspark.kge.models import build_model, entity_tables, metric_of, parameters_by_table, relation_tables
+from kgspark.kge.scoring import score_matrix
 from kgspark.kge.shards import Csr, TripleSet, from_arrays
 from kgspark.kge.training import train
 from kgspark.search_space import pairwise_scores
@@ -117,6 +118,28 @@ def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
             taste = after - (after @ axis)[:, None] * axis
             of_genre = taste[liked][liked % GROUPS == 0]
             torch.testing.assert_close(of_genre, of_genre[:1].expand_as(of_genre), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "norm"), [("rotate", 2), ("transe", 1)])
+def test_a_movie_without_ratings_is_not_on_everybodys_list(name, norm):
+    """Movies that are alike by their facts, in a space where a mean is nearer to all than any of those it is of."""
+    generator = np.random.default_rng(4)
+    layout = EntityLayout.from_counts([("user", 50), ("movie", 60), ("genre", 1)])
+    head, tail = (part.ravel() for part in np.meshgrid(np.arange(50), 50 + np.arange(40)))
+    head, tail = (np.concatenate(parts) for parts in ((head, 50 + np.arange(60)), (tail, np.full(60, 110))))
+    columns = {"head": head, "tail": tail, "relation": (head >= 50).astype(np.int32)}
+    columns |= {"split": np.full(len(head), "train"), "weight": generator.random(len(head)).astype(np.float32)}
+    relations = [LIKED, Relation(1, "has_genre", "movie", "genre")]
+    chosen = settings(model=name, norm=norm, dim=32, init="normal")
+    torch.manual_seed(5)
+    model = build_model(chosen, layout.size, 2)
+    for table, middle in zip(entity_tables(chosen), (1, 0), strict=False):
+        parameters_by_table(model)[table][:110] = middle + torch.randn(110, 32)
+    parameters_by_table(model)[relation_tables(chosen)[0]].zero_()
+    inform_movies(model, from_arrays(columns, layout, relations), layout, relations, chosen, LIKED, ("train",))
+    queries, items = target_vectors(model, layout, LIKED, chosen)
+    places = score_matrix(queries, items, metric_of(chosen)).argsort(1, descending=True).argsort(1)
+    assert places[:, 40:].float().mean() == pytest.approx(29.5, abs=8)
 
 
 def test_many_facts_of_one_relation_count_by_the_root_of_their_number():

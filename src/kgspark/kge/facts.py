@@ -100,7 +100,8 @@ def inform_movies(
 
     With c likes in `splits`, a movie's taste becomes (c · own + κ · from facts) / (c + κ), κ = `settings.facts_prior`:
     facts count as much as κ likes do. What it shares with the average user's vector, its popularity, stays its own,
-    because low popularity is what few likes do tell. A movie that nobody has rated takes all from its facts.
+    because low popularity is what few likes do tell. A movie that nobody has rated takes all from its facts, and where
+    scores are sums of distances (TransE's norm 1, RotatE) a draw of what they leave open.
     """
     facts = facts_of(target.tail_kind, model, triples, layout, relations, settings)
     likes = triples.csr(target, layout, splits)
@@ -114,7 +115,10 @@ def inform_movies(
     told = facts.predict(taught, own[torch.from_numpy(taught).to(own.device)], np.arange(len(counts)))
     changed = torch.from_numpy(unrated(triples, layout, relations, target, splits) & facts.known()).to(own.device)
     vectors = told
-    if settings.facts_prior and models.metric_of(settings) in ("inner_product", "l2"):
+    if models.metric_of(settings) not in ("inner_product", "l2"):
+        # Under a sum of distances a mean lies nearer to every user than any movie does, and would be on every list.
+        vectors = told + _left_open(own, told, taught, settings)
+    elif settings.facts_prior:
         likes_of = torch.from_numpy(counts).to(own.device)[:, None]
         blended = (likes_of * own + settings.facts_prior * told) / (likes_of + settings.facts_prior)
         blended = _with_popularity_of(own, blended, _mean_query(model, layout, target, settings, likes), settings)
@@ -134,6 +138,13 @@ def unrated(
         if (relation.head_kind, relation.tail_kind) == (target.head_kind, target.tail_kind):
             heard[triples.pairs(relation.index, splits if relation == target else (TRAIN,)).tails - start] = True
     return ~heard
+
+
+def _left_open(own: torch.Tensor, told: torch.Tensor, taught: np.ndarray, settings: TrainSettings) -> torch.Tensor:
+    """What facts leave open of vectors (n, width): a normal draw, as wide as what they leave open of `taught` ones."""
+    spread = (own - told)[torch.from_numpy(taught).to(own.device)].std(dim=0, correction=0)
+    generator = torch.Generator().manual_seed(settings.seed)  # on the CPU, so that devices draw the same
+    return spread * torch.randn(told.shape, generator=generator).to(told.device)
 
 
 def _mean_query(

@@ -1,11 +1,15 @@
 """Score matrices of queries against items, by metric, bounded by the matrix itself in memory."""
 
+import math
+
 import torch
 
 from kgspark.search_space import Metric
 
 # As in tgraphx: keeps the modulus of a zero difference differentiable.
 _MODULUS_EPSILON = 1e-12
+# Terms of the series that stands for a modulus in training. Three come within 0.19 of it, and mostly within 0.03.
+_HARMONICS = 3
 # Scores of a block of queries whose moduli are summed together: they fit a cache, and are worth sharing among threads.
 _BLOCK_SCORES = 1 << 18
 
@@ -22,13 +26,14 @@ def score_matrix(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> 
 
 
 def training_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
-    """Scores to train with: cheaper than `score_matrix`, and but for modulus of its order.
+    """Scores to train with: cheaper than `score_matrix`, and of its order; nearly so for modulus.
 
-    TransE's items are unit vectors, so −‖q − t‖₂ rises with q · t: ‖q − t‖² = ‖q‖² + 1 − 2 q · t. RotatE's coordinates
-    have modulus one, so with d real numbers the sum of squared moduli is a product too: Σ |qᵢ − tᵢ|² = d − 2 q · t. It
-    is no monotone function of the Σ |qᵢ − tᵢ| that RotatE ranks by, but grows with each of its terms.
+    TransE's items are unit vectors, so −‖q − t‖₂ rises with q · t: ‖q − t‖² = ‖q‖² + 1 − 2 q · t. RotatE's moduli are
+    matrix products too, but for the last terms of a series: see `_harmonics`.
     """
-    return queries @ items.T if metric in ("l2", "modulus") else score_matrix(queries, items, metric)
+    if metric == "modulus":
+        return _harmonics(queries) @ _harmonics(items).T
+    return queries @ items.T if metric == "l2" else score_matrix(queries, items, metric)
 
 
 def ranking_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
@@ -36,6 +41,28 @@ def ranking_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -
     if metric == "l2":
         return torch.addmm((items * items).sum(1), queries, items.T, beta=-0.5)
     return score_matrix(queries, items, metric)
+
+
+def _harmonics(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors (n, d) of coordinates with modulus one as (n, 3 d), whose products are −Σᵢ |qᵢ − tᵢ| but for a constant.
+
+    With the angle a between q and t, |q − t| = 2 |sin(a / 2)|, the Fourier series of which is
+
+        4/π − 8/π Σ_k cos(k a) / (4 k² − 1),
+
+    and cos(k a) is the product of the k-th powers qᵏ and tᵏ. The first term alone is the squared modulus, which ranks
+    otherwise: training on it alone ends with fewer likes found.
+    """
+    real, imaginary = turned = vectors.chunk(2, dim=1)
+    parts = []
+    for k in range(1, _HARMONICS + 1):
+        weight = math.sqrt(8 / math.pi / (4 * k * k - 1))
+        parts += [weight * part for part in turned]
+        turned = (
+            turned[0] * real - turned[1] * imaginary,
+            turned[0] * imaginary + turned[1] * real,
+        )
+    return torch.cat(parts, dim=1)
 
 
 def _modulus_scores(queries: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
