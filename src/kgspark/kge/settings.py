@@ -59,10 +59,10 @@ _MANHATTAN_RECIPE: dict[str, Any] = {
 }
 _ROTATE_RECIPE: dict[str, Any] = {
     "dim": 128,
-    "temperature": 8.0,
-    "spare_positives": 0.0,
-    "learning_rate": 0.05,
-    "head_rate": 1.0,
+    "temperature": 14.0,
+    "epochs": 20,
+    "learning_rate": 0.1,
+    "head_rate": 3.0,
     # A look at the validation likes sums up moduli, and takes longer than an epoch.
     "eval_every": 4,
     "patience": 2,
