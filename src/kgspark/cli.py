@@ -26,8 +26,12 @@ STAGES = {
     "publish": "audit, then one atomic move into the warehouse",
     "evaluate": "metrics of the night's model and of baselines on the held-out likes",
     "tune": "settings searched on the validation likes, trial by trial",
-    "bench": "kgspark beside its peers, in one run: nightly or train, in the place of CONF",
+    "bench": "kgspark beside its peers, in one run: nightly, train, models or graph, in the place of CONF",
+    "generate": "synthetic ratings of any size, into a new folder in the place of CONF",
 }
+
+# They take a name in the place of a configuration file.
+_WITHOUT_CONF = ("bench", "generate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"kgspark {kgspark.__version__}")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output, the rest on error")
     parser.add_argument("stage", metavar="STAGE", type=_stage_name, help="see above")
-    parser.add_argument("conf", metavar="CONF", help="a YAML file (for bench: nightly or train)")
+    parser.add_argument("conf", metavar="CONF", help="a YAML file (see above for bench and generate)")
     parser.add_argument("overrides", metavar="dotted.key=value", nargs="*", help="settings over the file's")
     return parser
 
@@ -78,7 +82,7 @@ def _stage_name(text: str) -> str:
 def _run(parsed: argparse.Namespace, say: Callable[[str], None]) -> object:
     # A stage brings its engine with it, so only what runs is imported.
     module = import_module(f"kgspark.stages.{parsed.stage.replace('-', '_')}")
-    if parsed.stage == "bench":
+    if parsed.stage in _WITHOUT_CONF:
         return module.run(parsed.conf, parsed.overrides, say)
     settings = config.load(NightSettings, Path(parsed.conf), parsed.overrides)
     with open_night(settings, say) as night:
