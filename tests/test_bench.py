@@ -71,3 +71,21 @@ def test_what_cannot_be_measured_is_said_in_one_line(arguments, message):
     done = kgspark("bench", *arguments)
     assert done.returncode == 1
     assert message in only_line(done)
+
+
+@pytest.mark.slow
+def test_bench_topk():
+    small = ["users=900", "movies=700", "dim=16", "k=10", "seen=30000", "rounds=2", "checked=300", "block=256"]
+    done = kgspark("bench", "topk", "--json", *small)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["exact"] is True
+    assert answer["longest_history"] > 3 * 30000 / 900
+    timed = {row["system"]: len(row["rounds"]) for row in answer["rows"]}
+    assert timed == {
+        "FAISS flat, nothing left out": 2,
+        "kgspark": 2,
+        "implicit topk": 2,
+        "Spark recommendForAllUsers, nothing left out": 1,
+    }
+    assert set(answer["ratios"]) == timed.keys() - {"kgspark"}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -58,3 +59,21 @@ def search_space(model: ALSModel, users: int, items: int) -> SearchSpace:
         dense[[row["id"] for row in rows]] = [row["features"] for row in rows]
         vectors.append(dense)
     return SearchSpace.learned(vectors[0], vectors[1], "inner_product")
+
+
+def from_factors(session: SparkSession, users: np.ndarray, items: np.ndarray, partitions: int) -> ALSModel:
+    """MLlib's model over given factors float32 (U, d) and (N, d), as if it had been fitted; cached."""
+    frames = []
+    for vectors in (users, items):
+        rows = pa.table({"id": pa.array(np.arange(len(vectors), dtype=np.int32)), "features": _lists(vectors)})
+        frame = session.createDataFrame(rows).repartition(partitions).cache()
+        frame.count()
+        frames.append(frame)
+    jvm = session._jvm
+    assert jvm is not None
+    built = jvm.org.apache.spark.ml.recommendation.ALSModel("als", users.shape[1], frames[0]._jdf, frames[1]._jdf)
+    return ALSModel(built)
+
+
+def _lists(vectors: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]).cast(pa.list_(pa.float32()))

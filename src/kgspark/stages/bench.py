@@ -10,6 +10,7 @@ BENCHES = {
     "nightly": "from the ratings file to published top-K, beside MLlib ALS",
     "models": "all tgraphx models on one split, beside popularity and EASE",
     "graph": "what each relation of the graph adds, overall and where there are few ratings",
+    "topk": "all users' filtered top-K beside implicit's, unfiltered FAISS and Spark's own",
     "train": "training speed beside tgraphx's KGTrainer, and the seconds to EASE's NDCG@10",
 }
 
