@@ -72,7 +72,7 @@ def from_factors(session: SparkSession, users: np.ndarray, items: np.ndarray, pa
     jvm = session._jvm
     assert jvm is not None
     built = jvm.org.apache.spark.ml.recommendation.ALSModel("als", users.shape[1], frames[0]._jdf, frames[1]._jdf)
-    return ALSModel(built)
+    return ALSModel(built.setUserCol("user").setItemCol("item"))
 
 
 def _lists(vectors: np.ndarray) -> pa.Array:
