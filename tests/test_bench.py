@@ -61,7 +61,7 @@ def test_bench_train(few_movies):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "unknown benchmark 'trian'; expected one of nightly, models, graph, train"),
+        (["trian"], "unknown benchmark 'trian'; expected one of nightly, models, graph, topk, train"),
         (["train", "samples=3"], "command line: samples: unknown key; did you mean 'sample'?"),
         (["train", "generated.ratings=10", "generated.movies=2", "generated.users=3"], "must leave half of all pairs"),
         (["train", "train.device=cuda:99"], "train.device: cuda:99 asked for"),
