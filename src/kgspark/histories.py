@@ -58,6 +58,25 @@ class Histories:
         """How many entries name each position, int64 (catalogue,)."""
         return np.bincount(self.indices, minlength=catalogue)
 
+    def within(self, chosen: np.ndarray) -> "Histories":
+        """The entries that are among the sorted positions `chosen` int64 (C,), as places in `chosen`."""
+        if not len(chosen):
+            return Histories.empty(len(self))
+        places = np.minimum(np.searchsorted(chosen, self.indices), len(chosen) - 1)
+        kept = chosen[places] == self.indices
+        sizes = np.bincount(self.rows()[kept], minlength=len(self))
+        return Histories(np.concatenate(([0], np.cumsum(sizes))), places[kept])
+
+    def contains(self, ids: np.ndarray) -> np.ndarray:
+        """Whether each of the ids int64 (B, w) is in its row's list, bool (B, w)."""
+        if not len(self.indices):
+            return np.zeros(ids.shape, dtype=bool)
+        span = max(int(self.indices.max()), int(ids.max(initial=0))) + 1
+        known = np.sort(self.rows() * span + self.indices)
+        asked = np.arange(len(self))[:, None] * span + ids
+        places = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+        return (known[places] == asked) & (ids >= 0)
+
     def __or__(self, other: "Histories") -> "Histories":
         """Query by query, the entries of both, sorted."""
         rows, indices = (np.concatenate(pair) for pair in ((self.rows(), other.rows()), (self.indices, other.indices)))

@@ -6,6 +6,7 @@ from typing import Any
 RATINGS, MOVIES, USERS, TAGS, QUARANTINE = "ratings", "movies", "users", "tags", "quarantine"
 ENTITIES, TRIPLES = "entities", "triples"
 MODEL, SEARCH_SPACE = "model", "search_space"
+SEGMENTS, CANDIDATES = "segments", "candidates"
 RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "published"
 
 # Which stage writes a table: what to run where one is missing.
@@ -14,7 +15,7 @@ WRITTEN_BY = {
     ENTITIES: "index-entities",
     TRIPLES: "write-triples",
     **dict.fromkeys((MODEL, SEARCH_SPACE), "train-embeddings"),
-    **dict.fromkeys((RECOMMENDATIONS, AUDIENCES), "recommend"),
+    **dict.fromkeys((SEGMENTS, CANDIDATES, RECOMMENDATIONS, AUDIENCES), "recommend"),
     PUBLISHED: "publish",
 }
 

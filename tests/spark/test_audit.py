@@ -7,6 +7,7 @@ import pytest
 
 from kgspark.entity_layout import EntityLayout
 from kgspark.spark.audit import Check, RankedTable, audit_rankings
+from kgspark.spark.candidates import Candidates
 from kgspark.spark.ranking import Side
 
 K = 3
@@ -159,3 +160,58 @@ def test_two_tables_in_one_pass_are_told_apart(spark: Any, beside: tuple[Any, An
 def test_a_table_without_rows_fails(spark: Any, beside: tuple[Any, Any]) -> None:
     found = _audit(spark, beside, [])
     assert {name: check.failures for name, check in found.items()} == {ROWS: 4, COUNT: 11}
+
+
+@pytest.fixture(scope="module")
+def candidates(spark: Any) -> Candidates:
+    """Users 1 and 2 may have movies 7 to 9, user 3 may have 11, and user 40 is offered nothing."""
+    segment = {1: "old", 2: "old", 3: "new", 40: "none"}
+    movies = [(7, "old"), (8, "old"), (9, "old"), (11, "new")]
+    return Candidates(
+        spark.createDataFrame(list(segment.items()), "user_id bigint, segment string").coalesce(1),
+        spark.createDataFrame(movies, "movie_id bigint, segment string").coalesce(1),
+    )
+
+
+OFFERED = {1: [8, 9], 2: [7], 3: [11]}
+
+
+def _offered_table() -> list[Row]:
+    return [
+        {"user_id": user, "rank": rank, "movie_id": movie, "score": 1.0}
+        for user, movies in OFFERED.items()
+        for rank, movie in enumerate(movies, 1)
+    ]
+
+
+def _offered_audit(
+    spark: Any, beside: Any, candidates: Candidates, rows: list[Row], side: Side = SIDE
+) -> dict[str, int]:
+    tables = [RankedTable(_frame(spark, rows), side, K)]
+    (checks,) = audit_rankings(tables, *beside, LAYOUT, "bigint", candidates)
+    assert len({check.name for check in checks}) == 10
+    return {check.name: check.failures for check in checks if check.failures}
+
+
+def test_lists_are_as_long_as_what_is_offered(spark: Any, beside: Any, candidates: Candidates) -> None:
+    assert _offered_audit(spark, beside, candidates, _offered_table()) == {}
+    assert _offered_audit(spark, beside, candidates, _drop(2, 1)(_offered_table())) == {ROWS: 1, COUNT: 1}
+
+
+def test_what_is_not_offered_is_found(spark: Any, beside: Any, candidates: Candidates) -> None:
+    changed = _set(3, 1, movie_id=10)(_offered_table())
+    assert _offered_audit(spark, beside, candidates, changed) == {"only what is offered": 1}
+    added = _add(40, 1, 7)(_offered_table())
+    assert _offered_audit(spark, beside, candidates, added) == {ROWS: 1, COUNT: 1, "only what is offered": 1}
+
+
+def test_audiences_are_counted_over_all_segments(spark: Any, beside: Any, candidates: Candidates) -> None:
+    users = {7: [2], 8: [1], 9: [1], 11: [3]}
+    rows = [
+        {"user_id": user, "rank": rank, "movie_id": movie, "score": 1.0}
+        for movie, found in users.items()
+        for rank, user in enumerate(found, 1)
+    ]
+    side = Side("movie", "user")
+    assert _offered_audit(spark, beside, candidates, rows, side) == {}
+    assert _offered_audit(spark, beside, candidates, rows[1:], side) == {ROWS: 1, COUNT: 1}

@@ -4,8 +4,8 @@ This is the function that the recommend stage hands to `mapInArrow`; it knows no
 items with users; audiences ask the users with items. All four scores are symmetric, so the same code serves both.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from kgspark.errors import StageError
 from kgspark.external_ids import Side, read_ids
 from kgspark.histories import Histories
 from kgspark.retrieval.index import LoadedSide, load_index
+from kgspark.retrieval.pools import Pool, PoolFiles, load_pools, rank_pools
 from kgspark.retrieval.reasons import nearest_liked
-from kgspark.retrieval.topk import Ranking, top_k
+from kgspark.retrieval.settings import IndexSettings
+from kgspark.retrieval.topk import Ranking
 from kgspark.tables import SOURCES
 
 
@@ -30,6 +32,10 @@ class RankingPlan:
     k            rows a query gets, at most
     block        queries ranked at a time; bounds the memory, never changes a value
     threads      cores of the task
+    candidates   folder of the tables `segments` and `candidates`; None offers everything to everybody
+    indexes      folder of approximate indexes (`build_indexes`); None searches exactly
+    index        settings of the approximate search
+    sample_every one query in so many is ranked exactly too, to measure recall; 0 for none
     query_name   output column of the asking external id
     item_name    output column of the ranked external id
     reason_name  output column of the liked item nearest to each recommended one, or None to leave it out
@@ -40,6 +46,10 @@ class RankingPlan:
     k: int
     block: int = 4096
     threads: int = 1
+    candidates: str | None = None
+    indexes: str | None = None
+    index: IndexSettings = field(default_factory=IndexSettings)
+    sample_every: int = 0
     query_name: str = "query_id"
     item_name: str = "item_id"
     reason_name: str | None = None
@@ -49,8 +59,33 @@ class RankingPlan:
         if self.reason_name is not None and self.side != "items":
             raise ValueError("reasons compare items with items, so they need side='items'")
 
+    @property
+    def pool_files(self) -> PoolFiles:
+        """Who is ranked against what."""
+        return PoolFiles(self.folder, self.side, self.candidates, self.indexes)
 
-def rank_batches(batches: Iterator[pa.RecordBatch], plan: RankingPlan) -> Iterator[pa.RecordBatch]:
+
+@dataclass
+class Recall:
+    """What a sample of the queries should have got, and how much of it an approximate index found.
+
+    listed  rows of the sampled queries' exact lists
+    found   how many of them are in the lists that are written
+    """
+
+    listed: int = 0
+    found: int = 0
+
+    def count(self, exact: Ranking, written: Ranking) -> None:
+        """Counts two rankings of the same queries, (B, k) each."""
+        wanted = Histories(np.concatenate(([0], np.cumsum(exact.counts))), exact.ids[exact.ids >= 0])
+        self.listed += len(wanted.indices)
+        self.found += int(wanted.contains(written.ids).sum())
+
+
+def rank_batches(
+    batches: Iterator[pa.RecordBatch], plan: RankingPlan, recall: Recall | None = None
+) -> Iterator[pa.RecordBatch]:
     """Ranks every query of a stream that is sorted by `index` (ties: the header row first).
 
     In, a header row a query and then a row for everything it has seen; a query may span batches:
@@ -62,14 +97,16 @@ def rank_batches(batches: Iterator[pa.RecordBatch], plan: RankingPlan) -> Iterat
 
     Out, a query's rows by rising rank: `query_name`, `rank` int32 from 1, `item_name`, `score` float32, `source` string
     (what the two vectors came from, see `tables.SOURCES`), and `reason_name` (null without a liked item). Values do
-    not depend on how the stream was cut into batches or partitions. Raises StageError if the stream is not sorted, a
+    not depend on how the stream was cut into batches or partitions. `recall`, if given, is added up on the way, over
+    one query in `plan.sample_every`. Raises StageError if the stream is not sorted, a
     header is missing, or a position does not exist; InputError if the folder lacks a file.
     """
     folder = Path(plan.folder)
     loaded = load_index(folder, plan.side, plan.threads)
     ids = read_ids(folder, plan.side, len(loaded.index))
+    pools = load_pools(plan.pool_files, plan.threads)
     for block in _blocks(batches, plan.block):
-        yield _rank_block(block, loaded, ids, plan)
+        yield _rank_block(block, loaded, pools, ids, plan, recall)
 
 
 def _blocks(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
@@ -94,9 +131,13 @@ def _blocks(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def _rank_block(block: pa.Table, loaded: LoadedSide, ids: pa.Array, plan: RankingPlan) -> pa.RecordBatch:
+def _rank_block(
+    block: pa.Table, loaded: LoadedSide, pools: Sequence[Pool], ids: pa.Array, plan: RankingPlan, recall: Recall | None
+) -> pa.RecordBatch:
     positions, histories, seen_rows = _histories(block, len(loaded.asking))
-    ranking = top_k(loaded.index, loaded.asking[positions], histories, plan.k)
+    ranking = rank_pools(pools, loaded.asking[positions], positions, histories, plan.k, plan.index)
+    if recall is not None and plan.sample_every:
+        _measure(recall, ranking, pools, loaded, positions, histories, plan)
     filled = ranking.ids >= 0
     asked = np.repeat(np.arange(len(positions)), ranking.counts)
     rank = np.broadcast_to(np.arange(1, plan.k + 1, dtype=np.int32), filled.shape)[filled]
@@ -114,6 +155,20 @@ def _rank_block(block: pa.Table, loaded: LoadedSide, ids: pa.Array, plan: Rankin
         liked = _liked(block, histories, seen_rows)
         columns[plan.reason_name] = _reasons(loaded, ranking, liked, ids)
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _measure(
+    recall: Recall,
+    ranking: Ranking,
+    pools: Sequence[Pool],
+    loaded: LoadedSide,
+    positions: np.ndarray,
+    histories: Histories,
+    plan: RankingPlan,
+) -> None:
+    rows = np.flatnonzero(positions % plan.sample_every == 0)
+    exact = rank_pools(pools, loaded.asking[positions[rows]], positions[rows], histories.pick(rows), plan.k)
+    recall.count(exact, Ranking(ranking.ids[rows], ranking.scores[rows], ranking.counts[rows]))
 
 
 def _histories(block: pa.Table, asking: int) -> tuple[np.ndarray, Histories, np.ndarray]:

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgspark.files import describe_file
-from kgspark.retrieval.blocks import RankingPlan, rank_batches
+from kgspark.retrieval.blocks import RankingPlan, Recall, rank_batches
 
-DESCRIPTION = pa.schema([("name", pa.string()), ("bytes", pa.int64()), ("sha256", pa.string()), ("rows", pa.int64())])
+_COUNTS = ("bytes", "rows", "listed", "found")
+DESCRIPTION = pa.schema({"name": pa.string(), "sha256": pa.string()} | dict.fromkeys(_COUNTS, pa.int64()))
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class RankedFiles:
 def write_ranked(batches: Iterator[pa.RecordBatch], files: RankedFiles) -> Iterator[pa.RecordBatch]:
     """Ranks the queries of one file (see `rank_batches`), writes it, and yields its description as one row.
 
+    The description's `listed` and `found` are those of `Recall`.
+
     The file appears under its name only when it is whole. A task that is repeated, or runs twice at once, writes the
     same bytes and puts them in the same place.
     """
@@ -48,9 +51,10 @@ def write_ranked(batches: Iterator[pa.RecordBatch], files: RankedFiles) -> Itera
     number = first["index"][0].as_py() // files.per_file
     target = Path(files.folder) / f"part-{number:05d}.parquet"
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    _write(partial, rank_batches(chain([first], batches), files.plan), files.constants)
+    recall = Recall()
+    _write(partial, rank_batches(chain([first], batches), files.plan, recall), files.constants)
     os.replace(partial, target)
-    yield pa.RecordBatch.from_pylist([asdict(describe_file(target))], schema=DESCRIPTION)
+    yield pa.RecordBatch.from_pylist([asdict(describe_file(target)) | asdict(recall)], schema=DESCRIPTION)
 
 
 def _write(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> None:

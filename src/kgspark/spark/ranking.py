@@ -1,7 +1,7 @@
 """Bulk ranking on executors: whole queries streamed through a ranking function, block by block."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
 from itertools import accumulate, chain
 
@@ -16,6 +16,7 @@ from kgspark.spark.entities import index_of
 # At least this many tasks, where there are queries enough, so that a small night uses more than one core.
 _LEAST_TASKS = 16
 _LEAST_QUERIES_A_TASK = 1024
+_DESCRIPTION = "name string, sha256 string, bytes bigint, rows bigint, listed bigint, found bigint"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class SideWriter:
     """How one side of a stream is cut into tasks, and what a task does with its part.
 
     queries   that there are; task i gets [i · per_task, (i + 1) · per_task), in order
-    write     ranks one task's queries into one file, and yields the file's name, bytes, sha256 and rows
+    write     ranks one task's queries into one file, and yields the file's name, bytes, sha256 and rows, and how many
+              rows of a sample's exact lists there are (listed) and were found
     """
 
     queries: int
@@ -103,8 +105,17 @@ class SideWriter:
         return max(1, -(-self.queries // self.per_task))
 
 
-def write_on_executors(stream: DataFrame, writers: Sequence[SideWriter]) -> list[list[DataFile]]:
-    """Sends every side of the stream through its writer; returns the files of each side.
+@dataclass
+class WrittenSide:
+    """The files of one side, in order; `listed` and `found` are sums over them (see `SideWriter.write`)."""
+
+    files: list[DataFile] = field(default_factory=list)
+    listed: int = 0
+    found: int = 0
+
+
+def write_on_executors(stream: DataFrame, writers: Sequence[SideWriter]) -> list[WrittenSide]:
+    """Sends every side of the stream through its writer; returns what each side wrote.
 
     Only these descriptions, a row a file, come back to the driver.
     """
@@ -114,11 +125,13 @@ def write_on_executors(stream: DataFrame, writers: Sequence[SideWriter]) -> list
     placed = stream.repartitionById(before[-1], task.cast("int"))
     ordered = placed.sortWithinPartitions("index", F.col("seen").asc_nulls_first())
     write = partial(_write_side, writes=[writer.write for writer in writers])
-    written = ordered.mapInArrow(write, "side int, name string, bytes bigint, sha256 string, rows bigint").collect()
-    files: list[list[DataFile]] = [[] for _ in writers]
-    for row in written:
-        files[row["side"]].append(DataFile(row["name"], row["bytes"], row["sha256"], row["rows"]))
-    return [sorted(of_side, key=lambda file: file.name) for of_side in files]
+    written = [WrittenSide() for _ in writers]
+    for row in sorted(ordered.mapInArrow(write, f"side int, {_DESCRIPTION}").collect()):
+        side = written[row["side"]]
+        side.files.append(DataFile(row["name"], row["bytes"], row["sha256"], row["rows"]))
+        side.listed += row["listed"]
+        side.found += row["found"]
+    return written
 
 
 def _write_side(

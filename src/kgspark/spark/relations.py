@@ -48,12 +48,12 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
     key = f"relations.{name}"
     rows = table
     if relation.where is not None:
-        rows = _resolved(f"{key}.where", table, lambda: table.where(str(relation.where)))
+        rows = resolved(f"{key}.where", table, lambda: table.where(str(relation.where)))
     if relation.explode is not None:
         chosen = rows
         exploded = F.explode(F.col(relation.explode)).alias(relation.explode)
         others = [column for column in chosen.columns if column != relation.explode]
-        rows = _resolved(f"{key}.explode", chosen, lambda: chosen.select(*others, exploded))
+        rows = resolved(f"{key}.explode", chosen, lambda: chosen.select(*others, exploded))
     parts = {"head": relation.head.column, "tail": relation.tail.column, "weight": relation.weight}
     of_rating = ["split", "timestamp"] if relation.table == RATINGS and "split" in rows.columns else []
     try:
@@ -62,7 +62,7 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
         ends = rows.select(*[column.alias(part) for part, column in columns.items()], *of_rating)
     except AnalysisException:
         for part, expression in parts.items():
-            _resolved(f"{key}.{part}", rows, partial(_selected, rows, expression))
+            resolved(f"{key}.{part}", rows, partial(_selected, rows, expression))
         raise
     return ends.where((F.col("head").cast("string") != "") & (F.col("tail").cast("string") != ""))
 
@@ -71,7 +71,8 @@ def _selected(table: DataFrame, expression: str) -> DataFrame:
     return table.select(F.expr(expression))
 
 
-def _resolved(key: str, table: DataFrame, build: Callable[[], DataFrame]) -> DataFrame:
+def resolved(key: str, table: DataFrame, build: Callable[[], DataFrame]) -> DataFrame:
+    """What `build` makes of `table`; ConfigError with the dotted key where Spark cannot resolve an expression."""
     try:
         return build()
     except AnalysisException as error:

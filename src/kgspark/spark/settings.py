@@ -7,6 +7,9 @@ from pydantic import Field, field_validator
 
 from kgspark.config import Settings
 
+# The segment of the users who fit no other one.
+REST = "rest"
+
 
 class SessionSettings(Settings):
     """The Spark session. Under `spark-submit`, what was given there wins."""
@@ -138,3 +141,38 @@ class TriplesSettings(Settings):
 
     rows_per_shard: int = Field(1_000_000, ge=1, description="most rows of a shard")
     co_watch: CoWatchSettings = Field(default_factory=CoWatchSettings)
+
+
+class SegmentSettings(Settings):
+    """A part of the users, and the part of the catalogue that they are offered."""
+
+    users: str = Field(description="SQL condition on the users: their columns, and ratings, how many they gave")
+    movies: str = Field(description="SQL condition on the movies: their columns, and ratings, how many they have")
+
+
+class CandidateSettings(Settings):
+    """The `candidates` section: which movies may be recommended, and to whom."""
+
+    where: str | None = Field(
+        None, description="SQL condition on the movies: their columns, and ratings, how many they have"
+    )
+    min_ratings: int = Field(0, ge=0, description="ratings that a movie must have")
+    allow: str | None = Field(None, description="one of source.tables, with a column movie_id: only these movies")
+    deny: str | None = Field(None, description="one of source.tables, with a column movie_id: never these movies")
+    segments: dict[str, SegmentSettings] = Field(
+        default_factory=dict,
+        description="name: {users: condition, movies: condition}; a user is in the first segment that fits, or in none "
+        "and then offered every candidate",
+    )
+
+    @field_validator("segments")
+    @classmethod
+    def _names(cls, value: dict[str, SegmentSettings]) -> dict[str, SegmentSettings]:
+        if REST in value:
+            raise ValueError(f"{REST!r} is the name of those who fit no segment; choose another one")
+        return value
+
+    @property
+    def restrict(self) -> bool:
+        """Whether anybody is offered less than the whole catalogue."""
+        return self != CandidateSettings()

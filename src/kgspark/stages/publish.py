@@ -10,6 +10,7 @@ from kgspark.files import write_atomically
 from kgspark.runs import StageWork
 from kgspark.spark.audit import Check, RankedTable, audit_rankings
 from kgspark.spark.frames import read_table
+from kgspark.stages.candidates import candidate_tables, read_candidates
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.inputs import id_type
 from kgspark.stages.night import Night, Outcome
@@ -24,7 +25,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "publish",
-        reads=(*tables, RATINGS, ENTITIES, MODEL),
+        reads=(*tables, *candidate_tables(night), RATINGS, ENTITIES, MODEL),
         writes=(PUBLISHED,),
         settings=night.settings.publish.model_dump() | {"tables": tables},
         sources={"warehouse": _missing_mark(night, tables)},
@@ -81,7 +82,9 @@ def _gate(night: Night) -> None:
 def _audit(night: Night, tables: list[str]) -> dict[str, list[Check]]:
     read = {name: read_table(night.spark, night.run.table(name)) for name in (*tables, RATINGS, ENTITIES)}
     ranked = [RankedTable(read[name], SIDES[name], list_length(night, name)) for name in tables]
-    checks = audit_rankings(ranked, read[RATINGS], read[ENTITIES], entity_layout(night), id_type(night))
+    checks = audit_rankings(
+        ranked, read[RATINGS], read[ENTITIES], entity_layout(night), id_type(night), read_candidates(night)
+    )
     return dict(zip(tables, checks, strict=True))
 
 

@@ -1,17 +1,23 @@
 """recommend: every user's top-K unseen movies, and every movie's top-K users, ranked on Spark's executors."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kgspark.entity_layout import MOVIE, USER, EntityLayout
+from kgspark.errors import StageError
 from kgspark.retrieval.blocks import RankingPlan
 from kgspark.retrieval.files import RankedFiles, write_ranked
+from kgspark.retrieval.pools import build_indexes
 from kgspark.runs import StageWork
 from kgspark.search_space import SearchSpace
 from kgspark.spark.frames import read_table, task_cores
-from kgspark.spark.ranking import Side, SideWriter, queries_a_task, query_stream, write_on_executors
+from kgspark.spark.ranking import Side, SideWriter, WrittenSide, queries_a_task, query_stream, write_on_executors
+from kgspark.spark.session import usable_cores
+from kgspark.stages.candidates import candidate_tables, write_candidates
 from kgspark.stages.index_entities import entity_layout
-from kgspark.stages.inputs import id_type
+from kgspark.stages.inputs import cleaned_tables, id_type, own_table_signatures
 from kgspark.stages.night import Night, Outcome
 from kgspark.tables import AUDIENCES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
 
@@ -29,20 +35,22 @@ def list_length(night: Night, table: str) -> int:
 
 
 def run(night: Night) -> Outcome:
-    """Ranks unless search space, ratings and K are as they were."""
+    """Ranks unless search space, ratings, candidates and K are as they were."""
     settings = night.settings
-    tables = ranked_tables(night)
+    restricted = settings.candidates.restrict
     work = StageWork.plan(
         night.run,
         "recommend",
-        reads=(SEARCH_SPACE, RATINGS, ENTITIES),
-        writes=tables,
+        reads=(SEARCH_SPACE, ENTITIES, *(cleaned_tables(night) if restricted else [RATINGS])),
+        writes=[*ranked_tables(night), *candidate_tables(night)],
         settings={
             "recommend": settings.recommend.model_dump(),
             "audiences": settings.audiences.model_dump(),
+            "candidates": settings.candidates.model_dump(),
             "liked": settings.target.where,
             "ds": settings.run_date,
         },
+        sources=own_table_signatures(night) if restricted else {},
     )
     return night.stage(work, lambda work: _recommend(night, work), lambda: _summary(night))
 
@@ -51,43 +59,88 @@ def _recommend(night: Night, work: StageWork) -> str:
     model_id = SearchSpace.load(night.run.table(SEARCH_SPACE)).model_id
     layout = entity_layout(night)
     folders = work.begin()
-
-    writers = [_writer(night, layout, model_id, name, folder) for name, folder in folders.items()]
-    stream = query_stream(
-        read_table(night.spark, night.run.table(RATINGS)),
-        read_table(night.spark, night.run.table(ENTITIES)),
-        layout,
-        [SIDES[name] for name in folders],
-        id_type(night),
-        night.settings.target.where or "true",
-    )
-    files = dict(zip(folders, write_on_executors(stream, writers), strict=True))
-    work.commit(files, {name: {"model_id": model_id, "k": list_length(night, name)} for name in folders})
+    beside, offered = write_candidates(night, layout, folders)
+    names = ranked_tables(night)
+    plans = {name: _plan(night, layout, name, work.staging) for name in names}
+    kinds = _build_indexes(night, work.staging, plans)
+    written = _rank(night, layout, model_id, {name: (plans[name], folders[name]) for name in names})
+    details: dict[str, dict[str, Any]] = {}
+    for name, side in written.items():
+        details[name] = {"model_id": model_id, "k": plans[name].k, "search": kinds[name]}
+        if side.listed:
+            details[name]["recall"] = _checked_recall(night, name, side)
+    files = beside | {name: side.files for name, side in written.items()}
+    work.commit(files, details | {name: {"offered": offered} for name in beside})
     return _summary(night)
 
 
-def _writer(night: Night, layout: EntityLayout, model_id: str, name: str, folder: Path) -> SideWriter:
-    settings, side, k = night.settings, SIDES[name], list_length(night, name)
-    queries = layout.count(side.query_kind)
-    per_task = queries_a_task(queries, k, settings.recommend.rows_per_file)
-    plan = RankingPlan(
+def _plan(night: Night, layout: EntityLayout, name: str, staging: Path) -> RankingPlan:
+    settings, side = night.settings, SIDES[name]
+    approximate = settings.recommend.index.kind != "flat"
+    return RankingPlan(
         folder=str(night.run.table(SEARCH_SPACE)),
         side="items" if name == RECOMMENDATIONS else "queries",
-        k=k,
+        k=list_length(night, name),
         block=settings.recommend.block,
         threads=task_cores(night.spark),
+        candidates=str(staging) if settings.candidates.restrict else None,
+        indexes=str(staging / "indexes") if approximate else None,
+        index=settings.recommend.index,
+        sample_every=-(-layout.count(side.query_kind) // settings.recommend.index.sample) if approximate else 0,
         query_name=side.query_column,
         item_name=side.item_column,
         reason_name=f"reason_{side.item_column}" if name == RECOMMENDATIONS else None,
     )
-    folder.mkdir()
-    files = RankedFiles(plan, str(folder), per_task, {"model_id": model_id, "ds": settings.run_date})
-    return SideWriter(queries, per_task, partial(write_ranked, files=files))
+
+
+def _build_indexes(night: Night, staging: Path, plans: Mapping[str, RankingPlan]) -> dict[str, list[str]]:
+    """Builds the approximate indexes once, for all executors; the kinds of search that each table uses."""
+    settings = night.settings.recommend.index
+    if settings.kind == "flat":
+        return {name: ["flat"] for name in plans}
+    (staging / "indexes").mkdir()
+    kinds = {name: build_indexes(plan.pool_files, settings, usable_cores()) for name, plan in plans.items()}
+    return {name: sorted(set(of_pools)) for name, of_pools in kinds.items()}
+
+
+def _rank(
+    night: Night, layout: EntityLayout, model_id: str, plans: Mapping[str, tuple[RankingPlan, Path]]
+) -> dict[str, WrittenSide]:
+    stream = query_stream(
+        read_table(night.spark, night.run.table(RATINGS)),
+        read_table(night.spark, night.run.table(ENTITIES)),
+        layout,
+        [SIDES[name] for name in plans],
+        id_type(night),
+        night.settings.target.where or "true",
+    )
+    writers = []
+    for name, (plan, folder) in plans.items():
+        queries = layout.count(SIDES[name].query_kind)
+        per_task = queries_a_task(queries, plan.k, night.settings.recommend.rows_per_file)
+        folder.mkdir()
+        files = RankedFiles(plan, str(folder), per_task, {"model_id": model_id, "ds": night.settings.run_date})
+        writers.append(SideWriter(queries, per_task, partial(write_ranked, files=files)))
+    return dict(zip(plans, write_on_executors(stream, writers), strict=True))
+
+
+def _checked_recall(night: Night, name: str, side: WrittenSide) -> float:
+    """Share of the sample's exact lists that was found; StageError below the floor."""
+    recall = side.found / side.listed
+    floor = night.settings.recommend.index.min_recall
+    if recall < floor:
+        raise StageError(
+            f"{name}: the approximate search found {recall:.4f} of the exact lists of a sample, and "
+            f"recommend.index.min_recall asks for {floor}; raise recommend.index.probes, breadth or refine, or set "
+            "recommend.index.kind=flat"
+        )
+    return recall
 
 
 def _summary(night: Night) -> str:
     parts = []
     for name in ranked_tables(night):
         manifest = night.run.manifest(name)
-        parts.append(f"{manifest.rows:,} rows of {name} (K = {manifest.details['k']})")
+        recall = f", recall {manifest.details['recall']:.4f}" if "recall" in manifest.details else ""
+        parts.append(f"{manifest.rows:,} rows of {name} (K = {manifest.details['k']}{recall})")
     return ", ".join(parts)

@@ -13,6 +13,7 @@ from kgspark.kge.settings import TrainSettings
 from kgspark.peers.settings import Baseline, PeerSettings
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
 from kgspark.spark.settings import (
+    CandidateSettings,
     CleanSettings,
     RelationSettings,
     SessionSettings,
@@ -110,6 +111,7 @@ class NightSettings(Settings):
     split: SplitSettings = Field(default_factory=SplitSettings)
     triples: TriplesSettings = Field(default_factory=TriplesSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
+    candidates: CandidateSettings = Field(default_factory=CandidateSettings)
     recommend: RecommendSettings = Field(default_factory=RecommendSettings)
     audiences: AudienceSettings = Field(default_factory=AudienceSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
@@ -151,6 +153,15 @@ class NightSettings(Settings):
         if "space" in self.tune.model_fields_set:
             for key, dimension in self.tune.space.items():
                 _check_dimension(self, key, dimension)
+        return self
+
+    @model_validator(mode="after")
+    def _lists_are_tables(self) -> "NightSettings":
+        for key in ("allow", "deny"):
+            name = getattr(self.candidates, key)
+            if name is not None and name not in self.source.tables:
+                known = ", ".join(self.source.tables) or "none is declared"
+                raise ValueError(f"candidates.{key}: no table {name!r} in source.tables ({known})")
         return self
 
     @property

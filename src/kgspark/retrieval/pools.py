@@ -1,0 +1,171 @@
+"""Who is ranked against what: all queries against all rows, or each segment's users against its candidates.
+
+A pool is a set of queries and the rows that they are offered. For recommendations the users of a segment ask its
+candidates; for audiences the candidates of a segment ask its users, and a movie that several segments offer gets the
+best of all of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from kgspark.external_ids import ITEMS, Side
+from kgspark.histories import Histories
+from kgspark.retrieval.approximate import approximate_top_k, build_approximate, load_approximate
+from kgspark.retrieval.index import FlatIndex, build_index, load_index
+from kgspark.retrieval.settings import IndexSettings
+from kgspark.retrieval.topk import Ranking, top_k
+from kgspark.tables import CANDIDATES, SEGMENTS
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Some queries, and the part of the ranked side that they are offered.
+
+    index     over the offered rows, in rising order of their positions
+    offered   int64: their positions, sorted; None for all
+    asking    int64: positions of the queries, sorted; None for all
+    found_by  an approximate index over the same rows, or None to search exactly
+    """
+
+    index: FlatIndex
+    offered: np.ndarray | None = None
+    asking: np.ndarray | None = None
+    found_by: faiss.Index | None = None
+
+    def rows(self, positions: np.ndarray) -> np.ndarray:
+        """Which of the queries at `positions` int64 (B,) are of this pool, as places in `positions`."""
+        if self.asking is None:
+            return np.arange(len(positions))
+        places = np.minimum(np.searchsorted(self.asking, positions), len(self.asking) - 1)
+        return np.flatnonzero(self.asking[places] == positions)
+
+    def top_k(self, queries: np.ndarray, seen: Histories, k: int, settings: IndexSettings | None) -> Ranking:
+        """The k best unseen offered rows of each query float32 (B, d), by their positions on the ranked side.
+
+        seen      positions on the ranked side
+        settings  of the approximate search; None ranks exactly
+        """
+        if self.offered is not None:
+            seen = seen.within(self.offered)
+        if self.found_by is None or settings is None:
+            ranking = top_k(self.index, queries, seen, k)
+        else:
+            ranking = approximate_top_k(self.index, self.found_by, settings, queries, seen, k)
+        if self.offered is None:
+            return ranking
+        ids = np.where(ranking.ids < 0, -1, self.offered[np.maximum(ranking.ids, 0)])
+        return Ranking(ids, ranking.scores, ranking.counts)
+
+
+def rank_pools(
+    pools: Sequence[Pool],
+    queries: np.ndarray,
+    positions: np.ndarray,
+    seen: Histories,
+    k: int,
+    settings: IndexSettings | None = None,
+) -> Ranking:
+    """Each query's k best over all pools that it is of; rows of different pools must not overlap for one query.
+
+    queries float32 (B, d) of the queries at `positions` int64 (B,); `settings` as in `Pool.top_k`.
+    """
+    ids = np.full((len(positions), k), -1, dtype=np.int64)
+    scores = np.full((len(positions), k), -np.inf, dtype=np.float32)
+    for pool in pools:
+        rows = pool.rows(positions)
+        if not len(rows):
+            continue
+        found = pool.top_k(queries[rows], seen.pick(rows), k, settings)
+        if len(pools) == 1:
+            ids[rows], scores[rows] = found.ids, found.scores
+        else:
+            ids[rows], scores[rows] = _merged(ids[rows], scores[rows], found, k)
+    return Ranking(ids, scores, (ids >= 0).sum(axis=1))
+
+
+def _merged(ids: np.ndarray, scores: np.ndarray, found: Ranking, k: int) -> tuple[np.ndarray, np.ndarray]:
+    ids, scores = np.hstack([ids, found.ids]), np.hstack([scores, found.scores])
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+@dataclass(frozen=True)
+class PoolFiles:
+    """What pools are made from, on a disk that every machine sees; small, and pickled with a task.
+
+    space       folder of the search space
+    side        the ranked side
+    candidates  folder that holds the tables `segments` and `candidates`, or None for no restriction
+    indexes     folder of the approximate indexes, or None where every search is exact
+    """
+
+    space: str
+    side: Side
+    candidates: str | None = None
+    indexes: str | None = None
+
+    def index_file(self, number: int) -> Path:
+        """The approximate index of a pool."""
+        return Path(self.indexes or "") / f"{self.side}-{number}.faiss"
+
+
+def build_indexes(files: PoolFiles, settings: IndexSettings, threads: int) -> list[str]:
+    """Writes the approximate index of every pool that is large enough for one; returns the kinds of the pools."""
+    kinds: list[str] = []
+    for number, pool in enumerate(_exact_pools(files, threads)):
+        kind = settings.kind_for(len(pool.index))
+        if kind != "flat":
+            build_approximate(files.index_file(number), pool.index, settings)
+        kinds.append(kind)
+    return kinds
+
+
+def load_pools(files: PoolFiles, threads: int) -> Sequence[Pool]:
+    """The pools, made once in a process for files that stay as they are. Raises InputError if one is missing."""
+    folders = [files.space, *([] if files.candidates is None else _tables(files)), *filter(None, [files.indexes])]
+    stamp = tuple(path.stat().st_mtime_ns for folder in folders for path in sorted(Path(folder).iterdir()))
+    return _loaded_pools(files, threads, stamp)
+
+
+@lru_cache(maxsize=4)
+def _loaded_pools(files: PoolFiles, threads: int, stamp: tuple[int, ...]) -> Sequence[Pool]:
+    pools = []
+    for number, pool in enumerate(_exact_pools(files, threads)):
+        path = files.index_file(number)
+        found_by = load_approximate(path) if files.indexes is not None and path.exists() else None
+        pools.append(Pool(pool.index, pool.offered, pool.asking, found_by))
+    return pools
+
+
+def _exact_pools(files: PoolFiles, threads: int) -> list[Pool]:
+    index = load_index(Path(files.space), files.side, threads).index
+    if files.candidates is None:
+        return [Pool(index)]
+    users, movies = (_positions(folder) for folder in _tables(files))
+    asking, offered = (users, movies) if files.side == ITEMS else (movies, users)
+    pools = []
+    for name in sorted(users.keys() & movies.keys()):  # who is offered nothing is in no pool, and gets no rows
+        part = build_index(index.vectors[offered[name]], index.metric, index.offset, threads)
+        pools.append(Pool(part, offered[name], asking[name]))
+    return pools
+
+
+def _tables(files: PoolFiles) -> tuple[str, str]:
+    return str(Path(files.candidates or "") / SEGMENTS), str(Path(files.candidates or "") / CANDIDATES)
+
+
+def _positions(folder: str) -> dict[str, np.ndarray]:
+    """Sorted positions int64 by segment, of a table with columns index and segment."""
+    table: pa.Table = ds.dataset(sorted(Path(folder).glob("*.parquet"))).to_table(columns=["index", "segment"])
+    return {
+        name: np.sort(table.filter(pc.field("segment") == name)["index"].to_numpy())
+        for name in pc.unique(table["segment"]).to_pylist()
+    }

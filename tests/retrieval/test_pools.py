@@ -1,0 +1,108 @@
+"""Segments of users and their candidates, in both directions, against brute force over every allowed pair."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ranking_worlds import World, random_world
+from test_ranking_blocks import ranked, save, stream
+
+from kgspark.histories import Histories
+from kgspark.retrieval.blocks import RankingPlan
+from kgspark.retrieval.index import build_index
+from kgspark.retrieval.pools import PoolFiles, load_pools, rank_pools
+from kgspark.retrieval.scores import score_all
+
+SEGMENTS = ("empty", "fr", "kids", "rest")
+
+
+def write_segments(folder: Path, world: World, seed: int) -> np.ndarray:
+    """Writes both tables, rows shuffled over two files; returns which pairs are allowed, bool (U, M)."""
+    rng = np.random.default_rng(seed)
+    users, movies = len(world.space.queries), len(world.space.items)
+    of_user = rng.integers(1, len(SEGMENTS), users)  # nobody is in "empty"
+    offered = rng.random((len(SEGMENTS), movies)) < np.array([[0.5], [0.02], [0.5], [1.0]])
+    rows = {"segments": (np.arange(users), of_user), "candidates": np.nonzero(offered)[::-1]}
+    for name, (index, segment) in rows.items():
+        (folder / name).mkdir()
+        mixed = rng.permutation(len(index))
+        for number, part in enumerate(np.array_split(mixed, 2)):
+            table = {"index": index[part].astype(np.int64), "segment": pa.array(SEGMENTS).take(pa.array(segment[part]))}
+            pq.write_table(pa.table(table), folder / name / f"part-{number:05d}.parquet")
+    return offered[of_user]
+
+
+def best_allowed(scores: np.ndarray, allowed: np.ndarray, k: int) -> list[list[int]]:
+    return [
+        [int(i) for i in np.lexsort((np.arange(len(row)), -row)) if may[i]][:k]
+        for row, may in zip(scores, allowed, strict=True)
+    ]
+
+
+def transposed(seen: Histories, movies: int) -> Histories:
+    order = np.argsort(seen.indices, kind="stable")
+    return Histories(np.concatenate(([0], np.cumsum(seen.counts(movies)))), seen.rows()[order])
+
+
+def seen_matrix(seen: Histories, columns: int) -> np.ndarray:
+    marks = np.zeros((len(seen), columns), dtype=bool)
+    marks[seen.rows(), seen.indices] = True
+    return marks
+
+
+@pytest.mark.parametrize("metric", ["inner_product", "l1"])
+@pytest.mark.parametrize("seed", range(8))
+def test_everybody_gets_the_best_of_what_they_are_offered(tmp_path: Path, metric, seed: int) -> None:
+    world = random_world(metric, seed)
+    save(world, tmp_path)
+    allowed = write_segments(tmp_path, world, seed)
+    space, movies = world.space, len(world.space.items)
+    directions = {
+        "items": (space.queries, space.items, world.seen, allowed),
+        "queries": (space.items, space.queries, transposed(world.seen, movies), allowed.T),
+    }
+    for side, (asking, offered, seen, may) in directions.items():
+        pools = load_pools(PoolFiles(str(tmp_path), side, str(tmp_path)), threads=1)
+        assert len(pools) <= len(SEGMENTS) - 1  # nobody is in "empty", and few movies may mean none
+        scores = score_all(build_index(offered, metric, space.offset), np.ascontiguousarray(asking))
+        chosen = np.random.default_rng(seed).permutation(len(asking))[:30]
+        got = rank_pools(pools, asking[chosen], chosen, seen.pick(chosen), world.k)
+        may = (may & ~seen_matrix(seen, len(offered)))[chosen]
+        wanted = best_allowed(scores[chosen], may, world.k)
+        assert [row[row >= 0].tolist() for row in got.ids] == wanted
+        assert got.counts.tolist() == [len(row) for row in wanted]
+        for row, place in enumerate(chosen):
+            assert got.scores[row, : got.counts[row]].tobytes() == scores[place, wanted[row]].tobytes()
+
+
+def test_a_plan_with_candidates_ranks_and_reasons_by_them(tmp_path: Path) -> None:
+    world = random_world("inner_product", 4, k=10)
+    ids = save(world, tmp_path)
+    allowed = write_segments(tmp_path, world, 1)
+    plan = RankingPlan(str(tmp_path), "items", 10, block=16, candidates=str(tmp_path), reason_name="because")
+    table = stream(world.seen, ids["queries"], liked=np.ones(len(world.seen.indices), dtype=bool))
+    out = ranked(table, plan)
+    places = {external: place for place, external in enumerate(ids["items"])}
+    users = {external: place for place, external in enumerate(ids["queries"])}
+    seen = world.seen_sets()
+    assert len(out)
+    for row in out.to_pylist():
+        user = users[row["query_id"]]
+        assert allowed[user, places[row["item_id"]]]
+        assert row["because"] is None or places[row["because"]] in seen[user]
+    due = np.minimum(10, (allowed & ~seen_matrix(world.seen, allowed.shape[1])).sum(axis=1))
+    assert len(out) == due.sum()
+
+
+def test_tables_that_were_written_again_are_read_again(tmp_path: Path) -> None:
+    world = random_world("l2", 8)
+    save(world, tmp_path)
+    files = PoolFiles(str(tmp_path), "items", str(tmp_path))
+    write_segments(tmp_path, world, 1)
+    before = load_pools(files, 1)
+    assert load_pools(files, 1) is before
+    pq.write_table(pa.table({"index": [0], "segment": ["rest"]}), tmp_path / "candidates" / "part-00000.parquet")
+    pq.write_table(pa.table({"index": [1], "segment": ["rest"]}), tmp_path / "candidates" / "part-00001.parquet")
+    assert [pool.offered.tolist() for pool in load_pools(files, 1)][-1] == [0, 1]
