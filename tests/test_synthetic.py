@@ -26,7 +26,7 @@ def whole(world):
 
 @pytest.mark.parametrize(
     ("ratings", "users", "movies"),
-    [(60_000, 9_000, 500), (1, 1, 2), (50, 10, 10), (100_000, 1_000, 200), (300, 600, 1), (300, 1, 600)],
+    [(60_000, 9_000, 500), (1, 1, 2), (50, 10, 10), (10_000, 200, 100), (300, 600, 1), (300, 1, 600)],
 )
 def test_exactly_the_wanted_pairs_each_once(ratings, users, movies):
     """Even where half of all pairs are taken, and so the likeliest ones many times over."""

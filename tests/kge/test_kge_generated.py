@@ -19,7 +19,7 @@ def pairs_of(**size):
 
 @pytest.mark.parametrize(
     ("ratings", "users", "movies"),
-    [(20_000, 1_000, 500), (1, 1, 2), (50, 10, 10), (100_000, 1_000, 200), (300, 600, 1), (300, 1, 600)],
+    [(20_000, 1_000, 500), (1, 1, 2), (50, 10, 10), (2_000, 100, 40), (300, 600, 1), (300, 1, 600)],
 )
 def test_exactly_the_wanted_pairs_each_once_and_sorted(ratings, users, movies):
     """Even where half of all pairs are taken, and so the likeliest ones many times over."""

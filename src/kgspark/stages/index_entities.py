@@ -7,7 +7,7 @@ from kgspark.runs import StageWork
 from kgspark.spark.entities import kind_counts, members, number_sorted, sorted_members
 from kgspark.spark.frames import read_table, write_table
 from kgspark.spark.relations import kinds_in_order, usable_relations
-from kgspark.stages.inputs import cleaned_tables, id_type, own_table_signatures, relation_tables
+from kgspark.stages.inputs import cleaned_tables, id_type, related_table_signatures, relation_tables
 from kgspark.stages.night import Night, Outcome
 from kgspark.tables import ENTITIES
 
@@ -20,7 +20,7 @@ def run(night: Night) -> Outcome:
         reads=cleaned_tables(night),
         writes=(ENTITIES,),
         settings={"relations": {name: r.model_dump() for name, r in night.settings.relations.items()}},
-        sources=own_table_signatures(night),
+        sources=related_table_signatures(night),
     )
     return night.stage(work, lambda work: _index(night, work), lambda: _summary(night))
 

@@ -31,9 +31,15 @@ def relation_tables(night: Night) -> dict[str, DataFrame]:
 
 
 def own_table_signatures(night: Night) -> dict[str, str]:
-    """Signatures of the user's own tables, by name."""
+    """Signatures of all of the user's own tables, by dotted key."""
     sources = night.settings.source.tables
     return {f"source.tables.{name}": source_signature([_existing(name, s.path)]) for name, s in sources.items()}
+
+
+def related_table_signatures(night: Night) -> dict[str, str]:
+    """Signatures of those of the user's own tables that relations draw on; a list of candidates changes no model."""
+    named = {f"source.tables.{relation.table}" for relation in night.settings.relations.values()}
+    return {key: signature for key, signature in own_table_signatures(night).items() if key in named}
 
 
 def _existing(name: str, path: str) -> Path:

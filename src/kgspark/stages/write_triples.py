@@ -11,7 +11,7 @@ from kgspark.spark.relations import AGE_DAYS, CO_WATCHED, relation_rows, usable_
 from kgspark.spark.splits import with_age, with_split
 from kgspark.spark.triples import build_triples, count_triples, sharded
 from kgspark.stages.index_entities import entity_layout
-from kgspark.stages.inputs import cleaned_tables, id_type, own_table_signatures, relation_tables
+from kgspark.stages.inputs import cleaned_tables, id_type, related_table_signatures, relation_tables
 from kgspark.stages.night import Night, Outcome
 from kgspark.tables import ENTITIES, RATINGS, TRAIN, TRIPLES, Relation
 
@@ -30,7 +30,7 @@ def run(night: Night) -> Outcome:
             "target": settings.train.target,
             "triples": settings.triples.model_dump(),
         },
-        sources=own_table_signatures(night),
+        sources=related_table_signatures(night),
     )
     return night.stage(work, lambda work: _write(night, work), lambda: _summary(night))
 
