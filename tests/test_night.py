@@ -66,7 +66,7 @@ def test_the_night_tells_counts_metrics_places_and_titles(lake: Path) -> None:
     assert figures["model"] > 1.3 * figures["popularity"]
 
 
-def test_a_second_night_does_nothing_and_a_new_k_only_ranks_again(lake: Path, tmp_path: Path) -> None:
+def test_a_second_night_does_nothing_and_new_candidates_only_rank_again(lake: Path, tmp_path: Path) -> None:
     arguments = ("nightly", CONF, f"lake={lake}", f"run_date={DATE}", "spark.master=local[2]")
     before = table_bytes(lake, "recommendations")
     again = kgspark("--json", *arguments)
@@ -75,10 +75,29 @@ def test_a_second_night_does_nothing_and_a_new_k_only_ranks_again(lake: Path, tm
     assert table_bytes(lake, "recommendations") == before
     copy = tmp_path / "lake"
     shutil.copytree(lake, copy)
-    shorter = kgspark("--json", *arguments, f"lake={copy}", "recommend.k=5", "audiences.enabled=false")
-    ran = {stage["stage"]: stage["ran"] for stage in json.loads(shorter.stdout)["stages"]}
+    (tmp_path / "blocked.csv").write_text("movie_id,why\n318,rights\n356,rights\n", encoding="utf-8")
+    offered = [
+        f"source.tables.blocked.path={tmp_path / 'blocked.csv'}",
+        *("candidates.deny=blocked", "candidates.min_ratings=2"),
+        *("candidates.segments.even.users=user_id % 2 = 0", "candidates.segments.even.movies=year >= 1995"),
+    ]
+    ranked = kgspark("--json", *arguments, f"lake={copy}", "recommend.k=5", "recommend.index.kind=hnsw", *offered)
+    assert ranked.returncode == 0, ranked.stderr
+    ran = {stage["stage"]: stage["ran"] for stage in json.loads(ranked.stdout)["stages"]}
     assert [name for name, did in ran.items() if did] == ["recommend", "publish"]
-    assert len(published(copy, "recommendations")) == 610 * 5
+    table, audiences = published(copy, "recommendations"), published(copy, "audiences")
+    assert len(table) == 610 * 5
+    counts = pd.read_csv(BUNDLED / "ratings.csv").groupby("movieId").size()
+    years = pq.read_table(copy / "runs" / DATE / "movies", columns=["movie_id", "year"]).to_pandas()
+    recent = set(years.loc[years["year"] >= 1995, "movie_id"])
+    for rows in (table, audiences):
+        assert (rows["movie_id"].map(counts) >= 2).all()
+        assert not rows["movie_id"].isin([318, 356]).any()
+        assert rows.loc[rows["user_id"] % 2 == 0, "movie_id"].isin(recent).all()
+        assert not rows.loc[rows["user_id"] % 2 == 1, "movie_id"].isin(recent).all()
+    details = json.loads((copy / "runs" / DATE / "recommendations" / "_manifest.json").read_text())["details"]
+    assert details["search"] == ["hnsw"]
+    assert 0.95 <= details["recall"] <= 1
     assert table_bytes(lake, "recommendations") == before
 
 

@@ -30,6 +30,10 @@ class StageOutcome(Protocol):
     def seconds(self) -> float:
         """Wall-clock seconds."""
 
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that was held at once."""
+
 
 def night_summary(run: Run, tables: Sequence[str], outcomes: Sequence[StageOutcome]) -> str:
     """The text that ends a night."""
@@ -46,7 +50,9 @@ def _times(outcomes: Sequence[StageOutcome]) -> str:
     total = sum(outcome.seconds for outcome in outcomes)
     skipped = sum(not outcome.ran for outcome in outcomes)
     note = f"; {skipped} of {len(outcomes)} stages were up to date" if skipped else ""
-    return f"The night took {total:.1f} s{note}."
+    largest = max(outcomes, key=lambda outcome: outcome.peak_bytes)
+    held = f" Most memory: {largest.peak_bytes / 2**30:.1f} GiB, in {largest.stage}." if largest.peak_bytes else ""
+    return f"The night took {total:.1f} s{note}.{held}"
 
 
 def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -1,5 +1,6 @@
 """A night under way: its settings, its folder, one lazily started Spark session, and a line of output a stage."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from kgspark.peak_memory import peak_memory
 from kgspark.runs import Run, StageWork
 from kgspark.spark.settings import SessionSettings
 from kgspark.stages.settings import NightSettings
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage did: `ran` is False where its output was current already."""
+    """What a stage did: `ran` is False where its output was current already.
+
+    peak_bytes  the most memory that the night's processes on this machine held at once during the stage
+    """
 
     stage: str
     ran: bool
     summary: str
     seconds: float
+    peak_bytes: int
 
 
 class LazySession:
@@ -76,8 +82,9 @@ class Night:
         """
         started = time.perf_counter()
         ran = not work.is_current()
-        summary = act(work) if ran else current()
-        outcome = Outcome(work.stage, ran, summary, time.perf_counter() - started)
+        with peak_memory(os.getpid()) as peak:
+            summary = act(work) if ran else current()
+        outcome = Outcome(work.stage, ran, summary, time.perf_counter() - started, peak.bytes)
         self.outcomes.append(outcome)
         clock = f"{outcome.seconds:6.1f} s" if ran else "up to date"
         self.say(f"{work.stage:<17}{clock:>10}   {summary}")

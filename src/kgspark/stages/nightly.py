@@ -23,6 +23,7 @@ def run(night: Night) -> None:
         "run_date": night.run.date,
         "stages": [vars(outcome) for outcome in night.outcomes],
         "metrics": night.run.manifest(MODEL).details["metrics"],
+        "ranking": {name: night.run.manifest(name).details for name in _stage("recommend").ranked_tables(night)},
     }
 
 

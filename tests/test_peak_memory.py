@@ -1,0 +1,36 @@
+"""Memory of a process and of what it starts, measured on real processes."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kgspark.peak_memory import peak_memory
+
+MIB = 2**20
+
+
+def test_what_a_child_held_for_a_moment_is_counted() -> None:
+    hold = f"import time; held = bytearray({200 * MIB}); held[::4096] = b'x' * len(held[::4096]); time.sleep(2)"
+    with peak_memory(os.getpid()) as peak:
+        before = peak.bytes
+        subprocess.run([sys.executable, "-c", hold], check=True)
+    assert before > 0
+    assert 200 * MIB < peak.bytes - before < 300 * MIB
+
+
+def test_what_others_hold_is_not_counted() -> None:
+    hold = f"held = bytearray({100 * MIB}); held[::4096] = b'x' * len(held[::4096]); input()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE) as other:
+        time.sleep(1)
+        with peak_memory(other.pid) as its_own:
+            pass
+        assert 100 * MIB < its_own.bytes < 200 * MIB
+        other.communicate(b"\n")
+
+
+def test_an_error_passes_through() -> None:
+    with pytest.raises(KeyError), peak_memory(os.getpid()):
+        raise KeyError("x")
