@@ -1,6 +1,7 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
+# make package  dist/: the wheel, and a packed environment for a cluster's executors (EXTRAS=executor,train: with torch)
 # make setup    only what a night needs, in .venv; every target above does it by itself, and again only when
 #               pyproject.toml or requirements.lock has changed
 # make lock     pins the newest versions that pyproject.toml admits into requirements.lock
@@ -9,25 +10,32 @@
 PYTHON ?= python3
 CONF ?= conf/ml-latest-small.yaml
 NAMES ?= nightly train
+EXTRAS ?= executor
 
 BIN := .venv/bin
-PIP_INSTALL := -m pip install --disable-pip-version-check -qq
+PIP_ONLY := install --disable-pip-version-check -qq
+PIP_INSTALL := -m pip $(PIP_ONLY)
 RUN_EXTRAS := spark,train,retrieve,warehouse,report
 TEST_EXTRAS := bench,tune,dev
 
+comma := ,
+PACKED_ENV := .venv-$(subst $(comma),-,$(EXTRAS))
+PACKED := dist/kgspark-$(subst $(comma),-,$(EXTRAS)).tar.gz
+SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties')
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test bench lock clean
+.PHONY: help setup setup-test run test bench package lock clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
 
 setup: .venv/.run
-setup-test: .venv/.test
+setup-test: .venv/.test $(PACKED_ENV)/.installed
 
 run: .venv/.run
 	@$(BIN)/kgspark nightly $(CONF) $(ARGS)
 
-test: .venv/.test
+test: .venv/.test $(PACKED_ENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -36,6 +44,8 @@ test: .venv/.test
 
 bench: .venv/.test
 	@for name in $(NAMES); do $(BIN)/kgspark bench $$name --json || exit 1; done
+
+package: $(PACKED)
 
 .venv/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -58,6 +68,32 @@ bench: .venv/.test
 	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[$(TEST_EXTRAS)]'
 	@touch $@
 
+# The wheel alone needs neither Spark nor torch, so neither does this machine.
+.venv/.pack: .venv/.created requirements.lock
+	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock build setuptools venv-pack
+	@touch $@
+
+# What setuptools left of an earlier build would go into the wheel, modules that are gone since among it.
+dist/.wheel: .venv/.pack $(SOURCES)
+	@rm -rf build dist/kgspark-*.whl
+	@$(BIN)/python -m build --wheel --no-isolation --outdir dist . > .venv/wheel.log 2>&1 || \
+		{ cat .venv/wheel.log >&2; exit 1; }
+	@touch $@
+
+# Packages change seldom and take long, so they are kept; the wheel is laid over them anew for every archive.
+$(PACKED_ENV)/.installed: pyproject.toml requirements.lock | dist/.wheel
+	@echo "Setting up $(PACKED_ENV) for a cluster's executors" >&2
+	@$(BIN)/python -m venv --clear --without-pip $(PACKED_ENV)
+	@$(BIN)/python -m pip --python $(PACKED_ENV) $(PIP_ONLY) -c requirements.lock "$$(ls dist/kgspark-*.whl)[$(EXTRAS)]"
+	@touch $@
+
+$(PACKED): $(PACKED_ENV)/.installed dist/.wheel
+	@$(BIN)/python -m pip --python $(PACKED_ENV) $(PIP_ONLY) --no-deps --force-reinstall dist/kgspark-*.whl
+	@$(BIN)/venv-pack --quiet --force --prefix $(PACKED_ENV) --output $@ \
+		--exclude '*/pandas/tests/*' --exclude '*/pyarrow/tests/*'
+	@chmod 644 $@
+	@ls -sh dist/kgspark-*.whl $@
+
 # A fresh environment without constraints is the closure of exactly what pyproject.toml asks for.
 lock:
 	$(PYTHON) -m venv --clear .venv-lock
@@ -68,6 +104,6 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .venv .venv-* build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache spark-warehouse metastore_db derby.log
 	find src tests jobs -name __pycache__ -type d -prune -exec rm -rf {} +

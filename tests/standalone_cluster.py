@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -59,13 +59,15 @@ def _wait_for(log: Path, pattern: str) -> str:
 
 
 def submit(
-    master: str, job: Path, *arguments: str, conf: dict[str, str] | None = None
+    master: str, job: Path, *arguments: str, conf: Mapping[str, str] | None = None, archive: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`spark-submit --master MASTER jobs/STAGE.py CONF ...`, with this Python on the executors."""
+    """`spark-submit --master MASTER jobs/STAGE.py CONF ...`: executors run this Python, or the one in `archive`."""
     options = [option for key, value in (conf or {}).items() for option in ("--conf", f"{key}={value}")]
+    options += ["--archives", f"{archive}#environment"] if archive else []
     command = [str(SPARK_HOME / "bin" / "spark-submit"), "--master", master, *options, str(job), *arguments]
     environment = os.environ | {
-        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "PYSPARK_PYTHON": "./environment/bin/python" if archive else sys.executable,
         "SPARK_HOME": str(SPARK_HOME),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }

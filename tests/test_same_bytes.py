@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -81,14 +82,28 @@ def test_partitions_and_row_order_do_not_matter(partitions: int, lakes: dict[int
         assert table_bytes(lakes[partitions], table) == table_bytes(reference, table)
 
 
-def test_a_standalone_cluster_with_two_workers_gives_the_same_bytes(
-    world: tuple[World, Path], reference: Path, tmp_path: Path
+@pytest.fixture(scope="module")
+def packed() -> Path:
+    """The executors' environment as `make package` packs it."""
+    done = subprocess.run(["make", "package"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return ROOT / "dist" / "kgspark-executor.tar.gz"
+
+
+@pytest.mark.slow
+def test_a_standalone_cluster_whose_executors_have_no_torch_gives_the_same_bytes(
+    world: tuple[World, Path], reference: Path, packed: Path, tmp_path: Path
 ) -> None:
     with standalone_cluster(tmp_path, workers=2) as master:
         sized = {"spark.executor.memory": "512m", "spark.sql.shuffle.partitions": "2", "spark.log.level": "ERROR"}
-        done = submit(master, ROOT / "jobs" / "nightly.py", str(conf(tmp_path, world[1])), conf=sized)
+        done = submit(master, ROOT / "jobs" / "nightly.py", str(conf(tmp_path, world[1])), conf=sized, archive=packed)
     assert done.returncode == 0, done.stderr[-3000:]
     for table in TABLES:
         assert table_bytes(tmp_path / "lake", table) == table_bytes(reference, table)
-    # Both workers took part: each left a folder of the application's executor behind.
-    assert all(list((tmp_path / f"work-{number}").glob("app-*/*")) for number in range(2))
+    for number in range(2):
+        # Each worker took part: its executor left the environment behind that its Python ran in.
+        (unpacked,) = (tmp_path / f"work-{number}").glob("app-*/*/environment")
+        installed = {path.name for path in unpacked.glob("lib/python3*/site-packages/*")}
+        assert {"kgspark", "faiss", "pyarrow"} <= installed
+        assert not {"torch", "tgraphx", "pyspark"} & installed
+        shutil.rmtree(unpacked)

@@ -20,6 +20,7 @@ from kgspark.spark.gateway import quiet_gateway
 from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
+_EXECUTOR_PYTHON = "spark.pyspark.python"
 # pyspark logs every error of an expression as a page of JSON, besides raising it; we raise it in one line.
 logging.getLogger("SQLQueryContextLogger").disabled = True
 # A night runs through much code once or twice. Left alone, the optimising compiler takes a third of all CPU time for
@@ -51,8 +52,8 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
 def _started_here(settings: SessionSettings, app: str) -> SparkSession:
     check_java()
     os.environ.setdefault("SPARK_HOME", str(Path(pyspark.__file__).parent))
-    # Executors must run this very Python, whatever `python3` means on their PATH.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # Unless they are told otherwise, executors must run this very Python, whatever `python3` means on their PATH.
+    os.environ.setdefault("PYSPARK_PYTHON", settings.conf.get(_EXECUTOR_PYTHON, sys.executable))
     conf = _defaults() | {"spark.app.name": app, "spark.master": settings.master}
     if settings.master.startswith("local"):
         conf |= {
@@ -86,6 +87,9 @@ def plain_session(master: str) -> SparkSession:
 
 
 def _submitted(settings: SessionSettings, app: str) -> SparkSession:
+    # pyspark asks the environment, and spark-submit puts there what it was given itself.
+    if _EXECUTOR_PYTHON in settings.conf:
+        os.environ.setdefault("PYSPARK_PYTHON", settings.conf[_EXECUTOR_PYTHON])
     SparkContext._ensure_initialized()
     given = {key for key, _ in SparkConf().getAll()}
     builder = SparkSession.builder.appName(app)
