@@ -7,7 +7,8 @@ import torch
 
 from kgspark.kge.scoring import ranking_scores
 from kgspark.kge.shards import Csr
-from kgspark.metrics.ranking import hit_matrix, means, ranking_metrics
+from kgspark.kge.workers import ALONE, Workers
+from kgspark.metrics.ranking import hit_matrix, ranking_metrics
 from kgspark.search_space import Metric
 
 # Scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new pages; a GPU
@@ -22,9 +23,10 @@ def evaluate(
     held_out: Csr,
     seen: Csr,
     ks: Sequence[int] = (10,),
+    workers: Workers = ALONE,
 ) -> dict[str, float]:
-    """The means of `metrics_by_user` over the users; {} when nothing is held out."""
-    return means(metrics_by_user(queries, items, metric, held_out, seen, ks))
+    """The means of `metrics_by_user` over the users, those of all workers; {} when nothing is held out."""
+    return workers.means(metrics_by_user(queries, items, metric, held_out, seen, ks))
 
 
 def metrics_by_user(

@@ -19,18 +19,23 @@ from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import TripleSet
 from kgspark.kge.softmax import SoftmaxObjective
 from kgspark.kge.warm_start import WarmStart
+from kgspark.kge.workers import ALONE, Workers
 from kgspark.tables import TEST, TRAIN, VALID, Relation
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Triples, layout, relations and settings; `target` is the relation that is recommended from."""
+    """Triples, layout, relations and settings; `target` is the relation that is recommended from.
+
+    workers  those that train together; triples and layout are then this one's share
+    """
 
     triples: TripleSet
     layout: EntityLayout
     relations: Sequence[Relation]
     settings: TrainSettings
     target: Relation
+    workers: Workers = ALONE
 
     def new_model(self, splits: Sequence[str], device: torch.device, initial: WarmStart | None) -> zoo.KGScoringModel:
         """A model to start training from; of a spectral start, only the likes of `splits` are read."""
@@ -68,7 +73,7 @@ class Graph:
         settings = settings.model_copy(update={"recent_share": recent_share})
         queries, items = leaning_vectors(model, self.triples, self.layout, self.target, settings, (TRAIN,))
         held_out, masked = (self.triples.csr(self.target, self.layout, splits) for splits in ((split,), seen))
-        return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.k,))
+        return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.k,), self.workers)
 
     def recent_share(self, model: torch.nn.Module) -> float:
         """The settings' own, or where that is auto the one that suits the validation likes."""
@@ -86,5 +91,7 @@ class Graph:
 
     def objective(self, model: torch.nn.Module, splits: Sequence[str]) -> Objective:
         """What trains the model's weights on the triples of `splits`."""
-        kind = SoftmaxObjective if self.settings.objective == "softmax" else ContrastObjective
-        return kind(model, self.triples, self.layout, self.relations, self.settings, splits)
+        given = (model, self.triples, self.layout, self.relations, self.settings, splits)
+        if self.settings.objective == "softmax":
+            return SoftmaxObjective(*given, self.workers)
+        return ContrastObjective(*given)

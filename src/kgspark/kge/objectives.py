@@ -24,6 +24,6 @@ class Objective(Protocol):
         ...
 
 
-def draws_of(settings: TrainSettings, epoch: int, device: torch.device) -> torch.Generator:
-    """The generator of an epoch's draws on the training device."""
-    return torch.Generator(device).manual_seed(settings.seed * 1_000_003 + epoch)
+def draws_of(settings: TrainSettings, epoch: int, device: torch.device, worker: int = 0) -> torch.Generator:
+    """The generator of an epoch's draws on the training device, other ones for every worker."""
+    return torch.Generator(device).manual_seed(settings.seed * 1_000_003 + epoch + worker * 1_000_000_007)

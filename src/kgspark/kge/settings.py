@@ -139,6 +139,12 @@ class TrainSettings(Settings):
     seed: int = Field(42, ge=0, description="seed of everything random")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="CPU threads; 0 for all available")
+    workers: int = Field(
+        1,
+        ge=1,
+        description="processes that train together, each with its own users: on the driver's machine where Spark is "
+        "local, else on executors",
+    )
     checkpoint_every: int = Field(5, ge=0, description="epochs between two checkpoints; 0 for none")
     warm_start: str = Field(
         "none", min_length=1, description="none, or the date of the run whose vectors training starts from"
@@ -156,6 +162,12 @@ class TrainSettings(Settings):
         sums_distances = self.model == "rotate" or (self.model, self.norm) == ("transe", 1)
         if sums_distances and self.recent_share not in ("auto", 0):
             raise ValueError("recent_share is for models that rank by inner products: not RotatE, nor TransE's norm 1")
+        return self
+
+    @model_validator(mode="after")
+    def _users_can_be_shared_out(self) -> "TrainSettings":
+        if self.workers > 1 and (self.objective != "softmax" or self.inverse_relations):
+            raise ValueError("workers above 1 need objective softmax and no inverse_relations, which make users tails")
         return self
 
     @model_validator(mode="wrap")

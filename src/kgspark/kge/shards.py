@@ -1,7 +1,7 @@
 """Reads the triples table, a folder of Parquet shards, into sorted NumPy arrays by split and relation."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,15 +112,21 @@ class TripleSet:
         return digest.hexdigest()
 
 
-def read_triples(folder: Path, layout: EntityLayout, relations: Sequence[Relation]) -> TripleSet:
+def read_triples(
+    folder: Path,
+    layout: EntityLayout,
+    relations: Sequence[Relation],
+    wanted: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> TripleSet:
     """Reads every `*.parquet` file of `folder`, leaving out names that start with `_` or `.`.
 
+    wanted  which heads (n,) have their triples kept, bool (n,); None for all
     Raises InputError where there is no triple, or one breaks what its relation or split declares.
     """
     paths = sorted(path for path in Path(folder).glob("*.parquet") if path.name[0] not in "_.")
     if not paths:
         raise InputError(f"{folder}: no triple shards (*.parquet); run write-triples first")
-    shards = [_read_shard(path) for path in paths]
+    shards = [_kept(_read_shard(path), wanted) for path in paths]
     columns = {name: np.concatenate([shard[name] for shard in shards]) for name in (*_COLUMNS, _TIMESTAMP)}
     if len(columns["head"]) == 0:
         raise InputError(f"{folder}: the triple shards hold no rows; were any ratings liked?")
@@ -188,6 +194,13 @@ def split_codes(split: np.ndarray, origin: str) -> np.ndarray:
         found = split[int((codes < 0).argmax())]
         raise InputError(f"{origin}: split {found!r} is none of {', '.join(SPLITS)}")
     return codes
+
+
+def _kept(columns: dict[str, np.ndarray], wanted: Callable[[np.ndarray], np.ndarray] | None) -> dict[str, np.ndarray]:
+    if wanted is None:
+        return columns
+    kept = wanted(columns["head"])
+    return {name: column[kept] for name, column in columns.items()}
 
 
 def _read_shard(path: Path) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from kgspark.kge.regularization import penalty, wanted
 from kgspark.kge.scoring import training_scores
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import Csr, TripleSet
+from kgspark.kge.workers import ALONE, Workers, owned_kinds
 from kgspark.tables import TRAIN, Relation
 
 
@@ -30,10 +31,19 @@ class _Task:
 
     relation: Relation
     likes: Csr
-    heads: np.ndarray  # positions of the heads that have triples
+    heads: np.ndarray  # positions of the heads that have triples, with any worker
+    owned: bool  # whether a worker has the rows of its own heads alone
     head_range: tuple[int, int]
     tail_range: tuple[int, int]
     head_rate: float
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """An epoch's generators: all workers sample the same tails, and each drops coordinates of its own queries."""
+
+    tails: torch.Generator
+    dropout: torch.Generator
 
 
 class SoftmaxObjective:
@@ -47,42 +57,51 @@ class SoftmaxObjective:
         relations: Sequence[Relation],
         settings: TrainSettings,
         splits: Sequence[str] = (TRAIN,),
+        workers: Workers = ALONE,
     ) -> None:
-        """Relations without weight in the splits take no part."""
-        self.settings = settings
+        """Relations without weight in the splits take no part.
+
+        workers  those that train together; `triples` and `layout` are this one's
+        """
+        self.settings, self.workers = settings, workers
         self.tables = models.parameters_by_table(model)
         self.optimizer = RowAdam(self.tables, weight_decay=settings.weight_decay)
         self.device = next(iter(self.tables.values())).device
         self.metric = models.metric_of(settings)
-        met_each_step = {relation.tail_kind for relation in relations}
+        owned = owned_kinds(relations)
         self.tasks = [
-            _Task(
-                relation,
-                likes,
-                np.flatnonzero(np.diff(likes.indptr)),
-                layout.range(relation.head_kind),
-                layout.range(relation.tail_kind),
-                1.0 if relation.head_kind in met_each_step else settings.head_rate,
-            )
+            self._task(relation, triples.csr(relation, layout, splits), layout, relation.head_kind in owned)
             for relation in relations
-            if triples.pairs(relation.index, splits).weights.any()
-            for likes in (triples.csr(relation, layout, splits),)
+            if workers.total(bool(triples.pairs(relation.index, splits).weights.any()))
         ]
+
+    def _task(self, relation: Relation, likes: Csr, layout: EntityLayout, owned: bool) -> _Task:
+        head_range, tail_range = layout.range(relation.head_kind), layout.range(relation.tail_kind)
+        heads = self.workers.everyone(np.flatnonzero(np.diff(likes.indptr)), layout.count(relation.head_kind), owned)
+        # Heads that are no tails are met once an epoch.
+        rate = self.settings.head_rate if owned else 1.0
+        return _Task(relation, likes, heads, owned, head_range, tail_range, rate)
 
     def epoch(self, number: int, rate: RateAt) -> float:
         """One pass over the triples; the loss of the target relation, per unit of weight."""
         generator = np.random.default_rng([self.settings.seed, number])
-        batches, draws = list(self._batches(generator)), draws_of(self.settings, number, self.device)
+        batches = list(self._batches(generator))
+        draws = _Draws(
+            draws_of(self.settings, number, self.device),
+            draws_of(self.settings, number, self.device, self.workers.rank + 1),
+        )
         losses: list[torch.Tensor] = []
         mass = 0.0
         for at, (task, heads) in enumerate(batches):
-            batch = task.likes.rows(heads)
-            loss = self._step(task, heads, batch, rate(at / len(batches)), draws)
+            rows, mine = self.workers.place(heads, task.owned)
+            batch = task.likes.rows(rows if mine is None else rows[mine])
+            loss = self._step(task, rows, mine, batch, rate(at / len(batches)), draws)
             if task.relation.name == self.settings.target:
                 losses.append(loss)
                 mass += float(batch.weights.sum(dtype=np.float64))
         # One read at the end: reading every loss would make a GPU wait for the host at every step.
-        return float(torch.stack(losses).sum()) / max(mass, 1e-12) if losses else 0.0
+        loss_here = float(torch.stack(losses).sum()) if losses else 0.0
+        return self.workers.total(loss_here) / max(self.workers.total(mass), 1e-12)
 
     def _batches(self, generator: np.random.Generator) -> Iterator[tuple[_Task, np.ndarray]]:
         planned = []
@@ -103,31 +122,44 @@ class SoftmaxObjective:
         return self.settings.batch_size * max(1, wider)
 
     def _step(
-        self, task: _Task, heads: np.ndarray, batch: Csr, rate: float, generator: torch.Generator
+        self,
+        task: _Task,
+        rows: np.ndarray,
+        mine: np.ndarray | None,
+        batch: Csr,
+        rate: float,
+        draws: _Draws,
     ) -> torch.Tensor:
+        """One step on head `rows`, of which those at `mine` (None for all) have their tails in `batch`."""
         settings, device = self.settings, self.device
-        head_rows = torch.from_numpy(heads + task.head_range[0]).to(device)
+        head_rows = torch.from_numpy(rows + task.head_range[0]).to(device)
         tails = torch.from_numpy(batch.tails).to(device)
-        tail_rows, columns, log_counts = self._candidates(task, tails, generator)
+        tail_rows, columns, log_counts = self._candidates(task, tails, draws.tails)
         relation_row = slice(task.relation.index, task.relation.index + 1)
         head = self.optimizer.leaves("entity", head_rows)
         tail = self.optimizer.leaves("entity", tail_rows)
         relation = self.optimizer.leaves("relation", relation_row)
 
-        queries = self._dropped(models.queries(settings, head, relation), generator)  # (B, width)
+        asking = head if mine is None else _picked(head, torch.from_numpy(mine).to(device))
+        queries = self._dropped(models.queries(settings, asking, relation), draws.dropout)  # (B, width)
         items = models.items(settings, tail)  # (N, width)
         scores = training_scores(queries, items, self.metric)  # (B, N)
         degrees = torch.from_numpy(np.diff(batch.indptr)).to(device)
-        positions = torch.arange(len(heads), device=device).repeat_interleave(degrees) * len(items) + columns
+        positions = torch.arange(len(queries), device=device).repeat_interleave(degrees) * len(items) + columns
         weights = torch.from_numpy(batch.weights).to(device)
         loss = listwise_loss(scores, positions, weights, settings.temperature, log_counts, settings.spare_positives)
-        cost = self._penalty((head, relation, tail), degrees, columns, len(items))
+        cost = self._penalty((asking, relation, tail), degrees, columns, len(items))
         ((loss + cost) / settings.batch_size).backward()
+        self._add_up(tail, relation, {} if task.owned else head)
 
         self.optimizer.step(tail, tail_rows, rate)
         self.optimizer.step(relation, relation_row, rate)
         self.optimizer.step(head, head_rows, rate * task.head_rate)
         return loss.detach()
+
+    def _add_up(self, *shared: models.Rows) -> None:
+        """Gradients of rows that every worker has, over the triples of all of them."""
+        self.workers.add_up([leaf.grad for leaves in shared for leaf in leaves.values() if leaf.grad is not None])
 
     def _penalty(
         self,
@@ -147,18 +179,20 @@ class SoftmaxObjective:
     ) -> tuple[Rows, torch.Tensor, torch.Tensor | None]:
         """Rows of the tails in the softmax, the positives' columns among them, log of how many tails each stands for.
 
-        With `negatives` set: the batch's own tails, and a uniform sample of the others in which each stands for
-        others / sample, which makes the softmax's denominator unbiased (sampled softmax with log-Q correction).
+        With `negatives` set: the tails of the whole batch, whichever worker has them, and a uniform sample of the
+        others in which each stands for others / sample, which makes the softmax's denominator unbiased (sampled softmax
+        with log-Q correction).
 
         tails  int64 (n,): the positives, counted from the range's start
         """
         start, stop = task.tail_range
         sampled = self.settings.negatives
         if sampled:
-            own, columns = torch.unique(tails, return_inverse=True)
-            others = torch.ones(stop - start, dtype=torch.bool, device=self.device)
-            others[own] = False
-            rest = others.nonzero().squeeze(1)
+            liked = torch.zeros(stop - start, dtype=torch.int32, device=self.device)
+            liked[tails] = 1
+            self.workers.add_up([liked])
+            own, rest = liked.nonzero().squeeze(1), (liked == 0).nonzero().squeeze(1)
+            columns = torch.searchsorted(own, tails)
             if len(rest) > sampled:
                 order = torch.randperm(len(rest), generator=generator, device=self.device)
                 log_counts = torch.zeros(len(own) + sampled, device=self.device)
@@ -172,3 +206,7 @@ class SoftmaxObjective:
             return queries
         kept = torch.rand(queries.shape, generator=generator, device=self.device) >= share
         return queries * kept / (1 - share)
+
+
+def _picked(rows: models.Rows, places: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {name: table.index_select(0, places) for name, table in rows.items()}

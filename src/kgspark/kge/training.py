@@ -1,7 +1,7 @@
 """Trains a model on a triple set: epochs, early stopping on the validation likes, checkpoints, and the final refit."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +13,8 @@ from kgspark.entity_layout import EntityLayout
 from kgspark.errors import StageError
 from kgspark.kge import checkpoints, memory
 from kgspark.kge.device import pick_device, reproducible
+from kgspark.kge.distributed import Team
+from kgspark.kge.epochs import Progress, run_epochs
 from kgspark.kge.export import target_relation
 from kgspark.kge.graph import Graph
 from kgspark.kge.refit import continue_on_all, train_anew
@@ -22,8 +24,6 @@ from kgspark.kge.shards import TripleSet
 from kgspark.kge.state import TrainingState
 from kgspark.kge.warm_start import WarmStart
 from kgspark.tables import TEST, TRAIN, VALID, Relation
-
-Progress = Callable[[Epoch], None]
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,15 @@ def train(
     folder: Path,
     progress: Progress | None = None,
     initial: WarmStart | None = None,
+    team: Team | None = None,
 ) -> Trained:
     """Trains, writing metrics and checkpoints into the existing `folder`, and takes up an interrupted training there.
 
     With one seed, settings, data and machine, weights on a CPU come out byte for byte the same, killed and resumed
-    or not. Raises StageError where the target relation has no train triples, or memory does not suffice. What
+    or not.
+
+    team  who runs the epochs where `settings.workers` is more than 1; all else, a refit too, is done here
+    Raises StageError where the target relation has no train triples, or memory does not suffice. What
     `progress` raises ends the training and is passed on.
     """
     begun = perf_counter()
@@ -87,12 +91,17 @@ def train(
         model = graph.new_model((TRAIN,), device, initial)
         state = TrainingState(model, graph.objective(model, (TRAIN,)), settings)
         fingerprint = ""
-        if settings.checkpoint_every:
+        if settings.checkpoint_every or settings.workers > 1:
             fingerprint = checkpoints.fingerprint(triples, layout, relations, settings, state.tables)
             state.resume(checkpoints.load(folder, fingerprint))
         resumed_from = state.epoch
+        if settings.workers > 1:
+            if team is None:
+                raise StageError("train.workers: only train-embeddings can start more than one; set it to 1 here")
+            team.train(folder, state, layout, relations, fingerprint)
         with RunFolder(folder, settings, str(device), state.history) as run:
-            _run_epochs(graph, state, run, folder, fingerprint, progress)
+            # A team leaves nothing to do here.
+            run_epochs(graph, state, run.log, lambda: checkpoints.save(folder, state.checkpoint(fingerprint)), progress)
         state.take_best()
         measured = copy.deepcopy(model) if settings.refit == "continue" else model
         graph.inform(measured, (TRAIN,))
@@ -122,31 +131,3 @@ def train(
     )
     run.finish(trained.to_json())
     return trained
-
-
-def _run_epochs(
-    graph: Graph,
-    state: TrainingState,
-    run: RunFolder,
-    folder: Path,
-    fingerprint: str,
-    progress: Progress | None,
-) -> None:
-    settings = graph.settings
-    while state.epoch < settings.epochs and state.stale < settings.patience:
-        begun, number = perf_counter(), state.epoch + 1
-        loss = state.objective.epoch(number, graph.rate_after(state.epoch))
-        if not loss < float("inf"):  # NaN compares false
-            raise StageError(f"training diverged in epoch {number} (loss {loss}); lower train.learning_rate")
-        state.average_weights(state.epoch)
-        ndcg = None
-        if number % settings.eval_every == 0 or number == settings.epochs:
-            with state.averaged():
-                ndcg = graph.measure(state.model, VALID, (TRAIN,)).get(f"ndcg@{settings.k}")
-        record = Epoch(number, loss, ndcg, graph.rate_after(number)(0.0), perf_counter() - begun)
-        state.record(record)
-        run.log(record)
-        if settings.checkpoint_every and number % settings.checkpoint_every == 0:
-            checkpoints.save(folder, state.checkpoint(fingerprint))
-        if progress is not None:
-            progress(record)

@@ -57,7 +57,7 @@ DEFAULT_RELATIONS: dict[str, dict[str, Any]] = {
 
 # What `tune.space` may not hold: what decides how figures are taken, or nothing that validation sees.
 _NOT_SEARCHED = frozenset(
-    ("target", "k", "seed", "refit", "refit_on", "device", "threads", "checkpoint_every", "warm_start")
+    ("target", "k", "seed", "refit", "refit_on", "device", "threads", "workers", "checkpoint_every", "warm_start")
 )
 
 Protocol = Literal["random", "leave-one-out", "recbole", "time", "cold-users", "cold-movies", "files"]

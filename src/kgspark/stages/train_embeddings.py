@@ -12,6 +12,8 @@ from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.external_ids import ITEMS, QUERIES, write_ids
 from kgspark.files import describe_folder
 from kgspark.kge import checkpoints, memory
+from kgspark.kge.device import pick_device
+from kgspark.kge.distributed import Team
 from kgspark.kge.export import export_search_space
 from kgspark.kge.inverses import with_inverses
 from kgspark.kge.model_files import MEASURED_FILE, MODEL_FILE, save_model
@@ -63,7 +65,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     folder = night.run.table(TRAINING)
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("training", settings.epochs) as advance:
-        trained = train(triples, layout, relations, settings, folder, _shown(advance), initial)
+        trained = train(triples, layout, relations, settings, folder, _shown(advance), initial, _team(night))
 
     folders = work.begin()
     for path in folders.values():
@@ -84,6 +86,17 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     work.commit(files, {MODEL: details, SEARCH_SPACE: {"model_id": space.model_id}})
     checkpoints.discard(folder)
     return _summary(night)
+
+
+def _team(night: Night) -> Team | None:
+    """Workers of the night's Spark session, which a training on the driver alone does not need."""
+    settings = night.settings.train
+    if settings.workers == 1:
+        return None
+    from kgspark.spark.distributor import Distributor
+
+    distributor = Distributor(night.spark, settings.workers, pick_device(settings).type == "cuda")
+    return Team(night.run.table(TRIPLES), distributor.run, distributor.threads)
 
 
 def _shown(advance: Callable[[str], None]) -> Callable[[Epoch], None]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BEST, TRIALS = "best.yaml", "trials.csv"
 # A trial is judged before any refit, starts from nothing earlier, and is done again where it was cut off.
-_TRIAL = {"refit": "none", "refit_on": "all", "checkpoint_every": 0, "warm_start": "none"}
+_TRIAL = {"refit": "none", "refit_on": "all", "checkpoint_every": 0, "warm_start": "none", "workers": 1}
 # What another machine may do differently without being another search.
 _MACHINE = {"device", "threads"}
 
