@@ -185,7 +185,7 @@ def test_a_heavy_user_does_not_deepen_the_others_search(monkeypatch):
     )
     seen = Histories(np.concatenate((np.arange(300), [299 + 8000])), rng.integers(0, 40_000, 8299))
     top_k(index, queries, seen, 100)
-    assert sorted(asked) == [(1, 8116), (299, 117)]
+    assert sorted(asked) == [(1, 8108), (299, 109)]
 
 
 def test_trained_looking_rotations_are_settled_by_the_bound(monkeypatch):

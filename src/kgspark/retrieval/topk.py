@@ -1,14 +1,19 @@
 """Every query's exact top K among what it has not seen.
 
-FAISS is asked for k + |seen| + a margin without any selector, which would take it off its fast path; queries are
-bucketed by the size of their history, so that one heavy user does not deepen everyone's search. What was seen is
-dropped, the rest is scored again by `scores`, and `bounds` says whether a row that was not fetched could still belong
-to the list. Where it could (ties, or RotatE's loose bound), those queries are asked again deeper, and in the end
-against everything.
+FAISS is asked without any selector, which would take it off its fast path, and for more than k rows: for as many of a
+history as other queries' histories let expect on top, and a margin. What was seen is dropped, the rest is scored again
+by `scores`, and `bounds` says whether a row that was not fetched could still belong to the list. Where it could (more
+of the history on top than expected, ties, or RotatE's loose bound), those queries are asked again, now for k + |seen|
+and deeper, and in the end against everything.
+
+A few hundred queries are one thread's work: their search and all that follows stay in its cache, and no thread waits
+for another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -19,12 +24,16 @@ from kgspark.retrieval.scores import score_all, score_pairs
 
 # Unseen rows fetched beyond k, one search after the other; then everything is scored. A deeper search rarely tightens
 # the modulus bound enough, so that metric gets one chance.
-_MARGINS = {"inner_product": (16, 256, 4096), "l2": (16, 256, 4096), "l1": (16, 256, 4096), "modulus": (256,)}
+_MARGINS = {"inner_product": (8, 256, 4096), "l2": (8, 256, 4096), "l1": (16, 256, 4096), "modulus": (256,)}
+# Metrics whose search costs more the deeper it goes; the others' costs what it costs, and is not asked twice.
+_LEARNING = ("inner_product", "l2")
 # Asking FAISS for more than this share of the index costs more than scoring all of it.
 _DEEPEST_SHARE = 0.25
 # Histories up to here share a bucket: a search of few queries costs more each than one that is somewhat too deep.
 _SMALLEST_BUCKET = 64
-# Cells of a (queries, rows) buffer; each costs up to 24 bytes while it is ranked.
+# Queries of a search: enough for a matrix product at full speed, and few enough to stay in a core's cache.
+_BATCH, _SMALLEST_BATCH = 512, 64
+# Cells of the (queries, rows) buffers of all threads; each costs up to 24 bytes while it is ranked.
 _CELLS = 4_000_000
 # A table of marks that stays near the caches, and whose pages are soon touched.
 _MARK_BYTES = 8_000_000
@@ -53,74 +62,129 @@ def top_k(index: FlatIndex, queries: np.ndarray, seen: Histories, k: int) -> Ran
     seen.check(len(queries), len(index))
     check_finite(queries, "the queries")
     check_range(index, queries)
-    keys = np.full((len(queries), k), _NOTHING)
-    for bucket in _buckets(seen.sizes):
-        pending = bucket
-        for margin in _MARGINS[index.metric]:
-            depth = k + int(seen.sizes[bucket].max()) + margin
-            if depth > _DEEPEST_SHARE * len(index):
-                break
-            unsettled = [_fetch(index, queries, seen, part, depth, keys, margin) for part in _parts(pending, depth)]
-            pending = np.concatenate([np.empty(0, np.int64), *unsettled])
-        for part in _parts(pending, len(index)):
-            keys[part] = _scan(index, queries[part], seen.pick(part), k)
-    return _unpack(keys)
+    asked = _Asked(index.on_one_core, queries, seen, np.full((len(queries), k), _NOTHING))
+    margins = _MARGINS[index.metric]
+    expected = _Expected(learns=index.metric in _LEARNING)
+    pending = np.arange(len(queries))
+    for margin in margins:
+        parts = _parts(pending, seen.sizes, k + margin, index)
+        unsettled = _spread(partial(_fetch, asked, margin, expected), parts, index.threads)
+        pending = np.concatenate([np.empty(0, np.int64), *unsettled])
+        expected = _Expected(learns=False)
+    _spread(partial(_scan, asked), _cut(pending, len(index), index.threads), index.threads)
+    return _unpack(asked.keys)
 
 
-def _buckets(sizes: np.ndarray) -> Iterator[np.ndarray]:
-    """Queries whose histories have about the same size: within the same power of two."""
-    levels = np.ceil(np.log2(np.maximum(sizes, _SMALLEST_BUCKET)))
-    for level in np.unique(levels):
-        yield np.flatnonzero(levels == level)
+@dataclass(frozen=True)
+class _Asked:
+    """What one call of `top_k` works on: the arguments, and the keys uint64 (B, k) of the lists found so far."""
+
+    index: FlatIndex
+    queries: np.ndarray
+    seen: Histories
+    keys: np.ndarray
 
 
-def _parts(rows: np.ndarray, width: int) -> Iterator[np.ndarray]:
-    """Cuts `rows` so that a buffer of `width` cells a row stays small."""
-    step = max(1, _CELLS // max(width, 1))
-    for start in range(0, len(rows), step):
-        yield rows[start : start + step]
+class _Expected:
+    """How many rows of a history to expect on top: at first all, and then what the searches so far have shown.
+
+    Small histories are searched first, which costs little whatever is expected. Threads learn from one another as they
+    go; what they learn decides how deep a search goes, and never its result.
+    """
+
+    # A history of fewer rows says little about the share of a larger one.
+    _telling = 32
+    # Nearly all of the histories are to stay within what is expected; a second search costs more than a deeper one.
+    _quantile, _slack, _spare = 0.98, 1.25, 16
+
+    def __init__(self, learns: bool) -> None:
+        self._learns = learns
+        self._share = 1.0
+
+    def rows(self, sizes: np.ndarray) -> int:
+        """Rows to fetch for histories of these sizes int64 (B,), B ≥ 1."""
+        largest = int(sizes.max())
+        return min(largest, self._spare + int(self._slack * self._share * largest))
+
+    def learn(self, sizes: np.ndarray, found: np.ndarray) -> None:
+        """`found` int64 (B,): rows of the histories that stood above the lists' ends."""
+        telling = sizes >= self._telling
+        if self._learns and telling.any():
+            self._share = float(np.quantile(found[telling] / sizes[telling], self._quantile))
 
 
-def _fetch(
-    index: FlatIndex, queries: np.ndarray, seen: Histories, rows: np.ndarray, depth: int, keys: np.ndarray, margin: int
-) -> np.ndarray:
-    """Fills `keys[rows]` from FAISS's best `depth`; returns the rows whose list is not proven, to be asked again."""
-    k = keys.shape[1]
-    asked = queries[rows]
-    values, ids = index.search(asked, depth)
-    kept, cut = _drop_seen(values, ids, seen.pick(rows), len(index), k + margin)
-    scores = score_pairs(index, asked, kept)
-    ranked = np.sort(_pack(scores, kept), axis=1)[:, :k]
-    keys[rows] = ranked
-    settled = _unpack(ranked[:, -1:]).scores[:, 0] > ceilings(index, asked, cut)
+def _spread(work: Callable[[np.ndarray], np.ndarray], parts: Iterable[np.ndarray], threads: int) -> list[np.ndarray]:
+    """The parts' results, in their order. NumPy and FAISS let go of the interpreter while they work."""
+    if threads == 1:
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))
+
+
+def _parts(rows: np.ndarray, sizes: np.ndarray, beside: int, index: FlatIndex) -> Iterator[np.ndarray]:
+    """Cuts `rows` into searches, small histories first, and none with one of more than twice another's size."""
+    rows = rows[np.argsort(sizes[rows], kind="stable")]
+    levels = np.ceil(np.log2(np.maximum(sizes[rows], _SMALLEST_BUCKET)))
+    for bucket in np.split(rows, np.flatnonzero(np.diff(levels)) + 1):
+        if len(bucket):
+            depth = min(beside + int(sizes[bucket[-1]]), int(_DEEPEST_SHARE * len(index)))
+            yield from _cut(bucket, depth, index.threads)
+
+
+def _cut(rows: np.ndarray, width: int, threads: int) -> Iterator[np.ndarray]:
+    """Cuts `rows` evenly so that the threads' buffers of `width` cells a row stay small, and no thread goes without."""
+    most = max(1, min(_BATCH, _CELLS // threads // max(width, 1)))
+    least = max(1, min(_SMALLEST_BATCH, most))
+    count = min(-(-len(rows) // (most * threads)) * threads, -(-len(rows) // least))
+    yield from np.array_split(rows, max(count, -(-len(rows) // most))) if len(rows) else ()
+
+
+def _fetch(asked: _Asked, margin: int, expected: _Expected, rows: np.ndarray) -> np.ndarray:
+    """Finds the lists of `rows` among FAISS's best; returns the rows whose list is not proven, to be asked again."""
+    index, k = asked.index, asked.keys.shape[1]
+    seen = asked.seen.pick(rows)
+    depth = k + margin + expected.rows(seen.sizes)
+    if depth > _DEEPEST_SHARE * len(index):
+        return rows
+    queries = asked.queries[rows]
+    values, ids = index.search(queries, depth)
+    kept, last = _drop_seen(ids, seen, len(index), k + margin)
+    expected.learn(seen.sizes, last + 1 - (kept >= 0).sum(axis=1))
+    ranked = np.sort(_pack(score_pairs(index, queries, kept), kept), axis=1)[:, :k]
+    asked.keys[rows] = ranked
+    cut = values[np.arange(len(rows)), last]
+    settled = _unpack(ranked[:, -1:]).scores[:, 0] > ceilings(index, queries, cut)
     return rows[~settled]
 
 
-def _drop_seen(
-    values: np.ndarray, ids: np.ndarray, seen: Histories, catalogue: int, keep: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The first `keep` unseen of each row's fetched ids (B, depth), and FAISS's value of the last one considered."""
+def _drop_seen(ids: np.ndarray, seen: Histories, catalogue: int, keep: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `keep` unseen of each row's fetched ids (B, depth), padded with -1, and the column of the last of them.
+
+    Where fewer than `keep` were fetched, that is the last column.
+    """
     unseen = ~_was_seen(ids, seen, catalogue)
-    place = np.cumsum(unseen, axis=1, dtype=np.int32)
-    row, column = np.nonzero(unseen & (place <= keep))
-    kept = np.full((len(ids), keep), -1, dtype=np.int64)
-    kept[row, place[row, column] - 1] = ids[row, column]
-    last = np.where(place[:, -1] >= keep, np.argmax(place >= keep, axis=1), ids.shape[1] - 1)
-    return kept, values[np.arange(len(ids)), last]
+    counts = np.count_nonzero(unseen, axis=1)
+    begins = np.cumsum(counts) - counts
+    places = np.append(np.flatnonzero(unseen), 0)  # of the unseen in the flat ids; the end pads rows with too few
+    picked = places[np.minimum(begins[:, None] + np.arange(keep), len(places) - 1)]
+    kept = np.where(np.arange(keep) < counts[:, None], ids.ravel()[picked], -1)
+    depth = ids.shape[1]
+    return kept, np.where(counts >= keep, picked[:, -1] - np.arange(len(ids)) * depth, depth - 1)
 
 
 def _was_seen(ids: np.ndarray, seen: Histories, catalogue: int) -> np.ndarray:
     """Which of the ids (B, depth) are in their row's history, by marking a bounded table of (rows, catalogue)."""
     found = np.empty(ids.shape, dtype=bool)
     step = max(1, min(len(ids), _MARK_BYTES // catalogue))
-    marks = np.zeros((step, catalogue), dtype=bool)
-    rows = seen.rows()
+    marks = np.zeros(step * catalogue, dtype=bool)
+    begins = np.arange(step)[:, None] * catalogue
     for start in range(0, len(ids), step):
-        entries = slice(seen.indptr[start], seen.indptr[min(start + step, len(ids))])
-        marked = (rows[entries] - start, seen.indices[entries])
+        rows = slice(start, min(start + step, len(ids)))
+        entries = slice(seen.indptr[rows.start], seen.indptr[rows.stop])
+        part = begins[: rows.stop - rows.start]
+        marked = np.repeat(part[:, 0], seen.sizes[rows]) + seen.indices[entries]
         marks[marked] = True
-        part = ids[start : start + step]
-        found[start : start + step] = np.take_along_axis(marks[: len(part)], part, axis=1)
+        np.take(marks, ids[rows] + part, out=found[rows], mode="clip")  # raise, the default, would copy `out`
         marks[marked] = False
     return found
 
@@ -130,9 +194,11 @@ def top_k_of_scores(scores: np.ndarray, seen: Histories, k: int) -> Ranking:
     return _unpack(_best_keys(scores, seen, k))
 
 
-def _scan(index: FlatIndex, queries: np.ndarray, seen: Histories, k: int) -> np.ndarray:
-    """Keys uint64 (B, k) of the best unseen rows, from the scores of the whole index."""
-    return _best_keys(score_all(index, queries), seen, k)
+def _scan(asked: _Asked, rows: np.ndarray) -> np.ndarray:
+    """Finds the lists of `rows` from the scores of the whole index; returns `rows`."""
+    scores = score_all(asked.index, asked.queries[rows])
+    asked.keys[rows] = _best_keys(scores, asked.seen.pick(rows), asked.keys.shape[1])
+    return rows
 
 
 def _best_keys(scores: np.ndarray, seen: Histories, k: int) -> np.ndarray:
