@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from kgspark.entity_layout import EntityLayout
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import TripleSet
 from kgspark.tables import Relation
+
+Pick = Callable[[str, torch.Tensor], torch.Tensor]
 
 _NAME = "checkpoint.safetensors"
 # Keys that do not change the weights that training arrives at, or only how often it saves them.
@@ -57,10 +59,13 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     write_safetensors(folder / _NAME, checkpoint.tensors, checkpoint.header)
 
 
-def load(folder: Path, expected_fingerprint: str) -> Checkpoint | None:
-    """The folder's checkpoint, or None where there is none of this very training."""
+def load(folder: Path, expected_fingerprint: str, pick: Pick | None = None) -> Checkpoint | None:
+    """The folder's checkpoint, or None where there is none of this very training.
+
+    pick  what to keep of each tensor, by its name; one is held at a time
+    """
     try:
-        tensors, header = read_safetensors(folder / _NAME)
+        tensors, header = read_safetensors(folder / _NAME, pick)
     except (OSError, SafetensorError, ValueError):
         return None
     return Checkpoint(tensors, header) if header.get("fingerprint") == expected_fingerprint else None
@@ -85,8 +90,11 @@ def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], header: M
         temporary.unlink(missing_ok=True)
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The tensors, on the CPU, and the JSON header of a file that `write_safetensors` wrote."""
+def read_safetensors(path: Path, pick: Pick | None = None) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors, on the CPU, and the JSON header of a file that `write_safetensors` wrote; `pick` as in `load`."""
     with safe_open(str(path), framework="pt", device="cpu") as file:
         header = json.loads((file.metadata() or {}).get("kgspark", "{}"))
-        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a mapping
+        names = file.keys()  # not a mapping
+        return {
+            name: file.get_tensor(name) if pick is None else pick(name, file.get_tensor(name)) for name in names
+        }, header

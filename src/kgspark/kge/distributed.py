@@ -157,10 +157,13 @@ def _train(job: Job, workers: Workers, device: torch.device) -> None:
     graph = Graph(triples, part.layout, relations, settings, target_relation(relations, settings), workers)
     model = build_model(settings, part.layout.size, len(relations)).to(device)
     state = TrainingState(model, graph.objective(model, (TRAIN,)), settings)
-    start = checkpoints.load(job.folder, job.fingerprint)
+    rows = torch.from_numpy(part.rows)
+    start = checkpoints.load(
+        job.folder, job.fingerprint, lambda name, whole: whole[rows] if _of_entities(name, settings) else whole
+    )
     if start is None:
         raise StageError(f"{job.folder}: the start of the training is not here; do all machines see this folder?")
-    state.resume(_taken(start, part, settings))
+    state.resume(start)
 
     saved = state.epoch
 
@@ -176,17 +179,10 @@ def _train(job: Job, workers: Workers, device: torch.device) -> None:
     save()
 
 
-def _taken(whole: Checkpoint, part: Part, settings: TrainSettings) -> Checkpoint:
-    """A worker's rows of a checkpoint."""
-    rows = torch.from_numpy(part.rows)
-    of_entities = _entity_tensors(whole, settings)
-    tensors = {name: value[rows] if name in of_entities else value for name, value in whole.tensors.items()}
-    return Checkpoint(tensors, whole.header)
-
-
 def _save_together(job: Job, part: Part, checkpoint: Checkpoint) -> None:
     """Saves one checkpoint of the whole graph, by way of a file from every worker but the first."""
-    workers, of_entities = part.workers, _entity_tensors(checkpoint, job.settings)
+    workers = part.workers
+    of_entities = [name for name in checkpoint.tensors if _of_entities(name, job.settings)]
 
     def file(rank: int) -> Path:
         return job.folder / f".checkpoint-{checkpoint.header['epoch']}-of-worker-{rank}.safetensors"
@@ -214,7 +210,6 @@ def _save_together(job: Job, part: Part, checkpoint: Checkpoint) -> None:
         file(rank).unlink()
 
 
-def _entity_tensors(checkpoint: Checkpoint, settings: TrainSettings) -> list[str]:
-    """Names of the tensors with one row an entity."""
-    tables = entity_tables(settings)
-    return [name for name in checkpoint.tensors if name.rpartition(".")[2] in tables]
+def _of_entities(name: str, settings: TrainSettings) -> bool:
+    """Whether a checkpoint's tensor has one row an entity."""
+    return name.rpartition(".")[2] in entity_tables(settings)

@@ -16,7 +16,7 @@ from kgspark.kge.models import build_model, metric_of
 from kgspark.kge.objectives import Objective, RateAt
 from kgspark.kge.recency import best_share
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.shards import TripleSet
+from kgspark.kge.shards import Csr, TripleSet
 from kgspark.kge.softmax import SoftmaxObjective
 from kgspark.kge.warm_start import WarmStart
 from kgspark.kge.workers import ALONE, Workers
@@ -72,7 +72,7 @@ class Graph:
             recent_share = 0.0 if settings.recent_share == "auto" else settings.recent_share
         settings = settings.model_copy(update={"recent_share": recent_share})
         queries, items = leaning_vectors(model, self.triples, self.layout, self.target, settings, (TRAIN,))
-        held_out, masked = (self.triples.csr(self.target, self.layout, splits) for splits in ((split,), seen))
+        held_out, masked = self._held_out(split), self.triples.csr(self.target, self.layout, seen)
         return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.k,), self.workers)
 
     def recent_share(self, model: torch.nn.Module) -> float:
@@ -81,13 +81,18 @@ class Graph:
         if settings.recent_share != "auto":
             return settings.recent_share
         queries, items = target_vectors(model, self.layout, self.target, settings)
-        train, valid = (self.triples.csr(self.target, self.layout, (split,)) for split in (TRAIN, VALID))
+        train, valid = self.triples.csr(self.target, self.layout, (TRAIN,)), self._held_out(VALID)
         return best_share(queries, items, metric_of(settings), valid, train, settings.recent_half_life, settings.k)
 
     def popularity(self) -> dict[str, float]:
         """Metrics on the test likes of recommending everybody what most train and valid likes name."""
-        seen, test = (self.triples.csr(self.target, self.layout, splits) for splits in ((TRAIN, VALID), (TEST,)))
+        seen, test = self.triples.csr(self.target, self.layout, (TRAIN, VALID)), self._held_out(TEST)
         return popularity(seen, test, seen, self.layout.count(self.target.tail_kind), (self.settings.k,))
+
+    def _held_out(self, split: str) -> Csr:
+        """The likes of a split that are looked for: those of `eval_users` users at most."""
+        share = -(-self.settings.eval_users // self.workers.count)
+        return self.triples.csr(self.target, self.layout, (split,)).of_some(share)
 
     def objective(self, model: torch.nn.Module, splits: Sequence[str]) -> Objective:
         """What trains the model's weights on the triples of `splits`."""

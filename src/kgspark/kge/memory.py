@@ -1,12 +1,12 @@
 """How much memory a training needs, known before it starts, and whether the machine has it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from kgspark.entity_layout import EntityLayout
+from kgspark.entity_layout import USER, EntityLayout
 from kgspark.errors import StageError
 from kgspark.kge.device import pick_device
 from kgspark.kge.models import parameter_count, vector_width
@@ -61,11 +61,14 @@ def estimate(
     if settings.objective == "softmax":
         # Scores that turn into their gradient; TransE's norm 1 keeps distances and their sign beside them.
         buffers = 4 if settings.norm == 1 else 2
+        if settings.sample_size:
+            own = settings.batch_size * -(-triples_count // max(1, layout.count(USER)))  # where no two share a like
+            widest = min(widest, settings.sample_size + own)
         training["batch"] = 4 * settings.batch_size * widest * buffers + 4 * 6 * width * (widest + settings.batch_size)
     else:
         # Every entity that a batch and its negatives name, with its gradient, moments, queries and items; the triples,
         # and where negatives are filtered, two sorted keys of each and what sorting them takes.
-        named = settings.batch_size * (2 + max(settings.negatives, 1))
+        named = settings.batch_size * (2 + max(settings.sample_size, 1))
         training["batch"] = 4 * 12 * width * named
         training["known triples"] = (28 + (48 if settings.filtered else 0)) * triples_count
     training["evaluation"] = _EVALUATION_BYTES
@@ -82,10 +85,27 @@ def estimate(
 
 def check(needed: MemoryEstimate) -> None:
     """Raises StageError, with the settings to lower, where the host or the device has less free than is needed."""
-    _demand("host", needed.host_bytes, free_host_bytes())
+    for where, wanted, free in _demands(needed):
+        if wanted > free:
+            raise StageError(
+                f"training needs about {_human(wanted)} of memory on {where}, {_human(free)} are free; "
+                "lower train.dim or train.batch_size, or set train.negatives to sample tails"
+            )
+
+
+def suffices(needed: MemoryEstimate) -> bool:
+    """Whether `check` would pass."""
+    return all(wanted <= free for _, wanted, free in _demands(needed))
+
+
+def _demands(needed: MemoryEstimate) -> Iterator[tuple[str, int, int]]:
+    """Place, bytes needed and bytes free, wherever the free ones can be told."""
+    free = free_host_bytes()
+    if free is not None:
+        yield "host", needed.host_bytes, free
     if needed.device:
         with torch.cuda.device(needed.device_name):
-            _demand(needed.device_name, needed.device_bytes, torch.cuda.mem_get_info()[0])
+            yield needed.device_name, needed.device_bytes, torch.cuda.mem_get_info()[0]
 
 
 def free_host_bytes(root: Path = Path("/")) -> int | None:
@@ -95,14 +115,6 @@ def free_host_bytes(root: Path = Path("/")) -> int | None:
     """
     found = [_available(root), _cgroup_free(root)]
     return min((value for value in found if value is not None), default=None)
-
-
-def _demand(where: str, needed: int, free: int | None) -> None:
-    if free is not None and needed > free:
-        raise StageError(
-            f"training needs about {_human(needed)} of memory on {where}, {_human(free)} are free; "
-            "lower train.dim or train.batch_size, or set train.negatives to sample tails"
-        )
 
 
 def _available(root: Path) -> int | None:

@@ -51,7 +51,7 @@ class NegativeSampler:
     ) -> None:
         """`known` int64 (n, 3), distinct, on the device to draw on. StageError where its keys do not fit 64 bits."""
         device, count = known.device, len(relations)
-        self.negatives = max(settings.negatives, 1)
+        self.negatives = max(settings.sample_size, 1)
         everything = [(0, layout.size)] * count
         typed = settings.sampler == "typed"
         ranges = [

@@ -80,8 +80,10 @@ class TrainSettings(Settings):
     )
     epochs: int = Field(16, ge=1, description="passes over the training triples")
     batch_size: int = Field(256, ge=1, description="heads a step (softmax) or triples a step (the others)")
-    negatives: int = Field(
-        0, ge=0, description="softmax: tails sampled a step, 0 for all of the kind; the others: negatives a positive"
+    negatives: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        "auto",
+        description="softmax: tails sampled a step, 0 for all of the kind; auto samples where there are more than "
+        "32,768, or memory does not hold all; the others: negatives a positive",
     )
     sampler: Sampler = Field(
         "uniform", description="negatives of the others: uniform over all entities, bernoulli, or typed"
@@ -124,6 +126,9 @@ class TrainSettings(Settings):
     recent_half_life: float = Field(
         1.0, gt=0, description="places in a user's likes, the latest first, after which one counts half as much"
     )
+    eval_users: int = Field(
+        20_000, ge=0, description="users that validation and test are measured on, evenly chosen; 0 for all"
+    )
     eval_every: int = Field(1, ge=1, description="epochs between two looks at the validation likes")
     patience: int = Field(4, ge=1, description="looks without a better NDCG after which training stops early")
     k: int = Field(10, ge=1, description="length of the lists that validation and test are measured on")
@@ -151,6 +156,11 @@ class TrainSettings(Settings):
     )
 
     @property
+    def sample_size(self) -> int:
+        """`negatives` as a number: 0 where it is auto, until `fitting.fitted` has chosen."""
+        return 0 if self.negatives == "auto" else self.negatives
+
+    @property
     def learned_splits(self) -> tuple[str, ...]:
         """The splits that the final weights have seen."""
         if self.refit == "none":
@@ -175,6 +185,8 @@ class TrainSettings(Settings):
     def _recipe_defaults(cls, given: Any, handler: ModelWrapValidatorHandler["TrainSettings"]) -> "TrainSettings":
         if not isinstance(given, dict):
             return handler(given)
+        if given.get("negatives") == "auto":  # the objective's own
+            given = {name: value for name, value in given.items() if name != "negatives"}
         recipe = _recipe(given)
         settings = handler(recipe | given)
         # A recipe's values are defaults: what is set is what was given, so that another model takes its own recipe.

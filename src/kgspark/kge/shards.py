@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,17 @@ class Csr:
         indptr = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
         at = np.arange(indptr[-1]) + np.repeat(self.indptr[heads] - indptr[:-1], counts)
         return Csr(indptr, self.tails[at], self.weights[at], None if self.times is None else self.times[at])
+
+    def of_some(self, most: int) -> "Csr":
+        """The same heads, of which only `most`, evenly spread over those that have any, keep their tails; 0 for all."""
+        counts = np.diff(self.indptr)
+        having = np.flatnonzero(counts)
+        if not most or len(having) <= most:
+            return self
+        chosen = having[np.linspace(0, len(having) - 1, most).round().astype(np.int64)]
+        kept = np.zeros_like(counts)
+        kept[chosen] = counts[chosen]
+        return replace(self.rows(chosen), indptr=np.concatenate([[0], kept.cumsum()]))
 
 
 @dataclass(frozen=True)

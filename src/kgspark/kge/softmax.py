@@ -186,7 +186,7 @@ class SoftmaxObjective:
         tails  int64 (n,): the positives, counted from the range's start
         """
         start, stop = task.tail_range
-        sampled = self.settings.negatives
+        sampled = self.settings.sample_size
         if sampled:
             liked = torch.zeros(stop - start, dtype=torch.int32, device=self.device)
             liked[tails] = 1

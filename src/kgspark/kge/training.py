@@ -16,6 +16,7 @@ from kgspark.kge.device import pick_device, reproducible
 from kgspark.kge.distributed import Team
 from kgspark.kge.epochs import Progress, run_epochs
 from kgspark.kge.export import target_relation
+from kgspark.kge.fitting import fitted
 from kgspark.kge.graph import Graph
 from kgspark.kge.refit import continue_on_all, train_anew
 from kgspark.kge.run_folder import Epoch, RunFolder
@@ -82,6 +83,7 @@ def train(
     `progress` raises ends the training and is passed on.
     """
     begun = perf_counter()
+    settings = fitted(settings, layout, relations, len(triples))
     graph = Graph(triples, layout, relations, settings, target_relation(relations, settings))
     if not len(triples.pairs(graph.target.index)):
         raise StageError(f"train.target: {settings.target!r} has no train triples; is the liking threshold too high?")

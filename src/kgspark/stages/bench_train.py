@@ -116,7 +116,7 @@ def _speeds(
         few = speed.sampled(triples, settings.filtered_sample, train.seed)
         systems[KGTRAINER_FILTERED] = speed.KGTrainerEpochs(few, layout, relations, stock, known=triples)
     of_ours = "each train triple of the night once, against every tail of its kind"
-    if train.objective != "softmax" or train.negatives:
+    if train.objective != "softmax" or train.sample_size:
         of_ours = "each train triple of the night once"
     one_negative = f"each of a sample of train triples once, against one negative, {settings.batch_size} a step"
     epochs = dict.fromkeys(systems, one_negative) | {OURS: of_ours}

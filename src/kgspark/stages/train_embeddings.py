@@ -15,6 +15,7 @@ from kgspark.kge import checkpoints, memory
 from kgspark.kge.device import pick_device
 from kgspark.kge.distributed import Team
 from kgspark.kge.export import export_search_space
+from kgspark.kge.fitting import fitted
 from kgspark.kge.inverses import with_inverses
 from kgspark.kge.model_files import MEASURED_FILE, MODEL_FILE, save_model
 from kgspark.kge.run_folder import Epoch
@@ -56,6 +57,10 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     settings, layout = night.settings.train, entity_layout(night)
     relations = [Relation.from_json(value) for value in night.run.manifest(TRIPLES).details["relations"]]
     rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
+    if settings.negatives == "auto":
+        settings = fitted(settings, layout, relations, rows)
+        if settings.sample_size:
+            night.say(f"{'':<17}{'':>10}   softmax over samples of {settings.sample_size:,} tails: all are too many")
     needed = memory.estimate(settings, layout, relations, rows)
     night.say(f"{'':<17}{'':>10}   training needs about {needed}")
     triples = read_triples(night.run.table(TRIPLES), layout, relations)
