@@ -4,6 +4,7 @@ The index is FAISS's flat search over the caller's own array: nothing is copied,
 machine share the pages of one memory-mapped file. `faiss.knn` is what `IndexFlat` runs, minus the copy.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +17,15 @@ from kgspark.errors import StageError
 from kgspark.external_ids import Side
 from kgspark.search_space import Metric, SearchSpace
 
-# RotatE's sum of moduli is no FAISS metric: its candidates come by Euclidean distance (for unit moduli the same order
-# as the inner product over (re, im)), and `bounds` says what the rows that were not fetched can still score.
-_FAISS_METRIC = {
-    "inner_product": faiss.METRIC_INNER_PRODUCT,
-    "l2": faiss.METRIC_L2,
-    "l1": faiss.METRIC_L1,
-    "modulus": faiss.METRIC_L2,
-}
+# By FAISS's names. RotatE's sum of moduli is none: its candidates come by Euclidean distance (for unit moduli
+# the same order as the inner product over (re, im)), and `bounds` says what the rows that were not fetched can still
+# score.
+_CANDIDATES_BY = {"inner_product": "inner_product", "l2": "l2", "l1": "l1", "modulus": "l2"}
+_FAISS_METRIC = {"inner_product": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
+
+# A search that stands in for FAISS's: (queries, vectors, depth, name of a FAISS metric) -> (values, rows), as
+# `FlatIndex.search` describes them, with sums of float32 products in any order and no coarser error.
+Engine = Callable[[np.ndarray, np.ndarray, int, str], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class FlatIndex:
 
     offset   added to a distance-based score
     threads  cores that a search may use
+    engine   searches in FAISS's place; None for FAISS
     """
 
     vectors: np.ndarray
     metric: Metric
     offset: float = 0.0
     threads: int = 1
+    engine: Engine | None = None
 
     def __len__(self) -> int:
         """Rows, N."""
@@ -49,8 +53,11 @@ class FlatIndex:
         Values are inner products, squared Euclidean distances (l2, modulus) or L1 distances, best first. Their last
         bits depend on the batch that they were computed in; `scores` computes the ones that do not.
         """
+        metric = _CANDIDATES_BY[self.metric]
+        if self.engine is not None:
+            return self.engine(queries, self.vectors, depth, metric)
         use_threads(self.threads)
-        return faiss.knn(queries, self.vectors, depth, metric=_FAISS_METRIC[self.metric])
+        return faiss.knn(queries, self.vectors, depth, metric=_FAISS_METRIC[metric])
 
     @cached_property
     def on_one_core(self) -> "FlatIndex":

@@ -33,6 +33,8 @@ _DEEPEST_SHARE = 0.25
 _SMALLEST_BUCKET = 64
 # Queries of a search: enough for a matrix product at full speed, and few enough to stay in a core's cache.
 _BATCH, _SMALLEST_BATCH = 512, 64
+# A device behind an engine works on more of them at once.
+_ENGINE_BATCH = 8192
 # Cells of the (queries, rows) buffers of all threads; each costs up to 24 bytes while it is ranked.
 _CELLS = 4_000_000
 # A table of marks that stays near the caches, and whose pages are soon touched.
@@ -128,12 +130,12 @@ def _parts(rows: np.ndarray, sizes: np.ndarray, beside: int, index: FlatIndex) -
     for bucket in np.split(rows, np.flatnonzero(np.diff(levels)) + 1):
         if len(bucket):
             depth = min(beside + int(sizes[bucket[-1]]), int(_DEEPEST_SHARE * len(index)))
-            yield from _cut(bucket, depth, index.threads)
+            yield from _cut(bucket, depth, index.threads, _BATCH if index.engine is None else _ENGINE_BATCH)
 
 
-def _cut(rows: np.ndarray, width: int, threads: int) -> Iterator[np.ndarray]:
+def _cut(rows: np.ndarray, width: int, threads: int, batch: int = _BATCH) -> Iterator[np.ndarray]:
     """Cuts `rows` evenly so that the threads' buffers of `width` cells a row stay small, and no thread goes without."""
-    most = max(1, min(_BATCH, _CELLS // threads // max(width, 1)))
+    most = max(1, min(batch, _CELLS // threads // max(width, 1)))
     least = max(1, min(_SMALLEST_BATCH, most))
     count = min(-(-len(rows) // (most * threads)) * threads, -(-len(rows) // least))
     yield from np.array_split(rows, max(count, -(-len(rows) // most))) if len(rows) else ()

@@ -1,0 +1,131 @@
+"""Bulk nearest-neighbour search as blocks of matrix product and top-k on any torch device.
+
+A stand-in for FAISS's flat search where a task has a CUDA device: candidates and values by the same conventions, to be
+scored again by whoever asked. Products are in full float32, never TF32 or bfloat16, each a sum of d products in any
+order: off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴ (Higham, Accuracy and Stability
+of Numerical Algorithms, eq. 3.5). Squared distances are ‖q‖² + ‖t‖² - 2 q·t of such sums, off by at most that share of
+(‖q‖ + ‖t‖)², and two roundings more. That is what `retrieval.bounds` allows for.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+# Rows of a block: long enough for a product at full speed, whatever the queries beside it.
+_TILE_ROWS = 65_536
+# Vectors stay on the device if they take at most this share of its free memory.
+_LARGEST_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class MatrixSearch:
+    """A search on one device; small, and pickled with a task.
+
+    device  torch's name of it: "cuda", "cuda:1", "cpu"
+    cells   of a block of values, 4 bytes each; top-k needs a few times as much
+    """
+
+    device: str
+    cells: int = 1 << 26
+
+    def __call__(
+        self, queries: np.ndarray, vectors: np.ndarray, depth: int, metric: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best `depth` vectors of each query: values float32, rows int64 (B, min(depth, N)), best first.
+
+        queries float32 (B, d), vectors float32 (N, d). Values are inner products, falling (`inner_product`), or squared
+        Euclidean (`l2`) or L1 distances (`l1`), rising. Equal values come in any order. Vectors stay on the device for
+        the next call with the same array, which must not change. Sets torch to full float32 products for the rest of
+        the process: to put it back would change it under another thread's feet. Raises ValueError for another metric.
+        """
+        measure = _MEASURES.get(metric)
+        if measure is None:
+            raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(_MEASURES)}")
+        torch.set_float32_matmul_precision("highest")
+        depth = min(depth, len(vectors))
+        values = np.empty((len(queries), depth), dtype=np.float32)
+        ids = np.empty((len(queries), depth), dtype=np.int64)
+        step = max(1, self.cells // max(1, min(_TILE_ROWS, len(vectors))))
+        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, enabled=False):
+            for start in range(0, len(queries), step):
+                part = slice(start, start + step)
+                best, rows = self._best(_moved(queries[part], self.device), vectors, depth, measure)
+                values[part], ids[part] = (best if metric == "inner_product" else -best).cpu(), rows.cpu()
+        return values, ids
+
+    def _best(
+        self, queries: torch.Tensor, vectors: np.ndarray, depth: int, measure: "Measure"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The largest measures (b, depth) of queries (b, d), and their rows, tile after tile of the vectors."""
+        values = torch.empty((len(queries), 0), device=self.device)
+        ids = torch.empty((len(queries), 0), dtype=torch.int64, device=self.device)
+        for begin, tile in _tiles(vectors, self.device):
+            found, places = torch.topk(measure(queries, tile), min(depth, len(tile)), dim=1)
+            values, ids = torch.cat([values, found], dim=1), torch.cat([ids, places + begin], dim=1)
+            if values.shape[1] > depth:
+                values, places = torch.topk(values, depth, dim=1)
+                ids = ids.gather(1, places)
+        return values, ids
+
+
+def has_cuda() -> bool:
+    """Whether torch sees a CUDA device in this process."""
+    return torch.cuda.is_available()
+
+
+Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _inner_products(queries: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
+    return queries @ tile.T
+
+
+def _less_squared_distances(queries: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
+    products = (queries @ tile.T).mul_(2)
+    return products.sub_(queries.square().sum(dim=1)[:, None]).sub_(tile.square().sum(dim=1)[None, :])
+
+
+def _less_l1_distances(queries: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
+    return torch.cdist(queries, tile, p=1.0).neg_()
+
+
+# What is largest for the best vector.
+_MEASURES: dict[str, Measure] = {
+    "inner_product": _inner_products,
+    "l2": _less_squared_distances,
+    "l1": _less_l1_distances,
+}
+
+_resident: dict[tuple[int, str], tuple[weakref.ref[np.ndarray], torch.Tensor]] = {}
+_moving = threading.Lock()
+
+
+def _tiles(vectors: np.ndarray, device: str) -> Iterator[tuple[int, torch.Tensor]]:
+    """The vectors on the device, tile by tile, each with its first row's place."""
+    kept = _kept(vectors, device)
+    for begin in range(0, len(vectors), _TILE_ROWS):
+        end = begin + _TILE_ROWS
+        yield begin, _moved(vectors[begin:end], device) if kept is None else kept[begin:end]
+
+
+def _kept(vectors: np.ndarray, device: str) -> torch.Tensor | None:
+    """All vectors on the device, moved there once for as long as the array lives; None if they are too large."""
+    key = (id(vectors), device)
+    with _moving:
+        if key in _resident:
+            return _resident[key][1]
+        if device.startswith("cuda") and vectors.nbytes > _LARGEST_SHARE * torch.cuda.mem_get_info(device)[0]:
+            return None
+        moved = _moved(vectors, device)
+        # An id may be another array's once this one is gone, so its vectors must go with it.
+        _resident[key] = (weakref.ref(vectors, lambda _: _resident.pop(key, None)), moved)
+        return moved
+
+
+def _moved(array: np.ndarray, device: str) -> torch.Tensor:
+    """A copy of the array on the device, which does not keep the array alive."""
+    return torch.tensor(array, device=device)
