@@ -4,8 +4,8 @@ This is the function that the recommend stage hands to `mapInArrow`; it knows no
 items with users; audiences ask the users with items. All four scores are symmetric, so the same code serves both.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from kgspark.errors import StageError
 from kgspark.external_ids import Side, read_ids
 from kgspark.histories import Histories
-from kgspark.retrieval.index import LoadedSide, load_index
+from kgspark.retrieval.index import Engine, LoadedSide, load_index
 from kgspark.retrieval.pools import Pool, PoolFiles, load_pools, rank_pools
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.settings import IndexSettings
@@ -32,6 +32,7 @@ class RankingPlan:
     k            rows a query gets, at most
     block        queries ranked at a time; bounds the memory, never changes a value
     threads      cores of the task
+    engine       asked in the task for what searches there in FAISS's place; None, or its None, for FAISS
     candidates   folder of the tables `segments` and `candidates`; None offers everything to everybody
     indexes      folder of approximate indexes (`build_indexes`); None searches exactly
     index        settings of the approximate search
@@ -46,6 +47,7 @@ class RankingPlan:
     k: int
     block: int = 4096
     threads: int = 1
+    engine: Callable[[], Engine | None] | None = None
     candidates: str | None = None
     indexes: str | None = None
     index: IndexSettings = field(default_factory=IndexSettings)
@@ -105,6 +107,9 @@ def rank_batches(
     loaded = load_index(folder, plan.side, plan.threads)
     ids = read_ids(folder, plan.side, len(loaded.index))
     pools = load_pools(plan.pool_files, plan.threads)
+    engine = plan.engine() if plan.engine is not None else None
+    if engine is not None:
+        pools = [replace(pool, index=replace(pool.index, engine=engine)) for pool in pools]
     for block in _blocks(batches, plan.block):
         yield _rank_block(block, loaded, pools, ids, plan, recall)
 

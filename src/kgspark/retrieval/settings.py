@@ -7,6 +7,7 @@ from pydantic import Field
 from kgspark.config import Settings
 
 Kind = Literal["flat", "ivf", "hnsw", "pq"]
+Device = Literal["auto", "cpu", "cuda"]
 # An exact search of fewer rows takes less time than an approximate one, and cells need rows to be learned from.
 _FEW_ROWS = 1000
 
@@ -49,6 +50,11 @@ class RecommendSettings(Settings):
         description="users ranked at a time; bounds the memory of a task, and never changes the result",
     )
     rows_per_file: int = Field(default=5_000_000, ge=1, description="rows of a written Parquet file, at most")
+    device: Device = Field(
+        default="auto",
+        description="where exact searches run: cpu (FAISS), cuda (torch), or auto, which takes cuda on machines that "
+        "have it; the result is the same",
+    )
     index: IndexSettings = Field(
         default_factory=IndexSettings, description="how both ranked tables search; its recall is measured on a sample"
     )

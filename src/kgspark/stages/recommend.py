@@ -19,6 +19,7 @@ from kgspark.stages.candidates import candidate_tables, write_candidates
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.inputs import cleaned_tables, id_type, own_table_signatures
 from kgspark.stages.night import Night, Outcome
+from kgspark.stages.ranking_device import RankingDevice
 from kgspark.tables import AUDIENCES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
 
 SIDES = {RECOMMENDATIONS: Side(USER, MOVIE), AUDIENCES: Side(MOVIE, USER)}
@@ -83,6 +84,7 @@ def _plan(night: Night, layout: EntityLayout, name: str, staging: Path) -> Ranki
         k=list_length(night, name),
         block=settings.recommend.block,
         threads=task_cores(night.spark),
+        engine=RankingDevice(settings.recommend.device),
         candidates=str(staging) if settings.candidates.restrict else None,
         indexes=str(staging / "indexes") if approximate else None,
         index=settings.recommend.index,

@@ -1,0 +1,52 @@
+"""Whether a ranking task searches with CUDA or with FAISS, decided where the task runs.
+
+An executor that only ranks has no torch, and a cluster may have GPUs on some machines only; both give the same lists,
+since whatever is found is scored again by `retrieval.scores`.
+"""
+
+import ctypes
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+
+from kgspark.errors import StageError
+from kgspark.retrieval.index import Engine
+from kgspark.retrieval.settings import Device
+
+
+@dataclass(frozen=True)
+class RankingDevice:
+    """`recommend.device`, pickled with a task and asked there."""
+
+    name: Device
+
+    def __call__(self) -> Engine | None:
+        """The search on CUDA, or None for FAISS. Raises StageError for `cuda` where the task has none."""
+        if self.name == "cpu":
+            return None
+        engine = _cuda_search()
+        if engine is None and self.name == "cuda":
+            raise StageError(
+                "recommend.device: cuda asked for, but a machine that ranks has no CUDA device, or no torch; use "
+                "auto, or install kgspark[train] and a driver there"
+            )
+        return engine
+
+
+@lru_cache(maxsize=1)
+def _cuda_search() -> Engine | None:
+    """The search on CUDA where torch has a device. Importing torch takes seconds, so the driver is looked for first."""
+    if not _has_driver() or find_spec("torch") is None:
+        return None
+    from kgspark.kge.matrix_search import MatrixSearch, has_cuda
+
+    return MatrixSearch("cuda") if has_cuda() else None
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
