@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kgspark.stages.bench_etl import exponent
 from nights import BUNDLED, kgspark, only_line
 
 
@@ -61,7 +62,7 @@ def test_bench_train(few_movies):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "unknown benchmark 'trian'; expected one of nightly, models, graph, topk, train"),
+        (["trian"], "unknown benchmark 'trian'; expected one of nightly, models, graph, topk, etl, train"),
         (["train", "samples=3"], "command line: samples: unknown key; did you mean 'sample'?"),
         (["train", "generated.ratings=10", "generated.movies=2", "generated.users=3"], "must leave half of all pairs"),
         (["train", "train.device=cuda:99"], "train.device: cuda:99 asked for"),
@@ -71,6 +72,31 @@ def test_what_cannot_be_measured_is_said_in_one_line(arguments, message):
     done = kgspark("bench", *arguments)
     assert done.returncode == 1
     assert message in only_line(done)
+
+
+@pytest.mark.slow
+def test_bench_etl(tmp_path):
+    small = ["ratings=20000", "users=300", "movies=200", "sizes=[5000]", f"data={tmp_path}"]
+    done = kgspark("bench", "etl", "--json", *small)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["equal"], answer["differences"]) == (True, [])
+    assert {path.name for path in tmp_path.iterdir()} == {"20000-300-200-42", "5000-75-50-42"}
+    rows = {(row["system"], row["ratings"]): row for row in answer["rows"]}
+    assert rows.keys() == {(system, size) for system in ("kgspark", "DuckDB") for size in (5000, 20000)}
+    for row in rows.values():
+        assert row["seconds"] == pytest.approx(sum(row["stages"].values()))
+        assert list(row["stages"]) == ["clean", "index", "triples"]
+        assert row["peak_bytes"] > 2**20
+    ours, theirs = rows["kgspark", 20000], rows["DuckDB", 20000]
+    assert 2**20 < ours["heap_peak_bytes"] < 2 * 2**30
+    assert answer["ratio"] == pytest.approx(ours["seconds"] / theirs["seconds"])
+    assert answer["growth"].keys() == {"kgspark", "DuckDB"}
+
+
+def test_the_growth_of_time_is_the_exponent_of_a_power():
+    assert exponent({10: 2.0}) is None
+    assert exponent({size: 3.0 * size**1.25 for size in (10, 70, 1000)}) == pytest.approx(1.25)
 
 
 @pytest.mark.slow
