@@ -9,7 +9,7 @@ import pytest
 
 from kgspark.errors import StageError
 from kgspark.kge.distributed import Job, work
-from kgspark.spark.distributor import Distributor
+from kgspark.spark.distributor import Distributor, reason_of
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.night import LazySession, Night
@@ -58,3 +58,16 @@ def test_a_failed_worker_is_one_clear_line(night: Night, tmp_path: Path) -> None
         Distributor(night.spark, 2, gpu=False).run(work, job)
     expected = f"train.workers: {tmp_path}: the start of the training is not here; do all machines see this folder?"
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("ModuleNotFoundError: No module named 'torch'\nTraceback", "no torch on the executors; install kgspark["),
+        ("kgspark: error: too few users\nRuntimeError: a worker ended", "too few users"),
+        ("  File x\nOSError: no space left\n", "OSError: no space left"),
+        ("one line\nand another\n", "a worker failed: and another"),
+    ],
+)
+def test_the_reason_is_found_in_what_workers_printed(output: str, reason: str) -> None:
+    assert reason_of(output).startswith(reason)

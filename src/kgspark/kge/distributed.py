@@ -132,8 +132,8 @@ def work(job: Job) -> None:
         with _together(job) as (workers, device):
             _train(job, workers, device)
     except KgsparkError as error:
-        # Others may wait for this one: its end is what ends them.
-        print(f"kgspark: error: {error}", file=sys.stderr, flush=True)
+        # In one write, because all workers may say it at once. Those that wait for this one end when it ends.
+        sys.stderr.write(f"kgspark: error: {error}\n")
         raise SystemExit(1) from None
 
 

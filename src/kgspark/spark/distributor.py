@@ -16,8 +16,15 @@ from kgspark.spark.frames import task_cores
 from kgspark.spark.session import local_cores
 
 _Given = TypeVar("_Given")
-# What of a failed worker's output says why, best first: our own error, an executor without torch, or any other error.
-_REASONS = (r"kgspark: error: (.*)", r"No module named '?(torch|tgraphx|safetensors)\b", r"^\w*(?:Error|Exception): .*")
+# What of a failed worker's output says why, the best first: our own error, an executor without torch, any other error.
+_REASONS = (
+    (r"kgspark: error: (.*)", "{}"),
+    (
+        r"No module named '?(torch|tgraphx|safetensors)\b",
+        "no {} on the executors; install kgspark[executor,train] there, or set train.workers=1",
+    ),
+    (r"^(\w*(?:Error|Exception): .*)", "{}"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,23 +49,19 @@ class Distributor:
 
     def run(self, function: Callable[[_Given], None], given: _Given) -> None:
         """Runs the importable `function` in every process; StageError with the reason where one failed."""
-        distributor = TorchDistributor(num_processes=self.processes, local_mode=self.local, use_gpu=self.gpu)
-        distributor.logger.setLevel(logging.WARNING)
         told = io.StringIO()  # what processes print is copied to our standard output, which is not theirs
         try:
+            distributor = TorchDistributor(num_processes=self.processes, local_mode=self.local, use_gpu=self.gpu)
+            distributor.logger.setLevel(logging.WARNING)
             with redirect_stdout(told):
                 distributor.run(function, given)
         except Exception as error:
-            raise StageError(f"train.workers: {_reason(f'{told.getvalue()}{error}')}") from error
+            raise StageError(f"train.workers: {reason_of(f'{told.getvalue()}{error}')}") from error
 
 
-def _reason(output: str) -> str:
-    for pattern in _REASONS:
-        found = re.findall(pattern, output, flags=re.MULTILINE)
-        if found and pattern == _REASONS[1]:
-            return (
-                f"no {found[-1]} on the executors; make package EXTRAS=executor,train packs it, or set train.workers=1"
-            )
-        if found:
-            return str(found[-1])
+def reason_of(output: str) -> str:
+    """Why a worker failed, in one line, of all that it printed."""
+    for pattern, wording in _REASONS:
+        if found := re.findall(pattern, output, flags=re.MULTILINE):
+            return wording.format(found[-1])
     return "a worker failed: " + output.strip().rpartition("\n")[2]
