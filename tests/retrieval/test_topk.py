@@ -172,20 +172,80 @@ def test_a_checkerboard_recommends_the_withheld_square(metric):
     assert ranking.ids[:, 0].tolist() == [(u * 6 + u % 2) % size for u in range(size)]
 
 
-def test_a_heavy_user_does_not_deepen_the_others_search(monkeypatch):
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[int, int]]:
+    """Queries and depth of every search."""
+    log: list[tuple[int, int]] = []
+
+    def search(self, queries, depth, real=topk.FlatIndex.search):
+        log.append((len(queries), depth))
+        return real(self, queries, depth)
+
+    monkeypatch.setattr(topk.FlatIndex, "search", search)
+    return log
+
+
+def test_a_heavy_user_does_not_deepen_the_others_search(asked):
     """The depth asked of FAISS, counted: queries x rows stays near k + |seen| each."""
     rng = np.random.default_rng(7)
     queries, items = (rng.standard_normal((rows, 16), dtype=np.float32) for rows in (300, 40_000))
     index = build_index(items, "inner_product")
-    asked = []
-    monkeypatch.setattr(
-        topk.FlatIndex,
-        "search",
-        lambda self, q, depth, real=topk.FlatIndex.search: asked.append((len(q), depth)) or real(self, q, depth),
-    )
     seen = Histories(np.concatenate((np.arange(300), [299 + 8000])), rng.integers(0, 40_000, 8299))
     top_k(index, queries, seen, 100)
     assert sorted(asked) == [(1, 8108), (299, 109)]
+
+
+def planted(sizes: np.ndarray, on_top: np.ndarray, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, Histories]:
+    """Queries, items, and histories of which the share `on_top` are each query's best rows, the others any."""
+    rng = np.random.default_rng(seed)
+    queries, items = (rng.standard_normal((count, 24), dtype=np.float32) for count in (len(sizes), rows))
+    order = np.argsort(-(queries @ items.T), axis=1)
+    best = np.round(sizes * on_top).astype(int)
+    parts = [
+        np.concatenate([order[u, : best[u]], rng.integers(0, rows, sizes[u] - best[u])]) for u in range(len(sizes))
+    ]
+    return queries, items, Histories(np.concatenate(([0], np.cumsum(sizes))), np.concatenate(parts))
+
+
+def check_planted(queries: np.ndarray, items: np.ndarray, seen: Histories, k: int, metric, threads: int = 1) -> None:
+    index = build_index(items, metric, threads=threads)
+    sets = [set(part.tolist()) for part in np.split(seen.indices, seen.indptr[1:-1])]
+    expected = brute_force(score_all(index, queries), sets, k)
+    assert lists(top_k(index, queries, seen, k)) == expected
+
+
+def test_histories_that_rank_low_are_not_fetched_for(asked):
+    sizes = np.repeat([40, 300], [300, 100])
+    check_planted(*planted(sizes, np.zeros(400), 4000, 1), k=10, metric="inner_product")
+    assert sum(queries for queries, _ in asked) == 400
+    assert max(depth for _, depth in asked) < 100
+
+
+def test_a_history_that_ranks_higher_than_the_others_is_asked_for_again(asked):
+    """Small histories rank low, the large ones on top: what was learned is wrong, and the lists are right."""
+    sizes = np.repeat([40, 300], [300, 100])
+    check_planted(*planted(sizes, (sizes > 40) * 1.0, 4000, 2), k=10, metric="inner_product")
+    assert sum(queries for queries, _ in asked) > 400
+    assert max(depth for _, depth in asked) >= 10 + 300
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(["inner_product", "l2"]),
+    st.integers(0, 2**32),
+    st.integers(1, 40),
+    st.sampled_from([(0.0, 1.0), (1.0, 0.0), (0.5, 0.9), (0.0, 0.0), (1.0, 1.0)]),
+    st.sampled_from([1, 2]),
+)
+def test_whatever_share_of_histories_ranks_on_top_lists_are_brute_force(metric, seed, k, shares, threads):
+    """Heavy tails, small and large histories ranking differently; the largest see most of the catalogue."""
+    rng = np.random.default_rng(seed)
+    sizes = np.minimum(5 + (30 * rng.pareto(1.0, 200)).astype(int), 1500)
+    on_top = np.where(sizes < 64, *shares) * rng.uniform(0.7, 1.0, 200)
+    queries, items, seen = planted(sizes, on_top, 1600, seed)
+    if seed % 2:
+        items = np.round(items * 2) / 2  # ties
+    check_planted(queries, items, seen, k, metric, threads)
 
 
 def test_trained_looking_rotations_are_settled_by_the_bound(monkeypatch):

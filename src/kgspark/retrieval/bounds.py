@@ -1,9 +1,9 @@
 """The best score that a row FAISS did not return can still have: what makes a cut-off list provably exact.
 
-FAISS's values are rounded, and so are the scores of `scores`; a dot product of d float32 terms, summed in any order, is
-off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴ (Higham, Accuracy and Stability of
-Numerical Algorithms, eq. 3.5). Every bound below adds the errors of both sides, and a few operations for what surrounds
-the sum.
+FAISS's values, or those of an engine in its place, are rounded, and so are the scores of `scores`; a dot product of d
+float32 terms, summed in any order, is off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴
+(Higham, Accuracy and Stability of Numerical Algorithms, eq. 3.5). Every bound below adds the errors of both sides, and
+a few operations for what surrounds the sum.
 """
 
 import numpy as np
