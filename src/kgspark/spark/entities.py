@@ -21,8 +21,10 @@ def members(
     Users and movies come from their own tables and from the ratings, so those without a like have an index too;
     other kinds are what the relations name.
     """
-    sources = [_ids(tables[RATINGS], F.col("user_id"), kinds.index(USER))]
-    sources.append(_ids(tables[RATINGS], F.col("movie_id"), kinds.index(MOVIE)))
+    # A number is hashed faster than its text, and of ratings there are many.
+    rated = {key: tables[RATINGS].select(key).distinct() for key in ("user_id", "movie_id")}
+    sources = [_ids(rated["user_id"], F.col("user_id"), kinds.index(USER))]
+    sources.append(_ids(rated["movie_id"], F.col("movie_id"), kinds.index(MOVIE)))
     if USERS in tables:
         sources.append(_ids(tables[USERS], F.col("user_id"), kinds.index(USER)))
     if MOVIES in tables:

@@ -1,5 +1,6 @@
 """Text tables as lines with a position, taken apart by column expressions so that no bad line can stop a job."""
 
+import re
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -61,8 +62,7 @@ def is_header(layout: TextLayout) -> Column:
 
 def fields(layout: TextLayout) -> Column:
     """The fields of `raw` as array<string>, quotes taken off."""
-    # Java splits at one plain character without a regular expression, which it would compile anew for every line.
-    plain = F.split(F.replace("raw", F.lit(layout.separator), F.lit(_CUT)), _CUT, -1)
+    plain = _split(F.col("raw"), layout.separator)
     if not layout.quoted:
         return plain
     # Between the quotes, every other piece is outside of them; only there a separator counts. A pattern that looks
@@ -82,17 +82,28 @@ def fields(layout: TextLayout) -> Column:
     return F.when(F.contains("raw", F.lit('"')), unquoted).otherwise(plain)
 
 
+def _split(text: Column, separator: str) -> Column:
+    """Java splits at one character without a regular expression, which it would compile anew for every line."""
+    if len(separator) == 1:
+        return F.split(text, re.escape(separator), -1)
+    return F.split(F.replace(text, F.lit(separator), F.lit(_CUT)), _CUT, -1)
+
+
 def line_problem(layout: TextLayout) -> Column:
     """The reason why a line cannot be taken apart, or null. Reads `raw`, `readable` and `fields`."""
     unparsable = F.length(F.trim("raw")) == 0
+    plain = F.col("readable") & (F.size("fields") == len(layout.columns))
     if layout.quoted:
+        plain = plain & ~F.contains("raw", F.lit('"'))
         quotes = F.length("raw") - F.length(F.replace("raw", F.lit('"'), F.lit("")))
         unparsable = unparsable | (F.contains("raw", F.lit('"')) & (quotes % 2 == 1))
-    return (
+    problem = (
         F.when(~F.col("readable"), UNREADABLE)
         .when(unparsable, UNPARSABLE)
         .when(F.size("fields") != len(layout.columns), FIELD_COUNT)
     )
+    # Nearly every line is plain, and a blank one never is where a line has two fields or more.
+    return F.when(~plain, problem) if len(layout.columns) > 1 else problem
 
 
 def with_line_numbers(bad: DataFrame, blocks: DataFrame) -> DataFrame:

@@ -47,6 +47,10 @@ BLOCK_SCHEMA = "file string, block bigint, lines bigint, first_row bigint"
 
 # Ratings are numbered on their scale so that (timestamp, rating) packs into one long; see `latest`.
 _CODES = 1 << 20
+# Scales of more steps are parsed, as a long chain of comparisons would take longer.
+_USUAL_RATINGS = 20
+# Input for each task of de-duplication: at 25 bytes a line, a hash table of some 60 MB.
+_BYTES_A_TASK = 16 << 20
 
 
 def resolve_scale(settings: CleanSettings, scale: Scale) -> Scale:
@@ -123,27 +127,37 @@ def checked(raw: DataFrame, rules: Rules, movies: DataFrame | None) -> DataFrame
 
     Columns: user_id, movie_id (bigint or string), rating double, timestamp bigint, reason, header, and the position.
     """
-    scale = rules.scale
     id_type = "bigint" if rules.integer_ids else "string"
-    number = F.col("rating").try_cast("double")
-    # The parser of doubles takes 4f, 0x1p2 and NaN; a rating ends in a digit or a point.
-    number = F.when(F.col("rating").rlike(r"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*$"), number)
     typed = raw.select(
         F.col("user_id").alias("user_text"),
         F.col("movie_id").alias("movie_text"),
         F.col("user_id").try_cast(id_type).alias("user_id"),
         F.col("movie_id").try_cast(id_type).alias("movie_id"),
-        number.alias("rating"),
+        _number(F.col("rating"), rules.scale).alias("rating"),
         F.col("timestamp").try_cast("bigint").alias("timestamp"),
         "problem", "header", "raw", "file", "block", "row",
     )  # fmt: skip
-    steps = (F.col("rating") - scale.low) / scale.step
+    reason, good = _reason(rules), _is_good(rules)
+    if movies is not None and rules.unknown_movies == "quarantine":
+        typed = typed.join(_known(movies, id_type).withColumn("known", F.lit(True)), on="movie_id", how="left")
+        reason = reason.when(F.col("known").isNull(), "unknown_movie")
+        good = good & F.col("known").isNotNull()
+    # Nearly every line is good: which reason there is to refuse it is asked of the others alone.
+    reason = F.when(~good, reason)
+    return typed.select(
+        "user_id", "movie_id", "rating", "timestamp", reason.alias("reason"), "header", "raw", "file", "block", "row"
+    )
+
+
+def _reason(rules: Rules) -> Column:
+    """The first of `REASONS` that holds of a typed line, but for the movie's being unknown."""
+    steps = _steps(rules.scale)
     reason = F.when(F.col("problem").isNotNull(), F.col("problem"))
     for name in ("user", "movie"):
         reason = _id_problem(reason, name, rules.integer_ids)
-    reason = (
+    return (
         reason.when(F.col("rating").isNull(), "rating_not_a_number")
-        .when((F.col("rating") < scale.low) | (F.col("rating") > scale.high), "rating_out_of_range")
+        .when((F.col("rating") < rules.scale.low) | (F.col("rating") > rules.scale.high), "rating_out_of_range")
         .when(F.abs(steps - _nearest(steps)) > 1e-6, "rating_off_step")
         .when(
             F.col("timestamp").isNull()
@@ -152,13 +166,31 @@ def checked(raw: DataFrame, rules: Rules, movies: DataFrame | None) -> DataFrame
             "timestamp_not_a_time",
         )
     )
-    if movies is not None and rules.unknown_movies == "quarantine":
-        known = movies.select(F.col("movie_id").try_cast(id_type).alias("movie_id"), F.lit(True).alias("known"))
-        typed = typed.join(known, on="movie_id", how="left")
-        reason = reason.when(F.col("known").isNull(), "unknown_movie")
-    return typed.select(
-        "user_id", "movie_id", "rating", "timestamp", reason.alias("reason"), "header", "raw", "file", "block", "row"
-    )
+
+
+def _is_good(rules: Rules) -> Column:
+    """Whether `_reason` is null, by fewer tests; null counts as no."""
+    steps = _steps(rules.scale)
+    good = _sound("user", rules) & _sound("movie", rules) & F.col("problem").isNull()
+    good = good & F.col("rating").between(rules.scale.low, rules.scale.high) & (F.abs(steps - _nearest(steps)) <= 1e-6)
+    good = good & F.col("timestamp").between(rules.timestamp_min, rules.timestamp_max)
+    return F.coalesce(good, F.lit(False))
+
+
+def _steps(scale: Scale) -> Column:
+    return (F.col("rating") - scale.low) / scale.step
+
+
+def _number(text: Column, scale: Scale) -> Column:
+    """The rating as double, or null. Texts that a data set writes for the scale are looked up: parsing takes longer."""
+    steps = round((scale.high - scale.low) / scale.step)
+    usual = [scale.low + step * scale.step for step in range(steps, -1, -1)] if steps < _USUAL_RATINGS else []
+    number = F.when(text.isNull(), F.lit(None).cast("double"))
+    for value in usual:
+        written = f"{value:.0f}" if scale.step % 1 == 0 else f"{round(value, 6)}"
+        number = number.when(text == written, float(written))
+    # The parser of doubles takes 4f, 0x1p2 and NaN; a rating ends in a digit or a point.
+    return number.when(text.rlike(r"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*$"), text.try_cast("double"))
 
 
 def _nearest(number: Column) -> Column:
@@ -172,6 +204,27 @@ def _id_problem(reason: Column, name: str, integers: bool) -> Column:
     if integers:
         reason = reason.when(value.isNull(), f"bad_{name}_id").when(value < 0, f"negative_{name}_id")
     return reason
+
+
+def _sound(name: str, rules: Rules) -> Column:
+    """Whether an id is there and what it should be."""
+    return F.col(f"{name}_id") >= 0 if rules.integer_ids else F.length(F.trim(f"{name}_text")) > 0
+
+
+def _known(movies: DataFrame, id_type: str) -> DataFrame:
+    return movies.select(F.col("movie_id").try_cast(id_type).alias("movie_id"))
+
+
+def good_ratings(raw: DataFrame, rules: Rules, movies: DataFrame | None) -> DataFrame:
+    """user_id, movie_id, rating, timestamp of the data lines that `checked` finds nothing wrong with.
+
+    Movies are looked up for these columns alone, which is faster than for every line with its reason and text.
+    """
+    lines = checked(raw, rules, None)
+    good = lines.where(~F.col("header") & F.col("reason").isNull()).select("user_id", "movie_id", "rating", "timestamp")
+    if movies is None or rules.unknown_movies == "keep":
+        return good
+    return good.join(_known(movies, "bigint" if rules.integer_ids else "string"), on="movie_id", how="left_semi")
 
 
 def superseded_count(lines: DataFrame, key: Sequence[str]) -> int:
@@ -206,16 +259,20 @@ def count_blocks(lines: DataFrame) -> DataFrame:
     )
 
 
-def latest(lines: DataFrame, scale: Scale) -> DataFrame:
-    """One row a (user, movie): the latest rating, the higher one of equal times.
+def latest(good: DataFrame, scale: Scale, tasks: int) -> DataFrame:
+    """One row a (user, movie): the latest of `good_ratings`, the higher one of equal times.
 
     Timestamp and the rating's number on its scale are packed into one long, because an aggregate over a long hashes
-    where one over a struct sorts; and the order of input rows cannot matter.
+    where one over a struct sorts; and the order of input rows cannot matter. Hardly any pair stands twice, so rows go
+    to their task as they are: an aggregate before the shuffle would hash them all and leave none out.
+
+    tasks  so many that the hash table of each fits its memory: one that does not is sorted and spilled
     """
-    code = _nearest((F.col("rating") - scale.low) / scale.step)
-    good = lines.where(~F.col("header") & F.col("reason").isNull())
+    code = _nearest(_steps(scale))
     packed = good.select("user_id", "movie_id", (F.col("timestamp") * _CODES + code).alias("packed"))
-    winners = packed.groupBy("user_id", "movie_id").agg(F.max("packed").alias("packed"))
+    # By user alone: a log that is sorted by user stays in runs, which compress well here and in every later table.
+    placed = packed.repartition(tasks, "user_id")
+    winners = placed.groupBy("user_id", "movie_id").agg(F.max("packed").alias("packed"))
     rating = _rating(F.col("packed").bitwiseAND(F.lit(_CODES - 1)), scale)
     return winners.select(
         "user_id",
@@ -223,6 +280,12 @@ def latest(lines: DataFrame, scale: Scale) -> DataFrame:
         rating.cast("double").alias("rating"),
         F.shiftright("packed", _CODES.bit_length() - 1).alias("timestamp"),
     )
+
+
+def deduplication_tasks(path: Path) -> int:
+    """Tasks for `latest`, by the size of a file or folder of ratings."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return max(1, -(-sum(file.stat().st_size for file in files if file.is_file()) // _BYTES_A_TASK))
 
 
 def _rating(code: Column, scale: Scale) -> Column:

@@ -114,6 +114,8 @@ def _defaults() -> dict[str, object]:
         # Casts and overflows mean the same everywhere; bad values are met with try_cast.
         "spark.sql.ansi.enabled": True,
         "spark.sql.parquet.compression.codec": "zstd",
+        # Hardly two ratings are of one second: a dictionary would be built, found too large, and thrown away.
+        "spark.hadoop.parquet.enable.dictionary#timestamp": False,
         "spark.sql.execution.arrow.maxRecordsPerBatch": 100_000,
         "spark.executorEnv.GOMP_SPINCOUNT": "5000",
         # A metastore in the working directory would surprise whoever started the night.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.entity_layout import MOVIE, USER, EntityLayout
@@ -13,7 +13,11 @@ from kgspark.errors import AuditError, ConfigError
 from kgspark.spark.entities import index_of
 from kgspark.spark.relations import relation_rows
 from kgspark.spark.settings import RelationSettings
-from kgspark.tables import MOVIES, RATINGS, TRAIN, USERS, Relation
+from kgspark.tables import MOVIES, RATINGS, TEST, TRAIN, USERS, VALID, Relation
+
+# As they sort.
+_SPLITS = sorted((TRAIN, VALID, TEST))
+_SPLIT_BITS, _RELATION_BITS = 2, 8
 
 
 def build_triples(
@@ -91,11 +95,42 @@ def _has_one_row_a_triple(relation: RelationSettings) -> bool:
     return key is not None and key <= {relation.head.column, relation.tail.column}
 
 
-def sharded(triples: DataFrame, shards: int) -> DataFrame:
-    """Partition i holds the i-th shard, sorted; a triple's shard depends on its head alone."""
-    placed = triples.withColumn("shard", F.pmod(F.xxhash64("head"), F.lit(shards)).cast("int"))
-    ordered = placed.repartitionById(shards, F.col("shard")).drop("shard")
-    return ordered.sortWithinPartitions("relation", "split", "head", "tail")
+def sharded(triples: DataFrame, shards: int, entities: int) -> DataFrame:
+    """Partition i holds the i-th shard, sorted; a triple's shard depends on its head alone.
+
+    entities  number of all entities, above every head and tail
+    """
+    shard = F.pmod(F.xxhash64("head"), F.lit(shards)).cast("int").alias("shard")
+    bits = max(1, (entities - 1).bit_length())
+    if 2 * bits + _SPLIT_BITS + _RELATION_BITS > 63:
+        placed = triples.select("*", shard).repartitionById(shards, F.col("shard")).drop("shard")
+        return placed.sortWithinPartitions("relation", "split", "head", "tail")
+    # One long that sorts as the four columns do: Spark sorts it by radix, without comparing rows, and shuffles less.
+    others = [name for name in triples.columns if name not in ("head", "relation", "tail", "split")]
+    placed = triples.select(_packed(bits).alias("key"), *others, shard)
+    ordered = placed.repartitionById(shards, F.col("shard")).sortWithinPartitions("key")
+    return ordered.select(*_unpacked(F.col("key"), bits), *others)
+
+
+def _packed(bits: int) -> Column:
+    """relation, split, head and tail in one long; the splits' numbers are in the order of their names."""
+    split = F.when(F.col("split") == _SPLITS[1], 1).when(F.col("split") == _SPLITS[2], 2).otherwise(0)
+    kind = F.col("relation").cast("bigint") * (1 << _SPLIT_BITS) + split
+    # Never null, which no column says of itself that went through a join or a cast.
+    return F.coalesce((kind * (1 << bits) + F.col("head")) * (1 << bits) + F.col("tail"), F.lit(-1))
+
+
+def _unpacked(key: Column, bits: int) -> list[Column]:
+    """head, relation, tail and split of `_packed`."""
+    mask = F.lit((1 << bits) - 1)
+    split = F.shiftright(key, 2 * bits).bitwiseAND(F.lit((1 << _SPLIT_BITS) - 1))
+    name = F.when(split == 1, _SPLITS[1]).when(split == 2, _SPLITS[2]).otherwise(_SPLITS[0])
+    return [
+        F.shiftright(key, bits).bitwiseAND(mask).alias("head"),
+        F.shiftright(key, 2 * bits + _SPLIT_BITS).cast("int").alias("relation"),
+        key.bitwiseAND(mask).alias("tail"),
+        name.alias("split"),
+    ]
 
 
 def count_triples(triples: DataFrame, relations: list[Relation], layout: EntityLayout) -> list[dict[str, Any]]:

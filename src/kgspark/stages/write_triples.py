@@ -55,9 +55,9 @@ def _write(night: Night, work: StageWork) -> str:
     # How many rows the relations give is known only when they are written; the tables' sizes bound what matters.
     expected = sum(night.run.manifest(r.table).rows for r in usable.values() if r.table in cleaned_tables(night))
     shards = max(1, -(-expected // settings.triples.rows_per_shard))
-    files = write_table(sharded(triples, shards), folder, settings.triples.rows_per_shard)
-    relations = [Relation(i, name, r.head.kind, r.tail.kind) for i, (name, r) in enumerate(usable.items())]
     layout = entity_layout(night)
+    files = write_table(sharded(triples, shards, layout.size), folder, settings.triples.rows_per_shard)
+    relations = [Relation(i, name, r.head.kind, r.tail.kind) for i, (name, r) in enumerate(usable.items())]
     counts = count_triples(read_table(night.spark, folder), relations, layout)
     if not any(row["relation"] == settings.train.target and row["split"] == TRAIN for row in counts):
         raise StageError(
