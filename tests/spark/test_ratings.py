@@ -11,7 +11,8 @@ import pytest
 from damage import CSV, DAT, MOVIES, STRING_TABLE, U_DATA, Dialect, Truth, damages, movie_id, write_damaged
 from kgspark.errors import InputError
 from kgspark.spark.dialects import Scale
-from kgspark.spark.ratings import REASONS, Accounts, resolve_scale
+from kgspark.spark.rating_rules import REASONS, resolve_scale
+from kgspark.spark.ratings import Accounts
 from kgspark.spark.settings import CleanSettings
 from kgspark.stages import clean_ratings
 from kgspark.stages.night import LazySession, Night

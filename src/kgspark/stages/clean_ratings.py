@@ -12,18 +12,15 @@ from kgspark.runs import StageWork
 from kgspark.spark import catalogue
 from kgspark.spark.dialects import Scale, Source, find_source
 from kgspark.spark.frames import DataFrame, read_table, write_table
+from kgspark.spark.rating_rules import Rules, checked, good_ratings, resolve_scale
 from kgspark.spark.ratings import (
     Accounts,
-    Rules,
-    checked,
     deduplication_tasks,
-    good_ratings,
     has_integer_ids,
     header_count,
     latest,
     line_counts,
     read_raw,
-    resolve_scale,
 )
 from kgspark.stages.clean_accounts import Written, counted, reasons, stop_if_too_bad, summary, told, write_quarantine
 from kgspark.stages.night import Night, Outcome
