@@ -76,12 +76,12 @@ def test_what_cannot_be_measured_is_said_in_one_line(arguments, message):
 
 @pytest.mark.slow
 def test_bench_etl(tmp_path):
-    small = ["ratings=20000", "users=300", "movies=200", "sizes=[5000]", f"data={tmp_path}"]
+    small = ["ratings=20000", "users=600", "movies=400", "sizes=[5000]", f"data={tmp_path}"]
     done = kgspark("bench", "etl", "--json", *small)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert (answer["equal"], answer["differences"]) == (True, [])
-    assert {path.name for path in tmp_path.iterdir()} == {"20000-300-200-42", "5000-75-50-42"}
+    assert {path.name for path in tmp_path.iterdir()} == {"20000-600-400-42", "5000-150-100-42"}
     rows = {(row["system"], row["ratings"]): row for row in answer["rows"]}
     assert rows.keys() == {(system, size) for system in ("kgspark", "DuckDB") for size in (5000, 20000)}
     for row in rows.values():
