@@ -1,5 +1,6 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
+# make test-extended  what make test leaves out for the time it takes: the benchmarks' and the search's own tests
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
 # make package  dist/: the wheel, and a packed environment for a cluster's executors (EXTRAS=executor,train: with torch)
 # make setup    only what a night needs, in .venv; every target above does it by itself, and again only when
@@ -24,7 +25,7 @@ PACKED := dist/kgspark-$(subst $(comma),-,$(EXTRAS)).tar.gz
 SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test bench package lock clean
+.PHONY: help setup setup-test run test test-extended bench package lock clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -41,6 +42,9 @@ test: .venv/.test $(PACKED_ENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-extended: .venv/.test
+	$(BIN)/pytest -m extended $(PYTEST_ARGS)
 
 bench: .venv/.test
 	@for name in $(NAMES); do $(BIN)/kgspark bench $$name --json || exit 1; done

@@ -21,7 +21,7 @@ def few_movies(tmp_path) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_bench_train(few_movies):
     size = ["generated.ratings=2000", "generated.users=200", "generated.movies=100", "generated.negatives=16"]
     small = ["rounds=2", "sample=600", "filtered_sample=100", "batch_size=64", "train.dim=16", "train.epochs=3"]
@@ -74,7 +74,7 @@ def test_what_cannot_be_measured_is_said_in_one_line(arguments, message):
     assert message in only_line(done)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_bench_etl(tmp_path):
     small = ["ratings=20000", "users=600", "movies=400", "sizes=[5000]", f"data={tmp_path}"]
     done = kgspark("bench", "etl", "--json", *small)
@@ -99,7 +99,7 @@ def test_the_growth_of_time_is_the_exponent_of_a_power():
     assert exponent({size: 3.0 * size**1.25 for size in (10, 70, 1000)}) == pytest.approx(1.25)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_bench_topk():
     small = ["users=900", "movies=700", "dim=16", "k=10", "seen=30000", "rounds=2", "checked=300", "block=256"]
     done = kgspark("bench", "topk", "--json", *small)

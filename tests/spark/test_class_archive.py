@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kgspark.spark import class_archive
 
 SESSION = """
@@ -25,6 +27,7 @@ def _session(archive: Path, environment: dict[str, str] | None = None) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.extended
 def test_a_session_records_an_archive_that_a_later_one_uses_where_it_fits(tmp_path: Path) -> None:
     archive = tmp_path / "deep" / "spark.jsa"
     recording = archive.with_suffix(".recording")

@@ -19,7 +19,7 @@ from nights import BUNDLED, configuration, several
 SPACE = {"relations.has_genre.weight": [0.5, "1.0 / 2"], "relations.has_age.weight": [0.1, 0.2]}
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_search_over_two_calls(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     conf = configuration(

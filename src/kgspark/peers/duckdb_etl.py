@@ -149,4 +149,5 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str, **parameters: Any) -
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))
+    seconds = run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    print(json.dumps({"seconds": seconds}))
