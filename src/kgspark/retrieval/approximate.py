@@ -2,7 +2,7 @@
 
 Only candidates come from here. Their scores are those of `scores`, and a query for which too few unseen candidates were
 found is ranked exactly, so that lists are as long, as ordered and as free of seen rows as those of the flat index; what
-an approximate index can lose is recall, which `recall` in `blocks` measures.
+an approximate index can lose is recall, which `blocks.Recall` measures.
 """
 
 import math
