@@ -1,5 +1,6 @@
 """Fixtures that every test may use: the data folders, and one Spark session for all tests of this process."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,10 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+
+# A test's JVM lives for some seconds on few rows: the second compiler would cost it more than it gives. spark-submit
+# reads this, so it holds for the sessions of every process that a test starts.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def night(spark: Any, ml_small: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def trained(night: Night, workers: int) -> Mapping[str, Any]:
     """The model's manifest, of a training by so many workers."""
-    train = night.settings.train.model_copy(update={"workers": workers})
+    train = night.settings.train.model_copy(update={"workers": workers, "epochs": 6})
     train_embeddings.run(night.variant(night.settings.model_copy(update={"train": train})))
     return night.run.manifest(MODEL).details
 

@@ -119,7 +119,7 @@ def test_a_failing_night_leaves_yesterdays_tables(lake: Path, tmp_path: Path) ->
     before = {name: table_bytes(lake, name) for name in ("recommendations", "audiences")}
     source = tmp_path / "source"
     shutil.copytree(BUNDLED, source)
-    lines = (source / "ratings.csv").read_bytes().splitlines()
+    lines = (source / "ratings.csv").read_bytes().splitlines()[:2_000]
     (source / "ratings.csv").write_bytes(b"\n".join([lines[0], *(b"broken," + line for line in lines[1:])]))
     done = kgspark(
         "nightly", CONF, f"source.path={source}", f"lake={lake}", f"run_date={DATE}", "spark.master=local[2]"
@@ -169,7 +169,6 @@ def test_two_nights_at_once_are_refused(tmp_path: Path) -> None:
         (["train.dim=many"], "train.dim"),
         (["run_date=yesterday"], "YYYY-MM-DD"),
         (["source.encoding=utf-7"], "source.encoding"),
-        (["relations.liked.where=stars > 3"], "relations.liked.where"),
         (["train.target=loved"], "train.target"),
     ],
 )

@@ -57,6 +57,6 @@ def brute_force(scores: np.ndarray, seen: list[set[int]], k: int) -> list[list[i
     """Every query's best k unseen rows by falling score, then by rising id."""
     answer = []
     for row, history in zip(scores, seen, strict=True):
-        unseen = [i for i in range(len(row)) if i not in history]
-        answer.append(sorted(unseen, key=lambda i, row=row: (-row[i], i))[:k])
+        unseen = np.setdiff1d(np.arange(len(row)), np.fromiter(history, np.int64, len(history)))
+        answer.append(unseen[np.argsort(-row[unseen], kind="stable")][:k].tolist())
     return answer

@@ -1,0 +1,53 @@
+"""MovieLens-1M itself: every user's and every movie's list is all scores sorted, with what was rated left out."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import svds
+
+from kgspark.histories import Histories
+from kgspark.retrieval.index import build_index
+from kgspark.retrieval.scores import score_all
+from kgspark.retrieval.topk import top_k
+from kgspark.search_space import Metric
+
+K = 100
+
+
+@pytest.fixture(scope="module")
+def rated(ml_1m: Path) -> csr_matrix:
+    """Ratings by user and movie, float32 (6040, 3706)."""
+    columns = {0: "user", 2: "movie", 4: "rating"}
+    table = pd.read_csv(ml_1m / "ratings.dat", sep=":", header=None, usecols=list(columns)).rename(columns=columns)
+    users, movies = (np.unique(table[name], return_inverse=True)[1] for name in ("user", "movie"))
+    return csr_matrix((table["rating"].to_numpy(np.float32), (users, movies)))
+
+
+@pytest.fixture(scope="module")
+def vectors(rated: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Users and movies by the leading singular vectors, float32 (rows, 48): what is rated ranks high."""
+    users, values, movies = svds(rated, k=48, rng=np.random.default_rng(0))
+    return (users * np.sqrt(values)).astype(np.float32), (movies.T * np.sqrt(values)).astype(np.float32)
+
+
+@pytest.mark.parametrize("direction", ["recommendations", "audiences"])
+@pytest.mark.parametrize("metric", ["inner_product", "l2"])
+def test_every_list_is_all_scores_sorted(
+    rated: csr_matrix, vectors: tuple[np.ndarray, np.ndarray], metric: Metric, direction: str
+) -> None:
+    known, (asking, ranked) = rated, vectors
+    if direction == "audiences":
+        known, (ranked, asking) = rated.T.tocsr(), vectors
+    index = build_index(ranked, metric, threads=2)
+    found = top_k(index, asking, Histories(known.indptr.astype(np.int64), known.indices.astype(np.int64)), K)
+    left = known.shape[1] - known.getnnz(axis=1)
+    assert found.counts.tolist() == np.minimum(left, K).tolist()
+    for rows in np.array_split(np.arange(len(asking)), 8):
+        scores = score_all(index, asking[rows])
+        seen = known[rows].toarray() > 0
+        best = np.argsort(np.where(seen, np.inf, -scores), axis=1, kind="stable")[:, :K]
+        best[np.arange(K) >= found.counts[rows, None]] = -1
+        assert np.array_equal(found.ids[rows], best)
