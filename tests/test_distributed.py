@@ -65,6 +65,10 @@ def test_a_failed_worker_is_one_clear_line(night: Night, tmp_path: Path) -> None
     [
         ("ModuleNotFoundError: No module named 'torch'\nTraceback", "no torch on the executors; install kgspark["),
         ("kgspark: error: too few users\nRuntimeError: a worker ended", "too few users"),
+        (
+            "Py4JJavaError\n: org.apache.spark.scheduler.BarrierJobSlotsNumberCheckFailed: [SPARK-24819]: x",
+            "the cluster has fewer task slots than that",
+        ),
         ("  File x\nOSError: no space left\n", "OSError: no space left"),
         ("one line\nand another\n", "a worker failed: and another"),
     ],

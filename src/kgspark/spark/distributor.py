@@ -23,6 +23,11 @@ _REASONS = (
         r"No module named '?(torch|tgraphx|safetensors)\b",
         "no {} on the executors; install kgspark[executor,train] there, or set train.workers=1",
     ),
+    (
+        r"\[(SPARK-24819)\]",
+        "the cluster has fewer task slots than that, and all workers must run at once; lower it, or give the cluster "
+        "more executors or cores ({})",
+    ),
     (r"^(\w*(?:Error|Exception): .*)", "{}"),
 )
 
