@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kgspark.stages.bench_topk_night import compared
 from nights import BUNDLED, DATE, ROOT, configuration, kgspark, only_line, table_bytes
 
 CONF = ROOT / "conf" / "ml-latest-small.yaml"
@@ -51,6 +53,21 @@ def test_every_movie_has_an_audience_that_has_not_rated_it(lake: Path) -> None:
     assert (table.groupby("movie_id").size() == 100).all()
     seen = set(zip(ratings["userId"], ratings["movieId"], strict=True))
     assert not seen & set(zip(table["user_id"], table["movie_id"], strict=True))
+
+
+def test_every_list_is_all_scores_sorted_and_a_changed_one_is_found(lake: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(lake / "runs" / DATE, run)
+    lists = [("recommendations", 610, 0, 0), ("audiences", 9742, 0, 0)]
+    assert [(row["table"], row["lists"], row["wrong"], row["seen"]) for row in compared(run)] == lists
+    path = next((run / "recommendations").glob("part-*"))
+    table = pq.read_table(path, partitioning=None)
+    seen = pq.read_table(run / "ratings", columns=["user_id", "movie_id"], partitioning=None).to_pandas()
+    first = int(table["user_id"][0].as_py())
+    liked = int(seen.loc[seen["user_id"] == first, "movie_id"].iloc[0])
+    movies = pa.array([liked, *table["movie_id"].to_pylist()[1:]], table["movie_id"].type)
+    pq.write_table(table.set_column(table.schema.get_field_index("movie_id"), "movie_id", movies), path)
+    assert [(row["wrong"], row["seen"]) for row in compared(run)] == [(1, 1), (0, 0)]
 
 
 def test_the_night_tells_counts_metrics_places_and_titles(lake: Path) -> None:

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from kgspark.retrieval.topk import top_k, top_k_of_scores
 from kgspark.runs import versions
 from kgspark.spark import mllib_als
 from kgspark.spark.session import local_cores, plain_session, usable_cores
+from kgspark.stages.bench_topk_night import compared
 from kgspark.synthetic import SyntheticSettings, SyntheticWorld
 
 Say = Callable[[str], None]
@@ -40,11 +42,15 @@ class TopKBenchSettings(Settings):
     checked: int = Field(1_000, ge=0, description="users whose lists are compared with all scores sorted")
     mllib: bool = Field(True, description="whether Spark's own is run, once")
     seed: int = Field(42, ge=0, description="of vectors and histories")
+    night: Path | None = Field(
+        None, description="a night's folder (<lake>/runs/<run_date>): its lists are compared with all scores sorted"
+    )
 
 
 def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
     """A row a system. `ratios` are kgspark's seconds over each other system's."""
     settings = config.from_overrides(TopKBenchSettings, overrides)
+    night = _night(settings, say)
     say(
         f"bench topk: {settings.users:,} users, {settings.movies:,} movies, {settings.dim} numbers, k = {settings.k}, "
         f"{settings.seen:,} seen, {usable_cores()} cores"
@@ -77,10 +83,21 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
         "cores": usable_cores(),
         "longest_history": int(seen.sizes.max()),
         "exact": exact,
+        "night": night,
         "ratios": ratios,
         "rows": rows,
         "versions": versions(),
     }
+
+
+def _night(settings: TopKBenchSettings, say: Say) -> list[Row]:
+    rows = compared(settings.night) if settings.night is not None else []
+    for row in rows:
+        say(
+            f"{row['table']} of {settings.night}: of {row['lists']:,} lists {row['wrong']:,} differ from all scores "
+            f"sorted, and {row['seen']:,} rows were seen"
+        )
+    return rows
 
 
 def _unit(generator: np.random.Generator, count: int, dim: int) -> np.ndarray:
