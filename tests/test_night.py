@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kgspark.stages.bench_topk_night import compared
+from kgspark.stages.bench_topk_night import compare_night
 from nights import BUNDLED, DATE, ROOT, configuration, kgspark, only_line, table_bytes
 
 CONF = ROOT / "conf" / "ml-latest-small.yaml"
@@ -59,7 +59,7 @@ def test_every_list_is_all_scores_sorted_and_a_changed_one_is_found(lake: Path, 
     run = tmp_path / "run"
     shutil.copytree(lake / "runs" / DATE, run)
     lists = [("recommendations", 610, 0, 0), ("audiences", 9742, 0, 0)]
-    assert [(row["table"], row["lists"], row["wrong"], row["seen"]) for row in compared(run)] == lists
+    assert [(row["table"], row["lists"], row["wrong"], row["seen"]) for row in compare_night(run)] == lists
     path = next((run / "recommendations").glob("part-*"))
     table = pq.read_table(path, partitioning=None)
     seen = pq.read_table(run / "ratings", columns=["user_id", "movie_id"], partitioning=None).to_pandas()
@@ -67,7 +67,7 @@ def test_every_list_is_all_scores_sorted_and_a_changed_one_is_found(lake: Path, 
     liked = int(seen.loc[seen["user_id"] == first, "movie_id"].iloc[0])
     movies = pa.array([liked, *table["movie_id"].to_pylist()[1:]], table["movie_id"].type)
     pq.write_table(table.set_column(table.schema.get_field_index("movie_id"), "movie_id", movies), path)
-    assert [(row["wrong"], row["seen"]) for row in compared(run)] == [(1, 1), (0, 0)]
+    assert [(row["wrong"], row["seen"]) for row in compare_night(run)] == [(1, 1), (0, 0)]
 
 
 def test_the_night_tells_counts_metrics_places_and_titles(lake: Path) -> None:

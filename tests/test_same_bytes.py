@@ -1,5 +1,6 @@
 """The same recommendations, byte for byte: whatever the partitions, the order of the lines, or the machines."""
 
+import os
 import random
 import shutil
 import subprocess
@@ -96,7 +97,7 @@ def test_a_standalone_cluster_whose_executors_have_no_torch_gives_the_same_bytes
     with standalone_cluster(tmp_path, workers=2) as master:
         sized = {
             "spark.executor.memory": "512m",
-            "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+            "spark.executor.extraJavaOptions": os.environ["SPARK_SUBMIT_OPTS"],
             "spark.sql.shuffle.partitions": "2",
             "spark.log.level": "ERROR",
         }

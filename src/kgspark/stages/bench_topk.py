@@ -19,7 +19,7 @@ from kgspark.retrieval.topk import top_k, top_k_of_scores
 from kgspark.runs import versions
 from kgspark.spark import mllib_als
 from kgspark.spark.session import local_cores, plain_session, usable_cores
-from kgspark.stages.bench_topk_night import compared
+from kgspark.stages.bench_topk_night import compare_night
 from kgspark.synthetic import SyntheticSettings, SyntheticWorld
 
 Say = Callable[[str], None]
@@ -91,7 +91,7 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
 
 
 def _night(settings: TopKBenchSettings, say: Say) -> list[Row]:
-    rows = compared(settings.night) if settings.night is not None else []
+    rows = compare_night(settings.night) if settings.night is not None else []
     for row in rows:
         say(
             f"{row['table']} of {settings.night}: of {row['lists']:,} lists {row['wrong']:,} differ from all scores "
