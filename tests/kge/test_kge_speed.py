@@ -150,7 +150,6 @@ def test_usage_repeats_the_work_until_enough_time_has_passed():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_tells_its_peak_memory():
     size = GeneratedSettings(ratings=2_000, users=200, movies=100, negatives=20)
     found = speed.generated_speed(size, settings(device="cuda"), rounds=1)

@@ -285,7 +285,6 @@ def test_fewer_movies_than_dimensions_and_list_places(tmp_path):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("objective", ["softmax", "softplus"])
 def test_trains_on_a_gpu(tmp_path, objective):
     trained = run(tmp_path, device="cuda", objective=objective, epochs=20, learning_rate=0.02)

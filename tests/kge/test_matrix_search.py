@@ -10,8 +10,7 @@ from kgspark.kge import matrix_search
 from kgspark.kge.matrix_search import MatrixSearch
 
 FAISS_METRICS = {"inner_product": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_cuda])]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def vectors(seed: int, rows: int, width: int = 24) -> np.ndarray:

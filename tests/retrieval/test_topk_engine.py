@@ -22,8 +22,7 @@ from kgspark.retrieval.index import FlatIndex, build_index
 from kgspark.retrieval.topk import top_k
 from kgspark.stages.ranking_device import RankingDevice
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_cuda])]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def same_lists(index: FlatIndex, queries: np.ndarray, seen: Histories, k: int, device: str) -> None:
@@ -84,7 +83,6 @@ def test_the_choice_travels_with_a_task_and_is_made_there():
             RankingDevice("cuda")()
 
 
-@needs_cuda
 @pytest.mark.gpu
 def test_auto_searches_on_the_gpu(tmp_path):
     world = random_world("inner_product", 20, k=15)
