@@ -29,12 +29,16 @@ SOURCES = (AVERAGE, FACTS, LEARNED) = ("average", "facts", "model")
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation of the knowledge graph: its index in the triples table and the kinds that it joins."""
+    """A relation of the knowledge graph: its index in the triples table and the kinds that it joins.
+
+    of_likes  whether it was drawn from the likes: then it tells nothing of who has none
+    """
 
     index: int
     name: str
     head_kind: str
     tail_kind: str
+    of_likes: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the manifest of the triples table."""

@@ -1,4 +1,3 @@
-import math
 from collections import Counter, defaultdict
 from contextlib import ExitStack
 from itertools import combinations
@@ -217,34 +216,35 @@ def test_a_large_shard_is_cut_into_files_in_order(spark: Any, tmp_path: Path) ->
 
 
 Like = tuple[Any, Any, int]
-Edges = dict[tuple[Any, Any], tuple[int, float]]
+Edges = dict[tuple[Any, Any], int]
 
 
 def _neighbours(likes: list[Like], settings: CoWatchSettings) -> Edges:
     """`co_watched` by brute force."""
     of_user = defaultdict(list)
     for user, movie, timestamp in likes:
-        of_user[user].append((-timestamp, movie))
-    recent = {user: [movie for _, movie in sorted(own)[: settings.history]] for user, own in of_user.items()}
-    fans = Counter(movie for own in recent.values() for movie in own)
-    shared = Counter(pair for own in recent.values() for pair in combinations(sorted(own), 2))
-    scores = defaultdict(list)
-    for (one, other), users in shared.items():
+        of_user[user].append((timestamp, movie))
+    shared: Counter[frozenset[Any]] = Counter()
+    for own in of_user.values():
+        in_time = [movie for _, movie in sorted(own)]
+        for (at, one), (place, other) in combinations(enumerate(in_time), 2):
+            shared[frozenset((one, other))] += place - at <= settings.window
+    partners = defaultdict(list)
+    for pair, users in shared.items():
         if users >= settings.min_users:
-            similarity = users / math.sqrt(fans[one] * fans[other])
-            scores[one].append((-similarity, other, users))
-            scores[other].append((-similarity, one, users))
+            for movie in pair:
+                partners[movie].append((-users, *(pair - {movie})))
     return {
-        (movie, other): (users, -negative)
-        for movie, others in scores.items()
-        for negative, other, users in sorted(others)[: settings.top]
+        (movie, other): -negative
+        for movie, others in partners.items()
+        for negative, other in sorted(others)[: settings.top]
     }
 
 
 def _co_watched(spark: Any, likes: list[Like], settings: CoWatchSettings, partitions: int = 2) -> Edges:
     columns = dict(zip(("user_id", "movie_id", "timestamp"), map(list, zip(*likes, strict=True)), strict=True))
     rows = co_watched(spark.createDataFrame(pa.table(columns)).repartition(partitions), settings).collect()
-    found = {(row["movie_id"], row["other_movie_id"]): (row["users"], row["similarity"]) for row in rows}
+    found = {(row["movie_id"], row["other_movie_id"]): row["users"] for row in rows}
     assert len(found) == len(rows)
     return found
 
@@ -254,17 +254,18 @@ def test_co_watched_equals_brute_force(spark: Any, ids: type) -> None:
     rng = np.random.default_rng(1)
     pairs = {(int(rng.integers(0, 25)), int(rng.zipf(1.3) % 30)) for _ in range(500)}
     likes = [(ids(user), ids(movie), int(rng.integers(0, 4))) for user, movie in sorted(pairs)]
-    settings = CoWatchSettings(history=8, min_users=2, top=3)
+    settings = CoWatchSettings(window=2, min_users=2, top=3)
     expected = _neighbours(likes, settings)
     assert len(expected) > 30
     assert _co_watched(spark, likes, settings) == expected
     assert _co_watched(spark, likes[::-1], settings, 7) == expected
 
 
-def test_a_heavy_user_makes_no_more_pairs_than_the_history_allows(spark: Any) -> None:
-    likes = [(1, movie, movie) for movie in range(3_000)]
-    found = _co_watched(spark, likes, CoWatchSettings(history=4, min_users=1, top=100))
-    assert set(found) == {(one, other) for one in range(2_996, 3_000) for other in range(2_996, 3_000) if one != other}
+def test_a_heavy_user_makes_no_more_pairs_than_the_window_allows(spark: Any) -> None:
+    likes = [(1, movie, -movie) for movie in range(3_000)]
+    found = _co_watched(spark, likes, CoWatchSettings(window=4, min_users=1, top=100))
+    forward = {(one, one + apart) for one in range(3_000) for apart in range(1, 5) if one + apart < 3_000}
+    assert set(found) == forward | {(other, one) for one, other in forward}
 
 
 def test_a_held_out_like_shows_up_in_no_edge_between_movies(spark: Any, tmp_path: Path) -> None:
@@ -275,7 +276,7 @@ def test_a_held_out_like_shows_up_in_no_edge_between_movies(spark: Any, tmp_path
         source={"path": str(tmp_path / "source")},
         relations={"similar": {"table": "co_watched", "head": "movie", "tail": OTHER, "weight": "users"}},
         split={"protocol": "leave-one-out"},
-        triples={"co_watch": {"min_users": 1, "history": 4, "top": 100}, "rows_per_shard": 50},
+        triples={"co_watch": {"min_users": 1, "window": 3, "top": 100}, "rows_per_shard": 50},
     )
     night = Night(settings, lambda text: None, LazySession(ExitStack(), spark))
     for stage in (clean_ratings, index_entities, write_triples):
@@ -297,7 +298,7 @@ def test_a_held_out_like_shows_up_in_no_edge_between_movies(spark: Any, tmp_path
     expected = _neighbours(training, settings.triples.co_watch)
     similar = table[table["relation"] == "similar"]
     found = {(row.head, row.tail): row.weight for row in similar.itertuples()}
-    assert found == {pair: users for pair, (users, _) in expected.items()}
+    assert found == expected
     assert set(similar["split"]) == {"train"}
     groups = [{entities[entities == str(movie)].index[-1] for movie in movies} for _, movies in world.groups]
     assert all(any({head, tail} <= group for group in groups) for head, tail in found)

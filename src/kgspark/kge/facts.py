@@ -1,8 +1,9 @@
 """Vectors from facts, with the model frozen: of users without likes, and of movies with few or none.
 
-An entity's facts are its triples as a head of other relations than the target: a user's gender, or the movies that the
-user rated low; a movie's genres, year and tags. A linear map from facts to vectors is fitted by ridge regression on the
-entities whose vectors likes have taught (the fold-in of Gantner et al. 2010, “Learning attribute-to-feature mappings”):
+An entity's facts are its triples as a head of other relations than the target, but for what was drawn from likes: a
+user's gender, or the movies that the user rated low; a movie's genres, year and tags. A linear map from facts to
+vectors is fitted by ridge regression on the entities whose vectors likes have taught (the fold-in of Gantner et al.
+2010, “Learning attribute-to-feature mappings”):
 
     x(e) = for each relation r:  Σ v(t) / √n over the n tails t of (e, r, ·), and [n > 0];  and 1
 """
@@ -80,7 +81,8 @@ def facts_of(
     tables = models.parameters_by_table(model)
     parts = []
     for relation in relations:
-        if relation.head_kind == kind and relation.name != settings.target and len(triples.pairs(relation.index)):
+        told = relation.head_kind == kind and relation.name != settings.target and not relation.of_likes
+        if told and len(triples.pairs(relation.index)):
             tails = slice(*layout.range(relation.tail_kind))
             rows = {name: tables[name][tails] for name in models.entity_tables(settings)}
             parts.append((triples.csr(relation, layout), models.items(settings, rows)))

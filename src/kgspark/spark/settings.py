@@ -129,11 +129,11 @@ class SplitSettings(Settings):
 
 
 class CoWatchSettings(Settings):
-    """The derived table co_watched: movies that the same people liked, from training likes only."""
+    """The derived table co_watched: movies that people liked shortly after each other, from training likes only."""
 
-    history: int = Field(50, ge=2, description="a user's latest likes that count; bounds the pairs of a heavy user")
-    min_users: int = Field(5, ge=1, description="people that a pair must share")
-    top: int = Field(20, ge=1, description="neighbours kept a movie")
+    window: int = Field(3, ge=1, description="most places between the two in a user's likes, in the order of time")
+    min_users: int = Field(3, ge=1, description="people that a pair must share")
+    top: int = Field(50, ge=1, description="neighbours kept a movie, those that most people share")
 
 
 class TriplesSettings(Settings):

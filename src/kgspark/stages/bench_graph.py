@@ -38,7 +38,7 @@ def _variants(facts: bool) -> dict[str, dict[str, Any]]:
         "+ years": _graph({"liked": likes, **_defaults("released_in")}),
         "+ demographics": _graph({"liked": likes, **_defaults(*_PEOPLE)}),
         "+ tags": _graph({"liked": likes, **_defaults("tagged")}),
-        "+ co-watching": _graph({"liked": likes, "watched_with": _CO_WATCHED}),
+        "+ co-watching": _graph({"liked": likes, **_defaults("watched_with")}),
         "+ recency (half-life 180 days)": _graph({"liked": {"weight": "pow(0.5, age_days / 180)"}}),
     }
     if facts:
@@ -48,12 +48,6 @@ def _variants(facts: bool) -> dict[str, dict[str, Any]]:
     return variants
 
 
-_CO_WATCHED = {
-    "table": "co_watched",
-    "head": "movie",
-    "tail": {"kind": "movie", "column": "other_movie_id"},
-    "weight": "0.1 * similarity",
-}
 _STATED = {
     "table": "facts",
     "head": {"kind": "movie", "column": "movieId"},

@@ -51,6 +51,12 @@ DEFAULT_RELATIONS: dict[str, dict[str, Any]] = {
     "has_gender": {"table": "users", "head": "user", "tail": "gender", "weight": 0.1, "optional": True},
     "has_age": {"table": "users", "head": "user", "tail": "age", "weight": 0.1, "optional": True},
     "has_occupation": {"table": "users", "head": "user", "tail": "occupation", "weight": 0.1, "optional": True},
+    "watched_with": {
+        "table": "co_watched",
+        "head": "movie",
+        "tail": {"kind": "movie", "column": "other_movie_id"},
+        "weight": "users / 60",
+    },
     "tagged": {"table": "tags", "head": "movie", "tail": "tag", "weight": 0.1, "optional": True},
 }
 

@@ -57,7 +57,9 @@ def _write(night: Night, work: StageWork) -> str:
     shards = max(1, -(-expected // settings.triples.rows_per_shard))
     layout = entity_layout(night)
     files = write_table(sharded(triples, shards, layout.size), folder, settings.triples.rows_per_shard)
-    relations = [Relation(i, name, r.head.kind, r.tail.kind) for i, (name, r) in enumerate(usable.items())]
+    relations = [
+        Relation(i, name, r.head.kind, r.tail.kind, r.table == CO_WATCHED) for i, (name, r) in enumerate(usable.items())
+    ]
     counts = count_triples(read_table(night.spark, folder), relations, layout)
     if not any(row["relation"] == settings.train.target and row["split"] == TRAIN for row in counts):
         raise StageError(
