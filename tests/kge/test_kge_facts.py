@@ -1,5 +1,6 @@
 """Vectors from facts: users without likes, movies with few or none, and nobody else's vector moved."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from kgspark.kge.export import export_search_space, target_vectors
 from kgspark.kge.facts import Facts, facts_of, inform_movies
 from kgspark.kge.models import build_model, entity_tables, metric_of, parameters_by_table, relation_tables
 from kgspark.kge.scoring import score_matrix
-from kgspark.kge.shards import Csr, TripleSet, from_arrays
+from kgspark.kge.shards import Csr, TripleSet, from_arrays, sorted_pairs
 from kgspark.kge.training import train
 from kgspark.search_space import pairwise_scores
 from kgspark.tables import SOURCES, Relation
@@ -118,6 +119,22 @@ def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
             taste = after - (after @ axis)[:, None] * axis
             of_genre = taste[liked][liked % GROUPS == 0]
             torch.testing.assert_close(of_genre, of_genre[:1].expand_as(of_genre), atol=1e-5, rtol=1e-4)
+
+
+def test_what_was_drawn_from_likes_is_no_fact():
+    """Who has no likes has no neighbours by likes either: a map that counts on them would be off for just those."""
+    triples, chosen = town(), settings(model="distmult", init="normal")
+    near = Relation(4, "watched_with", "movie", "movie", of_likes=True)
+    heads = np.delete(np.arange(MOVIES), NEW_MOVIE)
+    pairs = sorted_pairs(heads + USERS, np.roll(heads, 1) + USERS, np.ones(len(heads), np.float32))
+    model = build_model(chosen, LAYOUT.size, len(RELATIONS) + 1)
+    found = []
+    for relations in (RELATIONS, [*RELATIONS, near]):
+        informed = copy.deepcopy(model)
+        known = TripleSet(triples.parts | {("train", 4): pairs})
+        inform_movies(informed, known, LAYOUT, relations, chosen, LIKED, ("train",))
+        found.append(target_vectors(informed, LAYOUT, LIKED, chosen)[1])
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize(("name", "norm"), [("rotate", 2), ("transe", 1)])
