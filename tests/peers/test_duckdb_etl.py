@@ -1,6 +1,7 @@
 """DuckDB's tables of a small world, and whether a single changed value in one of them is noticed."""
 
 import shutil
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,6 +43,30 @@ def test_the_latest_rating_of_known_movies_and_an_index_by_kind_and_id(tables: P
         (head, relation, tail, round(weight, 6)) for head, relation, tail, _, weight, _ in _rows(tables / "triples")
     ]
     assert triples == [(0, 1, 3, 0.0), (1, 0, 2, 1.25), (3, 2, 4, 0.1), (3, 2, 5, 0.1), (3, 3, 6, 0.1)]
+
+
+def test_movies_liked_shortly_after_each_other_are_pairs(tmp_path: Path) -> None:
+    """Forty users like six movies in turn, each from another start: pairs by brute force over the likes in train."""
+    likes = [(user, (user + place) % 6, 4.0, place) for user in range(40) for place in range(6)]
+    rows = ["user_id,movie_id,rating,timestamp", *(",".join(map(str, like)) for like in likes)]
+    (tmp_path / "ratings.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "movies.csv").write_text("movie_id,title,genres\n" + "".join(f"{i},M,A\n" for i in range(6)))
+    run(tmp_path, tmp_path / "out", 2, 1_000)
+    triples = _rows(tmp_path / "out" / "triples")
+    in_time: dict[object, list[tuple[object, object]]] = defaultdict(list)
+    for head, relation, tail, split, _, timestamp in triples:
+        if (relation, split) == (0, "train"):
+            in_time[head].append((timestamp, tail))
+    shared = Counter(
+        pair
+        for own in in_time.values()
+        for at, (_, one) in enumerate(sorted(own))
+        for _, other in sorted(own)[at + 1 : at + 4]
+        for pair in ((one, other), (other, one))
+    )
+    found = {(head, tail): weight for head, relation, tail, _, weight, _ in triples if relation == 4}
+    assert found == pytest.approx({pair: users / 60 for pair, users in shared.items() if users >= 3})
+    assert len(found) > 20
 
 
 @pytest.mark.parametrize(

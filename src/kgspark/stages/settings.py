@@ -55,7 +55,7 @@ DEFAULT_RELATIONS: dict[str, dict[str, Any]] = {
         "table": "co_watched",
         "head": "movie",
         "tail": {"kind": "movie", "column": "other_movie_id"},
-        "weight": "users / 60",  # a like makes 6 pairs, which count a tenth of it together
+        "weight": "users / 60",  # a like has 6 neighbours, which count a tenth of it together
     },
     "tagged": {"table": "tags", "head": "movie", "tail": "tag", "weight": 0.1, "optional": True},
 }
