@@ -1,10 +1,15 @@
-"""Whole nights as a person starts them: a process of its own, with what it printed."""
+"""Whole nights as a person starts them: a process beside the tests', with what it printed."""
 
+import atexit
 import hashlib
+import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -16,17 +21,71 @@ DATE = "2026-01-02"
 
 
 def kgspark(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs `kgspark ARGUMENTS` from the project's root and waits."""
+    """Runs `kgspark ARGUMENTS` from the project's root and waits.
+
+    With `env` in a process of its own; else in one that lives as long as the tests, whose JVM and imports are warm
+    after the first command. What it printed is that process's own output, the JVM's lines among it.
+    """
+    if env is None:
+        return _warm_process().run(list(map(str, arguments)))
     command = [sys.executable, "-m", "kgspark.cli", *map(str, arguments)]
-    environment = dict(os.environ) if env is None else dict(env)
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, cwd=ROOT, env=dict(env), capture_output=True, text=True, timeout=600, check=False)
 
 
-def several(*nights: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs commands one after the other in one process, whose JVM is warm after the first; stops at a failure."""
-    script = f"import sys\nfrom kgspark.cli import main\nfor night in {nights!r}:\n    if main(night): sys.exit(1)"
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+_LOOP = """
+import json, os, sys
+from kgspark.cli import main
+for line in sys.stdin:
+    try:
+        code = main(json.loads(line))
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()
+    os.write(int(sys.argv[1]), b"%d\\n" % code)
+"""
+
+
+class _WarmProcess:
+    """Reads commands from its input, answers exit codes on a pipe, and prints into two files."""
+
+    def __init__(self) -> None:
+        # Appended to whatever is read meanwhile, and open as long as the process is.
+        self._printed = [tempfile.TemporaryFile("a+b", buffering=0) for _ in range(2)]  # noqa: SIM115
+        codes, theirs = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _LOOP, str(theirs)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=self._printed[0],
+            stderr=self._printed[1],
+            pass_fds=[theirs],
+        )
+        os.close(theirs)
+        self._codes = os.fdopen(codes)
+        atexit.register(self._process.kill)
+
+    def run(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        """Runs one command, 600 seconds at most."""
+        before = [stream.seek(0, os.SEEK_END) for stream in self._printed]
+        limit = threading.Timer(600, self._process.kill)
+        limit.start()
+        self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
+        self._process.stdin.flush()
+        code = self._codes.readline()
+        limit.cancel()
+        printed = []
+        for stream, start in zip(self._printed, before, strict=True):
+            stream.seek(start)
+            printed.append(stream.read().decode())
+        if not code:
+            _warm_process.cache_clear()
+            raise RuntimeError(f"kgspark {' '.join(arguments)} died or took too long:\n{printed[1][-3000:]}")
+        return subprocess.CompletedProcess(arguments, int(code), *printed)
+
+
+@cache
+def _warm_process() -> _WarmProcess:
+    return _WarmProcess()
 
 
 def configuration(folder: Path, **sections: object) -> Path:

@@ -62,10 +62,12 @@ def test_bench_train(few_movies):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "unknown benchmark 'trian'; expected one of nightly, models, graph, topk, etl, train"),
+        (["trian"], "unknown benchmark 'trian'; expected one of nightly, models, graph, topk, index, etl, train"),
         (["train", "samples=3"], "command line: samples: unknown key; did you mean 'sample'?"),
         (["train", "generated.ratings=10", "generated.movies=2", "generated.users=3"], "must leave half of all pairs"),
         (["train", "train.device=cuda:99"], "train.device: cuda:99 asked for"),
+        (["index"], "command line: night: "),
+        (["index", "night=nowhere"], "nowhere: no table recommendations; night= takes a night's folder"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_one_line(arguments, message):

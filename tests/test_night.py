@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kgspark.stages import bench_index
 from kgspark.stages.bench_topk_night import compare_night
 from nights import BUNDLED, DATE, ROOT, configuration, kgspark, only_line, table_bytes
 
@@ -70,6 +71,30 @@ def test_every_list_is_all_scores_sorted_and_a_changed_one_is_found(lake: Path, 
     assert [(row["wrong"], row["seen"]) for row in compare_night(run)] == [(1, 1), (0, 0)]
 
 
+def test_approximate_search_is_measured_beside_the_exact_one(lake: Path) -> None:
+    said: list[str] = []
+    answer = bench_index.run(
+        [f"night={lake / 'runs' / DATE}", "queries=50", "rounds=2", "kinds=[ivf, pq]"], said.append
+    )
+    rows = {(row["table"], row["kind"]): row for row in answer["rows"]}
+    # The 610 users are too few for anything but an exact search.
+    assert list(rows) == [("recommendations", kind) for kind in ("flat", "ivf", "pq")] + [("audiences", "flat")]
+    for (table, kind), row in rows.items():
+        assert (row["queries"], len(row["rounds"])) == (50, 2)
+        assert row["ranked"] == {"recommendations": 9742, "audiences": 610}[table]
+        assert row["recall"] == 1 if kind == "flat" else 0.5 < row["recall"] <= 1
+    assert rows["recommendations", "pq"]["bytes"] < rows["recommendations", "ivf"]["bytes"] / 2
+    assert [line.split()[0] for line in said] == [
+        "bench",
+        "recommendations:",
+        "flat",
+        "ivf",
+        "pq",
+        "audiences:",
+        "flat",
+    ]
+
+
 def test_the_night_tells_counts_metrics_places_and_titles(lake: Path) -> None:
     text = (lake / "stdout.txt").read_text(encoding="utf-8")
     assert "100,837 lines = 100,836 kept + 0 superseded + 0 quarantined + 1 header" in text
@@ -119,7 +144,8 @@ def test_a_second_night_does_nothing_and_new_candidates_only_rank_again(lake: Pa
 
 
 def test_the_metrics_of_training_and_of_evaluate_agree(lake: Path) -> None:
-    done = kgspark("evaluate", CONF, f"lake={lake}", f"run_date={DATE}", "--json")
+    quick = "evaluate.baselines=[popularity, item-knn]"  # EASE takes the cube of a catalogue
+    done = kgspark("evaluate", CONF, f"lake={lake}", f"run_date={DATE}", quick, "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     ours = answer["rows"][0]

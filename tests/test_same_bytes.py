@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from nights import DATE, ROOT, configuration, several, table_bytes
+from nights import DATE, ROOT, configuration, kgspark, table_bytes
 from standalone_cluster import standalone_cluster, submit
 from world import World, write_world
 
@@ -48,20 +48,16 @@ def shuffled(source: Path, target: Path, seed: int) -> Path:
 def lakes(world: tuple[World, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """The lakes of nights on `local[2]` by partitions: 2 as it comes, 7 with shuffled lines."""
     folders = {partitions: tmp_path_factory.mktemp(f"partitions-{partitions}") for partitions in (2, 7)}
-    nights = []
     for partitions, folder in folders.items():
         source = world[1] if partitions == 2 else shuffled(world[1], folder / "source", partitions)
         sql = "spark.conf.spark.sql."
-        nights.append(
-            [
-                *("nightly", str(conf(folder, source)), "spark.master=local[2]"),
-                f"{sql}shuffle.partitions={partitions}",
-                f"{sql}adaptive.coalescePartitions.enabled=false",
-                f"{sql}files.maxPartitionBytes={(source / 'ratings.csv').stat().st_size // partitions + 1}",
-            ]
+        done = kgspark(
+            *("nightly", conf(folder, source), "spark.master=local[2]"),
+            f"{sql}shuffle.partitions={partitions}",
+            f"{sql}adaptive.coalescePartitions.enabled=false",
+            f"{sql}files.maxPartitionBytes={(source / 'ratings.csv').stat().st_size // partitions + 1}",
         )
-    done = several(*nights)
-    assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr
     return {partitions: folder / "lake" for partitions, folder in folders.items()}
 
 

@@ -26,7 +26,7 @@ STAGES = {
     "publish": "audit, then one atomic move into the warehouse",
     "evaluate": "metrics of the night's model and of baselines on the held-out likes",
     "tune": "settings searched on the validation likes, trial by trial",
-    "bench": "kgspark beside its peers, in one run: nightly, train, topk, etl, models or graph, in the place of CONF",
+    "bench": "kgspark beside its peers: nightly, train, topk, index, etl, models or graph, in the place of CONF",
     "generate": "synthetic ratings of any size, into a new folder in the place of CONF",
 }
 

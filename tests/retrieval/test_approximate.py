@@ -13,7 +13,7 @@ from kgspark.histories import Histories
 from kgspark.retrieval.approximate import approximate_top_k, build_approximate, load_approximate
 from kgspark.retrieval.blocks import RankingPlan, Recall, rank_batches
 from kgspark.retrieval.index import FlatIndex, build_index
-from kgspark.retrieval.pools import PoolFiles, build_indexes
+from kgspark.retrieval.pool_files import load_pools, write_pools
 from kgspark.retrieval.scores import score_pairs
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking, top_k
@@ -90,16 +90,13 @@ def test_recall_is_counted_over_the_sample_alone(tmp_path: Path) -> None:
     assert len(world.space.items) > 1000
     ids = save(world, tmp_path)
     settings = IndexSettings(kind="ivf", cells=20, probes=1, refine=1)
-    indexes = tmp_path / "indexes"
-    indexes.mkdir()
-    files = PoolFiles(str(tmp_path), "items", None, str(indexes))
-    assert build_indexes(files, settings, 1) == ["ivf"]
-    plan = RankingPlan(str(tmp_path), "items", 10, block=16, indexes=str(indexes), index=settings, sample_every=7)
+    plan = RankingPlan(str(tmp_path), "items", 10, 16, pools=str(tmp_path / "pools"), index=settings, sample_every=7)
+    assert write_pools(plan.pool_files, None, settings, 1) == ["ivf"]
     recall = Recall()
     batches = list(rank_batches(iter(stream(world.seen, ids["queries"]).to_batches()), plan, recall))
     index = build_index(world.space.items, "inner_product")
     exact = top_k(index, world.space.queries, world.seen, 10)
-    found_by = load_approximate(files.index_file(0))
+    found_by = load_pools(plan.pool_files, 1)[0].found_by
     got = approximate_top_k(index, found_by, settings, world.space.queries, world.seen, 10)
     assert sum(batch.num_rows for batch in batches) == got.counts.sum()
     pairs = [(set(e[e >= 0]), set(g)) for e, g in zip(exact.ids[::7], got.ids[::7], strict=True)]

@@ -1,5 +1,8 @@
 """Segments of users and their candidates, in both directions, against brute force over every allowed pair."""
 
+import mmap
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +12,14 @@ import pytest
 from ranking_worlds import World, random_world
 from test_ranking_blocks import ranked, save, stream
 
+from kgspark.external_ids import Side
 from kgspark.histories import Histories
 from kgspark.retrieval.blocks import RankingPlan
 from kgspark.retrieval.index import build_index
-from kgspark.retrieval.pools import PoolFiles, load_pools, rank_pools
+from kgspark.retrieval.pool_files import PoolFiles, load_pools, write_pools
+from kgspark.retrieval.pools import Pool, rank_pools
 from kgspark.retrieval.scores import score_all
+from kgspark.retrieval.settings import IndexSettings
 
 SEGMENTS = ("empty", "fr", "kids", "rest")
 
@@ -32,6 +38,13 @@ def write_segments(folder: Path, world: World, seed: int) -> np.ndarray:
             table = {"index": index[part].astype(np.int64), "segment": pa.array(SEGMENTS).take(pa.array(segment[part]))}
             pq.write_table(pa.table(table), folder / name / f"part-{number:05d}.parquet")
     return offered[of_user]
+
+
+def pools_of(folder: Path, side: Side) -> Sequence[Pool]:
+    files = PoolFiles(str(folder), side, str(folder / "pools"))
+    shutil.rmtree(files.pools, ignore_errors=True)
+    write_pools(files, folder, IndexSettings(), threads=1)
+    return load_pools(files, threads=1)
 
 
 def best_allowed(scores: np.ndarray, allowed: np.ndarray, k: int) -> list[list[int]]:
@@ -64,7 +77,7 @@ def test_everybody_gets_the_best_of_what_they_are_offered(tmp_path: Path, metric
         "queries": (space.items, space.queries, transposed(world.seen, movies), allowed.T),
     }
     for side, (asking, offered, seen, may) in directions.items():
-        pools = load_pools(PoolFiles(str(tmp_path), side, str(tmp_path)), threads=1)
+        pools = pools_of(tmp_path, side)
         assert len(pools) <= len(SEGMENTS) - 1  # nobody is in "empty", and few movies may mean none
         scores = score_all(build_index(offered, metric, space.offset), np.ascontiguousarray(asking))
         chosen = np.random.default_rng(seed).permutation(len(asking))[:30]
@@ -81,7 +94,8 @@ def test_a_plan_with_candidates_ranks_and_reasons_by_them(tmp_path: Path) -> Non
     world = random_world("inner_product", 4, k=10)
     ids = save(world, tmp_path)
     allowed = write_segments(tmp_path, world, 1)
-    plan = RankingPlan(str(tmp_path), "items", 10, block=16, candidates=str(tmp_path), reason_name="because")
+    pools_of(tmp_path, "items")
+    plan = RankingPlan(str(tmp_path), "items", 10, block=16, pools=str(tmp_path / "pools"), reason_name="because")
     table = stream(world.seen, ids["queries"], liked=np.ones(len(world.seen.indices), dtype=bool))
     out = ranked(table, plan)
     places = {external: place for place, external in enumerate(ids["items"])}
@@ -96,13 +110,31 @@ def test_a_plan_with_candidates_ranks_and_reasons_by_them(tmp_path: Path) -> Non
     assert len(out) == due.sum()
 
 
-def test_tables_that_were_written_again_are_read_again(tmp_path: Path) -> None:
+def test_pools_that_were_written_again_are_opened_again(tmp_path: Path) -> None:
     world = random_world("l2", 8)
     save(world, tmp_path)
-    files = PoolFiles(str(tmp_path), "items", str(tmp_path))
+    files = PoolFiles(str(tmp_path), "items", str(tmp_path / "pools"))
     write_segments(tmp_path, world, 1)
-    before = load_pools(files, 1)
+    before = pools_of(tmp_path, "items")
     assert load_pools(files, 1) is before
     pq.write_table(pa.table({"index": [0], "segment": ["rest"]}), tmp_path / "candidates" / "part-00000.parquet")
     pq.write_table(pa.table({"index": [1], "segment": ["rest"]}), tmp_path / "candidates" / "part-00001.parquet")
-    assert [pool.offered.tolist() for pool in load_pools(files, 1)][-1] == [0, 1]
+    assert [pool.offered.tolist() for pool in pools_of(tmp_path, "items")][-1] == [0, 1]
+
+
+def test_a_worker_maps_its_pools_and_copies_none_of_them(tmp_path: Path) -> None:
+    world = random_world("inner_product", 3)
+    save(world, tmp_path)
+    write_segments(tmp_path, world, 3)
+    pools = pools_of(tmp_path, "queries")
+    assert pools
+    for pool in pools:
+        for array in (pool.index.vectors, pool.offered, pool.asking):
+            assert any(isinstance(base, mmap.mmap) for base in bases(array))
+
+
+def bases(array: np.ndarray) -> Iterator[object]:
+    """What an array's memory belongs to, from view to owner."""
+    while array is not None:
+        yield array
+        array = getattr(array, "base", None)

@@ -13,7 +13,7 @@ from kgspark.errors import ConfigError
 from kgspark.stages import tune
 from kgspark.stages.night import LazySession, Night
 from kgspark.stages.settings import NightSettings
-from nights import BUNDLED, configuration, several
+from nights import BUNDLED, configuration, kgspark
 
 # A number is laid over the triples in memory, an expression has Spark write them: both weigh has_genre the same.
 SPACE = {"relations.has_genre.weight": [0.5, "1.0 / 2"], "relations.has_age.weight": [0.1, 0.2]}
@@ -30,18 +30,16 @@ def test_a_search_over_two_calls(tmp_path: Path) -> None:
         spark={"master": "local[2]", "driver_memory": "1g"},
         tune={"trials": 2, "name": "genres", "space": SPACE},
     )
-    done = several(["tune", str(conf)], ["--json", "tune", str(conf), "tune.trials=5"])
+    first = kgspark("tune", conf)
+    assert first.returncode == 0, first.stderr
+    assert "relations.has_age.weight is left out: this data has no such relation" in first.stdout
+    assert [line.split()[1] for line in first.stdout.splitlines() if line.startswith("trial ")] == ["0", "1"]
+    done = kgspark("--json", "tune", conf, "tune.trials=5")
     assert done.returncode == 0, done.stderr
-    said, _, answer = done.stdout.partition("\n{\n")
-    assert "relations.has_age.weight is left out: this data has no such relation" in said
-    assert [line.split()[:2] for line in said.splitlines() if line.startswith("trial")] == [
-        ["trial", "0"],
-        ["trial", "1"],
-    ]
     assert [line.split()[1] for line in done.stderr.splitlines() if line.startswith("trial ")] == ["2", "3", "4"]
     assert "2 of 5 trials are there already" in done.stderr
 
-    told = json.loads("{" + answer)
+    told = json.loads(done.stdout)
     given, *others = told["trials"]
     weights = {trial["changes"]["relations.has_genre.weight"] for trial in others}
     assert weights == {0.5, "1.0 / 2"}

@@ -16,7 +16,8 @@ from kgspark.errors import StageError
 from kgspark.external_ids import Side, read_ids
 from kgspark.histories import Histories
 from kgspark.retrieval.index import Engine, LoadedSide, load_index
-from kgspark.retrieval.pools import Pool, PoolFiles, load_pools, rank_pools
+from kgspark.retrieval.pool_files import PoolFiles, load_pools
+from kgspark.retrieval.pools import Pool, rank_pools
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking
@@ -33,8 +34,7 @@ class RankingPlan:
     block        queries ranked at a time; bounds the memory, never changes a value
     threads      cores of the task
     engine       asked in the task for what searches there in FAISS's place; None, or its None, for FAISS
-    candidates   folder of the tables `segments` and `candidates`; None offers everything to everybody
-    indexes      folder of approximate indexes (`build_indexes`); None searches exactly
+    pools        folder of `write_pools`; None offers everything to everybody, and searches exactly
     index        settings of the approximate search
     sample_every one query in so many is ranked exactly too, to measure recall; 0 for none
     query_name   output column of the asking external id
@@ -48,8 +48,7 @@ class RankingPlan:
     block: int = 4096
     threads: int = 1
     engine: Callable[[], Engine | None] | None = None
-    candidates: str | None = None
-    indexes: str | None = None
+    pools: str | None = None
     index: IndexSettings = field(default_factory=IndexSettings)
     sample_every: int = 0
     query_name: str = "query_id"
@@ -64,7 +63,7 @@ class RankingPlan:
     @property
     def pool_files(self) -> PoolFiles:
         """Who is ranked against what."""
-        return PoolFiles(self.folder, self.side, self.candidates, self.indexes)
+        return PoolFiles(self.folder, self.side, self.pools)
 
 
 @dataclass

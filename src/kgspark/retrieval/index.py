@@ -23,6 +23,9 @@ from kgspark.search_space import Metric, SearchSpace
 _CANDIDATES_BY = {"inner_product": "inner_product", "l2": "l2", "l1": "l1", "modulus": "l2"}
 _FAISS_METRIC = {"inner_product": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
 
+# Vectors looked at together, so that a check of mapped files takes no memory of their size.
+_ROWS = 1 << 16
+
 # A search that stands in for FAISS's: (queries, vectors, depth, name of a FAISS metric) -> (values, rows), as
 # `FlatIndex.search` describes them, with sums of float32 products in any order and no coarser error.
 Engine = Callable[[np.ndarray, np.ndarray, int, str], tuple[np.ndarray, np.ndarray]]
@@ -152,6 +155,7 @@ def row_norms(vectors: np.ndarray) -> np.ndarray:
 
 def check_finite(vectors: np.ndarray, name: str) -> None:
     """Raises StageError naming the first row that holds NaN or infinity, which FAISS would drop without a word."""
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        raise StageError(f"vector {int(np.argmin(finite))} of {name} is not finite; the model has diverged")
+    for start in range(0, len(vectors), _ROWS):
+        finite = np.isfinite(vectors[start : start + _ROWS]).all(axis=1)
+        if not finite.all():
+            raise StageError(f"vector {start + int(np.argmin(finite))} of {name} is not finite; the model has diverged")

@@ -7,22 +7,15 @@ best of all of them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import faiss
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from kgspark.external_ids import ITEMS, Side
 from kgspark.histories import Histories
-from kgspark.retrieval.approximate import approximate_top_k, build_approximate, load_approximate
-from kgspark.retrieval.index import FlatIndex, build_index, load_index
+from kgspark.retrieval.approximate import approximate_top_k
+from kgspark.retrieval.index import FlatIndex
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking, top_k
-from kgspark.tables import CANDIDATES, SEGMENTS
 
 
 @dataclass(frozen=True)
@@ -95,77 +88,3 @@ def _merged(ids: np.ndarray, scores: np.ndarray, found: Ranking, k: int) -> tupl
     ids, scores = np.hstack([ids, found.ids]), np.hstack([scores, found.scores])
     order = np.lexsort((ids, -scores), axis=1)[:, :k]
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
-
-
-@dataclass(frozen=True)
-class PoolFiles:
-    """What pools are made from, on a disk that every machine sees; small, and pickled with a task.
-
-    space       folder of the search space
-    side        the ranked side
-    candidates  folder that holds the tables `segments` and `candidates`, or None for no restriction
-    indexes     folder of the approximate indexes, or None where every search is exact
-    """
-
-    space: str
-    side: Side
-    candidates: str | None = None
-    indexes: str | None = None
-
-    def index_file(self, number: int) -> Path:
-        """The approximate index of a pool."""
-        return Path(self.indexes or "") / f"{self.side}-{number}.faiss"
-
-
-def build_indexes(files: PoolFiles, settings: IndexSettings, threads: int) -> list[str]:
-    """Writes the approximate index of every pool that is large enough for one; returns the kinds of the pools."""
-    kinds: list[str] = []
-    for number, pool in enumerate(_exact_pools(files, threads)):
-        kind = settings.kind_for(len(pool.index))
-        if kind != "flat":
-            build_approximate(files.index_file(number), pool.index, settings)
-        kinds.append(kind)
-    return kinds
-
-
-def load_pools(files: PoolFiles, threads: int) -> Sequence[Pool]:
-    """The pools, made once in a process for files that stay as they are. Raises InputError if one is missing."""
-    folders = [files.space, *([] if files.candidates is None else _tables(files)), *filter(None, [files.indexes])]
-    stamp = tuple(path.stat().st_mtime_ns for folder in folders for path in sorted(Path(folder).iterdir()))
-    return _loaded_pools(files, threads, stamp)
-
-
-@lru_cache(maxsize=4)
-def _loaded_pools(files: PoolFiles, threads: int, stamp: tuple[int, ...]) -> Sequence[Pool]:
-    pools = []
-    for number, pool in enumerate(_exact_pools(files, threads)):
-        path = files.index_file(number)
-        found_by = load_approximate(path) if files.indexes is not None and path.exists() else None
-        pools.append(Pool(pool.index, pool.offered, pool.asking, found_by))
-    return pools
-
-
-def _exact_pools(files: PoolFiles, threads: int) -> list[Pool]:
-    index = load_index(Path(files.space), files.side, threads).index
-    if files.candidates is None:
-        return [Pool(index)]
-    users, movies = (_positions(folder) for folder in _tables(files))
-    asking, offered = (users, movies) if files.side == ITEMS else (movies, users)
-    pools = []
-    for name in sorted(users.keys() & movies.keys()):  # who is offered nothing is in no pool, and gets no rows
-        part = build_index(index.vectors[offered[name]], index.metric, index.offset, threads)
-        pools.append(Pool(part, offered[name], asking[name]))
-    return pools
-
-
-def _tables(files: PoolFiles) -> tuple[str, str]:
-    return str(Path(files.candidates or "") / SEGMENTS), str(Path(files.candidates or "") / CANDIDATES)
-
-
-def _positions(folder: str) -> dict[str, np.ndarray]:
-    """Sorted positions int64 by segment, of a table with columns index and segment."""
-    table: pa.Table = ds.dataset(sorted(Path(folder).glob("*.parquet"))).to_table(columns=["index", "segment"])
-    return {
-        name: np.sort(table.filter(pc.field("segment") == name)["index"].to_numpy())
-        for name in pc.unique(table["segment"]).to_pylist()
-    }

@@ -11,6 +11,7 @@ BENCHES = {
     "models": "all tgraphx models on one split, beside popularity and EASE",
     "graph": "what each relation of the graph adds, overall and where there are few ratings",
     "topk": "all users' filtered top-K beside implicit's, unfiltered FAISS and Spark's own",
+    "index": "the approximate kinds of search beside the exact one, on a night's vectors",
     "etl": "cleaning, indexing and triples of generated ratings beside DuckDB, and how time grows with the rows",
     "train": "training speed beside tgraphx's KGTrainer, and the seconds to EASE's NDCG@10",
 }

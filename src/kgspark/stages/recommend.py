@@ -9,7 +9,7 @@ from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.errors import StageError
 from kgspark.retrieval.blocks import RankingPlan
 from kgspark.retrieval.files import RankedFiles, write_ranked
-from kgspark.retrieval.pools import build_indexes
+from kgspark.retrieval.pool_files import write_pools
 from kgspark.runs import StageWork
 from kgspark.search_space import SearchSpace
 from kgspark.spark.frames import read_table, task_cores
@@ -63,7 +63,7 @@ def _recommend(night: Night, work: StageWork) -> str:
     beside, offered = write_candidates(night, layout, folders)
     names = ranked_tables(night)
     plans = {name: _plan(night, layout, name, work.staging) for name in names}
-    kinds = _build_indexes(night, work.staging, plans)
+    kinds = {name: _write_pools(night, plan, work.staging) for name, plan in plans.items()}
     written = _rank(night, layout, model_id, {name: (plans[name], folders[name]) for name in names})
     details: dict[str, dict[str, Any]] = {}
     for name, side in written.items():
@@ -78,6 +78,7 @@ def _recommend(night: Night, work: StageWork) -> str:
 def _plan(night: Night, layout: EntityLayout, name: str, staging: Path) -> RankingPlan:
     settings, side = night.settings, SIDES[name]
     approximate = settings.recommend.index.kind != "flat"
+    one_exact_pool = not approximate and not settings.candidates.restrict
     return RankingPlan(
         folder=str(night.run.table(SEARCH_SPACE)),
         side="items" if name == RECOMMENDATIONS else "queries",
@@ -85,8 +86,7 @@ def _plan(night: Night, layout: EntityLayout, name: str, staging: Path) -> Ranki
         block=settings.recommend.block,
         threads=task_cores(night.spark),
         engine=RankingDevice(settings.recommend.device),
-        candidates=str(staging) if settings.candidates.restrict else None,
-        indexes=str(staging / "indexes") if approximate else None,
+        pools=None if one_exact_pool else str(staging / "pools"),
         index=settings.recommend.index,
         sample_every=-(-layout.count(side.query_kind) // settings.recommend.index.sample) if approximate else 0,
         query_name=side.query_column,
@@ -95,14 +95,13 @@ def _plan(night: Night, layout: EntityLayout, name: str, staging: Path) -> Ranki
     )
 
 
-def _build_indexes(night: Night, staging: Path, plans: Mapping[str, RankingPlan]) -> dict[str, list[str]]:
-    """Builds the approximate indexes once, for all executors; the kinds of search that each table uses."""
-    settings = night.settings.recommend.index
-    if settings.kind == "flat":
-        return {name: ["flat"] for name in plans}
-    (staging / "indexes").mkdir()
-    kinds = {name: build_indexes(plan.pool_files, settings, usable_cores()) for name, plan in plans.items()}
-    return {name: sorted(set(of_pools)) for name, of_pools in kinds.items()}
+def _write_pools(night: Night, plan: RankingPlan, staging: Path) -> list[str]:
+    """Writes what is ranked against what, once for all executors; returns the kinds of search."""
+    if plan.pools is None:
+        return ["flat"]
+    settings = night.settings
+    candidates = staging if settings.candidates.restrict else None
+    return sorted(set(write_pools(plan.pool_files, candidates, settings.recommend.index, usable_cores())))
 
 
 def _rank(
