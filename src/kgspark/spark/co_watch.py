@@ -1,7 +1,5 @@
 """“Watched with”: pairs of movies that people liked shortly after each other, few whatever a heavy user has seen."""
 
-from functools import reduce
-
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -22,9 +20,9 @@ def co_watched(likes: DataFrame, settings: CoWatchSettings) -> DataFrame:
     shared = pairs.select(*ends).groupBy("one", "other").agg(F.count("*").alias("users"))
     shared = shared.where(F.col("users") >= settings.min_users)
     ways = [
-        shared.select(F.col(movie).alias("movie_id"), F.col(other).alias("other_movie_id"), "users")
+        F.struct(F.col(movie).alias("movie_id"), F.col(other).alias("other_movie_id"), "users")
         for movie, other in (("one", "other"), ("other", "one"))
     ]
     closest = Window.partitionBy("movie_id").orderBy(F.col("users").desc(), "other_movie_id")
-    ranked = reduce(DataFrame.unionByName, ways).withColumn("place", F.row_number().over(closest))
+    ranked = shared.select(F.inline(F.array(*ways))).withColumn("place", F.row_number().over(closest))
     return ranked.where(F.col("place") <= settings.top).drop("place")

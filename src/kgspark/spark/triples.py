@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.errors import AuditError, ConfigError
 from kgspark.spark.entities import index_of
-from kgspark.spark.relations import relation_rows
+from kgspark.spark.relations import CO_WATCHED, relation_rows
 from kgspark.spark.settings import RelationSettings
 from kgspark.tables import MOVIES, RATINGS, TEST, TRAIN, USERS, VALID, Relation
 
@@ -91,7 +91,12 @@ def _has_one_row_a_triple(relation: RelationSettings) -> bool:
     """Whether the clean table's key is in the triple: no need to look for repetitions then."""
     if relation.explode is not None:
         return False
-    key = {RATINGS: {"user_id", "movie_id"}, MOVIES: {"movie_id"}, USERS: {"user_id"}}.get(relation.table)
+    key = {
+        RATINGS: {"user_id", "movie_id"},
+        MOVIES: {"movie_id"},
+        USERS: {"user_id"},
+        CO_WATCHED: {"movie_id", "other_movie_id"},
+    }.get(relation.table)
     return key is not None and key <= {relation.head.column, relation.tail.column}
 
 
