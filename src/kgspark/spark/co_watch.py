@@ -17,7 +17,9 @@ def co_watched(likes: DataFrame, settings: CoWatchSettings) -> DataFrame:
     followed = likes.select("movie_id", F.collect_list("movie_id").over(next_ones).alias("next"))
     pairs = followed.select(F.col("movie_id").alias("one"), F.explode("next").alias("other"))
     ends = F.least("one", "other").alias("one"), F.greatest("one", "other").alias("other")
-    shared = pairs.select(*ends).groupBy("one", "other").agg(F.count("*").alias("users"))
+    # Most pairs are few people's: counting them before they are sent would take longer than it saves.
+    together = pairs.select(*ends).repartition("one", "other")
+    shared = together.groupBy("one", "other").agg(F.count("*").alias("users"))
     shared = shared.where(F.col("users") >= settings.min_users)
     ways = [
         F.struct(F.col(movie).alias("movie_id"), F.col(other).alias("other_movie_id"), "users")
