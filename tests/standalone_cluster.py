@@ -41,9 +41,11 @@ def standalone_cluster(folder: Path, workers: int = 2, cores: int = 1, memory: s
 
         master_log = start("master", "master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
         url = _wait_for(master_log, r"Starting Spark master at (spark://\S+)")
+        logs = []
         for number in range(workers):
             work = ("--host", "127.0.0.1", "--webui-port", "0", "--work-dir", str(folder / f"work-{number}"))
-            log = start(f"worker-{number}", "worker.Worker", "-c", str(cores), "-m", memory, *work, url)
+            logs.append(start(f"worker-{number}", "worker.Worker", "-c", str(cores), "-m", memory, *work, url))
+        for log in logs:
             _wait_for(log, r"(Successfully registered with master)")
         yield url
 

@@ -282,3 +282,10 @@ def test_wrong_inputs_are_refused_in_one_line():
         build_index(np.ones((3, 3), np.float32), "modulus")
     with pytest.raises(ValueError, match="unknown metric"):
         build_index(np.ones((3, 2), np.float32), "cosine")
+
+
+def test_a_vector_far_back_that_is_not_finite_is_named() -> None:
+    vectors = np.zeros((150_000, 1), dtype=np.float32)
+    vectors[[140_000, 149_999]] = np.inf
+    with pytest.raises(StageError, match="vector 140000 of the index is not finite"):
+        build_index(vectors, "l2")

@@ -35,6 +35,9 @@ class IndexBenchSettings(Settings):
     kinds: tuple[Literal["ivf", "hnsw", "pq"], ...] = Field(
         ("ivf", "hnsw", "pq"), description="beside the exact search"
     )
+    tables: tuple[Literal["recommendations", "audiences"], ...] = Field(
+        ("recommendations", "audiences"), description="which of the night's"
+    )
     queries: int = Field(4096, ge=1, description="of each table, spread evenly")
     rounds: int = Field(3, ge=1, description="timed searches of each kind, in turn; the medians are told")
     index: IndexSettings = Field(default_factory=IndexSettings, description="as recommend.index; kind is ignored")
@@ -46,6 +49,8 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
     rows: list[Row] = []
     say(f"bench index: {settings.night}, {usable_cores()} cores")
     for table, side in read_sides(settings.night, usable_cores()).items():
+        if table not in settings.tables:
+            continue
         measured = _measured(side, settings)
         rows += [{"table": table, **row} for row in measured]
         say(f"{table}: {len(side.loaded.index):,} ranked, {measured[0]['queries']:,} queries, K = {side.k}")
