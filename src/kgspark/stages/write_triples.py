@@ -48,7 +48,7 @@ def _write(night: Night, work: StageWork) -> str:
         tables[RATINGS] = with_age(tables[RATINGS])
     if any(relation.table == CO_WATCHED for relation in usable.values()):
         likes = _training_likes(tables[RATINGS], target.where)
-        tables[CO_WATCHED] = co_watched(likes, settings.triples.co_watch)
+        tables[CO_WATCHED] = co_watched(likes, settings.triples.co_watch, night.run.manifest(RATINGS).rows)
     entities = read_table(night.spark, night.run.table(ENTITIES))
     folder = work.begin()[TRIPLES]
     triples = build_triples(usable, tables, entities, id_type(night))
