@@ -243,7 +243,7 @@ def _neighbours(likes: list[Like], settings: CoWatchSettings) -> Edges:
 
 def _co_watched(spark: Any, likes: list[Like], settings: CoWatchSettings, partitions: int = 2) -> Edges:
     columns = dict(zip(("user_id", "movie_id", "timestamp"), map(list, zip(*likes, strict=True)), strict=True))
-    most = partitions * 4_000_000 // settings.window  # as many parts are counted apart
+    most = partitions * 4_000_000 // settings.window  # pairs are counted in as many parts
     rows = co_watched(spark.createDataFrame(pa.table(columns)).repartition(partitions), settings, most).collect()
     found = {(row["movie_id"], row["other_movie_id"]): row["users"] for row in rows}
     assert len(found) == len(rows)

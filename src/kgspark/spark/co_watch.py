@@ -5,7 +5,6 @@ from pyspark.sql import functions as F
 
 from kgspark.spark.settings import CoWatchSettings
 
-
 # Pairs counted in one task, within a heap of 2 GiB that two tasks share.
 _PAIRS = 4_000_000
 
