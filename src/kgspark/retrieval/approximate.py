@@ -124,4 +124,4 @@ def _cells(index: FlatIndex, settings: IndexSettings, compressed: bool) -> faiss
 def _search_parameters(found_by: faiss.Index, settings: IndexSettings, depth: int) -> faiss.SearchParameters:
     if isinstance(found_by, faiss.IndexHNSW):
         return faiss.SearchParametersHNSW(efSearch=max(settings.breadth, depth))
-    return faiss.SearchParametersIVF(nprobe=min(settings.probes or max(1, found_by.nlist // 8), found_by.nlist))
+    return faiss.SearchParametersIVF(nprobe=min(settings.probes or round(math.sqrt(found_by.nlist)), found_by.nlist))

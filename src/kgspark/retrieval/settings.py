@@ -22,11 +22,11 @@ class IndexSettings(Settings):
     )
     flat_rows: int = Field(default=500_000, ge=0, description="auto: ranked rows up to which the search is exact")
     cells: int = Field(default=0, ge=0, description="ivf, pq: cells that the rows are divided into; 0 for 4 √rows")
-    probes: int = Field(default=0, ge=0, description="ivf, pq: cells looked into for a query; 0 for an eighth of them")
+    probes: int = Field(default=0, ge=0, description="ivf, pq: cells looked into for a query; 0 for √cells")
     links: int = Field(default=32, ge=2, le=512, description="hnsw: neighbours kept of each row")
     breadth: int = Field(default=256, ge=1, description="hnsw: rows kept in sight while building and searching")
     code_bytes: int = Field(default=0, ge=0, description="pq: bytes a compressed vector; 0 for one a 4 numbers")
-    refine: float = Field(default=4.0, ge=1, description="rows scored again exactly, in multiples of k")
+    refine: float = Field(default=2.0, ge=1, description="rows scored again exactly, in multiples of k")
     seed: int = Field(default=42, ge=0, description="of the cells' centres")
     sample: int = Field(default=1000, ge=1, description="queries whose lists are compared with the exact ones")
     min_recall: float = Field(
