@@ -1,5 +1,6 @@
 """Small graphs with a known right answer."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from kgspark.entity_layout import EntityLayout
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.shards import TripleSet, from_arrays
 from kgspark.tables import Relation
+
+# Where the tests of this folder train; KGSPARK_TEST_DEVICE=cuda runs them all on a GPU.
+DEVICE = os.environ.get("KGSPARK_TEST_DEVICE", "cpu")
 
 GROUPS, USERS, MOVIES, GENRES = 4, 40, 32, 4
 LAYOUT = EntityLayout.from_counts([("user", USERS), ("movie", MOVIES), ("genre", GENRES)])
@@ -31,7 +35,7 @@ MODELS = [
 
 def settings(**changes) -> TrainSettings:
     """Quick settings for small graphs."""
-    quick = {"dim": 8, "epochs": 4, "batch_size": 16, "device": "cpu", "threads": 1, "eval_every": 1, "refit": "none"}
+    quick = {"dim": 8, "epochs": 4, "batch_size": 16, "device": DEVICE, "threads": 1, "eval_every": 1, "refit": "none"}
     return TrainSettings.model_validate({**quick, **changes})
 
 

@@ -21,6 +21,7 @@ from kgspark.kge.training import train
 from kgspark.kge.workers import Workers
 
 QUICK = {
+    "device": "cpu",
     "model": "complex",
     "epochs": 6,
     "patience": 6,

@@ -95,7 +95,7 @@ def test_informed_vectors_still_rank_as_score_triples(world):
     users = np.delete(np.arange(USERS), [STRANGER, HERMIT]).repeat(MOVIES)
     movies = np.tile(np.arange(MOVIES), USERS - 2)
     triples = torch.from_numpy(np.stack([users, np.zeros_like(users), movies + USERS], axis=1))
-    expected = world.model.score_triples(triples).detach().numpy()
+    expected = world.model.cpu().score_triples(triples).detach().numpy()
     np.testing.assert_allclose(pairwise_scores(world.space, users, movies), expected, atol=2e-5, rtol=1e-4)
 
 

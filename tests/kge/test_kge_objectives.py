@@ -20,8 +20,9 @@ def random_batch(queries=5, items=9, width=6):
     generator = torch.Generator().manual_seed(1)
     q = torch.randn(queries, width, generator=generator, dtype=torch.float64, requires_grad=True)
     t = torch.randn(items, width, generator=generator, dtype=torch.float64, requires_grad=True)
-    positions = torch.randperm(queries * items, generator=generator)[:11]
-    return q, t, positions, torch.rand(11, generator=generator, dtype=torch.float64)
+    positions = torch.randperm(queries * items, generator=generator)[:11].sort().values
+    degrees = torch.bincount(positions // items, minlength=queries)
+    return q, t, positions, degrees, torch.rand(11, generator=generator, dtype=torch.float64)
 
 
 def plain_scores(q, t, metric):
@@ -37,9 +38,9 @@ def plain_scores(q, t, metric):
 @pytest.mark.parametrize("spared", [0.0, 0.3])
 @pytest.mark.parametrize("metric", ["inner_product", "l1", "l2", "modulus"])
 def test_softmax_gradient_equals_plain_autograds(metric, spared):
-    q, t, positions, weights = random_batch()
+    q, t, positions, degrees, weights = random_batch()
     log_counts = torch.linspace(0, 1, len(t), dtype=torch.float64)
-    loss = listwise_loss(training_scores(q, t, metric), positions, weights, 0.3, log_counts, spared)
+    loss = listwise_loss(training_scores(q, t, metric), positions, degrees, weights, 0.3, log_counts, spared)
     (loss * 0.5).backward()
     by_hand = q.grad.clone(), t.grad.clone()
     q.grad = t.grad = None
@@ -59,7 +60,7 @@ def test_softmax_gradient_equals_plain_autograds(metric, spared):
 
 
 def test_training_scores_order_unit_items_as_l2_does():
-    q, t, _, _ = random_batch()
+    q, t, *_ = random_batch()
     unit = torch.nn.functional.normalize(t)
     cheap, exact = training_scores(q, unit, "l2"), score_matrix(q, unit, "l2")
     assert torch.equal(cheap.argsort(dim=1), exact.argsort(dim=1))

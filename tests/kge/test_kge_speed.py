@@ -134,7 +134,7 @@ def test_the_first_lap_at_the_target():
 @pytest.mark.parametrize("negatives", [0, 20])
 def test_a_generated_graph_is_trained(negatives):
     size = GeneratedSettings(ratings=2_000, users=200, movies=100, negatives=negatives)
-    found = speed.generated_speed(size, settings(), rounds=2)
+    found = speed.generated_speed(size, settings(device="cpu"), rounds=2)
     assert found.triples == 2_000
     assert len(found.seconds) == 2
     assert found.usage.host_peak_bytes > 2**20

@@ -1,11 +1,13 @@
 import gc
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import faiss
 import numpy as np
 import pytest
 import torch
 
+from kgspark.errors import StageError
 from kgspark.kge import matrix_search
 from kgspark.kge.matrix_search import MatrixSearch
 
@@ -87,6 +89,51 @@ def test_vectors_are_moved_once_and_leave_with_their_array(monkeypatch, device):
     del items
     gc.collect()
     assert len(matrix_search._resident) == before
+
+
+def test_blocks_are_halved_where_the_device_is_nearly_full(monkeypatch):
+    asked = []
+
+    def best(self, queries, vectors, depth, measure, real=MatrixSearch._best):
+        asked.append(len(queries))
+        if len(queries) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, queries, vectors, depth, measure)
+
+    monkeypatch.setattr(MatrixSearch, "_best", best)
+    queries, items = vectors(10, 10), vectors(11, 50)
+    _, ids = MatrixSearch("cpu")(queries, items, 5, "l2")
+    assert asked == [10, 5, 3, 3, 3, 1]
+    np.testing.assert_array_equal(ids, faiss.knn(queries, items, 5)[1])
+
+    monkeypatch.setattr(MatrixSearch, "_best", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    with pytest.raises(StageError, match=r"no memory left for one query; .* recommend\.device=cpu"):
+        MatrixSearch("cpu")(queries, items, 5, "l2")
+
+
+@pytest.mark.gpu
+def test_a_nearly_full_gpu_gives_the_same_rows():
+    queries, items = vectors(12, 2000, 64), vectors(13, 100_000, 64)
+    wanted = MatrixSearch("cuda")(queries, items, 50, "inner_product")
+    torch.cuda.empty_cache()
+    room = torch.cuda.memory_allocated() + (96 << 20)
+    torch.cuda.set_per_process_memory_fraction(room / torch.cuda.mem_get_info()[1])
+    try:
+        found = MatrixSearch("cuda")(queries, items, 50, "inner_product")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5, atol=1e-4)
+    assert (found[1] == wanted[1]).mean() > 0.999
+
+
+@pytest.mark.gpu
+def test_several_threads_search_at_once():
+    queries, items = vectors(14, 4000, 64), vectors(15, 70_000, 64)
+    search = MatrixSearch("cuda")
+    wanted = search(queries, items, 20, "l2")[1]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda part: search(part, items, 20, "l2")[1], np.array_split(queries, 16)))
+    assert (np.concatenate(found) == wanted).mean() > 0.999
 
 
 def test_memory_mapped_vectors_are_searched_without_a_warning(tmp_path, recwarn):

@@ -62,6 +62,31 @@ def reproducible(settings: TrainSettings, device: torch.device) -> Iterator[None
         torch_deterministic.fill_uninitialized_memory = fill
 
 
+@contextmanager
+def unsorted_writes() -> Iterator[None]:
+    """For code that never writes or adds two values to one place, which is repeatable in any order of the writes.
+
+    torch's deterministic algorithms would sort the places first, and be most of what a GPU is asked to do.
+    """
+    enabled, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    if enabled:
+        torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        if enabled:
+            torch.use_deterministic_algorithms(True, warn_only=warn_only)
+
+
+def release() -> None:
+    """Gives back what torch holds of GPUs for later: tasks that rank on them are other processes."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def keep_freed_memory() -> None:
     """Lets glibc keep freed blocks of up to 32 MiB, 256 MiB in all, for the rest of the process; elsewhere nothing.
 

@@ -11,6 +11,7 @@ from kgspark.kge.settings import TrainSettings
 def listwise_loss(
     scores: torch.Tensor,
     positions: torch.Tensor,
+    degrees: torch.Tensor,
     weights: torch.Tensor,
     temperature: float,
     log_counts: torch.Tensor | None = None,
@@ -26,11 +27,12 @@ def listwise_loss(
     rivals at all, as in the decoupled contrastive loss (Yeh et al. 2022).
 
     scores      float32 (B, N); overwritten, so that a step holds one such matrix
-    positions   int64 (n,): row · N + column of each positive, distinct
+    positions   int64 (n,): row · N + column of each positive, distinct, one row after the other
+    degrees     int64 (B,): how many positives each row has
     weights     float32 (n,)
     log_counts  float32 (N,): log of how many tails a column stands for; None where each stands for itself alone
     """
-    return _ListwiseLoss.apply(scores, positions, weights, temperature, log_counts, spared)
+    return _ListwiseLoss.apply(scores, positions, degrees, weights, temperature, log_counts, spared)
 
 
 def negatives_loss(settings: TrainSettings, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
@@ -77,6 +79,7 @@ class _ListwiseLoss(torch.autograd.Function):
         ctx: Any,
         scores: torch.Tensor,
         positions: torch.Tensor,
+        degrees: torch.Tensor,
         weights: torch.Tensor,
         temperature: float,
         log_counts: torch.Tensor | None,
@@ -93,11 +96,11 @@ class _ListwiseLoss(torch.autograd.Function):
         total = shares.sum(1)
         denominators = total[rows]  # (n,)
         if spared:
-            total = total.index_add(0, rows, own, alpha=-spared)
+            total = total.sub(_sums(own, degrees), alpha=spared)
             denominators = total[rows] + spared * own
         loss = (weights * (denominators.log() - positives)).sum()
         pulls = weights / denominators
-        shares.mul_(shares.new_zeros(len(shares)).index_add_(0, rows, pulls)[:, None])
+        shares.mul_(_sums(pulls, degrees)[:, None])
         flat[positions] = (1 - spared) * flat[positions] + spared * own * pulls - weights
         ctx.save_for_backward(shares)
         ctx.temperature = temperature
@@ -106,4 +109,12 @@ class _ListwiseLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient.mul_(gradients[0] / ctx.temperature), None, None, None, None, None
+        return gradient.mul_(gradients[0] / ctx.temperature), None, None, None, None, None, None
+
+
+def _sums(values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Sums (B,) of values (n,) that lie in runs of `lengths` (B,), always added in one order, as `index_add` is not.
+
+    Unsafe only in that the lengths are not looked at first, for which a GPU would have to wait.
+    """
+    return torch.segment_reduce(values, "sum", lengths=lengths, unsafe=True)

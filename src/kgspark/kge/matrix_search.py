@@ -15,10 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from kgspark.errors import StageError
+
 # Rows of a block: long enough for a product at full speed, whatever the queries beside it.
 _TILE_ROWS = 65_536
 # Vectors stay on the device if they take at most this share of its free memory.
 _LARGEST_SHARE = 0.5
+# Free memory without which a task had better search elsewhere.
+_LEAST_FREE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class MatrixSearch:
     """A search on one device; small, and pickled with a task.
 
     device  torch's name of it: "cuda", "cuda:1", "cpu"
-    cells   of a block of values, 4 bytes each; top-k needs a few times as much
+    cells   of a block of values, 4 bytes each, at most; top-k needs a few times as much. Halved where other tasks on
+            the device leave less
     """
 
     device: str
@@ -40,7 +45,8 @@ class MatrixSearch:
         queries float32 (B, d), vectors float32 (N, d). Values are inner products, falling (`inner_product`), or squared
         Euclidean (`l2`) or L1 distances (`l1`), rising. Equal values come in any order. Vectors stay on the device for
         the next call with the same array, which must not change. Sets torch to full float32 products for the rest of
-        the process: to put it back would change it under another thread's feet. Raises ValueError for another metric.
+        the process: to put it back would change it under another thread's feet. Raises ValueError for another metric,
+        and StageError where the device's memory does not hold a block of one query.
         """
         measure = _MEASURES.get(metric)
         if measure is None:
@@ -49,13 +55,34 @@ class MatrixSearch:
         depth = min(depth, len(vectors))
         values = np.empty((len(queries), depth), dtype=np.float32)
         ids = np.empty((len(queries), depth), dtype=np.int64)
-        step = max(1, self.cells // max(1, min(_TILE_ROWS, len(vectors))))
-        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, enabled=False):
-            for start in range(0, len(queries), step):
-                part = slice(start, start + step)
-                best, rows = self._best(_moved(queries[part], self.device), vectors, depth, measure)
-                values[part], ids[part] = (best if metric == "inner_product" else -best).cpu(), rows.cpu()
+        start, step = 0, max(1, min(len(queries), self.cells // max(1, min(_TILE_ROWS, len(vectors)))))
+        while start < len(queries):
+            part = slice(start, start + step)
+            found = self._block(queries[part], vectors, depth, measure)
+            if found is None and step == 1:
+                raise StageError(
+                    f"recommend.device: {self.device} has no memory left for one query; give fewer tasks the device, "
+                    "or set recommend.device=cpu"
+                )
+            if found is None:
+                step = -(-step // 2)
+                continue
+            values[part], ids[part] = found if metric == "inner_product" else (-found[0], found[1])
+            start += step
         return values, ids
+
+    def _block(
+        self, queries: np.ndarray, vectors: np.ndarray, depth: int, measure: "Measure"
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """The largest measures and their rows (b, depth); None where other tasks leave too little of the memory."""
+        with _turn, torch.inference_mode(), torch.autocast(torch.device(self.device).type, enabled=False):
+            try:
+                values, rows = self._best(_moved(queries, self.device), vectors, depth, measure)
+                return values.cpu().numpy(), rows.cpu().numpy()
+            except torch.OutOfMemoryError:
+                pass
+        torch.cuda.empty_cache()
+        return None
 
     def _best(
         self, queries: torch.Tensor, vectors: np.ndarray, depth: int, measure: "Measure"
@@ -73,8 +100,11 @@ class MatrixSearch:
 
 
 def has_cuda() -> bool:
-    """Whether torch sees a CUDA device in this process."""
-    return torch.cuda.is_available()
+    """Whether torch sees a CUDA device in this process, with a GiB of its memory free."""
+    try:
+        return torch.cuda.is_available() and torch.cuda.mem_get_info()[0] >= _LEAST_FREE
+    except RuntimeError:  # so little that not even a context could be made
+        return False
 
 
 Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -102,6 +132,8 @@ _MEASURES: dict[str, Measure] = {
 
 _resident: dict[tuple[int, str], tuple[weakref.ref[np.ndarray], torch.Tensor]] = {}
 _moving = threading.Lock()
+# Threads of a process take turns: one block fills the device, and memory does not grow with them.
+_turn = threading.Lock()
 
 
 def _tiles(vectors: np.ndarray, device: str) -> Iterator[tuple[int, torch.Tensor]]:

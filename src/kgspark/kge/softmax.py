@@ -14,6 +14,7 @@ import torch
 
 from kgspark.entity_layout import EntityLayout
 from kgspark.kge import models
+from kgspark.kge.device import unsorted_writes
 from kgspark.kge.losses import listwise_loss
 from kgspark.kge.objectives import RateAt, draws_of
 from kgspark.kge.optimizer import RowAdam, Rows
@@ -82,6 +83,7 @@ class SoftmaxObjective:
         rate = self.settings.head_rate if owned else 1.0
         return _Task(relation, likes, heads, owned, head_range, tail_range, rate)
 
+    @unsorted_writes()  # a step's heads are distinct, and so are its tails and its positives
     def epoch(self, number: int, rate: RateAt) -> float:
         """One pass over the triples; the loss of the target relation, per unit of weight."""
         generator = np.random.default_rng([self.settings.seed, number])
@@ -145,9 +147,9 @@ class SoftmaxObjective:
         items = models.items(settings, tail)  # (N, width)
         scores = training_scores(queries, items, self.metric)  # (B, N)
         degrees = torch.from_numpy(np.diff(batch.indptr)).to(device)
-        positions = torch.arange(len(queries), device=device).repeat_interleave(degrees) * len(items) + columns
-        weights = torch.from_numpy(batch.weights).to(device)
-        loss = listwise_loss(scores, positions, weights, settings.temperature, log_counts, settings.spare_positives)
+        rows_of = torch.arange(len(queries), device=device).repeat_interleave(degrees, output_size=len(columns))
+        positives = rows_of * len(items) + columns, degrees, torch.from_numpy(batch.weights).to(device)
+        loss = listwise_loss(scores, *positives, settings.temperature, log_counts, settings.spare_positives)
         cost = self._penalty((asking, relation, tail), degrees, columns, len(items))
         ((loss + cost) / settings.batch_size).backward()
         self._add_up(tail, relation, {} if task.owned else head)

@@ -3,6 +3,8 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,20 @@ from kgspark.histories import Histories
 from kgspark.peers.bulk_ranking import implicit_top_k
 from kgspark.retrieval.index import FlatIndex, build_index
 from kgspark.retrieval.scores import score_all
+from kgspark.retrieval.settings import Device
 from kgspark.retrieval.topk import top_k, top_k_of_scores
 from kgspark.runs import versions
 from kgspark.spark import mllib_als
 from kgspark.spark.session import local_cores, plain_session, usable_cores
 from kgspark.stages.bench_topk_night import compare_night
+from kgspark.stages.ranking_device import RankingDevice
 from kgspark.synthetic import SyntheticSettings, SyntheticWorld
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
 
 FAISS, OURS, IMPLICIT = "FAISS flat, nothing left out", "kgspark", "implicit topk"
+ON_CUDA = "kgspark on CUDA"
 MLLIB = "Spark recommendForAllUsers, nothing left out"
 
 
@@ -40,6 +45,7 @@ class TopKBenchSettings(Settings):
     block: int = Field(4096, ge=1, description="users ranked at a time, as recommend.block")
     rounds: int = Field(5, ge=1, description="timed runs of each system, in turn; the medians are told")
     checked: int = Field(1_000, ge=0, description="users whose lists are compared with all scores sorted")
+    device: Device = Field("auto", description="as recommend.device: where a CUDA device is used, it has a row too")
     mllib: bool = Field(True, description="whether Spark's own is run, once")
     seed: int = Field(42, ge=0, description="of vectors and histories")
     night: Path | None = Field(
@@ -59,11 +65,16 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
     queries, items = (_unit(generator, count, settings.dim) for count in (settings.users, settings.movies))
     seen = _histories(settings)
     index = build_index(items, "inner_product", threads=usable_cores())
-    exact = _exact(index, queries, seen, settings)
-    say(f"{settings.checked:,} users' lists are {'' if exact else 'NOT '}those of all scores sorted")
+    ours = {OURS: index}
+    engine = RankingDevice(settings.device)()
+    if engine is not None:
+        ours[ON_CUDA] = replace(index, engine=engine)
+    exact = {name: _exact(each, queries, seen, settings) for name, each in ours.items()}
+    for name, right in exact.items():
+        say(f"{name}: {settings.checked:,} users' lists are {'' if right else 'NOT '}those of all scores sorted")
     systems: dict[str, Callable[[], object]] = {
         FAISS: lambda: index.search(queries, settings.k),
-        OURS: lambda: _ranked(index, queries, seen, settings),
+        **{name: partial(_ranked, each, queries, seen, settings) for name, each in ours.items()},
         IMPLICIT: lambda: implicit_top_k(items, queries, seen, settings.k, usable_cores()),
     }
     seconds = _in_turn(systems, settings.rounds)
@@ -74,15 +85,15 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
         median = statistics.median(timed)
         rows.append({"system": name, "seconds": median, "rounds": timed, "users_per_second": settings.users / median})
         say(f"{name:<46}{median:>10.2f} s{settings.users / median:>12,.0f} users/s")
-    ours = statistics.median(seconds[OURS])
-    ratios = {name: ours / statistics.median(timed) for name, timed in seconds.items() if name != OURS}
+    median_of_ours = statistics.median(seconds[OURS])
+    ratios = {name: median_of_ours / statistics.median(timed) for name, timed in seconds.items() if name != OURS}
     say("kgspark takes " + "; ".join(f"{ratio:.2f} of {name}" for name, ratio in ratios.items()))
     return {
         "bench": "topk",
         "settings": settings.model_dump(mode="json"),
         "cores": usable_cores(),
         "longest_history": int(seen.sizes.max()),
-        "exact": exact,
+        "exact": all(exact.values()),
         "night": night,
         "ratios": ratios,
         "rows": rows,

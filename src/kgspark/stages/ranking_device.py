@@ -28,8 +28,8 @@ class RankingDevice:
         engine = _cuda_search()
         if engine is None and self.name == "cuda":
             raise StageError(
-                "recommend.device: cuda asked for, but a machine that ranks has no CUDA device, or no torch; use "
-                "auto, or install kgspark[train] and a driver there"
+                "recommend.device: cuda asked for, but a machine that ranks has no CUDA device, no free memory on it, "
+                "or no torch; use auto, or install kgspark[train] and a driver there"
             )
         return engine
 
