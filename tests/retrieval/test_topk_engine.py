@@ -74,7 +74,7 @@ def test_the_choice_travels_with_a_task_and_is_made_there():
     assert plan.engine == RankingDevice("auto")
     assert RankingDevice("cpu")() is None
     if torch.cuda.is_available():
-        assert plan.engine() == RankingDevice("cuda")() == MatrixSearch("cuda")
+        assert plan.engine() == RankingDevice("cuda")() == MatrixSearch("cuda:0")
     else:
         assert plan.engine() is None
         with pytest.raises(
@@ -100,7 +100,7 @@ def test_a_machine_without_a_driver_never_loads_torch(monkeypatch):
 
     monkeypatch.setattr(ranking_device, "_has_driver", lambda: False)
     monkeypatch.delitem(sys.modules, "kgspark.kge.matrix_search")
-    ranking_device._cuda_search.cache_clear()
+    ranking_device._may_have_cuda.cache_clear()
     assert RankingDevice("auto")() is None
     assert "kgspark.kge.matrix_search" not in sys.modules
-    ranking_device._cuda_search.cache_clear()
+    ranking_device._may_have_cuda.cache_clear()

@@ -29,7 +29,7 @@ _LEAST_FREE = 1 << 30
 class MatrixSearch:
     """A search on one device; small, and pickled with a task.
 
-    device  torch's name of it: "cuda", "cuda:1", "cpu"
+    device  torch's name of it: "cuda:1", "cpu"
     cells   of a block of values, 4 bytes each, at most; top-k needs a few times as much. Halved where other tasks on
             the device leave less
     """
@@ -99,10 +99,15 @@ class MatrixSearch:
         return values, ids
 
 
-def has_cuda() -> bool:
-    """Whether torch sees a CUDA device in this process, with a GiB of its memory free."""
+def cuda_devices() -> int:
+    """How many CUDA devices torch sees in this process."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def has_room(number: int) -> bool:
+    """Whether a GiB of the CUDA device's memory is free."""
     try:
-        return torch.cuda.is_available() and torch.cuda.mem_get_info()[0] >= _LEAST_FREE
+        return torch.cuda.mem_get_info(number)[0] >= _LEAST_FREE
     except RuntimeError:  # so little that not even a context could be made
         return False
 

@@ -7,12 +7,13 @@ since whatever is found is scored again by `retrieval.scores`.
 import ctypes
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 
 from kgspark.errors import StageError
 from kgspark.retrieval.index import Engine
 from kgspark.retrieval.settings import Device
+from kgspark.spark.task_gpu import task_gpu
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,28 @@ class RankingDevice:
         return engine
 
 
-@lru_cache(maxsize=1)
 def _cuda_search() -> Engine | None:
-    """The search on CUDA where torch has a device. Importing torch takes seconds, so the driver is looked for first."""
-    if not _has_driver() or find_spec("torch") is None:
+    """The search on this task's CUDA device, if there is one with room."""
+    if not _may_have_cuda():
         return None
-    from kgspark.kge.matrix_search import MatrixSearch, has_cuda
+    from kgspark.kge.matrix_search import cuda_devices
 
-    return MatrixSearch("cuda") if has_cuda() else None
+    count = cuda_devices()
+    return _search_on(task_gpu(count)) if count else None
+
+
+@cache
+def _search_on(number: int) -> Engine | None:
+    """Decided once in a process: what its own tasks keep on the device is not missing there."""
+    from kgspark.kge.matrix_search import MatrixSearch, has_room
+
+    return MatrixSearch(f"cuda:{number}") if has_room(number) else None
+
+
+@cache
+def _may_have_cuda() -> bool:
+    """Importing torch takes seconds, so the driver is looked for first."""
+    return _has_driver() and find_spec("torch") is not None
 
 
 def _has_driver() -> bool:
