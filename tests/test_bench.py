@@ -62,7 +62,10 @@ def test_bench_train(few_movies):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "unknown benchmark 'trian'; expected one of nightly, models, graph, topk, index, etl, train"),
+        (
+            ["trian"],
+            "unknown benchmark 'trian'; expected one of nightly, models, graph, topk, index, executors, etl, train",
+        ),
         (["train", "samples=3"], "command line: samples: unknown key; did you mean 'sample'?"),
         (["train", "generated.ratings=10", "generated.movies=2", "generated.users=3"], "must leave half of all pairs"),
         (["train", "train.device=cuda:99"], "train.device: cuda:99 asked for"),
@@ -117,3 +120,14 @@ def test_bench_topk():
         "Spark recommendForAllUsers, nothing left out": 1,
     }
     assert set(answer["ratios"]) == timed.keys() - {"kgspark"}
+
+
+@pytest.mark.extended
+def test_bench_executors():
+    masters = "masters=[local[2], 'local-cluster[2,1,1024]']"
+    done = kgspark("bench", "executors", "--json", masters, "rounds=1", "overrides=[train.epochs=1, train.dim=16]")
+    assert done.returncode == 0, done.stderr
+    one, two = json.loads(done.stdout)["rows"]
+    assert (one["master"], two["master"]) == ("local[2]", "local-cluster[2,1,1024]")
+    assert one["same_bytes"] is two["same_bytes"] is True
+    assert two["speedup"] == pytest.approx(one["seconds"] / two["seconds"])

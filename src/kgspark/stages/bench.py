@@ -12,6 +12,7 @@ BENCHES = {
     "graph": "what each relation of the graph adds, overall and where there are few ratings",
     "topk": "all users' filtered top-K beside implicit's, unfiltered FAISS and Spark's own",
     "index": "the approximate kinds of search beside the exact one, on a night's vectors",
+    "executors": "the recommend stage on one process's cores, on executors, and on a cluster: the same bytes",
     "etl": "cleaning, indexing and triples of generated ratings beside DuckDB, and how time grows with the rows",
     "train": "training speed beside tgraphx's KGTrainer, and the seconds to EASE's NDCG@10",
 }
