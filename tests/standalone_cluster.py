@@ -43,7 +43,9 @@ def standalone_cluster(folder: Path, workers: int = 2, cores: int = 1, memory: s
         url = _wait_for(master_log, r"Starting Spark master at (spark://\S+)")
         logs = []
         for number in range(workers):
-            work = ("--host", "127.0.0.1", "--webui-port", "0", "--work-dir", str(folder / f"work-{number}"))
+            # Of one network, but hosts of their own, as Spark sees it: it never runs a task twice at once on one host.
+            host = f"127.0.0.{number + 1}"
+            work = ("--host", host, "--webui-port", "0", "--work-dir", str(folder / f"work-{number}"))
             logs.append(start(f"worker-{number}", "worker.Worker", "-c", str(cores), "-m", memory, *work, url))
         for log in logs:
             _wait_for(log, r"(Successfully registered with master)")

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from kgspark.files import describe_file
 from kgspark.retrieval.blocks import RankingPlan, Recall, rank_batches
 
+# Begins the name of a file that is being written.
+_PARTIAL = ".partial-"
 _COUNTS = ("bytes", "rows", "listed", "found")
 DESCRIPTION = pa.schema({"name": pa.string(), "sha256": pa.string()} | dict.fromkeys(_COUNTS, pa.int64()))
 
@@ -50,11 +52,17 @@ def write_ranked(batches: Iterator[pa.RecordBatch], files: RankedFiles) -> Itera
         return
     number = first["index"][0].as_py() // files.per_file
     target = Path(files.folder) / f"part-{number:05d}.parquet"
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    partial = target.with_name(f"{_PARTIAL}{target.name}.{uuid.uuid4().hex}")
     recall = Recall()
     _write(partial, rank_batches(chain([first], batches), files.plan, recall), files.constants)
     os.replace(partial, target)
     yield pa.RecordBatch.from_pylist([asdict(describe_file(target)) | asdict(recall)], schema=DESCRIPTION)
+
+
+def discard_partial(folder: Path) -> None:
+    """Removes what tasks left in `folder` that died while they wrote, or that a second copy of them outran."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.errors import StageError
 from kgspark.retrieval.blocks import RankingPlan
-from kgspark.retrieval.files import RankedFiles, write_ranked
+from kgspark.retrieval.files import RankedFiles, discard_partial, write_ranked
 from kgspark.retrieval.pool_files import write_pools
 from kgspark.runs import StageWork
 from kgspark.search_space import SearchSpace
@@ -122,7 +122,10 @@ def _rank(
         folder.mkdir()
         files = RankedFiles(plan, str(folder), per_task, {"model_id": model_id, "ds": night.settings.run_date})
         writers.append(SideWriter(queries, per_task, partial(write_ranked, files=files)))
-    return dict(zip(plans, write_on_executors(stream, writers), strict=True))
+    written = write_on_executors(stream, writers)
+    for _, folder in plans.values():
+        discard_partial(folder)
+    return dict(zip(plans, written, strict=True))
 
 
 def _checked_recall(night: Night, name: str, side: WrittenSide) -> float:
