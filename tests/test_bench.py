@@ -124,7 +124,7 @@ def test_bench_topk():
 
 @pytest.mark.extended
 def test_bench_executors():
-    masters = "masters=[local[2], 'local-cluster[2,1,1024]']"
+    masters = "masters=['local[2]', 'local-cluster[2,1,1024]']"
     done = kgspark("bench", "executors", "--json", masters, "rounds=1", "overrides=[train.epochs=1, train.dim=16]")
     assert done.returncode == 0, done.stderr
     one, two = json.loads(done.stdout)["rows"]
