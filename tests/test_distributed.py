@@ -60,6 +60,11 @@ def test_a_failed_worker_is_one_clear_line(night: Night, tmp_path: Path) -> None
     assert str(caught.value) == expected
 
 
+def test_workers_on_gpus_that_spark_does_not_know_of_are_one_clear_line(spark: Any) -> None:
+    with pytest.raises(StageError, match=r"^train\.workers: Spark knows no GPU .*; or train\.device=cpu$"):
+        Distributor(spark, 2, gpu=True).run(print, None)
+
+
 @pytest.mark.parametrize(
     ("output", "reason"),
     [

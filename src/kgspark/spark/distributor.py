@@ -16,7 +16,7 @@ from kgspark.spark.frames import task_cores
 from kgspark.spark.session import local_cores
 
 _Given = TypeVar("_Given")
-# What of a failed worker's output says why, the best first: our own error, an executor without torch, any other error.
+# What of a failed worker's output says why, the best first: our own errors, then any other one.
 _REASONS = (
     (r"kgspark: error: (.*)", "{}"),
     (
@@ -27,6 +27,11 @@ _REASONS = (
         r"\[(SPARK-24819)\]",
         "the cluster has fewer task slots than that, and all workers must run at once; lower it, or give the cluster "
         "more executors or cores ({})",
+    ),
+    (
+        r"(GPUs were unable|GPU resources were not|'spark\.task\.resource\.gpu\.amount' was unset)",
+        "Spark knows no GPU for a worker; set spark.conf.spark.driver.resource.gpu.amount where Spark is local, else "
+        "spark.conf.spark.task.resource.gpu.amount, and its discovery script; or train.device=cpu",
     ),
     (r"^(\w*(?:Error|Exception): .*)", "{}"),
 )
