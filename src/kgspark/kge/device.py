@@ -81,7 +81,7 @@ def unsorted_writes() -> Iterator[None]:
             torch.use_deterministic_algorithms(True, warn_only=warn_only)
 
 
-def release() -> None:
+def release_gpu_memory() -> None:
     """Gives back what torch holds of GPUs for later: tasks that rank on them are other processes."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

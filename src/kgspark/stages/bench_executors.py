@@ -15,6 +15,7 @@ from kgspark.files import DataFile
 from kgspark.runs import versions
 from kgspark.spark.session import usable_cores
 from kgspark.stages import clean_ratings, index_entities, recommend, train_embeddings, write_triples
+from kgspark.stages.bench_settings import night_settings
 from kgspark.stages.night import Night, open_night
 from kgspark.stages.settings import NightSettings
 
@@ -44,13 +45,13 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
     say(f"bench executors: {settings.source}, {usable_cores()} cores")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="kgspark-bench-") as scratch:
-        night_settings = _night_settings(settings, Path(scratch))
-        with open_night(night_settings, say) as night:
+        of_night = night_settings(settings.source, Path(scratch), settings.overrides)
+        with open_night(of_night, say) as night:
             for stage in (clean_ratings, index_entities, write_triples, train_embeddings):
                 stage.run(night)
         expected: Files | None = None
         for master in settings.masters:
-            seconds, files = _ranked(night_settings, master, settings.rounds)
+            seconds, files = _ranked(of_night, master, settings.rounds)
             expected = files if expected is None else expected
             rows.append(_row(master, seconds, files == expected, rows[0]["seconds"] if rows else None))
             say(
@@ -64,14 +65,6 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
         "rows": rows,
         "versions": versions(),
     }
-
-
-def _night_settings(settings: ExecutorsBenchSettings, scratch: Path) -> NightSettings:
-    written = {"source": {"path": str(Path(settings.source).absolute())}, "lake": str(scratch / "lake")}
-    document = config.Document("command line", written)
-    for override in settings.overrides:
-        config.apply_override(document, override)
-    return config.decode(NightSettings, document)
 
 
 def _ranked(settings: NightSettings, master: str, rounds: int) -> tuple[list[float], Files]:

@@ -23,10 +23,10 @@ from kgspark.runs import versions
 from kgspark.search_space import SearchSpace
 from kgspark.spark.session import usable_cores
 from kgspark.stages import baselines, clean_ratings, index_entities, write_triples
+from kgspark.stages.bench_settings import night_settings
 from kgspark.stages.held_out import HeldOut, measure, read_held_out
 from kgspark.stages.index_entities import entity_layout
 from kgspark.stages.night import Night, open_night
-from kgspark.stages.settings import NightSettings
 from kgspark.tables import TRAIN, TRIPLES, VALID, Relation
 
 Say = Callable[[str], None]
@@ -62,7 +62,9 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
     say(f"bench train: {settings.source}, {settings.train.model} of {settings.train.dim} dimensions on {device}")
     with tempfile.TemporaryDirectory(prefix="kgspark-bench-") as scratch:
         # Spark is stopped before anything is timed; its tables stay.
-        with open_night(_night_settings(settings, Path(scratch)), say) as night:
+        # Only what was given: what was not is the default of the objective and model that were.
+        given = {"train": settings.train.model_dump(exclude_unset=True)}
+        with open_night(night_settings(settings.source, Path(scratch), settings.overrides, given), say) as night:
             for stage in (clean_ratings, index_entities, write_triples):
                 stage.run(night)
         relations = [Relation.from_json(value) for value in night.run.manifest(TRIPLES).details["relations"]]
@@ -89,15 +91,6 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
         "rows": speeds + samplers + generated,
         "versions": versions(),
     }
-
-
-def _night_settings(settings: TrainBenchSettings, scratch: Path) -> NightSettings:
-    values = {"source": {"path": str(Path(settings.source).absolute())}, "lake": str(scratch / "lake")}
-    # Only what was given: what was not is the default of the objective and model that were.
-    document = config.Document("command line", {**values, "train": settings.train.model_dump(exclude_unset=True)})
-    for override in settings.overrides:
-        config.apply_override(document, override)
-    return config.decode(NightSettings, document)
 
 
 def _speeds(

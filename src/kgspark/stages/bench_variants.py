@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
-from kgspark import config
 from kgspark.config import Settings, merged
 from kgspark.runs import versions
+from kgspark.stages.bench_settings import night_settings
 from kgspark.stages.evaluate import measured
 from kgspark.stages.night import open_night
-from kgspark.stages.settings import NightSettings, Protocol
+from kgspark.stages.settings import Protocol
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
@@ -47,7 +47,10 @@ def run_variants(
     rows: list[Row] = []
     say(f"bench {name}: {settings.source}, protocol {settings.protocol}, seed {settings.seed}")
     with tempfile.TemporaryDirectory(prefix="kgspark-bench-") as scratch:
-        nights = {title: _settings(settings, merged(common, changes), scratch) for title, changes in variants.items()}
+        nights = {
+            title: night_settings(settings.source, Path(scratch), settings.overrides, merged(common, changes))
+            for title, changes in variants.items()
+        }
         with open_night(next(iter(nights.values())), lambda text: None) as opened:
             for number, (title, chosen) in enumerate(nights.items()):
                 peers = settings.baselines if number == 0 else ()
@@ -57,14 +60,6 @@ def run_variants(
                     rows.append({**row, "model": title if row["model"] == "kgspark" else row["model"]})
                     say(_line(rows[-1], shown, number == 0 and len(rows) == 1))
     return {"bench": name, "settings": settings.model_dump(), "rows": rows, "versions": versions()}
-
-
-def _settings(settings: VariantsSettings, changes: Changes, scratch: str) -> NightSettings:
-    written = {"source": {"path": str(Path(settings.source).absolute())}, "lake": str(Path(scratch) / "lake")}
-    document = config.Document("command line", merged(written, changes))
-    for override in settings.overrides:
-        config.apply_override(document, override)
-    return config.decode(NightSettings, document)
 
 
 def _line(row: Row, shown: Mapping[str, Callable[[Row], float]], first: bool) -> str:

@@ -12,7 +12,7 @@ from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.external_ids import ITEMS, QUERIES, write_ids
 from kgspark.files import describe_folder
 from kgspark.kge import checkpoints, memory
-from kgspark.kge.device import pick_device, release
+from kgspark.kge.device import pick_device, release_gpu_memory
 from kgspark.kge.distributed import Team
 from kgspark.kge.export import export_search_space
 from kgspark.kge.fitting import fitted
@@ -90,7 +90,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     files = {name: describe_folder(path) for name, path in folders.items()}
     work.commit(files, {MODEL: details, SEARCH_SPACE: {"model_id": space.model_id}})
     checkpoints.discard(folder)
-    release()
+    release_gpu_memory()
     return _summary(night)
 
 
