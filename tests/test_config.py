@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kgspark.config import Document, apply_override, load, merged
 from kgspark.errors import ConfigError
-from kgspark.stages.settings import NightSettings
+from kgspark.night.settings import NightSettings
 
 # YAML text, and the whole message behind the file's name.
 WRONG_FILES = [

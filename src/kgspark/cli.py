@@ -13,8 +13,8 @@ from pathlib import Path
 import kgspark
 from kgspark import config
 from kgspark.errors import KgsparkError
-from kgspark.stages.night import open_night
-from kgspark.stages.settings import NightSettings
+from kgspark.night.night import open_night
+from kgspark.night.settings import NightSettings
 
 STAGES = {
     "nightly": "the whole night, stage by stage",
@@ -32,6 +32,13 @@ STAGES = {
 
 # They take a name in the place of a configuration file.
 _WITHOUT_CONF = ("bench", "generate")
+# Modules that are no stage of a night.
+_MODULES = {
+    "evaluate": "kgspark.experiments.evaluate",
+    "tune": "kgspark.experiments.tune",
+    "generate": "kgspark.experiments.generate",
+    "bench": "kgspark.bench.run",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +88,7 @@ def _stage_name(text: str) -> str:
 
 def _run(parsed: argparse.Namespace, say: Callable[[str], None]) -> object:
     # A stage brings its engine with it, so only what runs is imported.
-    module = import_module(f"kgspark.stages.{parsed.stage.replace('-', '_')}")
+    module = import_module(_MODULES.get(parsed.stage, f"kgspark.stages.{parsed.stage.replace('-', '_')}"))
     if parsed.stage in _WITHOUT_CONF:
         return module.run(parsed.conf, parsed.overrides, say)
     settings = config.load(NightSettings, Path(parsed.conf), parsed.overrides)

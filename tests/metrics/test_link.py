@@ -1,6 +1,6 @@
 import numpy as np
 
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.metrics.link import filtered_ranks, link_metrics
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kgspark.errors import StageError
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.peers import item_to_item, popularity
 from kgspark.peers.settings import EaseSettings, ItemKnnSettings
 

@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranking_worlds import METRICS, random_world
-from test_ranking_blocks import save, stream
 
 from kgspark.errors import ConfigError
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.retrieval.approximate import approximate_top_k, build_approximate, load_approximate
-from kgspark.retrieval.blocks import RankingPlan, Recall, rank_batches
 from kgspark.retrieval.index import FlatIndex, build_index
 from kgspark.retrieval.pool_files import load_pools, write_pools
+from kgspark.retrieval.ranking_task import RankingPlan, Recall, rank_batches
 from kgspark.retrieval.scores import score_pairs
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking, top_k
+from worlds.rankings import METRICS, random_world
+from worlds.streams import save, stream
 
 KINDS = ("ivf", "hnsw", "pq")
 K = 20

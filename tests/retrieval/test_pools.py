@@ -9,17 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ranking_worlds import World, random_world
-from test_ranking_blocks import ranked, save, stream
 
 from kgspark.external_ids import Side
-from kgspark.histories import Histories
-from kgspark.retrieval.blocks import RankingPlan
+from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import build_index
 from kgspark.retrieval.pool_files import PoolFiles, load_pools, write_pools
 from kgspark.retrieval.pools import Pool, rank_pools
+from kgspark.retrieval.ranking_task import RankingPlan
 from kgspark.retrieval.scores import score_all
 from kgspark.retrieval.settings import IndexSettings
+from worlds.rankings import World, random_world
+from worlds.streams import ranked, save, stream
 
 SEGMENTS = ("empty", "fr", "kids", "rest")
 

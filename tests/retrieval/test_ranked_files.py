@@ -5,23 +5,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ranking_worlds import random_world
-from test_ranking_blocks import ranked, save, stream
 
-from kgspark.retrieval.blocks import RankingPlan
-from kgspark.retrieval.files import RankedFiles, write_ranked
-
-PER_FILE = 16
-
-
-def written(table: pa.Table, files: RankedFiles, rows_per_batch: int) -> list[dict]:
-    """What `write_ranked` says of every file: one call a task, as Spark makes them."""
-    descriptions = []
-    for number in range(-(-40 // PER_FILE)):
-        task = table.filter(pa.compute.equal(pa.compute.divide(table["index"], PER_FILE), number))
-        for batch in write_ranked(iter(task.to_batches(max_chunksize=rows_per_batch)), files):
-            descriptions += batch.to_pylist()
-    return descriptions
+from kgspark.retrieval.ranked_files import RankedFiles, write_ranked
+from kgspark.retrieval.ranking_task import RankingPlan
+from worlds.rankings import random_world
+from worlds.streams import PER_FILE, ranked, save, stream, written
 
 
 def test_files_hold_the_ranked_rows_in_order_and_are_the_same_when_a_task_is_repeated(tmp_path: Path) -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import retried_ranking
-from ranking_worlds import random_world
-from test_ranked_files import PER_FILE, written
-from test_ranking_blocks import save, stream
 
-from kgspark.retrieval.files import discard_partial
+from kgspark.retrieval.ranked_files import discard_partial
 from standalone_cluster import standalone_cluster
+from worlds import retried_ranking
+from worlds.rankings import random_world
+from worlds.streams import PER_FILE, save, stream, written
 
 
 @pytest.mark.extended

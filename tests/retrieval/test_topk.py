@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranking_worlds import METRICS, World, brute_force, random_world, unit_moduli
 
 from kgspark.errors import StageError
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.retrieval import topk
 from kgspark.retrieval.index import build_index
 from kgspark.retrieval.scores import score_all, score_pairs
 from kgspark.retrieval.topk import Ranking, top_k
 from kgspark.search_space import pairwise_scores
+from worlds.rankings import METRICS, World, brute_force, random_world, unit_moduli
 
 
 def rank(world: World, threads: int = 1) -> Ranking:

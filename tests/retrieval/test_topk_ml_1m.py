@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ranking_worlds import brute_force
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import svds
 
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import build_index
 from kgspark.retrieval.scores import score_all
 from kgspark.retrieval.topk import top_k
 from kgspark.search_space import Metric
+from worlds.rankings import brute_force
 
 K = 100
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kgspark.spark.dialects import find_source
+from kgspark.night.night import LazySession, Night
+from kgspark.night.settings import NightSettings
+from kgspark.spark.cleaning.dialects import find_source
 from kgspark.spark.settings import SourceSettings
 from kgspark.spark.synthetic import write_movielens
 from kgspark.stages import clean_ratings
-from kgspark.stages.night import LazySession, Night
-from kgspark.stages.settings import NightSettings
 from kgspark.synthetic import SyntheticSettings, SyntheticWorld
 from kgspark.tables import RATINGS
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kgspark.config import Document, apply_override, decode, load, merged
 from kgspark.errors import ConfigError
-from kgspark.stages.settings import NightSettings
+from kgspark.night.settings import NightSettings
 from kgspark.tuning.settings import DEFAULT_SPACE, Dimension
 from kgspark.tuning.space import matching, nested
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 
 # Scores compared at once: 16 MiB of float32.
 _CELLS = 1 << 22

@@ -6,7 +6,7 @@ import numpy as np
 from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
 
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.peers.item_to_item import matrix
 from kgspark.peers.settings import AlsSettings, BprSettings
 from kgspark.search_space import SearchSpace

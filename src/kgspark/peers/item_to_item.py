@@ -7,7 +7,7 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
 from kgspark.errors import StageError
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.peers.settings import EaseSettings, ItemKnnSettings
 
 # Rows of similarities held at once.

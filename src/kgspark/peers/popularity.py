@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 
 from kgspark.errors import ConfigError
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import FlatIndex, check_finite, use_threads
 from kgspark.retrieval.scores import score_pairs
 from kgspark.retrieval.settings import IndexSettings

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.retrieval.approximate import approximate_top_k
 from kgspark.retrieval.index import FlatIndex
 from kgspark.retrieval.settings import IndexSettings

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import row_norms
 
 # Gathered vectors of a batch of users stay below this many floats.

@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 
-from kgspark.histories import Histories
+from kgspark.graph.histories import Histories
 from kgspark.retrieval.bounds import ceilings, check_range
 from kgspark.retrieval.index import FlatIndex, check_finite
 from kgspark.retrieval.scores import score_all, score_pairs

@@ -15,8 +15,8 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from kgspark.errors import StageError
-from kgspark.spark import class_archive
-from kgspark.spark.gateway import quiet_gateway
+from kgspark.spark.jvm import class_archive
+from kgspark.spark.jvm.gateway import quiet_gateway
 from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17

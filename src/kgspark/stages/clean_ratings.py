@@ -8,12 +8,13 @@ from typing import Any
 
 from kgspark.errors import InputError
 from kgspark.files import source_signature
+from kgspark.night.night import Night, Outcome
 from kgspark.runs import StageWork
-from kgspark.spark import catalogue
-from kgspark.spark.dialects import Scale, Source, find_source
-from kgspark.spark.frames import DataFrame, read_table, write_table
-from kgspark.spark.rating_rules import Rules, checked, good_ratings, resolve_scale
-from kgspark.spark.ratings import (
+from kgspark.spark.cleaning import side_tables as catalogue
+from kgspark.spark.cleaning.accounts import Written, counted, reasons, stop_if_too_bad, summary, told, write_quarantine
+from kgspark.spark.cleaning.dialects import Scale, Source, find_source
+from kgspark.spark.cleaning.rating_rules import Rules, checked, good_ratings, resolve_scale
+from kgspark.spark.cleaning.ratings import (
     Accounts,
     deduplication_tasks,
     has_integer_ids,
@@ -22,8 +23,7 @@ from kgspark.spark.ratings import (
     line_counts,
     read_raw,
 )
-from kgspark.stages.clean_accounts import Written, counted, reasons, stop_if_too_bad, summary, told, write_quarantine
-from kgspark.stages.night import Night, Outcome
+from kgspark.spark.frames import DataFrame, read_table, write_table
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, TAGS, USERS
 
 

@@ -2,13 +2,13 @@
 
 import shutil
 
-from kgspark.entity_layout import MOVIE, USER, EntityLayout
+from kgspark.graph.layout import MOVIE, USER, EntityLayout
+from kgspark.night.night import Night, Outcome
+from kgspark.night.reads import cleaned_tables, entity_layout, id_type, related_table_signatures, relation_tables
 from kgspark.runs import StageWork
-from kgspark.spark.entities import kind_counts, members, number_sorted, sorted_members
 from kgspark.spark.frames import read_table, write_table
-from kgspark.spark.relations import kinds_in_order, usable_relations
-from kgspark.stages.inputs import cleaned_tables, id_type, related_table_signatures, relation_tables
-from kgspark.stages.night import Night, Outcome
+from kgspark.spark.graph.entities import kind_counts, members, number_sorted, sorted_members
+from kgspark.spark.graph.relations import kinds_in_order, usable_relations
 from kgspark.tables import ENTITIES
 
 
@@ -38,11 +38,6 @@ def _index(night: Night, work: StageWork) -> str:
     shutil.rmtree(in_order)
     work.commit({ENTITIES: files}, {ENTITIES: {"layout": layout.to_json()}})
     return _summary(night)
-
-
-def entity_layout(night: Night) -> EntityLayout:
-    """The layout of this night's entities."""
-    return EntityLayout.from_json(night.run.manifest(ENTITIES).details["layout"])
 
 
 def _summary(night: Night) -> str:

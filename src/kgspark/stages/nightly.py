@@ -5,8 +5,9 @@ from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
 
+from kgspark.night.night import Night
+from kgspark.night.reads import ranked_tables
 from kgspark.report.summary import night_summary
-from kgspark.stages.night import Night
 from kgspark.tables import MODEL
 
 STAGES = ("clean_ratings", "index_entities", "write_triples", "train_embeddings", "recommend", "publish")
@@ -18,12 +19,12 @@ def run(night: Night) -> None:
     threading.Thread(target=_import_ahead, daemon=True).start()
     for name in STAGES:
         _stage(name).run(night)
-    night.say(night_summary(night.run, _stage("recommend").ranked_tables(night), night.outcomes))
+    night.say(night_summary(night.run, ranked_tables(night), night.outcomes))
     night.result = {
         "run_date": night.run.date,
         "stages": [vars(outcome) for outcome in night.outcomes],
         "metrics": night.run.manifest(MODEL).details["metrics"],
-        "ranking": {name: night.run.manifest(name).details for name in _stage("recommend").ranked_tables(night)},
+        "ranking": {name: night.run.manifest(name).details for name in ranked_tables(night)},
     }
 
 

@@ -7,14 +7,12 @@ from typing import Any
 
 from kgspark.errors import AuditError
 from kgspark.files import write_atomically
+from kgspark.night.candidates import candidate_tables, read_candidates
+from kgspark.night.night import Night, Outcome
+from kgspark.night.reads import SIDES, entity_layout, id_type, list_length, ranked_tables
 from kgspark.runs import StageWork
-from kgspark.spark.audit import Check, RankedTable, audit_rankings
 from kgspark.spark.frames import read_table
-from kgspark.stages.candidates import candidate_tables, read_candidates
-from kgspark.stages.index_entities import entity_layout
-from kgspark.stages.inputs import id_type
-from kgspark.stages.night import Night, Outcome
-from kgspark.stages.recommend import SIDES, list_length, ranked_tables
+from kgspark.spark.ranking.audit import Check, RankedTable, audit_rankings
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS
 from kgspark.warehouse import files as files_target
 

@@ -5,34 +5,36 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.errors import StageError
-from kgspark.retrieval.blocks import RankingPlan
-from kgspark.retrieval.files import RankedFiles, discard_partial, write_ranked
+from kgspark.graph.layout import EntityLayout
+from kgspark.night.candidates import candidate_tables, write_candidates
+from kgspark.night.night import Night, Outcome
+from kgspark.night.reads import (
+    SIDES,
+    cleaned_tables,
+    entity_layout,
+    id_type,
+    list_length,
+    own_table_signatures,
+    ranked_tables,
+)
+from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.pool_files import write_pools
+from kgspark.retrieval.ranked_files import RankedFiles, discard_partial, write_ranked
+from kgspark.retrieval.ranking_task import RankingPlan
 from kgspark.runs import StageWork
 from kgspark.search_space import SearchSpace
 from kgspark.spark.frames import read_table, task_cores
-from kgspark.spark.ranking import Side, SideWriter, WrittenSide, queries_a_task, query_stream, write_on_executors
+from kgspark.spark.ranking.executors import (
+    SideWriter,
+    WrittenSide,
+    queries_a_task,
+    query_stream,
+    write_on_executors,
+)
+from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
-from kgspark.stages.candidates import candidate_tables, write_candidates
-from kgspark.stages.index_entities import entity_layout
-from kgspark.stages.inputs import cleaned_tables, id_type, own_table_signatures
-from kgspark.stages.night import Night, Outcome
-from kgspark.stages.ranking_device import RankingDevice
-from kgspark.tables import AUDIENCES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
-
-SIDES = {RECOMMENDATIONS: Side(USER, MOVIE), AUDIENCES: Side(MOVIE, USER)}
-
-
-def ranked_tables(night: Night) -> list[str]:
-    """The tables that this night ranks and publishes."""
-    return [RECOMMENDATIONS, AUDIENCES] if night.settings.audiences.enabled else [RECOMMENDATIONS]
-
-
-def list_length(night: Night, table: str) -> int:
-    """K of a ranked table."""
-    return night.settings.recommend.k if table == RECOMMENDATIONS else night.settings.audiences.k
+from kgspark.tables import ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
 
 
 def run(night: Night) -> Outcome:
@@ -85,7 +87,7 @@ def _plan(night: Night, layout: EntityLayout, name: str, staging: Path) -> Ranki
         k=list_length(night, name),
         block=settings.recommend.block,
         threads=task_cores(night.spark),
-        engine=RankingDevice(settings.recommend.device),
+        engine=RankingDevice(settings.recommend.device, task_gpu),
         pools=None if one_exact_pool else str(staging / "pools"),
         index=settings.recommend.index,
         sample_every=-(-layout.count(side.query_kind) // settings.recommend.index.sample) if approximate else 0,

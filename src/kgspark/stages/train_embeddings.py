@@ -8,25 +8,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from kgspark.entity_layout import MOVIE, USER, EntityLayout
 from kgspark.external_ids import ITEMS, QUERIES, write_ids
 from kgspark.files import describe_folder
-from kgspark.kge import checkpoints, memory
+from kgspark.graph.inverses import with_inverses
+from kgspark.graph.layout import MOVIE, USER, EntityLayout
+from kgspark.graph.shards import read_triples
 from kgspark.kge.device import pick_device, release_gpu_memory
-from kgspark.kge.distributed import Team
-from kgspark.kge.export import export_search_space
-from kgspark.kge.fitting import fitted
-from kgspark.kge.inverses import with_inverses
-from kgspark.kge.model_files import MEASURED_FILE, MODEL_FILE, save_model
-from kgspark.kge.run_folder import Epoch
-from kgspark.kge.shards import read_triples
-from kgspark.kge.training import train
-from kgspark.kge.warm_start import WarmStart, carry_over
+from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
+from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.training import checkpoints, memory
+from kgspark.kge.training.distributed import Team
+from kgspark.kge.training.fitting import fitted
+from kgspark.kge.training.run_folder import Epoch
+from kgspark.kge.training.training import train
+from kgspark.kge.training.warm_start import WarmStart, carry_over
+from kgspark.night.night import Night, Outcome
+from kgspark.night.reads import entity_layout, id_type, relations_of
 from kgspark.report.progress import progress_bar
 from kgspark.runs import Run, StageWork
-from kgspark.stages.index_entities import entity_layout
-from kgspark.stages.inputs import id_type
-from kgspark.stages.night import Night, Outcome
 from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Relation
 
 # Checkpoints and the dashboard's files; not a table, because it must outlive a training that was killed.
@@ -55,7 +54,7 @@ def _earlier_run(night: Night) -> Run | None:
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     settings, layout = night.settings.train, entity_layout(night)
-    relations = [Relation.from_json(value) for value in night.run.manifest(TRIPLES).details["relations"]]
+    relations = relations_of(night)
     rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
     if settings.negatives == "auto":
         settings = fitted(settings, layout, relations, rows)
@@ -115,18 +114,12 @@ def _shown(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
 
 def _warm_start(night: Night, earlier: Run, relations: list[Relation]) -> WarmStart:
     old, new = (_entities(run) for run in (earlier, night.run))
-    initial = carry_over(measured_file(earlier), old, new, relations, night.settings.train)
+    initial = carry_over(measured_file(earlier.table(MODEL)), old, new, relations, night.settings.train)
     night.say(
         f"{'':<17}{'':>10}   warm start from {earlier.date}: {initial.carried_entities:,} of {new.num_rows:,} entities"
         f" and {initial.carried_relations} of {len(relations)} relations carried over"
     )
     return initial
-
-
-def measured_file(run: Run) -> Path:
-    """The weights that have seen no held-out like: what is evaluated, and what another night may start from."""
-    before_refit = run.table(MODEL) / MEASURED_FILE
-    return before_refit if before_refit.exists() else run.table(MODEL) / MODEL_FILE
 
 
 def _entities(run: Run) -> pa.Table:

@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from kgspark.entity_layout import EntityLayout
 from kgspark.errors import StageError
+from kgspark.graph.layout import EntityLayout
+from kgspark.night.night import Night, Outcome
+from kgspark.night.reads import cleaned_tables, entity_layout, id_type, related_table_signatures, relation_tables
 from kgspark.runs import StageWork
-from kgspark.spark.co_watch import co_watched
 from kgspark.spark.frames import DataFrame, read_table, write_table
-from kgspark.spark.relations import AGE_DAYS, CO_WATCHED, relation_rows, usable_relations
-from kgspark.spark.splits import with_age, with_split
-from kgspark.spark.triples import build_triples, count_triples, sharded
-from kgspark.stages.index_entities import entity_layout
-from kgspark.stages.inputs import cleaned_tables, id_type, related_table_signatures, relation_tables
-from kgspark.stages.night import Night, Outcome
+from kgspark.spark.graph.co_watch import co_watched
+from kgspark.spark.graph.relations import AGE_DAYS, CO_WATCHED, relation_rows, usable_relations
+from kgspark.spark.graph.splits import with_age, with_split
+from kgspark.spark.graph.triples import build_triples, count_triples, sharded
 from kgspark.tables import ENTITIES, RATINGS, TRAIN, TRIPLES, Relation
 
 

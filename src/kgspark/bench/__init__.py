@@ -1,0 +1,1 @@
+"""Measurements of kgspark beside its peers. Nothing else imports this package."""

@@ -1,0 +1,79 @@
+"""One ranked table of a finished night, as a benchmark reads it: vectors, ids and who has seen what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kgspark.errors import InputError
+from kgspark.external_ids import ITEMS, QUERIES, Side, read_ids
+from kgspark.graph.histories import Histories
+from kgspark.retrieval.index import LoadedSide, load_index
+from kgspark.runs import Manifest
+from kgspark.tables import AUDIENCES, CANDIDATES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
+
+_ID = {QUERIES: "user_id", ITEMS: "movie_id"}
+_RANKED: dict[str, Side] = {RECOMMENDATIONS: ITEMS, AUDIENCES: QUERIES}
+
+
+@dataclass(frozen=True)
+class NightSide:
+    """A ranked table, and what it was ranked from.
+
+    k       rows a query was to get, at most
+    loaded  the ranked side, and the vectors that ask
+    names   external ids of both sides, by position
+    seen    ranked positions that each query has rated, by rising position
+    """
+
+    k: int
+    loaded: LoadedSide
+    names: dict[Side, pa.Array]
+    seen: Histories
+
+    def lists(self, folder: Path, order: str) -> Histories:
+        """The ranked positions of each query in the table at `folder`, by rising column `order`."""
+        query, item, place = _positions(folder, self.names, order)
+        return _by_query(query, item, place, len(self.seen))
+
+
+def read_sides(run: Path, threads: int = 1) -> dict[str, NightSide]:
+    """The ranked tables of the run folder `run` by name.
+
+    Raises InputError where there is no such night, or one that restricts candidates.
+    """
+    if (run / CANDIDATES).exists():
+        raise InputError(f"{run}: this night restricts what is offered; night= takes one without candidates")
+    manifests = {table: Manifest.read(run / table) for table in _RANKED}
+    if manifests[RECOMMENDATIONS] is None:
+        raise InputError(f"{run}: no table recommendations; night= takes a night's folder, <lake>/runs/<run_date>")
+    return {
+        table: _read_side(run, _RANKED[table], int(manifest.details["k"]), threads)
+        for table, manifest in manifests.items()
+        if manifest is not None
+    }
+
+
+def _read_side(run: Path, ranked: Side, k: int, threads: int) -> NightSide:
+    asking: Side = QUERIES if ranked == ITEMS else ITEMS
+    loaded = load_index(run / SEARCH_SPACE, ranked, threads)
+    sizes = {asking: len(loaded.asking), ranked: len(loaded.index)}
+    names = {side: read_ids(run / SEARCH_SPACE, side, rows) for side, rows in sizes.items()}
+    query, item = _positions(run / RATINGS, names)
+    return NightSide(k, loaded, names, _by_query(query, item, item, len(loaded.asking)))
+
+
+def _positions(folder: Path, names: dict[Side, pa.Array], *more: str) -> list[np.ndarray]:
+    """Columns of a table: the ids of each side as positions int64, and the columns `more` as they are."""
+    table = pq.read_table(folder, columns=[*(_ID[side] for side in names), *more], partitioning=None)
+    places = [pc.index_in(table[_ID[side]].combine_chunks(), ids) for side, ids in names.items()]
+    return [place.to_numpy().astype(np.int64) for place in places] + [table[name].to_numpy() for name in more]
+
+
+def _by_query(query: np.ndarray, item: np.ndarray, order: np.ndarray, queries: int) -> Histories:
+    """The items of each query, by rising `order`."""
+    starts = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=queries))])
+    return Histories(starts, item[np.lexsort((order, query))])

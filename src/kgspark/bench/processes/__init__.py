@@ -1,0 +1,1 @@
+"""Programs that a benchmark starts and times as processes of their own."""

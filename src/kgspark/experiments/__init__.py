@@ -1,0 +1,1 @@
+"""Commands that train or rank more than one night: evaluate, tune, generate."""

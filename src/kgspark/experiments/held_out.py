@@ -1,0 +1,142 @@
+"""Held-out likes, and one recommender measured by them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kgspark.errors import StageError
+from kgspark.experiments.recommender import Recommender
+from kgspark.graph.histories import Histories
+from kgspark.graph.layout import MOVIE
+from kgspark.graph.shards import read_triples
+from kgspark.metrics.beyond_accuracy import beyond_accuracy
+from kgspark.metrics.bootstrap import intervals
+from kgspark.metrics.link import filtered_ranks, link_metrics
+from kgspark.metrics.ranking import hit_matrix, ranking_metrics
+from kgspark.metrics.rarity import recall_by_popularity
+from kgspark.night.evaluate_settings import EvaluateSettings
+from kgspark.night.night import Night
+from kgspark.night.reads import entity_layout, relations_of
+from kgspark.retrieval.topk import top_k_of_scores
+from kgspark.tables import TEST, TRAIN, TRIPLES, VALID
+
+# Scores held at once: 32 MiB of float32, and a few times that while they are ranked.
+_CELLS = 1 << 23
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Likes of all users, by movie position.
+
+    train   what a model is fitted on
+    hidden  likes that are neither trained on nor to be found: they are left out of the lists, as train is
+    test    what is to be found
+    """
+
+    train: Histories
+    hidden: Histories
+    test: Histories
+    movies: int
+
+    @property
+    def asking(self) -> np.ndarray:
+        """Users with something to be found, int64."""
+        return np.flatnonzero(self.test.sizes)
+
+    def to_json(self) -> dict[str, int]:
+        """Counts of users, movies and likes."""
+        return {
+            "users": len(self.train),
+            "movies": self.movies,
+            "train": len(self.train.indices),
+            "hidden": len(self.hidden.indices),
+            "test": len(self.test.indices),
+            "test_users": len(self.asking),
+        }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of one recommender.
+
+    by_user        metric to float64 (asking users,)
+    by_popularity  recall by how many training likes a movie has
+    """
+
+    by_user: Mapping[str, np.ndarray]
+    figures: Mapping[str, float]
+    by_popularity: Mapping[str, Mapping[str, float]]
+
+    def row(self, held_out: HeldOut, settings: EvaluateSettings, seed: int) -> dict[str, Any]:
+        """Means, their 95 % intervals over users, means by length of history, and recall by popularity of the movie."""
+        row: dict[str, Any] = {name: float(values.mean()) for name, values in self.by_user.items()}
+        row |= self.figures
+        row["ci95"] = intervals(self.by_user, settings.resamples, seed)
+        row["by_history"] = _by_history(self.by_user, held_out.train.sizes[held_out.asking], settings)
+        row["by_popularity"] = self.by_popularity
+        return row
+
+    def lead(self, other: "Measured", settings: EvaluateSettings, seed: int) -> dict[str, Any]:
+        """How far these figures are ahead of another's, user by user, with the 95 % interval of the mean difference."""
+        differences = {name: values - other.by_user[name] for name, values in self.by_user.items()}
+        limits = intervals(differences, settings.resamples, seed)
+        return {
+            name: {"mean": float(values.mean())} | ({"ci95": limits[name]} if limits else {})
+            for name, values in differences.items()
+        }
+
+
+def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) -> HeldOut:
+    """The target's likes from the triples; StageError where the split holds nothing out."""
+    layout = entity_layout(night)
+    relations = relations_of(night)
+    target = next(relation for relation in relations if relation.name == night.settings.train.target)
+    triples = read_triples(night.run.table(TRIPLES), layout, relations)
+
+    def likes(*splits: str) -> Histories:
+        csr = triples.csr(target, layout, splits)
+        return Histories(csr.indptr, csr.tails)
+
+    hidden = likes(*(split for split in (TRAIN, VALID) if split not in train_splits))
+    test = likes(TEST)
+    if not len(test.indices):
+        raise StageError(
+            f"split.protocol={night.settings.split.protocol} holds no like out, so nothing can be measured"
+        )
+    return HeldOut(likes(*train_splits), hidden, test, layout.count(MOVIE))
+
+
+def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:
+    """All movies are ranked for every user with something to be found, but for those that the user is known to like."""
+    seen, asking = held_out.train | held_out.hidden, held_out.asking
+    hits, ranks, lists = [], [], []
+    step = max(1, _CELLS // max(held_out.movies, 1))
+    for start in range(0, len(asking), step):
+        users = asking[start : start + step]
+        scores = recommender.scores(users)
+        known, wanted = seen.pick(users), held_out.test.pick(users)
+        ranking = top_k_of_scores(scores, known, max(settings.ks))
+        lists.append(ranking.ids)
+        hits.append(hit_matrix(ranking.ids, wanted.indptr, wanted.indices, held_out.movies))
+        ranks.append(filtered_ranks(scores, known | wanted, wanted))
+    found, listed = np.concatenate(hits), np.concatenate(lists)
+    by_user = ranking_metrics(found, held_out.test.sizes[asking], settings.ks)
+    likes = held_out.train.counts(held_out.movies)
+    figures = link_metrics(np.concatenate(ranks))
+    figures |= beyond_accuracy(listed, likes, len(held_out.train), settings.ks)
+    rarity = recall_by_popularity(listed, found, held_out.test.indices, likes, settings.popularity, settings.ks)
+    return Measured(by_user, figures, rarity)
+
+
+def _by_history(
+    by_user: Mapping[str, np.ndarray], sizes: np.ndarray, settings: EvaluateSettings
+) -> dict[str, dict[str, float]]:
+    cold, heavy = settings.history
+    groups = {"cold": sizes < cold, "warm": (sizes >= cold) & (sizes < heavy), "heavy": sizes >= heavy}
+    return {
+        group: {"users": int(chosen.sum())} | {name: float(values[chosen].mean()) for name, values in by_user.items()}
+        for group, chosen in groups.items()
+        if chosen.any()
+    }

@@ -1,0 +1,1 @@
+"""From trained weights to the search space that retrieval ranks with."""

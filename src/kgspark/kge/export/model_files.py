@@ -1,0 +1,94 @@
+"""Saved models: one safetensors file with a JSON header; loaded as data, never unpickled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+
+from kgspark.errors import InputError
+from kgspark.graph.layout import EntityLayout
+from kgspark.kge.model.models import build_model, parameters_by_table
+from kgspark.kge.settings import TrainSettings
+from kgspark.kge.training.checkpoints import read_safetensors, write_safetensors
+from kgspark.tables import Relation
+
+MODEL_FILE = "model.safetensors"
+# The same model before it was refitted on the likes that were held out.
+MEASURED_FILE = "measured.safetensors"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model file holds.
+
+    tables  float32 parameter tables by tgraphx's names; versions  of torch, tgraphx and kgspark that wrote it
+    """
+
+    tables: dict[str, torch.Tensor]
+    settings: TrainSettings
+    layout: EntityLayout
+    relations: tuple[Relation, ...]
+    versions: dict[str, str]
+
+    def build(self) -> torch.nn.Module:
+        """The tgraphx model with the saved weights, on the CPU."""
+        model = build_model(self.settings, self.layout.size, len(self.relations))
+        for name, table in parameters_by_table(model).items():
+            table.copy_(self.tables[name])
+        return model
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed the weights."""
+    return {name: version(name) for name in ("torch", "tgraphx", "numpy", "safetensors")}
+
+
+def save_model(
+    path: Path,
+    model: torch.nn.Module,
+    layout: EntityLayout,
+    relations: Sequence[Relation],
+    settings: TrainSettings,
+) -> None:
+    """Writes the weights atomically to `path`, with settings, layout, relations and versions in the header."""
+    header = {
+        "format": 1,
+        "settings": settings.model_dump(),
+        "layout": layout.to_json(),
+        # JSON objects are written with sorted keys; the kinds' order is kept beside them.
+        "kinds": list(layout.ranges),
+        "relations": [relation.to_json() for relation in relations],
+        "versions": versions(),
+    }
+    write_safetensors(path, parameters_by_table(model), header)
+
+
+def load_model(path: Path) -> SavedModel:
+    """Reads a model file; raises InputError where it is missing or not one."""
+    try:
+        tables, header = read_safetensors(path)
+        ranges = header["layout"]
+        return SavedModel(
+            tables,
+            TrainSettings.model_validate(header["settings"]),
+            EntityLayout.from_json({kind: ranges[kind] for kind in header["kinds"]}),
+            tuple(Relation.from_json(value) for value in header["relations"]),
+            header["versions"],
+        )
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such model file; run train-embeddings first") from None
+    except (OSError, SafetensorError, KeyError, TypeError, ValidationError, ValueError) as error:
+        raise InputError(f"{path}: not a kgspark model file: {' '.join(str(error).split())}") from None
+
+
+def measured_file(folder: Path) -> Path:
+    """The file, in a folder of the table `model`, whose weights have seen no held-out like.
+
+    They are what is evaluated, and what another night may start from.
+    """
+    before_refit = folder / MEASURED_FILE
+    return before_refit if before_refit.exists() else folder / MODEL_FILE

@@ -1,0 +1,1 @@
+"""The tgraphx models as two-tower scorers, their scores and first vectors."""

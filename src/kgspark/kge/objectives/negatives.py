@@ -1,0 +1,156 @@
+"""Corrupted triples, drawn on the training device without a loop: uniform, Bernoulli, typed, and filtered exactly.
+
+Each agrees in distribution with tgraphx's sampler of the same name (`tgraphx.kg.sampling`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from kgspark.errors import StageError
+from kgspark.graph.layout import EntityLayout
+from kgspark.kge.settings import TrainSettings
+from kgspark.tables import Relation
+
+
+@dataclass(frozen=True)
+class Corruptions:
+    """K negatives of each of B positives.
+
+    entities  int64 (B, K): what stands in for an end
+    at_head   bool (B, K): whether it stands in for the head, or for the tail
+    """
+
+    entities: torch.Tensor
+    at_head: torch.Tensor
+
+    def triples(self, positives: torch.Tensor) -> torch.Tensor:
+        """The negatives as triples int64 (B, K, 3), of the positives (B, 3)."""
+        heads = torch.where(self.at_head, self.entities, positives[:, :1])
+        tails = torch.where(self.at_head, positives[:, 2:], self.entities)
+        return torch.stack([heads, positives[:, 1:2].expand_as(heads), tails], dim=2)
+
+
+class NegativeSampler:
+    """Draws corruptions of triples of one graph.
+
+    A side is drawn first (the head with `corrupt_heads`, or by the relation's shape for bernoulli), then an entity:
+    any of the graph, or for typed one of the relation's own kind on that side. Filtered, no known triple is ever
+    drawn: of m unknown candidates a number below m is drawn, and a binary search among the known ones turns it into
+    an entity. That is what rejecting and drawing again arrives at, in one go and for the densest of rows too; the
+    side's probability is weighed by the share of candidates that are unknown there, as rejection weighs it.
+    """
+
+    def __init__(
+        self,
+        known: torch.Tensor,
+        layout: EntityLayout,
+        relations: Sequence[Relation],
+        settings: TrainSettings,
+    ) -> None:
+        """`known` int64 (n, 3), distinct, on the device to draw on. StageError where its keys do not fit 64 bits."""
+        device, count = known.device, len(relations)
+        self.negatives = max(settings.sample_size, 1)
+        everything = [(0, layout.size)] * count
+        typed = settings.sampler == "typed"
+        ranges = [
+            [layout.range(relation.head_kind) for relation in relations] if typed else everything,
+            [layout.range(relation.tail_kind) for relation in relations] if typed else everything,
+        ]
+        self.starts, stops = torch.tensor(ranges, device=device).permute(2, 0, 1)  # each (2 sides, relations)
+        self.sizes = stops - self.starts
+        if settings.sampler == "bernoulli":
+            self.head_share = head_shares(known, count)
+        else:
+            self.head_share = torch.full((count,), settings.corrupt_heads, device=device)
+        self.known = _Known(known, layout.size, count, self.starts) if settings.filtered else None
+
+    def draw(self, positives: torch.Tensor, generator: torch.Generator) -> Corruptions:
+        """K corruptions of each positive, int64 (B, 3), all of them `drawable`; `generator` lives on their device."""
+        shape = (len(positives), self.negatives)
+        relations = positives[:, 1]
+        unknown = self._unknown(positives)  # (2, B)
+        share = self.head_share[relations]
+        by_head, by_tail = (
+            weight * unknown[side] / self.sizes[side, relations] for side, weight in ((0, share), (1, 1 - share))
+        )
+        device = positives.device
+        at_head = torch.rand(shape, generator=generator, device=device) < (by_head / (by_head + by_tail))[:, None]
+        limits = torch.where(at_head, unknown[0][:, None], unknown[1][:, None])
+        # 53 random bits: no more than 2⁻²⁰ off for a hundred million entities.
+        uniform = torch.rand(shape, generator=generator, device=device, dtype=torch.float64)
+        numbers = (uniform * limits).long().minimum(limits - 1)
+        if self.known is not None:
+            numbers = self.known.skip(positives, at_head, numbers)
+        starts = torch.where(at_head, self.starts[0][relations][:, None], self.starts[1][relations][:, None])
+        return Corruptions(starts + numbers, at_head)
+
+    def drawable(self, positives: torch.Tensor) -> torch.Tensor:
+        """bool (B,): whether there is any triple to corrupt a positive into."""
+        unknown, share = self._unknown(positives), self.head_share[positives[:, 1]]
+        return (unknown[0] > 0) & (share > 0) | (unknown[1] > 0) & (share < 1)
+
+    def _unknown(self, positives: torch.Tensor) -> torch.Tensor:
+        """int64 (2, B): candidates for the head and for the tail that make no known triple."""
+        sizes = self.sizes[:, positives[:, 1]]
+        return sizes if self.known is None else sizes - self.known.counts(positives)
+
+
+class _Known:
+    """For each (relation, tail) its known heads and for each (head, relation) its known tails, as two sorted arrays.
+
+    Of the i-th known candidate c of a group, counted from the range's start s, c − s − i unknown ones come before it.
+    Sorted by (group, that number), one `searchsorted` finds how many known ones precede the j-th unknown one.
+    """
+
+    def __init__(self, known: torch.Tensor, entities: int, relations: int, starts: torch.Tensor) -> None:
+        if entities * relations * (entities + 1) >= 1 << 63:
+            raise StageError(
+                f"train.filtered: {entities:,} entities and {relations} relations are too many for 64-bit keys; "
+                "set train.filtered=false"
+            )
+        self.width, self.relations = entities + 1, relations
+        self.keys = []
+        for side, column in ((0, 0), (1, 2)):
+            place = known[:, column] - starts[side, known[:, 1]]
+            key = (self._group(known, side) * self.width + place).sort().values
+            groups = torch.div(key, self.width, rounding_mode="floor")
+            first = torch.searchsorted(key, groups * self.width)
+            self.keys.append(key - (torch.arange(len(key), device=key.device) - first))
+
+    def counts(self, positives: torch.Tensor) -> torch.Tensor:
+        """int64 (2, B): known heads for (relation, tail), known tails for (head, relation)."""
+        groups = [self._group(positives, side) * self.width for side in (0, 1)]
+        return torch.stack(
+            [self._below(side, at + self.width) - self._below(side, at) for side, at in enumerate(groups)]
+        )
+
+    def skip(self, positives: torch.Tensor, at_head: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Places in the range (B, K) of the `numbers`-th unknown candidates, from 0."""
+        passed = []
+        for side in (0, 1):
+            at = (self._group(positives, side) * self.width)[:, None]
+            upto = torch.searchsorted(self.keys[side], (at + numbers).contiguous(), right=True)
+            passed.append(upto - self._below(side, at))
+        return numbers + torch.where(at_head, passed[0], passed[1])
+
+    def _below(self, side: int, key: torch.Tensor) -> torch.Tensor:
+        return torch.searchsorted(self.keys[side], key.contiguous())
+
+    def _group(self, triples: torch.Tensor, side: int) -> torch.Tensor:
+        return triples[:, 2 if side == 0 else 0] * self.relations + triples[:, 1]
+
+
+def head_shares(triples: torch.Tensor, relations: int) -> torch.Tensor:
+    """Bernoulli's probability of corrupting the head, float32 (relations,), of distinct triples int64 (n, 3).
+
+    Tails per head over the sum of tails per head and heads per tail (Wang et al. 2014, section 3.2). As those are n / H
+    and n / T for H distinct heads and T distinct tails, it is T / (H + T); ½ for a relation without triples.
+    """
+    ends = []
+    for column in (0, 2):
+        distinct = torch.unique(triples[:, [1, column]], dim=0)[:, 0]
+        ends.append(torch.bincount(distinct, minlength=relations))
+    heads, tails = ends
+    return torch.where(heads > 0, tails / (heads + tails).clamp(min=1), 0.5).float()

@@ -1,0 +1,1 @@
+"""The training itself: plan, epochs, state, checkpoints, refit."""

@@ -1,0 +1,79 @@
+"""What a training leaves in its folder while it runs: metrics.csv, config.json, run.json, run_metadata.json.
+
+`tgraphx-dashboard --logdir FOLDER` shows them; the columns and `run_metadata.json` are its names.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tgraphx.tracking import CSVLogger
+
+from kgspark.files import write_atomically
+from kgspark.kge.export.model_files import versions
+from kgspark.kge.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch as it went: mean loss, validation NDCG@k where it was measured, step size at its end, wall seconds."""
+
+    epoch: int
+    train_loss: float
+    ndcg: float | None
+    learning_rate: float
+    seconds: float
+
+
+class RunFolder:
+    """Writes the dashboard's files of one training; a context that closes the log, whatever ends the epochs."""
+
+    def __init__(self, folder: Path, settings: TrainSettings, device: str, history: Sequence[Epoch]) -> None:
+        """Starts `metrics.csv` anew with the epochs that a resumed training already has behind it."""
+        self.folder = folder
+        self._settings, self._device, self._started = settings, device, _now()
+        (folder / "metrics.csv").unlink(missing_ok=True)
+        self._metrics = CSVLogger(str(folder))
+        write_atomically(folder / "config.json", _json(settings.model_dump()))
+        self._status("running", {})
+        for epoch in history:
+            self.log(epoch)
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.close()
+
+    def log(self, epoch: Epoch) -> None:
+        """Appends one row to `metrics.csv`."""
+        self._metrics.log(**asdict(epoch))
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """Writes `run.json`: results and versions."""
+        self._status("completed", results)
+
+    def _status(self, status: str, results: Mapping[str, Any]) -> None:
+        run = {"status": status, "device": self._device, "versions": versions(), **results}
+        write_atomically(self.folder / "run.json", _json(run))
+        metadata = {
+            "run_name": self.folder.name,
+            "task": f"{self._settings.model} / {self._settings.objective}",
+            "status": status,
+            "device": self._device,
+            "total_epochs": self._settings.epochs,
+            "start_time": self._started,
+            "end_time": _now() if status != "running" else None,
+        }
+        write_atomically(self.folder / "run_metadata.json", _json(metadata))
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,92 @@
+"""Carries yesterday's vectors over to today's numbering, by (kind, external_id) and by relation name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from kgspark.errors import StageError
+from kgspark.kge.export.model_files import SavedModel, load_model
+from kgspark.kge.model.models import entity_tables, parameters_by_table, relation_tables
+from kgspark.kge.settings import TrainSettings
+from kgspark.tables import Relation
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Rows of parameter tables to start from: `values[table]` float32 (n, width) go to `rows[table]` int64 (n,)."""
+
+    rows: Mapping[str, torch.Tensor]
+    values: Mapping[str, torch.Tensor]
+    carried_entities: int
+    carried_relations: int
+
+    def apply(self, model: torch.nn.Module) -> None:
+        """Writes the carried rows into the model; all others keep their fresh initialisation."""
+        for name, table in parameters_by_table(model).items():
+            table[self.rows[name].to(table.device)] = self.values[name].to(table.device)
+
+
+def carry_over(
+    old_model: Path,
+    old_entities: pa.Table,
+    new_entities: pa.Table,
+    relations: Sequence[Relation],
+    settings: TrainSettings,
+) -> WarmStart:
+    """Reads an old model file and matches its rows with today's entities and relations.
+
+    Entities are tables with the columns kind (string), external_id (string) and index (int64).
+    Raises StageError where the old model is of another kind or size, or does not fit its entities.
+    """
+    saved = load_model(old_model)
+    _check_compatible(old_model, saved, old_entities, settings)
+    old_rows, new_rows = matching_rows(old_entities, new_entities)
+    old_names = {relation.name: relation.index for relation in saved.relations}
+    kept = [(old_names[relation.name], relation.index) for relation in relations if relation.name in old_names]
+    old_relations, new_relations = np.array(kept, dtype=np.int64).reshape(-1, 2).T.copy()
+    rows: dict[str, torch.Tensor] = {}
+    values: dict[str, torch.Tensor] = {}
+    for names, old, new in (
+        (entity_tables(settings), old_rows, new_rows),
+        (relation_tables(settings), old_relations, new_relations),
+    ):
+        for name in names:
+            rows[name] = torch.from_numpy(new)
+            values[name] = saved.tables[name][torch.from_numpy(old)]
+    return WarmStart(rows, values, len(new_rows), len(new_relations))
+
+
+def matching_rows(old_entities: pa.Table, new_entities: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Indices int64 (n,) and (n,) of the same entities in the old and in the new numbering, by the new index."""
+    old_index, new_index = (np.asarray(table["index"]).astype(np.int64) for table in (old_entities, new_entities))
+    found = pc.index_in(_keys(new_entities), value_set=_keys(old_entities).combine_chunks())
+    present = np.asarray(pc.is_valid(found))
+    old = old_index[np.asarray(pc.drop_null(found)).astype(np.int64)]
+    new = new_index[present]
+    order = np.argsort(new)
+    return old[order], new[order]
+
+
+def _keys(entities: pa.Table) -> pa.ChunkedArray:
+    """One string an entity; a kind's name cannot hold the separator, an external id may."""
+    text = (pc.cast(entities[name], pa.string()) for name in ("kind", "external_id"))
+    return pc.binary_join_element_wise(*text, "\x1f")
+
+
+def _check_compatible(path: Path, saved: SavedModel, entities: pa.Table, settings: TrainSettings) -> None:
+    for key in ("model", "dim", "norm"):
+        old, new = getattr(saved.settings, key), getattr(settings, key)
+        if old != new and not (key == "norm" and settings.model != "transe"):
+            raise StageError(
+                f"train.warm_start: {path} was trained with {key} {old}, this run asks for {new}; "
+                f"set train.{key}={old} or train.warm_start=none"
+            )
+    if entities.num_rows != saved.layout.size:
+        raise StageError(
+            f"train.warm_start: {path} has {saved.layout.size} entities, its entities table {entities.num_rows}"
+        )

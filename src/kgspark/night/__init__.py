@@ -1,0 +1,1 @@
+"""A night: its settings, its folder, and what its stages read."""

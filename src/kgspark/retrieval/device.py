@@ -1,0 +1,70 @@
+"""Whether a ranking task searches with CUDA or with FAISS, decided where the task runs.
+
+An executor that only ranks has no torch, and a cluster may have GPUs on some machines only; both give the same lists,
+since whatever is found is scored again by `retrieval.scores`.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+
+from kgspark.errors import StageError
+from kgspark.retrieval.index import Engine
+from kgspark.retrieval.settings import Device
+
+
+@dataclass(frozen=True)
+class RankingDevice:
+    """`recommend.device`, pickled with a task and asked there.
+
+    gpu_of_task  the number of the device that is this task's, of so many; asked in the task
+    """
+
+    name: Device
+    gpu_of_task: Callable[[int], int]
+
+    def __call__(self) -> Engine | None:
+        """The search on CUDA, or None for FAISS. Raises StageError for `cuda` where the task has none."""
+        if self.name == "cpu":
+            return None
+        engine = self._cuda_search()
+        if engine is None and self.name == "cuda":
+            raise StageError(
+                "recommend.device: cuda asked for, but a machine that ranks has no CUDA device, no free memory on it, "
+                "or no torch; use auto, or install kgspark[train] and a driver there"
+            )
+        return engine
+
+    def _cuda_search(self) -> Engine | None:
+        """The search on this task's CUDA device, if there is one with room."""
+        if not _may_have_cuda():
+            return None
+        from kgspark.retrieval.cuda_search import cuda_devices
+
+        count = cuda_devices()
+        return _search_on(self.gpu_of_task(count)) if count else None
+
+
+@cache
+def _search_on(number: int) -> Engine | None:
+    """Decided once in a process: what its own tasks keep on the device is not missing there."""
+    from kgspark.retrieval.cuda_search import MatrixSearch, has_room
+
+    return MatrixSearch(f"cuda:{number}") if has_room(number) else None
+
+
+@cache
+def _may_have_cuda() -> bool:
+    """Importing torch takes seconds, so the driver is looked for first."""
+    return _has_driver() and find_spec("torch") is not None
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True

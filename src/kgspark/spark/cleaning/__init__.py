@@ -1,0 +1,1 @@
+"""From source files to clean tables: dialects, lines, rules, accounts, quarantine."""

@@ -1,0 +1,1 @@
+"""From clean tables to entities and triples."""

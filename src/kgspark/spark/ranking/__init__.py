@@ -1,0 +1,1 @@
+"""Bulk ranking on the executors: candidates, the query stream, the audit."""

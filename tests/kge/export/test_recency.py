@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from kgspark.graph.histories import Histories
+from kgspark.graph.layout import EntityLayout
+from kgspark.graph.shards import Csr, TripleSet, from_arrays
+from kgspark.kge.export.recency import best_share, leaning, recent_vectors, recent_weights
+from kgspark.kge.export.search_space import export_search_space, target_vectors
+from kgspark.kge.model.models import build_model
+from kgspark.kge.training.training import train
+from kgspark.retrieval.space_recommender import SpaceRecommender
+from kgspark.retrieval.topk import top_k_of_scores
+from kgspark.tables import Relation
+from worlds.graphs import settings
+
+GROUPS, IN_A_GROUP, USERS = 6, 8, 120
+MOVIES = GROUPS * IN_A_GROUP
+LAYOUT = EntityLayout.from_counts([("user", USERS), ("movie", MOVIES)])
+LIKED = Relation(0, "liked", "user", "movie")
+
+
+def likes(sizes, times, tails=None):
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    tails = np.arange(indptr[-1]) if tails is None else np.asarray(tails)
+    return Csr(indptr, tails, np.ones(len(tails), np.float32), np.asarray(times, np.int64))
+
+
+def drifting(latest_is_held_out: bool, timed: bool = True) -> TripleSet:
+    """Users like six movies of one group, then two of the next; held out is one more, of the later or the earlier."""
+    generator = np.random.default_rng(1)
+    rows = []
+    for user in range(USERS):
+        early = user % GROUPS
+        first, then = (
+            group * IN_A_GROUP + generator.permutation(IN_A_GROUP) for group in (early, (early + 1) % GROUPS)
+        )
+        rows += [(user, movie, "train", 100 + at) for at, movie in enumerate(first[:6])]
+        rows += [(user, movie, "train", 200 + at) for at, movie in enumerate(then[:2])]
+        rows.append((user, (then if latest_is_held_out else first)[6], ("valid", "test")[user // GROUPS % 2], 300))
+    head, movie, split, timestamp = (np.array(column) for column in zip(*rows, strict=True))
+    columns = {
+        "head": head,
+        "relation": np.zeros(len(rows), np.int32),
+        "tail": USERS + movie,
+        "split": split,
+        "weight": np.ones(len(rows), np.float32),
+    }
+    return from_arrays(columns | ({"timestamp": timestamp} if timed else {}), LAYOUT, [LIKED])
+
+
+def trained_on(world, folder, **changes):
+    folder.mkdir()
+    chosen = settings(**{"dim": 16, "epochs": 6, "head_rate": 10.0, "learning_rate": 0.01, **changes})
+    return train(world, LAYOUT, [LIKED], chosen, folder)
+
+
+def test_weights_fall_by_half_a_place_and_sum_to_one():
+    weights = recent_weights(likes([3, 0, 1, 4], [30, 10, 20, 5, 7, 9, 9, 8]), 1.0)
+    places = [1, 1 / 4, 1 / 2, 1, 1 / 8, 3 / 4, 3 / 4, 1 / 4]  # of the last four, the first two are of one second
+    of_users = [7 / 4] * 3 + [1] + [15 / 8] * 4
+    assert weights == pytest.approx(np.array(places) / of_users)
+
+
+@given(st.lists(st.lists(st.integers(1, 6), max_size=12), min_size=1, max_size=6), st.floats(0.3, 20))
+def test_later_likes_never_weigh_less(users, half_life):
+    times = [time for of_user in users for time in of_user]
+    weights = recent_weights(likes([len(of_user) for of_user in users], times), half_life)
+    for start, of_user in zip(np.cumsum([0, *map(len, users)]), users, strict=False):
+        own, at = weights[start : start + len(of_user)], np.array(of_user, np.int64)
+        assert own.sum() == pytest.approx(float(bool(of_user)), abs=1e-6)
+        later, earlier = np.meshgrid(*2 * [np.arange(len(own))])
+        assert (own[later] >= own[earlier])[at[later] > at[earlier]].all()
+        assert (own[later] == own[earlier])[at[later] == at[earlier]].all()
+
+
+def test_the_order_of_the_likes_is_not_read():
+    items = F.normalize(torch.randn(9, 5, generator=torch.Generator().manual_seed(0)))
+    straight = recent_vectors(items, likes([4, 5], [1, 2, 3, 3, 9, 8, 7, 6, 5], [0, 2, 4, 6, 1, 3, 5, 7, 8]), 1.5)
+    turned = recent_vectors(items, likes([4, 5], [3, 3, 2, 1, 5, 6, 7, 8, 9], [6, 4, 2, 0, 8, 7, 5, 3, 1]), 1.5)
+    torch.testing.assert_close(straight, turned)
+
+
+def test_a_leaning_query_ranks_by_the_triples_score_and_the_distances_to_the_latest_likes():
+    """But for what all t share, −‖q' − t‖² is a mixture of the triple's squared score and of squared distances."""
+    chosen, share = settings(dim=12), 0.4
+    torch.manual_seed(3)
+    model = build_model(chosen, LAYOUT.size, 1)
+    queries, items = target_vectors(model, LAYOUT, LIKED, chosen)
+    known = likes([3] * USERS, np.arange(3 * USERS), np.tile([2, 5, 11], USERS))
+    leant = leaning(queries, recent_vectors(items, known, 1.0), share)
+    user, movies = 7, torch.arange(MOVIES)
+    triples = torch.stack([torch.full((MOVIES,), user), torch.zeros(MOVIES, dtype=torch.long), movies + USERS], dim=1)
+    scores = model.score_triples(triples).detach()
+    own = -scores.square()  # tgraphx's score is −‖q − t‖
+    weights = torch.tensor([1.0, 2.0, 4.0]) / 7
+    near = -(torch.cdist(items[[2, 5, 11]], items).square() * weights[:, None]).sum(0)
+    scale = queries[user].norm() / (items[[2, 5, 11]] * weights[:, None]).sum(0).norm()
+    mixed = (1 - share) * own + share * scale * near
+    told = -(leant[user] - items).square().sum(1)
+    torch.testing.assert_close(told - told.mean(), mixed - mixed.mean(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("model", ["transe", "distmult"])
+def test_validation_decides_whether_queries_lean(tmp_path, model):
+    latest = trained_on(drifting(latest_is_held_out=True), tmp_path / "latest", model=model)
+    plain = trained_on(drifting(latest_is_held_out=True), tmp_path / "plain", model=model, recent_share=0)
+    earlier = trained_on(drifting(latest_is_held_out=False), tmp_path / "earlier", model=model)
+    assert latest.settings.recent_share >= 0.2
+    assert latest.valid["ndcg@10"] > 1.1 * plain.valid["ndcg@10"]
+    assert latest.test["ndcg@10"] > 1.1 * plain.test["ndcg@10"]
+    assert earlier.settings.recent_share == 0
+    assert latest.to_json()["recent_share"] == latest.settings.recent_share
+
+
+def test_likes_without_times_have_nothing_to_lean_towards(tmp_path):
+    world = drifting(latest_is_held_out=True, timed=False)
+    told, plain = (trained_on(world, tmp_path / str(share), recent_share=share) for share in (0.5, 0))
+    assert trained_on(world, tmp_path / "auto").settings.recent_share == 0
+    assert told.test == plain.test
+    with pytest.raises(ValueError, match="without times"):
+        recent_weights(world.csr(LIKED, LAYOUT), 1.0)
+
+
+def test_the_search_space_ranks_as_it_was_measured(tmp_path):
+    world = drifting(latest_is_held_out=True)
+    trained = trained_on(world, tmp_path / "run")
+    space = export_search_space(trained.model, LAYOUT, [LIKED], trained.settings, world)
+    seen, test = world.csr(LIKED, LAYOUT, ("train", "valid")), world.csr(LIKED, LAYOUT, ("test",))
+    asking = np.flatnonzero(np.diff(test.indptr))
+    known = seen.rows(asking)
+    ranking = top_k_of_scores(SpaceRecommender(space, 1).scores(asking), Histories(known.indptr, known.tails), 10)
+    places = (ranking.ids == test.rows(asking).tails[:, None]).argmax(axis=1)
+    found = (ranking.ids == test.rows(asking).tails[:, None]).any(axis=1)
+    assert trained.test["ndcg@10"] == pytest.approx(np.where(found, 1 / np.log2(places + 2), 0).mean())
+
+
+def test_who_has_liked_nothing_keeps_the_query():
+    queries = torch.randn(3, 4)
+    recent = recent_vectors(F.normalize(torch.randn(5, 4)), likes([2, 0, 1], [1, 2, 3], [0, 4, 2]), 1.0)
+    leant = leaning(queries, recent, 0.9)
+    assert torch.equal(leant[1], queries[1])
+    torch.testing.assert_close(leaning(queries, recent, 1.0)[0].norm(), queries[0].norm())
+
+
+def test_sums_of_distances_have_no_mean_to_lean_to():
+    vectors = torch.randn(4, 6)
+    held_out = likes([1] * 4, [2] * 4, [0, 1, 2, 3])
+    assert best_share(vectors, vectors, "modulus", held_out, likes([1] * 4, [1] * 4, [1, 2, 3, 0]), 1.0, 10) == 0
+    for changes in ({"model": "rotate"}, {"norm": 1}):
+        with pytest.raises(ValidationError, match="recent_share is for models that rank by inner products"):
+            settings(recent_share=0.3, **changes)
+        assert settings(**changes).recent_share == "auto"

@@ -1,0 +1,105 @@
+"""Losses of sampled negatives and regularisers, against what their papers' formulas give by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tgraphx.kg.losses import MarginRankingLoss, SoftplusKGLoss
+
+from kgspark.graph.inverses import with_inverses
+from kgspark.kge.model.models import build_model, parameters_by_table
+from kgspark.kge.objectives.losses import negatives_loss
+from kgspark.kge.objectives.regularization import penalty
+from kgspark.kge.objectives.sampled import ContrastObjective
+from worlds.graphs import LAYOUT, MODELS, RELATIONS, USERS, block_world, settings
+
+POSITIVES = torch.tensor([0.4, -0.2, 1.0])
+NEGATIVES = torch.tensor([[0.1, 0.9, -1.0, 0.2], [-3.0, -0.1, 0.3, 0.0], [-2.0, -2.0, -2.0, -2.0]])
+
+
+def loss(objective, **changes):
+    return negatives_loss(settings(objective=objective, **changes), POSITIVES, NEGATIVES)
+
+
+def test_stock_losses_are_tgraphxs():
+    torch.testing.assert_close(loss("softplus").mean(), SoftplusKGLoss()(POSITIVES, NEGATIVES))
+    torch.testing.assert_close(loss("margin", margin=0.7).mean(), MarginRankingLoss(0.7)(POSITIVES, NEGATIVES))
+
+
+def test_bpr_is_the_negative_log_likelihood_of_the_right_order():
+    expected = [
+        np.mean([-math.log(1 / (1 + math.exp(-(s - n) / 0.5))) for n in row])
+        for s, row in zip(POSITIVES.tolist(), NEGATIVES.tolist(), strict=True)
+    ]
+    torch.testing.assert_close(loss("bpr", temperature=0.5), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_warp_weighs_the_first_violator_by_how_early_it_came():
+    """Margin ½: of 0.4 the first draw (0.1) violates, of −0.2 the second (−0.1), of 1.0 none does."""
+    full = 1 + 1 / 2 + 1 / 3 + 1 / 4
+    expected = [(0.5 - 0.4 + 0.1) * full, (0.5 + 0.2 - 0.1) * (1 + 1 / 2), 0.0]
+    torch.testing.assert_close(loss("warp", margin=0.5), torch.tensor(expected) / full)
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "typed"])
+@pytest.mark.parametrize(("name", "norm"), MODELS)
+def test_scores_of_positives_and_negatives_are_score_triples(name, norm, sampler):
+    chosen = settings(model=name, norm=norm, objective="softplus", sampler=sampler, negatives=5, seed=3)
+    torch.manual_seed(3)
+    model = build_model(chosen, LAYOUT.size, len(RELATIONS))
+    objective = ContrastObjective(model, block_world(), LAYOUT, RELATIONS, chosen)
+    positives = objective.triples[::7]
+    negatives = objective.sampler.draw(positives, torch.Generator().manual_seed(1))
+    entities, relations = (
+        objective.optimizer.leaves("entity", torch.arange(LAYOUT.size)),
+        objective.optimizer.leaves("relation", slice(None)),
+    )
+
+    scores = objective._scores(entities, relations, tuple(positives.T), negatives.entities.flatten(), negatives.at_head)
+
+    assert negatives.at_head.any()
+    assert not negatives.at_head.all()
+    torch.testing.assert_close(scores[0], model.score_triples(positives), atol=1e-4, rtol=1e-5)
+    flat = negatives.triples(positives).reshape(-1, 3)
+    torch.testing.assert_close(scores[1].flatten(), model.score_triples(flat), atol=1e-4, rtol=1e-5)
+
+
+def test_a_triples_weight_scales_its_gradient():
+    """A relation of weight 0 leaves its own vector where it was."""
+    world = block_world()
+    parts = dict(world.parts)
+    genres = parts["train", 1]
+    parts["train", 1] = type(genres)(genres.heads, genres.tails, np.zeros_like(genres.weights))
+    chosen = settings(objective="softplus", batch_size=64)
+    model = build_model(chosen, LAYOUT.size, len(RELATIONS))
+    before = parameters_by_table(model)["relation_emb"].clone()
+    ContrastObjective(model, type(world)(parts), LAYOUT, RELATIONS, chosen).epoch(1, lambda share: 0.1)
+    moved = (parameters_by_table(model)["relation_emb"] != before).any(1)
+    assert moved.tolist() == [True, False]
+
+
+def test_penalties_are_the_papers():
+    """ComplEx: N3 is a third of the cubed moduli, L2 the squared ones, each row as often as it was read."""
+    chosen = settings(model="complex", l2=0.5, n3=0.2)
+    real, imaginary = torch.tensor([[3.0, 0.0], [1.0, 2.0]]), torch.tensor([[4.0, 1.0], [0.0, 0.0]])
+    counts = torch.tensor([2, 1])
+    expected = sum(
+        times * sum(0.5 * size**2 + 0.2 / 3 * size**3 for size in sizes)
+        for times, sizes in ((2, (5.0, 1.0)), (1, (1.0, 2.0)))
+    )
+    found = penalty(chosen, ({"entity_re": real, "entity_im": imaginary}, counts))
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_inverses_are_the_same_graph_the_other_way_round():
+    triples, relations = with_inverses(block_world(), RELATIONS)
+    assert [relation.name for relation in relations] == ["liked", "has_genre", "liked⁻¹", "has_genre⁻¹"]
+    assert (relations[2].head_kind, relations[2].tail_kind) == ("movie", "user")
+    for split in ("train", "valid", "test"):
+        forward, backward = triples.pairs(0, (split,)), triples.pairs(2, (split,))
+        assert len(forward) == len(backward) > 0
+        assert set(zip(forward.heads, forward.tails, strict=True)) == set(
+            zip(backward.tails, backward.heads, strict=True)
+        )
+    assert triples.csr(relations[2], LAYOUT).tails.max() < USERS

@@ -1,0 +1,141 @@
+"""Training by several processes: the same steps as one takes, the same bytes every time, and clear errors."""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from kgspark.errors import StageError
+from kgspark.graph.shards import read_triples
+from kgspark.kge.model.models import parameters_by_table
+from kgspark.kge.training.checkpoints import read_safetensors
+from kgspark.kge.training.distributed import Part, Team
+from kgspark.kge.training.training import train
+from kgspark.kge.workers import Workers
+from worlds.graphs import LAYOUT, RELATIONS, USERS, block_columns, settings, write_shards
+
+QUICK = {
+    "device": "cpu",
+    "model": "complex",
+    "epochs": 6,
+    "patience": 6,
+    "schedule": "constant",
+    "learning_rate": 0.02,
+    "negatives": 8,
+    "ema": 0.5,
+    "l2": 0.001,
+    "refit": "continue",
+    "checkpoint_every": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """The block world in three shards, in no order."""
+    folder = tmp_path_factory.mktemp("world") / "triples"
+    columns = block_columns()
+    write_shards(folder, columns, np.random.default_rng(1).permutation(len(columns["head"])), 3)
+    return folder
+
+
+def launch(function, job):
+    """Processes of this machine, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(job.settings.workers)}
+    code = "import pickle, sys; function, job = pickle.load(sys.stdin.buffer); function(job)"
+    started = []
+    for rank in range(job.settings.workers):
+        environment = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes))
+    given = pickle.dumps((function, job))
+    for process in started:
+        process.stdin.write(given)
+        process.stdin.close()
+    told = [process.stderr.read().decode() for process in started]
+    codes = [process.wait() for process in started]
+    if any(codes):
+        raise StageError("".join(told))
+
+
+def run(folder, shards, start=launch, **changes):
+    folder.mkdir(exist_ok=True)
+    world = read_triples(shards, LAYOUT, RELATIONS)
+    return train(world, LAYOUT, RELATIONS, settings(**QUICK | changes), folder, team=Team(shards, start, 1))
+
+
+def weights(model):
+    return {name: table.numpy() for name, table in parameters_by_table(model).items()}
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory, shards):
+    """What three workers arrive at, and the folder that they worked in."""
+    folder = tmp_path_factory.mktemp("three")
+    return run(folder, shards, workers=3), folder
+
+
+def test_three_workers_take_the_steps_of_one(tmp_path, shards, three):
+    one, (trained, folder) = run(tmp_path, shards), three
+    assert [epoch.epoch for epoch in trained.history] == [1, 2, 3, 4, 5, 6]
+    for own, other in zip(one.history, trained.history, strict=True):
+        assert own.train_loss == pytest.approx(other.train_loss, rel=1e-4)
+        assert own.ndcg == pytest.approx(other.ndcg, abs=0.05)
+    assert trained.best_epoch == one.best_epoch
+    for name, table in weights(one.model).items():
+        assert np.abs(table - weights(trained.model)[name]).max() < 1e-3
+    # Every row was laid together: nothing is left of the files that workers exchanged.
+    assert not list(folder.glob(".checkpoint*"))
+
+
+def test_killed_and_resumed_gives_the_same_bytes(tmp_path, shards, three):
+    class KilledError(Exception):
+        pass
+
+    def killed(function, job):
+        launch(function, replace(job, settings=job.settings.model_copy(update={"epochs": 4})))
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        run(tmp_path, shards, killed, workers=3)
+    whole, folder = three
+    resumed = run(tmp_path, shards, workers=3)
+    assert resumed.resumed_from == 4
+    files = [read_safetensors(at / "checkpoint.safetensors")[0] for at in (folder, tmp_path)]
+    assert files[0].keys() == files[1].keys()
+    assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
+    assert (resumed.best_epoch, resumed.valid, resumed.test) == (whole.best_epoch, whole.valid, whole.test)
+
+
+def test_every_triple_and_every_user_is_dealt_to_one_worker(shards):
+    parts = [Part.of(LAYOUT, RELATIONS, Workers(3, rank)) for rank in range(3)]
+    users = np.concatenate([part.rows[part.owned] for part in parts])
+    assert sorted(users) == list(range(USERS))
+    whole = read_triples(shards, LAYOUT, RELATIONS)
+    found = {key: set() for key in whole.parts}
+    for part in parts:
+        for key, pairs in part.read(shards, LAYOUT, RELATIONS).parts.items():
+            given = set(zip(part.rows[pairs.heads].tolist(), part.rows[pairs.tails].tolist(), strict=True))
+            assert not given & found[key]
+            found[key] |= given
+    expected = {key: set(zip(p.heads.tolist(), p.tails.tolist(), strict=True)) for key, p in whole.parts.items()}
+    assert found == expected
+
+
+def test_what_cannot_be_shared_out_is_refused(tmp_path, shards):
+    for changes in ({"objective": "bpr"}, {"inverse_relations": True}):
+        with pytest.raises(ValueError, match="workers above 1 need objective softmax and no inverse_relations"):
+            settings(workers=2, **changes)
+    with pytest.raises(StageError, match="50 workers cannot share so few users"):
+        run(tmp_path, shards, workers=50)
+    world = read_triples(shards, LAYOUT, RELATIONS)
+    with pytest.raises(StageError, match="only train-embeddings can start more than one"):
+        train(world, LAYOUT, RELATIONS, settings(workers=2), tmp_path)

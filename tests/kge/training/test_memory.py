@@ -1,0 +1,83 @@
+"""The memory a training needs is known, and refused in one clear line where it is not there."""
+
+import pytest
+
+from kgspark.errors import StageError
+from kgspark.graph.layout import EntityLayout
+from kgspark.kge.training import memory
+from kgspark.kge.training.training import train
+from worlds.graphs import LAYOUT, RELATIONS, block_world, settings
+
+HUGE = EntityLayout.from_counts([("user", 10**9), ("movie", 10**6), ("genre", 20)])
+
+
+def test_estimate_grows_with_the_settings_and_reads_well():
+    small, large = (memory.estimate(settings(dim=dim), HUGE, RELATIONS, 10) for dim in (8, 16))
+    assert small.host_bytes < large.host_bytes
+    assert "weights" in str(small)
+    assert "\n" not in str(small)
+
+
+def test_too_little_memory_is_one_clear_line():
+    with pytest.raises(StageError, match=r"training needs about .* GiB .* are free; lower train\.dim") as error:
+        memory.check(memory.estimate(settings(dim=4096), HUGE, RELATIONS, 10**9))
+    assert "\n" not in str(error.value)
+
+
+def test_training_checks_before_it_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "free_host_bytes", lambda: 2**20)
+    with pytest.raises(StageError, match="1 MiB are free"):
+        train(block_world(), LAYOUT, RELATIONS, settings(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def machine(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="ascii")
+    return root
+
+
+MEMINFO = {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 8000 * 1024),
+        ({"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "5\n"}, 8000 * 1024),
+        (
+            {
+                "sys/fs/cgroup/memory.max": "6000\n",
+                "sys/fs/cgroup/memory.current": "5000\n",
+                "sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 700\n",
+            },
+            1700,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:cpu,memory:/job\n",
+                "sys/fs/cgroup/memory/job/memory.limit_in_bytes": "4000\n",
+                "sys/fs/cgroup/memory/job/memory.usage_in_bytes": "1000\n",
+            },
+            3000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/b/memory.max": "max\n",
+                "sys/fs/cgroup/a/b/memory.current": "100\n",
+                "sys/fs/cgroup/a/memory.max": "900\n",
+                "sys/fs/cgroup/a/memory.current": "100\n",
+            },
+            800,
+        ),
+    ],
+    ids=["no cgroup", "no limit", "version 2", "version 1", "a limit above"],
+)
+def test_free_memory_minds_cgroups(tmp_path, files, free):
+    assert memory.free_host_bytes(machine(tmp_path, {**MEMINFO, **files})) == free
+
+
+def test_free_memory_is_unknown_elsewhere(tmp_path):
+    assert memory.free_host_bytes(tmp_path) is None

@@ -1,0 +1,179 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kgspark.errors import InputError
+from kgspark.spark.cleaning import side_tables as catalogue
+from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout, find_source
+from kgspark.spark.cleaning.ratings import count_blocks, quarantined
+from kgspark.spark.settings import Columns, SourceSettings
+
+
+def _read(spark: Any, folder: Path, table: str, ids: dict[str, str], **settings: Any) -> Any:
+    source = find_source(SourceSettings(path=str(folder), **settings))
+    return catalogue.read_table(spark, source.paths[table], source.layouts[table], ids)
+
+
+def _rows(frame: Any) -> list[tuple[Any, ...]]:
+    return sorted((tuple(row) for row in frame.collect()), key=repr)
+
+
+def _movies(spark: Any, folder: Path, id_type: str = "bigint", **settings: Any) -> dict[Any, tuple[Any, ...]]:
+    rows = _read(spark, folder, "movies", {"movie_id": id_type}, **settings)
+    found = _rows(catalogue.movies_table(catalogue.good_rows(rows)))
+    assert len({row[0] for row in found}) == len(found), "a movie stands twice"
+    return {row[0]: row[1:] for row in found}
+
+
+def test_quoted_titles_years_genres_and_bad_lines_of_movies_csv(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n")
+    lines = [
+        "movieId,title,genres",
+        "1,Toy Story (1995),Adventure|Animation|Children",
+        '11,"American President, The (1995)",Comedy|Drama',
+        '2,"""Great Performances"" Cats (1998)",Musical',
+        '3,"Say ""Hi"", She Said (I, II) (2001) ",(no genres listed)',
+        "4,Cité des enfants perdus (1995),Drama|| |Fantasy",
+        "5,Babylon 5,Sci-Fi",
+        "6,Death Note (2006–2007),Crime",
+        "7,Doctor Who (1963-),Sci-Fi",
+        "8,2001: A Space Odyssey,",
+        '9,"7 Días (1000) en (20001)",Drama',
+        '10,"",Drama',
+        "1,Toy Story (1995),Adventure|Animation|Children",
+        '12,"unbalanced,Drama',
+        "13,one,two,three",
+        "x,Bad Id (2000),Drama",
+        ",No Id (2000),Drama",
+        "-4,Negative (2000),Drama",
+        "14,\x00,Drama",
+    ]
+    text = "\r\n".join(lines).encode() + b"\r\n15,Am\xe9lie (2001),Romance"
+    (tmp_path / "movies.csv").write_bytes(text)
+    assert _movies(spark, tmp_path) == {
+        1: ("Toy Story (1995)", 1995, ["Adventure", "Animation", "Children"]),
+        11: ("American President, The (1995)", 1995, ["Comedy", "Drama"]),
+        2: ('"Great Performances" Cats (1998)', 1998, ["Musical"]),
+        3: ('Say "Hi", She Said (I, II) (2001)', 2001, []),
+        4: ("Cité des enfants perdus (1995)", 1995, ["Drama", "Fantasy"]),
+        5: ("Babylon 5", None, ["Sci-Fi"]),
+        6: ("Death Note (2006–2007)", 2006, ["Crime"]),
+        7: ("Doctor Who (1963-)", 1963, ["Sci-Fi"]),
+        8: ("2001: A Space Odyssey", None, []),
+        9: ("7 Días (1000) en (20001)", None, ["Drama"]),
+        10: ("", None, ["Drama"]),
+    }
+    rows = _read(spark, tmp_path, "movies", {"movie_id": "bigint"})
+    blocks = count_blocks(rows).select("file", "block", "lines", "first_row")
+    bad = {row.line: (row.file, row.reason) for row in quarantined(rows, blocks, "movies").collect()}
+    reasons = ["unparsable_line", "wrong_field_count", "bad_movie_id", "missing_movie_id", "negative_movie_id"]
+    reasons += ["unreadable_encoding", "unreadable_encoding"]
+    assert bad == {line: ("movies.csv", reason) for line, reason in enumerate(reasons, 14)}
+
+
+def test_a_repeated_movie_is_the_same_one_in_any_order_of_the_lines(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n")
+    lines = ["1,B (1990),Drama", "1,A (1991),Comedy", "1,A (1991),Action"]
+    found = []
+    for order in (lines, lines[::-1]):
+        (tmp_path / "movies.csv").write_text("\n".join(["movieId,title,genres", *order]))
+        found.append(_movies(spark, tmp_path))
+    assert found[0] == found[1] == {1: ("A (1991)", 1991, ["Action"])}
+
+
+def test_latin_1_titles_and_users_of_the_dat_dialect(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratings.dat").write_text("1::1::3::4\n")
+    (tmp_path / "movies.dat").write_bytes(
+        "1::Cité des enfants perdus, La (1995)::Adventure|Sci-Fi\r\n2::A: B::C (1996)::Drama\n"
+        '3::"Quoted" (1997)::Comedy\n'.encode("iso-8859-1")
+    )
+    (tmp_path / "users.dat").write_text("1::F::1::10::48067\n2::M::56::16::70072\nx::M::1::1::1\n2::M::56::16::70072\n")
+    assert _movies(spark, tmp_path) == {
+        1: ("Cité des enfants perdus, La (1995)", 1995, ["Adventure", "Sci-Fi"]),
+        3: ('"Quoted" (1997)', 1997, ["Comedy"]),
+    }
+    users = catalogue.good_rows(_read(spark, tmp_path, "users", {"user_id": "bigint"}))
+    assert _rows(catalogue.users_table(users)) == [(1, "F", "1", "10", "48067"), (2, "M", "56", "16", "70072")]
+
+
+def test_windows_1252_is_read_although_spark_does_not_know_it(spark: Any, tmp_path: Path) -> None:
+    path = tmp_path / "movies.txt"
+    path.write_bytes("1,“Café” – 5€ (1999)\n".encode("windows-1252") + b"2,\x81 (1999)\n")
+    layout = TextLayout(",", ("movie_id", "title"), "windows-1252", quoted=True)
+    rows = catalogue.read_table(spark, path, layout, {"movie_id": "bigint"}).select("movie_id", "title", "reason")
+    assert _rows(rows) == [(1, "“Café” – 5€ (1999)", None), (2, "\x81 (1999)", "unreadable_encoding")]
+
+
+def test_a_synthetic_100k_set(spark: Any, tmp_path: Path) -> None:
+    def item(number: int, title: str, *genres: str) -> str:
+        flags = "|".join(str(int(genre in genres)) for genre in ML_100K_GENRES)
+        return f"{number}|{title}|01-Jan-1995||http://us.imdb.com/M/title-exact?{number}|{flags}"
+
+    (tmp_path / "u.data").write_text("1\t1\t3\t4\n")
+    lines = [
+        item(1, "Toy Story (1995)", "Animation", "Children's", "Comedy"),
+        item(2, "Misérables, Les (1995)", "Drama", "Film-Noir", "Sci-Fi"),
+        item(267, "unknown", "unknown"),
+        item(4, "Too Short (1990)")[:-2],
+    ]
+    (tmp_path / "u.item").write_bytes("\n".join(lines).encode("iso-8859-1"))
+    (tmp_path / "u.user").write_text("1|24|M|technician|85711\n2|53|F|other|94043\n")
+    assert _movies(spark, tmp_path) == {
+        1: ("Toy Story (1995)", 1995, ["Animation", "Children's", "Comedy"]),
+        2: ("Misérables, Les (1995)", 1995, ["Drama", "Film-Noir", "Sci-Fi"]),
+        267: ("unknown", None, []),
+    }
+    users = catalogue.good_rows(_read(spark, tmp_path, "users", {"user_id": "bigint"}))
+    assert _rows(catalogue.users_table(users)) == [
+        (1, "M", "24", "technician", "85711"),
+        (2, "F", "53", "other", "94043"),
+    ]
+
+
+def test_tags_are_lower_case_without_blanks(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n")
+    (tmp_path / "movies.csv").write_text("movieId,title,genres\n")
+    (tmp_path / "tags.csv").write_text(
+        'userId,movieId,tag,timestamp\n1,2, Funny ,5\n1,3,"dark, ""noir""",6\n1,4,"""Best"" ÉTÉ",x\n1,x,a,5\n'
+    )
+    tags = catalogue.good_rows(_read(spark, tmp_path, "tags", {"user_id": "bigint", "movie_id": "bigint"}))
+    assert _rows(catalogue.tags_table(tags)) == [
+        (1, 2, "funny", 5),
+        (1, 3, 'dark, "noir"', 6),
+        (1, 4, '"best" été', None),
+    ]
+
+
+def test_the_bundled_catalogue(spark: Any, ml_small: Path) -> None:
+    movies = _movies(spark, ml_small)
+    assert len(movies) == 9_742
+    # 20 labels in the file, of which "(no genres listed)" names none.
+    assert len({genre for _, _, genres in movies.values() for genre in genres}) == 19
+    assert sum(not genres for _, _, genres in movies.values()) == 34
+    assert movies[2571] == ("Matrix, The (1999)", 1999, ["Action", "Sci-Fi", "Thriller"])
+
+
+def test_a_movie_table_in_parquet(spark: Any, tmp_path: Path) -> None:
+    path = tmp_path / "movies.parquet"
+    pq.write_table(pa.table({"film": ["a", "b"], "tags": [["x", ""], []], "name": ["A (1990)", "B"]}), path)
+    columns = Columns(movie="film", title="name", genres="tags")
+    found = _rows(catalogue.movies_table(catalogue.read_parquet_movies(spark, path, columns, "string")))
+    assert found == [("a", "A (1990)", 1990, ["x"]), ("b", "B", None, [])]
+    bare = _rows(catalogue.movies_table(catalogue.read_parquet_movies(spark, path, Columns(movie="film"), "string")))
+    assert bare == [("a", None, None, []), ("b", None, None, [])]
+    with pytest.raises(InputError, match=r"the table lacks the column movie_id; found film, tags, name"):
+        catalogue.read_parquet_movies(spark, path, Columns(), "string")
+
+
+def test_movies_of_a_parquet_table_need_an_id(spark: Any, tmp_path: Path) -> None:
+    path = tmp_path / "movies.parquet"
+    pq.write_table(pa.table({"movie_id": pa.array([7, None, -1], pa.int32())}), path)
+    rows = catalogue.read_parquet_movies(spark, path, Columns(), "bigint")
+    assert _rows(rows.select("row", "movie_id", "reason", "raw")) == [
+        (0, 7, None, '{"movie_id":7}'),
+        (1, None, "missing_movie_id", "{}"),
+        (2, -1, "negative_movie_id", '{"movie_id":-1}'),
+    ]

@@ -1,0 +1,82 @@
+"""Training by two workers that Spark's TorchDistributor starts: as good as by one, and clear where it fails."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kgspark.errors import StageError
+from kgspark.kge.training.distributed import Job, work
+from kgspark.night.night import LazySession, Night
+from kgspark.night.reads import entity_layout
+from kgspark.night.settings import NightSettings
+from kgspark.spark.distributor import Distributor, reason_of
+from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
+from kgspark.tables import MODEL, TRIPLES, Relation
+from nights import DATE
+
+
+@pytest.fixture(scope="module")
+def night(spark: Any, ml_small: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A night up to its triples."""
+    given = {"source": {"path": str(ml_small)}, "lake": str(tmp_path_factory.mktemp("lake")), "run_date": DATE}
+    night = Night(NightSettings.model_validate(given), print, LazySession(ExitStack(), spark))
+    for stage in (clean_ratings, index_entities, write_triples):
+        stage.run(night)
+    return night
+
+
+def trained(night: Night, workers: int) -> Mapping[str, Any]:
+    """The model's manifest, of a training by so many workers."""
+    train = night.settings.train.model_copy(update={"workers": workers, "epochs": 6})
+    train_embeddings.run(night.variant(night.settings.model_copy(update={"train": train})))
+    return night.run.manifest(MODEL).details
+
+
+@pytest.mark.slow
+def test_two_workers_reach_the_quality_of_one(night: Night, capfd: pytest.CaptureFixture[str]) -> None:
+    one = trained(night, 1)
+    capfd.readouterr()
+    two = trained(night, 2)
+    assert "distributed training" not in "".join(capfd.readouterr())
+    for name in ("ndcg@10", "recall@10", "mrr@10"):
+        assert two["metrics"]["model"][name] == pytest.approx(one["metrics"]["model"][name], abs=0.005)
+        assert two["metrics"]["model"][name] > 1.2 * two["metrics"]["popularity"][name]
+    losses = [[epoch["train_loss"] for epoch in details["training"]["history"]] for details in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_failed_worker_is_one_clear_line(night: Night, tmp_path: Path) -> None:
+    relations = [Relation.from_json(value) for value in night.run.manifest(TRIPLES).details["relations"]]
+    folders = {"triples": night.run.table(TRIPLES), "folder": tmp_path}
+    settings = night.settings.train.model_copy(update={"workers": 2})
+    job = Job(**folders, fingerprint="", layout=entity_layout(night), relations=relations, settings=settings, threads=1)
+    with pytest.raises(StageError) as caught:
+        Distributor(night.spark, 2, gpu=False).run(work, job)
+    expected = f"train.workers: {tmp_path}: the start of the training is not here; do all machines see this folder?"
+    assert str(caught.value) == expected
+
+
+def test_workers_on_gpus_that_spark_does_not_know_of_are_one_clear_line(spark: Any) -> None:
+    with pytest.raises(StageError, match=r"^train\.workers: Spark knows no GPU .*; or train\.device=cpu$"):
+        Distributor(spark, 2, gpu=True).run(print, None)
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("ModuleNotFoundError: No module named 'torch'\nTraceback", "no torch on the executors; install kgspark["),
+        ("kgspark: error: too few users\nRuntimeError: a worker ended", "too few users"),
+        (
+            "Py4JJavaError\n: org.apache.spark.scheduler.BarrierJobSlotsNumberCheckFailed: [SPARK-24819]: x",
+            "the cluster has fewer task slots than that",
+        ),
+        ("  File x\nOSError: no space left\n", "OSError: no space left"),
+        ("one line\nand another\n", "a worker failed: and another"),
+    ],
+)
+def test_the_reason_is_found_in_what_workers_printed(output: str, reason: str) -> None:
+    assert reason_of(output).startswith(reason)

@@ -1,0 +1,110 @@
+"""The same recommendations, byte for byte: whatever the partitions, the order of the lines, or the machines."""
+
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from nights import DATE, ROOT, configuration, kgspark, table_bytes
+from standalone_cluster import standalone_cluster, submit
+from worlds.tastes import World, write_world
+
+TABLES = ("recommendations", "audiences")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
+    """A world with a known answer, big enough for several ranking tasks."""
+    folder = tmp_path_factory.mktemp("world")
+    return write_world(folder, groups=40, users=32, movies=8), folder
+
+
+def conf(folder: Path, source: Path) -> Path:
+    return configuration(
+        folder,
+        source={"path": str(source)},
+        lake=str(folder / "lake"),
+        split={"protocol": "none"},
+        train={"dim": 32},
+        recommend={"k": 20},
+        audiences={"k": 20},
+    )
+
+
+def shuffled(source: Path, target: Path, seed: int) -> Path:
+    """A copy of the world with its rating lines in another order."""
+    shutil.copytree(source, target)
+    header, *lines = (target / "ratings.csv").read_bytes().splitlines(keepends=True)
+    random.Random(seed).shuffle(lines)
+    (target / "ratings.csv").write_bytes(header + b"".join(lines))
+    return target
+
+
+@pytest.fixture(scope="module")
+def lakes(world: tuple[World, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The lakes of nights on `local[2]` by partitions: 2 as it comes, 7 with shuffled lines."""
+    folders = {partitions: tmp_path_factory.mktemp(f"partitions-{partitions}") for partitions in (2, 7)}
+    for partitions, folder in folders.items():
+        source = world[1] if partitions == 2 else shuffled(world[1], folder / "source", partitions)
+        sql = "spark.conf.spark.sql."
+        done = kgspark(
+            *("nightly", conf(folder, source), "spark.master=local[2]"),
+            f"{sql}shuffle.partitions={partitions}",
+            f"{sql}adaptive.coalescePartitions.enabled=false",
+            f"{sql}files.maxPartitionBytes={(source / 'ratings.csv').stat().st_size // partitions + 1}",
+        )
+        assert done.returncode == 0, done.stderr
+    return {partitions: folder / "lake" for partitions, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def reference(lakes: dict[int, Path]) -> Path:
+    """The lake of the night that the others are held to."""
+    return lakes[2]
+
+
+def test_the_withheld_movie_comes_first(world: tuple[World, Path], reference: Path) -> None:
+    table = pq.read_table(reference / "warehouse" / "recommendations" / f"ds={DATE}", partitioning=None).to_pandas()
+    first = table[table["rank"] == 1].set_index("user_id")["movie_id"].to_dict()
+    assert first == world[0].withheld
+
+
+def test_partitions_and_row_order_do_not_matter(lakes: dict[int, Path], reference: Path) -> None:
+    for table in TABLES:
+        assert table_bytes(lakes[7], table) == table_bytes(reference, table)
+
+
+@pytest.fixture(scope="module")
+def packed() -> Path:
+    """The executors' environment as `make package` packs it."""
+    done = subprocess.run(["make", "package"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return ROOT / "dist" / "kgspark-executor.tar.gz"
+
+
+@pytest.mark.slow
+def test_a_standalone_cluster_whose_executors_have_no_torch_gives_the_same_bytes(
+    world: tuple[World, Path], reference: Path, packed: Path, tmp_path: Path
+) -> None:
+    with standalone_cluster(tmp_path, workers=2) as master:
+        sized = {
+            "spark.executor.memory": "512m",
+            "spark.executor.extraJavaOptions": os.environ["SPARK_SUBMIT_OPTS"],
+            "spark.sql.shuffle.partitions": "2",
+            "spark.log.level": "ERROR",
+        }
+        done = submit(master, ROOT / "jobs" / "nightly.py", str(conf(tmp_path, world[1])), conf=sized, archive=packed)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for table in TABLES:
+        assert table_bytes(tmp_path / "lake", table) == table_bytes(reference, table)
+    for number in range(2):
+        # Each worker took part: its executor left the environment behind that its Python ran in.
+        (unpacked,) = (tmp_path / f"work-{number}").glob("app-*/*/environment")
+        installed = {path.name for path in unpacked.glob("lib/python3*/site-packages/*")}
+        assert {"kgspark", "faiss", "pyarrow"} <= installed
+        assert not {"torch", "tgraphx", "pyspark"} & installed
+        shutil.rmtree(unpacked)

@@ -1,0 +1,83 @@
+"""Small graphs with a known right answer."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kgspark.graph.layout import EntityLayout
+from kgspark.graph.shards import TripleSet, from_arrays
+from kgspark.kge.settings import TrainSettings
+from kgspark.tables import Relation
+
+# Where the tests of this folder train; KGSPARK_TEST_DEVICE=cuda runs them all on a GPU.
+DEVICE = os.environ.get("KGSPARK_TEST_DEVICE", "cpu")
+
+GROUPS, USERS, MOVIES, GENRES = 4, 40, 32, 4
+LAYOUT = EntityLayout.from_counts([("user", USERS), ("movie", MOVIES), ("genre", GENRES)])
+LIKED = Relation(0, "liked", "user", "movie")
+HAS_GENRE = Relation(1, "has_genre", "movie", "genre")
+RELATIONS = [LIKED, HAS_GENRE]
+
+# Every model, TransE with both norms.
+MODELS = [
+    ("transe", 2),
+    ("transe", 1),
+    ("distmult", 2),
+    ("complex", 2),
+    ("rotate", 2),
+    ("rescal", 2),
+    ("simple", 2),
+]
+
+
+def settings(**changes) -> TrainSettings:
+    """Quick settings for small graphs."""
+    quick = {"dim": 8, "epochs": 4, "batch_size": 16, "device": DEVICE, "threads": 1, "eval_every": 1, "refit": "none"}
+    return TrainSettings.model_validate({**quick, **changes})
+
+
+def block_columns() -> dict[str, np.ndarray]:
+    """Users like all movies of their group but one, which is held out: for validation or, every second user, as test.
+
+    User u belongs to group u mod 4, as does movie m to m mod 4; the genre of a movie is its group.
+    """
+    rows = []
+    for user in range(USERS):
+        group = [movie for movie in range(MOVIES) if movie % GROUPS == user % GROUPS]
+        withheld = group[(user // GROUPS) % len(group)]
+        for movie in group:
+            split = ("valid", "test")[user // GROUPS % 2] if movie == withheld else "train"
+            rows.append((user, 0, USERS + movie, split))
+    for movie in range(MOVIES):
+        rows.append((USERS + movie, 1, USERS + MOVIES + movie % GROUPS, "train"))
+    head, relation, tail, split = (np.array(column) for column in zip(*rows, strict=True))
+    weight = np.ones(len(rows), np.float32)
+    return {"head": head, "relation": relation.astype(np.int32), "tail": tail, "split": split, "weight": weight}
+
+
+def block_world() -> TripleSet:
+    """`block_columns` as a triple set."""
+    return from_arrays(block_columns(), LAYOUT, RELATIONS)
+
+
+def write_shards(folder: Path, columns: dict[str, np.ndarray], order: np.ndarray, shards: int) -> None:
+    """Lays the rows, in the given order, into Parquet shards as Spark would."""
+    folder.mkdir()
+    (folder / "_SUCCESS").touch()
+    for number, rows in enumerate(np.array_split(order, shards)):
+        table = pa.table(
+            {
+                "head": pa.array(columns["head"][rows], pa.int64()),
+                "relation": pa.array(columns["relation"][rows], pa.int32()),
+                "tail": pa.array(columns["tail"][rows], pa.int64()),
+                "split": pa.array(columns["split"][rows].tolist(), pa.string()),
+                "weight": pa.array(columns["weight"][rows], pa.float32()),
+            }
+        )
+        if "timestamp" in columns:  # null where there is none
+            times = columns["timestamp"][rows]
+            table = table.append_column("timestamp", pa.array(times, pa.int64(), mask=times == 0))
+        pq.write_table(table, folder / f"part-{number:05d}.parquet")
