@@ -19,6 +19,22 @@ WRITTEN_BY = {
     PUBLISHED: "publish",
 }
 
+
+class Columns:
+    """Names of the tables' columns. Outside ids end in `_id`; what counts inside is `index` or `position`.
+
+    INDEX     number of an entity over all kinds, from 0 (tables entities and triples)
+    POSITION  number of a user or movie inside its kind, from 0 (segments, candidates, the stream of queries)
+    """
+
+    USER_ID, MOVIE_ID, RATING, TIMESTAMP = "user_id", "movie_id", "rating", "timestamp"
+    TITLE, YEAR, GENRES, TAG = "title", "year", "genres", "tag"
+    INDEX, KIND, EXTERNAL_ID = "index", "kind", "external_id"
+    HEAD, RELATION, TAIL, SPLIT, WEIGHT = "head", "relation", "tail", "split", "weight"
+    POSITION, SEGMENT = "position", "segment"
+    RANK, SCORE, SOURCE, REASON, MODEL_ID, DS = "rank", "score", "source", "reason_movie_id", "model_id", "ds"
+
+
 # The names of the splits in the triples table.
 TRAIN, VALID, TEST = "train", "valid", "test"
 
