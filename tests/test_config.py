@@ -41,6 +41,16 @@ WRONG_FILES = [
         ":4:5: source.tables.facts.path: required, but not given",
         id="missing in a mapping",
     ),
+    pytest.param(
+        "source: {path: x}\ntrain:\n  dim: 8\n  eval_users: 5",
+        ":4:3: train.eval_users: renamed; write train.validation.users",
+        id="a key of an earlier version",
+    ),
+    pytest.param(
+        "source: {path: x}\ntrain: {weight_decay: 0.1}",
+        ":2:9: train.weight_decay: removed; train.l2 bounds the vectors",
+        id="a key that is gone",
+    ),
     pytest.param("train: {}", ": source: required, but not given", id="missing section"),
     pytest.param("", ": source: required, but not given", id="empty file"),
     pytest.param(
@@ -119,6 +129,7 @@ def test_an_error_names_place_key_expectation_and_finding(tmp_path: Path, text: 
     ("override", "message"),
     [
         ("train.dmi=3", "train.dmi: unknown key; did you mean 'dim'?"),
+        ("train.facts_prior=3", "train.facts_prior: renamed; write train.export.facts_prior"),
         ("trian.dim=3", "trian: unknown key; did you mean 'train'?"),
         ("train.epochs=many", "train.epochs: expected an integer, found 'many'"),
         ("train={epochs: many}", "train.epochs: expected an integer, found 'many'"),

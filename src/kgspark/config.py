@@ -6,13 +6,14 @@ expected and what was found.
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from kgspark.errors import ConfigError
 
@@ -24,6 +25,9 @@ _DEEPEST = 50
 
 class Settings(BaseModel):
     """Base of every settings section: immutable, and a key it does not know is an error."""
+
+    # Keys of earlier versions, and the sentence that the error says of each.
+    former: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
@@ -184,7 +188,10 @@ def _describe(settings: type[Settings], document: Document, problem: Mapping[str
     path = tuple(str(part) for part in problem["loc"] if str(part) != "[key]")
     where, dotted = document.place(path), ".".join(path)
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(settings, path[:-1])
+        section = _section_at(settings, path[:-1])
+        if path[-1] in section.former:
+            return f"{where}: {dotted}: {section.former[path[-1]]}"
+        known = sorted(section.model_fields)
         close = difflib.get_close_matches(path[-1], known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys here: {', '.join(known) or 'none'}"
         return f"{where}: {dotted}: unknown key; {hint}"
@@ -197,13 +204,23 @@ def _describe(settings: type[Settings], document: Document, problem: Mapping[str
     return f"{where}: {dotted}: {message}, found {_show(problem['input'])}" if path else f"{where}: {message}"
 
 
-def _known_keys(settings: type[Settings], path: KeyPath) -> list[str]:
-    """Field names of the section at `path`, walking through nested sections and mappings of sections."""
+def _section_at(settings: type[Settings], path: KeyPath) -> type[Settings]:
+    """The section at `path`, walking through nested sections and mappings of sections."""
     section: Any = settings
     for key in path:
         is_section = isinstance(section, type) and issubclass(section, BaseModel)
         section = section.model_fields[key].annotation if is_section else get_args(section)[-1]
-    return sorted(section.model_fields)
+    found: type[Settings] = section
+    return found
+
+
+def leaf_fields(settings: type[Settings], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
+    """The fields of a settings type and of the sections in it, each with its path, but no section itself."""
+    for name, info in settings.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Settings):
+            yield from leaf_fields(info.annotation, (*above, name))
+        else:
+            yield (*above, name), info
 
 
 def _show(value: Any) -> str:

@@ -8,7 +8,7 @@ l1             offset − ‖q − t‖₁                                      
 modulus        offset − Σᵢ √((qᵢ − tᵢ)² + (qᵢ₊ₙ − tᵢ₊ₙ)²), n = d/2      RotatE, complex coordinates (re, im)
 
 Higher is better throughout. The value equals tgraphx's `score_triples` up to float32 rounding, but for queries that
-were moved towards the user's latest likes (`train.recent_share`).
+were moved towards the user's latest likes (`train.export.recent_share`).
 """
 
 import json

@@ -24,7 +24,7 @@ def night(**sections: Any) -> NightSettings:
     [
         ("train.dmi: [1]", "tune.space.train.dmi: expected a key of train, or relations.NAME.weight; did you mean"),
         ("recommend.k: [1]", "tune.space.recommend.k: expected a key of train"),
-        ("train.k: [5, 10]", "tune.space.train.k: cannot be searched"),
+        ("train.validation.k: [5, 10]", "tune.space.train.validation.k: cannot be searched"),
         ("train.seed: {low: 0, high: 9}", "tune.space.train.seed: cannot be searched"),
         ("train.dim: [64, many]", "tune.space.train.dim: expected whole numbers"),
         ("train.dim: {low: 1.0, high: 9.0}", "tune.space.train.dim: expected whole numbers"),
@@ -61,12 +61,14 @@ def test_the_command_line_lays_single_keys_over_a_files_space() -> None:
     for override in (
         "tune.space.train.dim=[16, 32]",
         "tune.space.train.norm=null",
+        "tune.space.train.export.facts_prior={low: 1, high: 20}",
         "tune.space.relations.tagged.weight={low: 0.1, high: 1, log: true}",
     ):
         apply_override(document, override)
     space = decode(NightSettings, document).tune.space
     assert space == {
         "train.dim": Dimension(choices=(16, 32)),
+        "train.export.facts_prior": Dimension(low=1, high=20),
         "relations.tagged.weight": Dimension(low=0.1, high=1, log=True),
     }
 
@@ -119,7 +121,7 @@ def test_a_trial_has_the_settings_that_a_file_with_them_would_give(
 ) -> None:
     """Also where another model brings its own recipe with it: `best.yaml` must mean what the trial was."""
     written: dict[str, Any] = {"train": {"epochs": 3} | ({"model": given_model} if given_model else {})}
-    changes = {"train.dim": dim, "train.model": model, "relations.liked.weight": weight}
+    changes = {"train.dim": dim, "train.model": model, "train.validation.every": 2, "relations.liked.weight": weight}
     if dim % 2:
         changes["train.temperature"] = temperature
     file = merged(written, yaml.safe_load(yaml.safe_dump(nested(changes))))

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kgspark.config import merged
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.shards import TripleSet, from_arrays
 from kgspark.kge.settings import TrainSettings
@@ -35,8 +36,9 @@ MODELS = [
 
 def settings(**changes) -> TrainSettings:
     """Quick settings for small graphs."""
-    quick = {"dim": 8, "epochs": 4, "batch_size": 16, "device": DEVICE, "threads": 1, "eval_every": 1, "refit": "none"}
-    return TrainSettings.model_validate({**quick, **changes})
+    quick = {"dim": 8, "epochs": 4, "batch_size": 16, "device": DEVICE, "threads": 1, "refit": "none"}
+    quick |= {"validation": {"every": 1}}
+    return TrainSettings.model_validate(merged(quick, changes))
 
 
 def block_columns() -> dict[str, np.ndarray]:

@@ -43,7 +43,7 @@ def _variants(facts: bool) -> dict[str, dict[str, Any]]:
     }
     if facts:
         variants["+ facts of one's own"] = _graph({"liked": likes, "stated": _STATED})
-    variants["the default graph, no prior"] = {"train": {"facts_prior": 0.0}}
+    variants["the default graph, no prior"] = {"train": {"export": {"facts_prior": 0.0}}}
     variants["the default graph"] = {}
     return variants
 

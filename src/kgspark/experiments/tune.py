@@ -158,7 +158,7 @@ class Trainer:
                     report(epoch.epoch, settings.epochs, epoch.ndcg)
 
             trained = train(graph.triples, graph.layout, graph.relations, settings, scratch, progress)
-        return trained.valid[f"ndcg@{settings.k}"]
+        return trained.valid[f"ndcg@{settings.validation.k}"]
 
     def _graph(self, settings: NightSettings) -> TrialGraph:
         """The triples that `settings` make; only the latest ones are held."""
@@ -218,7 +218,7 @@ def _result(night: Night, trials: "list[Trial]", folder: Path) -> dict[str, Any]
 
 
 def _metric(night: Night) -> str:
-    return f"NDCG@{night.settings.train.k}"
+    return f"NDCG@{night.settings.train.validation.k}"
 
 
 def _short_key(key: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
-from kgspark.config import Settings
+from kgspark.config import Settings, merged
 from kgspark.tables import TEST, TRAIN, VALID
 
 ModelName = Literal["transe", "distmult", "complex", "rotate", "rescal", "simple"]
@@ -40,7 +40,7 @@ _RANKING_RECIPE: dict[str, Any] = {
 _RECIPES = {"softplus": _STOCK_RECIPE, "margin": _STOCK_RECIPE, "bpr": _RANKING_RECIPE, "warp": _RANKING_RECIPE}
 # Nothing else bounds the inner products of the other models: without a cost of long vectors they overfit in two epochs.
 # With it they often dip in the first epochs, and are best in the last ones.
-_BILINEAR_RECIPE: dict[str, Any] = {"dim": 128, "learning_rate": 4e-3, "l2": 0.2, "patience": 16}
+_BILINEAR_RECIPE: dict[str, Any] = {"dim": 128, "learning_rate": 4e-3, "l2": 0.2, "validation": {"patience": 16}}
 # Distances that are sums over coordinates are on a larger scale, and so are angles beside unit vectors' coordinates.
 _MANHATTAN_RECIPE: dict[str, Any] = {
     "dim": 128,
@@ -57,9 +57,44 @@ _ROTATE_RECIPE: dict[str, Any] = {
     "learning_rate": 0.1,
     "head_rate": 3.0,
     # A look at the validation likes sums up moduli, and takes longer than an epoch.
-    "eval_every": 4,
-    "patience": 2,
+    "validation": {"every": 4, "patience": 2},
 }
+
+
+_RENAMED = {
+    "k": "validation.k",
+    "eval_users": "validation.users",
+    "eval_every": "validation.every",
+    "patience": "validation.patience",
+    "facts_prior": "export.facts_prior",
+    "recent_share": "export.recent_share",
+    "recent_half_life": "export.recent_half_life",
+}
+
+
+class ValidationSettings(Settings):
+    """Measurements on the validation likes during training, and on the test likes at its end."""
+
+    k: int = Field(10, ge=1, description="length of the lists that are measured")
+    users: int = Field(20_000, ge=0, description="users who are measured, evenly chosen; 0 for all")
+    every: int = Field(1, ge=1, description="epochs between two evaluations")
+    patience: int = Field(4, ge=1, description="evaluations without a better NDCG after which training stops early")
+
+
+class ExportSettings(Settings):
+    """The step from the trained weights to the vectors that retrieval ranks with."""
+
+    facts_prior: float = Field(
+        10.0, ge=0, description="likes that a movie's facts count as much as; 0: for movies that nobody rated alone"
+    )
+    recent_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
+        "auto",
+        description="how far a user's query leans towards the latest likes: a share, or auto, which lets the "
+        "validation likes choose one (TransE's norm 1 and RotatE: 0)",
+    )
+    recent_half_life: float = Field(
+        1.0, gt=0, description="places in a user's likes, the latest first, after which one counts half as much"
+    )
 
 
 class TrainSettings(Settings):
@@ -68,6 +103,10 @@ class TrainSettings(Settings):
     Keys that are left out take the defaults of the chosen objective and model: `softmax` is the softmax over typed
     ranges, `bpr` and `warp` rank sampled tails, `softplus` and `margin` are the tutorial's stock recipe.
     """
+
+    former = {old: f"renamed; write train.{new}" for old, new in _RENAMED.items()} | {
+        "weight_decay": "removed; train.l2 bounds the vectors"
+    }
 
     model: ModelName = Field("transe", description="tgraphx model: transe, distmult, complex, rotate, rescal or simple")
     norm: Literal[1, 2] = Field(2, description="TransE's distance: 1 (Manhattan) or 2 (Euclidean)")
@@ -108,30 +147,16 @@ class TrainSettings(Settings):
         5.0, gt=0, description="step-size factor of entities that are only heads (users): they are met once an epoch"
     )
     schedule: Literal["linear", "constant"] = Field("linear", description="step size over the epochs: linear to zero")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of entity rows, per unit of step size")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of query coordinates dropped in the softmax objective")
     ema: float = Field(0.0, ge=0, lt=1, description="decay, an epoch, of the weights' moving average; 0 turns it off")
     init: Literal["spectral", "normal", "tgraphx"] = Field(
         "spectral", description="first vectors: truncated SVD of the target relation, N(0, 1/dim), or tgraphx's own"
     )
 
-    facts_prior: float = Field(
-        10.0, ge=0, description="likes that a movie's facts count as much as; 0: for movies that nobody rated alone"
+    validation: ValidationSettings = Field(
+        default_factory=ValidationSettings, description="measurements during training, and at its end"
     )
-    recent_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
-        "auto",
-        description="how far a user's query leans towards the latest likes: a share, or auto, which lets the "
-        "validation likes choose one (TransE's norm 1 and RotatE: 0)",
-    )
-    recent_half_life: float = Field(
-        1.0, gt=0, description="places in a user's likes, the latest first, after which one counts half as much"
-    )
-    eval_users: int = Field(
-        20_000, ge=0, description="users that validation and test are measured on, evenly chosen; 0 for all"
-    )
-    eval_every: int = Field(1, ge=1, description="epochs between two looks at the validation likes")
-    patience: int = Field(4, ge=1, description="looks without a better NDCG after which training stops early")
-    k: int = Field(10, ge=1, description="length of the lists that validation and test are measured on")
+    export: ExportSettings = Field(default_factory=ExportSettings, description="the vectors that retrieval ranks with")
     refit: Literal["none", "continue", "anew"] = Field(
         "continue",
         description="after the test metrics were taken, held-out likes are learned too: by one more epoch, or by a "
@@ -155,6 +180,10 @@ class TrainSettings(Settings):
         "none", min_length=1, description="none, or the date of the run whose vectors training starts from"
     )
 
+    def with_recent_share(self, share: float) -> "TrainSettings":
+        """The settings with a share of their own in the place of auto."""
+        return self.model_copy(update={"export": self.export.model_copy(update={"recent_share": share})})
+
     @property
     def sample_size(self) -> int:
         """`negatives` as a number: 0 where it is auto, until `fitting.fitted` has chosen."""
@@ -170,8 +199,10 @@ class TrainSettings(Settings):
     @model_validator(mode="after")
     def _queries_can_lean(self) -> "TrainSettings":
         sums_distances = self.model == "rotate" or (self.model, self.norm) == ("transe", 1)
-        if sums_distances and self.recent_share not in ("auto", 0):
-            raise ValueError("recent_share is for models that rank by inner products: not RotatE, nor TransE's norm 1")
+        if sums_distances and self.export.recent_share not in ("auto", 0):
+            raise ValueError(
+                "export.recent_share is for models that rank by inner products: not RotatE, nor TransE's norm 1"
+            )
         return self
 
     @model_validator(mode="after")
@@ -188,15 +219,15 @@ class TrainSettings(Settings):
         if given.get("negatives") == "auto":  # the objective's own
             given = {name: value for name, value in given.items() if name != "negatives"}
         recipe = _recipe(given)
-        settings = handler(recipe | given)
+        settings = handler(merged(recipe, given))
         # A recipe's values are defaults: what is set is what was given, so that another model takes its own recipe.
         settings.model_fields_set.difference_update(recipe.keys() - given.keys())
         return settings
 
     def changed(self, changes: Mapping[str, Any]) -> "TrainSettings":
         """The settings that `changes` laid over what was given make; ValidationError where they do not fit."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        return TrainSettings.model_validate(given | dict(changes))
+        given = {name: self.model_dump(exclude_unset=True)[name] for name in self.model_fields_set}
+        return TrainSettings.model_validate(merged(given, changes))
 
 
 def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:

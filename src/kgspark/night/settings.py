@@ -3,12 +3,13 @@
 import datetime
 import difflib
 import math
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from kgspark.config import Settings, merged
+from kgspark.config import Settings, leaf_fields, merged
 from kgspark.kge.settings import TrainSettings
 from kgspark.night.default_graph import DEFAULT_RELATIONS
 from kgspark.night.evaluate_settings import EvaluateSettings
@@ -23,12 +24,24 @@ from kgspark.spark.settings import (
     TriplesSettings,
 )
 from kgspark.tuning.settings import Dimension, TuneSettings, Value
-from kgspark.tuning.space import Changes, as_number, relation_of
+from kgspark.tuning.space import Changes, as_number, nested, relation_of
 from kgspark.warehouse.settings import PublishSettings
 
 # What `tune.space` may not hold: what decides how figures are taken, or nothing that validation sees.
 _NOT_SEARCHED = frozenset(
-    ("target", "k", "seed", "refit", "refit_on", "device", "threads", "workers", "checkpoint_every", "warm_start")
+    (
+        "target",
+        "validation.k",
+        "validation.users",
+        "seed",
+        "refit",
+        "refit_on",
+        "device",
+        "threads",
+        "workers",
+        "checkpoint_every",
+        "warm_start",
+    )
 )
 
 
@@ -105,20 +118,20 @@ class NightSettings(Settings):
 
     def changed(self, changes: Changes) -> "NightSettings":
         """The settings with dotted keys of `train` and `relations.NAME.weight` changed, as a file would have it."""
-        train: dict[str, Value] = {}
-        relations = dict(self.relations)
-        for key, value in changes.items():
-            name = relation_of(key)
-            if name is None:
-                train[key.removeprefix("train.")] = value
-            else:
-                relations[name] = relations[name].model_copy(update={"weight": str(value)})
-        return self.model_copy(update={"train": self.train.changed(train), "relations": relations})
+        sections = nested(changes)
+        weights = {name: str(weighted["weight"]) for name, weighted in sections.get("relations", {}).items()}
+        relations = self.relations | {
+            name: self.relations[name].model_copy(update={"weight": weight}) for name, weight in weights.items()
+        }
+        return self.model_copy(update={"train": self.train.changed(sections.get("train", {})), "relations": relations})
 
     def at(self, key: str) -> Value:
         """The value of a dotted key that `changed` takes."""
         name = relation_of(key)
-        return getattr(self.train, key.removeprefix("train.")) if name is None else self.relations[name].weight
+        if name is not None:
+            return self.relations[name].weight
+        value: Value = attrgetter(key)(self)
+        return value
 
 
 def _check_dimension(settings: NightSettings, key: str, dimension: Dimension) -> None:
@@ -132,17 +145,18 @@ def _check_dimension(settings: NightSettings, key: str, dimension: Dimension) ->
         if not all(isinstance(weight, str) or 0 <= weight < math.inf for weight in weights):
             raise ValueError(f"{where}: expected weights ≥ 0")
         return
-    if section != "train" or name not in TrainSettings.model_fields:
-        close = difflib.get_close_matches(key, [f"train.{field}" for field in TrainSettings.model_fields], n=1)
+    fields = {".".join(path): field for path, field in leaf_fields(TrainSettings)}
+    if section != "train" or name not in fields:
+        close = difflib.get_close_matches(key, [f"train.{field}" for field in fields], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"{where}: expected a key of train, or relations.NAME.weight{hint}")
     if name in _NOT_SEARCHED:
         raise ValueError(f"{where}: cannot be searched, for validation does not say which value is better")
-    if TrainSettings.model_fields[name].annotation is int and not dimension.whole:
+    if fields[name].annotation is int and not dimension.whole:
         raise ValueError(f"{where}: expected whole numbers, written as such (1, not 1.0)")
     for value in dimension.extremes:
         try:
-            settings.train.changed({name: value})
+            settings.changed({key: value})
         except ValidationError as error:
             reason = error.errors()[0]["msg"].replace("Input should be", "expected")
             raise ValueError(f"{where}: {value!r} does not fit {key}: {reason}") from None

@@ -136,10 +136,15 @@ class TuneSettings(Settings):
         return {key: below for key, below in laid_over.items() if below is not None}
 
 
+def _is_range(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value.keys() & Dimension.model_fields.keys())
+
+
 def _leaves(value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     for key, below in value.items():
         here = (*path, *str(key).split("."))
-        whole = len(here) >= {"train": 2, "relations": 3}.get(here[0], 1)
+        # The key of a relation's weight has three parts; the keys of `train` lie in groups of their own or in none.
+        whole = len(here) >= 3 if here[0] == "relations" else _is_range(below)
         if isinstance(below, Mapping) and not whole:
             yield from _leaves(below, here)
         else:

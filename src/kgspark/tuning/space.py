@@ -35,11 +35,15 @@ def nested(changes: Changes) -> dict[str, Any]:
     """`{"train.dim": 64}` as `{"train": {"dim": 64}}`; a relation's name may hold dots."""
     sections: dict[str, Any] = {}
     for key, value in changes.items():
-        section, rest = key.split(".", 1)
-        if section == "relations":
-            sections.setdefault(section, {})[relation_of(key)] = {"weight": value}
+        name = relation_of(key)
+        if name is not None:
+            sections.setdefault("relations", {})[name] = {"weight": value}
         else:
-            sections.setdefault(section, {})[rest] = value
+            *groups, leaf = key.split(".")
+            below = sections
+            for group in groups:
+                below = below.setdefault(group, {})
+            below[leaf] = value
     return sections
 
 

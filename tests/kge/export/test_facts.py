@@ -58,7 +58,7 @@ def town(**changes) -> TripleSet:
 def world(request, tmp_path_factory):
     name, norm = request.param
     scale = 1.0 if name != "transe" or norm == 1 else 0.2
-    chosen = settings(model=name, norm=norm, epochs=30, eval_every=30, temperature=scale, learning_rate=0.02)
+    chosen = settings(model=name, norm=norm, epochs=30, validation={"every": 30}, temperature=scale, learning_rate=0.02)
     triples = town()
     trained = train(triples, LAYOUT, RELATIONS, chosen, tmp_path_factory.mktemp("run"))
     return World(triples, export_search_space(trained.model, LAYOUT, RELATIONS, chosen, triples), trained.model, chosen)
@@ -103,7 +103,7 @@ def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
     """DistMult: κ of 0 keeps the vectors, a large κ leaves a movie its genre's taste and its own popularity."""
     triples = town()
     for prior, moved in ((0.0, False), (1e9, True)):
-        chosen = settings(model="distmult", init="normal", facts_prior=prior)
+        chosen = settings(model="distmult", init="normal", export={"facts_prior": prior})
         torch.manual_seed(1)
         model = build_model(chosen, LAYOUT.size, len(RELATIONS))
         queries, before = (part.clone() for part in target_vectors(model, LAYOUT, LIKED, chosen))

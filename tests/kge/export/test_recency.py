@@ -108,19 +108,19 @@ def test_a_leaning_query_ranks_by_the_triples_score_and_the_distances_to_the_lat
 @pytest.mark.parametrize("model", ["transe", "distmult"])
 def test_validation_decides_whether_queries_lean(tmp_path, model):
     latest = trained_on(drifting(latest_is_held_out=True), tmp_path / "latest", model=model)
-    plain = trained_on(drifting(latest_is_held_out=True), tmp_path / "plain", model=model, recent_share=0)
+    plain = trained_on(drifting(latest_is_held_out=True), tmp_path / "plain", model=model, export={"recent_share": 0})
     earlier = trained_on(drifting(latest_is_held_out=False), tmp_path / "earlier", model=model)
-    assert latest.settings.recent_share >= 0.2
+    assert latest.settings.export.recent_share >= 0.2
     assert latest.valid["ndcg@10"] > 1.1 * plain.valid["ndcg@10"]
     assert latest.test["ndcg@10"] > 1.1 * plain.test["ndcg@10"]
-    assert earlier.settings.recent_share == 0
-    assert latest.to_json()["recent_share"] == latest.settings.recent_share
+    assert earlier.settings.export.recent_share == 0
+    assert latest.to_json()["recent_share"] == latest.settings.export.recent_share
 
 
 def test_likes_without_times_have_nothing_to_lean_towards(tmp_path):
     world = drifting(latest_is_held_out=True, timed=False)
-    told, plain = (trained_on(world, tmp_path / str(share), recent_share=share) for share in (0.5, 0))
-    assert trained_on(world, tmp_path / "auto").settings.recent_share == 0
+    told, plain = (trained_on(world, tmp_path / str(share), export={"recent_share": share}) for share in (0.5, 0))
+    assert trained_on(world, tmp_path / "auto").settings.export.recent_share == 0
     assert told.test == plain.test
     with pytest.raises(ValueError, match="without times"):
         recent_weights(world.csr(LIKED, LAYOUT), 1.0)
@@ -152,6 +152,6 @@ def test_sums_of_distances_have_no_mean_to_lean_to():
     held_out = likes([1] * 4, [2] * 4, [0, 1, 2, 3])
     assert best_share(vectors, vectors, "modulus", held_out, likes([1] * 4, [1] * 4, [1, 2, 3, 0]), 1.0, 10) == 0
     for changes in ({"model": "rotate"}, {"norm": 1}):
-        with pytest.raises(ValidationError, match="recent_share is for models that rank by inner products"):
-            settings(recent_share=0.3, **changes)
-        assert settings(**changes).recent_share == "auto"
+        with pytest.raises(ValidationError, match=r"export\.recent_share is for models that rank by inner products"):
+            settings(export={"recent_share": 0.3}, **changes)
+        assert settings(**changes).export.recent_share == "auto"

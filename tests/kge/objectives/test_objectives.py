@@ -98,7 +98,7 @@ def test_row_adam_on_all_rows_is_torchs_adam():
 
 def test_row_adam_leaves_other_rows_alone():
     table = torch.ones(5, 2)
-    RowAdam({"rows": table}, weight_decay=0.1).update("rows", torch.tensor([1, 3]), torch.ones(2, 2), 0.5)
+    RowAdam({"rows": table}).update("rows", torch.tensor([1, 3]), torch.ones(2, 2), 0.5)
     assert torch.equal(table[[0, 2, 4]], torch.ones(3, 2))
     assert (table[[1, 3]] < 1).all()
 

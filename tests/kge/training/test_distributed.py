@@ -24,7 +24,7 @@ QUICK = {
     "device": "cpu",
     "model": "complex",
     "epochs": 6,
-    "patience": 6,
+    "validation": {"patience": 6},
     "schedule": "constant",
     "learning_rate": 0.02,
     "negatives": 8,

@@ -58,7 +58,7 @@ def kill_after(epoch):
 @pytest.mark.parametrize(("name", "norm"), MODELS)
 def test_block_world_is_learned(tmp_path, name, norm):
     """Only the withheld movie of one's own group is unseen there: it must come first, for every user."""
-    chosen = {"model": name, "norm": norm, "epochs": 30, "patience": 30, "eval_every": 5}
+    chosen = {"model": name, "norm": norm, "epochs": 30, "validation": {"patience": 30, "every": 5}}
     # Sums over coordinates (l1, modulus) and unbounded products are on a larger scale than unit vectors' products.
     scale = 1.0 if name != "transe" or norm == 1 else 0.2
     trained = run(tmp_path, **chosen, temperature=scale, learning_rate=0.02)
@@ -75,20 +75,27 @@ def test_block_world_is_learned(tmp_path, name, norm):
 
 
 def test_block_world_is_learned_from_random_vectors(tmp_path):
-    trained = run(tmp_path, init="normal", epochs=40, patience=40, eval_every=5, temperature=0.2, learning_rate=0.02)
+    trained = run(
+        tmp_path,
+        init="normal",
+        epochs=40,
+        validation={"patience": 40, "every": 5},
+        temperature=0.2,
+        learning_rate=0.02,
+    )
     assert trained.test["hit@10"] == 1
     assert trained.test["mrr@10"] > 0.9
 
 
 @pytest.mark.parametrize("changes", [{"negatives": 8}, {"dropout": 0.2}, {"ema": 0.5}, {"l2": 0.001, "n3": 0.001}])
 def test_block_world_is_learned_with_variations(tmp_path, changes):
-    trained = run(tmp_path, epochs=40, patience=40, temperature=0.2, learning_rate=0.02, **changes)
+    trained = run(tmp_path, epochs=40, validation={"patience": 40}, temperature=0.2, learning_rate=0.02, **changes)
     assert trained.test["mrr@10"] > 0.9
 
 
 @pytest.mark.parametrize("objective", ["bpr", "warp"])
 def test_block_world_is_ranked_by_pairs(tmp_path, objective):
-    quick = {"epochs": 40, "patience": 40, "batch_size": 64, "dim": 8, "learning_rate": 0.02}
+    quick = {"epochs": 40, "validation": {"patience": 40}, "batch_size": 64, "dim": 8, "learning_rate": 0.02}
     trained = run(tmp_path, objective=objective, **quick)
     assert trained.test["mrr@10"] > 0.9
 
@@ -96,7 +103,7 @@ def test_block_world_is_ranked_by_pairs(tmp_path, objective):
 def test_an_inverse_relation_leads_back(tmp_path):
     """Genres are only ever tails, yet the inverse of has_genre ranks a genre's own movies first."""
     triples, relations = with_inverses(block_world(), RELATIONS)
-    chosen = settings(epochs=30, eval_every=30, temperature=0.2, learning_rate=0.02)
+    chosen = settings(epochs=30, validation={"every": 30}, temperature=0.2, learning_rate=0.02)
     trained = train(triples, LAYOUT, relations, chosen, tmp_path)
     assert trained.test["mrr@10"] == 1
     heads, tails = (range(*LAYOUT.range(kind)) for kind in ("genre", "movie"))
@@ -127,7 +134,7 @@ def test_two_runs_give_the_same_bytes(tmp_path, changes):
     ],
 )
 def test_killed_and_resumed_gives_the_same_bytes(tmp_path, changes):
-    quick = {"epochs": 6, "patience": 6, "checkpoint_every": 2, **changes}
+    quick = {"epochs": 6, "validation": {"patience": 6}, "checkpoint_every": 2, **changes}
     whole = run(tmp_path / "whole", **quick)
     (tmp_path / "killed").mkdir()
     with pytest.raises(KilledError):
@@ -183,10 +190,10 @@ def test_stops_early_and_keeps_the_best_weights(tmp_path, monkeypatch):
         if epoch.epoch == 5:
             monkeypatch.setattr(graph, "evaluate", real)
 
-    trained = run(tmp_path / "stopping", progress, epochs=9, patience=2, schedule="constant")
+    trained = run(tmp_path / "stopping", progress, epochs=9, validation={"patience": 2}, schedule="constant")
     assert (trained.best_epoch, len(trained.history), trained.stopped_early) == (3, 5, True)
     monkeypatch.setattr(graph, "evaluate", real)
-    three = run(tmp_path / "three", epochs=3, eval_every=3, schedule="constant")
+    three = run(tmp_path / "three", epochs=3, validation={"every": 3}, schedule="constant")
     assert weights(trained.model) == weights(three.model)
 
 
@@ -200,7 +207,7 @@ def test_without_validation_likes_the_last_epoch_is_kept(tmp_path):
 @pytest.mark.parametrize("refit", ["continue", "anew"])
 @pytest.mark.parametrize(("learned", "unseen"), [("all", ()), ("train+valid", ("test",))])
 def test_refit_learns_the_held_out_likes_after_the_metrics(tmp_path, refit, learned, unseen):
-    quick = {"facts_prior": 0.0, "learning_rate": 0.01}
+    quick = {"export": {"facts_prior": 0.0}, "learning_rate": 0.01}
     plain = run(tmp_path / "plain", **quick)
     refitted = run(tmp_path / "refitted", refit=refit, refit_on=learned, **quick)
     assert refitted.refitted
@@ -221,7 +228,7 @@ def test_refit_learns_the_held_out_likes_after_the_metrics(tmp_path, refit, lear
 @pytest.mark.parametrize(("name", "norm"), MODELS)
 def test_stock_recipe_runs_and_its_loss_falls(tmp_path, objective, name, norm):
     stock = {"model": name, "norm": norm, "objective": objective, "epochs": 8, "learning_rate": 0.02}
-    trained = run(tmp_path, **stock, batch_size=64, eval_every=8)
+    trained = run(tmp_path, **stock, batch_size=64, validation={"every": 8})
     losses = [epoch.train_loss for epoch in trained.history]
     assert losses[-1] < losses[0]
     assert all(math.isfinite(loss) for loss in losses)
@@ -230,7 +237,7 @@ def test_stock_recipe_runs_and_its_loss_falls(tmp_path, objective, name, norm):
 def test_run_folder_is_what_the_dashboard_reads(tmp_path):
     from tgraphx.dashboard.app import _list_runs, _parse_metrics
 
-    trained = run(tmp_path, eval_every=2)
+    trained = run(tmp_path, validation={"every": 2})
     assert _list_runs(str(tmp_path))["mode"] == "single"
     metrics = _parse_metrics((tmp_path / "metrics.csv").read_text(encoding="utf-8"))
     assert {"epoch", "train_loss", "ndcg", "learning_rate", "seconds"} <= set(metrics["headers"])
@@ -288,7 +295,7 @@ def test_fewer_movies_than_dimensions_and_list_places(tmp_path):
 @pytest.mark.gpu
 @pytest.mark.parametrize("objective", ["softmax", "softplus", "bpr"])
 def test_a_gpu_learns_what_a_cpu_learns_and_repeats_itself(tmp_path, objective):
-    chosen = {"objective": objective, "epochs": 20, "patience": 20, "learning_rate": 0.02, "dim": 8}
+    chosen = {"objective": objective, "epochs": 20, "validation": {"patience": 20}, "learning_rate": 0.02, "dim": 8}
     first, second, on_cpu = (
         run(tmp_path / name, device=device, **chosen) for name, device in (("a", "cuda"), ("b", "cuda"), ("c", "cpu"))
     )

@@ -58,7 +58,7 @@ def test_rows_follow_kind_and_external_id(tmp_path, name, norm):
 def test_training_starts_from_the_carried_rows(tmp_path):
     chosen, old = old_model(tmp_path / "model")
     warm = carry_over(tmp_path / "model", entities(LAYOUT, {}), entities(LAYOUT, {}), RELATIONS, chosen)
-    slow = settings(learning_rate=1e-9, epochs=1, facts_prior=0.0)
+    slow = settings(learning_rate=1e-9, epochs=1, export={"facts_prior": 0.0})
     trained = train(block_world(), LAYOUT, RELATIONS, slow, tmp_path, initial=warm)
     for key, table in parameters_by_table(trained.model).items():
         torch.testing.assert_close(table.cpu(), parameters_by_table(old)[key], atol=1e-6, rtol=0)

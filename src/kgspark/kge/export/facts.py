@@ -100,10 +100,10 @@ def inform_movies(
 ) -> None:
     """Moves the vectors of movies with few likes towards what their facts say, in place.
 
-    With c likes in `splits`, a movie's taste becomes (c · own + κ · from facts) / (c + κ), κ = `settings.facts_prior`:
-    facts count as much as κ likes do. What it shares with the average user's vector, its popularity, stays its own,
-    because low popularity is what few likes do tell. A movie that nobody has rated takes all from its facts, and where
-    scores are sums of distances (TransE's norm 1, RotatE) a draw of what they leave open.
+    With c likes in `splits`, a movie's taste becomes (c · own + κ · from facts) / (c + κ), with κ =
+    `settings.export.facts_prior`: facts count as much as κ likes do. What it shares with the average user's vector, its
+    popularity, stays its own, because low popularity is what few likes do tell. A movie that nobody has rated takes all
+    from its facts, and where scores are sums of distances (TransE's norm 1, RotatE) a draw of what they leave open.
     """
     facts = facts_of(target.tail_kind, model, triples, layout, relations, settings)
     likes = triples.csr(target, layout, splits)
@@ -120,9 +120,9 @@ def inform_movies(
     if models.metric_of(settings) not in ("inner_product", "l2"):
         # Under a sum of distances a mean lies nearer to every user than any movie does, and would be on every list.
         vectors = told + _left_open(own, told, taught, settings)
-    elif settings.facts_prior:
+    elif settings.export.facts_prior:
         likes_of = torch.from_numpy(counts).to(own.device)[:, None]
-        blended = (likes_of * own + settings.facts_prior * told) / (likes_of + settings.facts_prior)
+        blended = (likes_of * own + settings.export.facts_prior * told) / (likes_of + settings.export.facts_prior)
         blended = _with_popularity_of(own, blended, _mean_query(model, layout, target, settings, likes), settings)
         vectors = torch.where(changed[:, None], told, blended)
         changed = torch.ones_like(changed)

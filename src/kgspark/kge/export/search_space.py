@@ -29,7 +29,7 @@ def export_search_space(
 ) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
-    With `settings.recent_share`, queries then lean towards the latest likes of `settings.learned_splits`. A user
+    With `settings.export.recent_share`, queries then lean towards the latest likes of `settings.learned_splits`. A user
     without a like that training read has a query from other facts, or the mean query of those who have likes.
     """
     target = target_relation(relations, settings)
@@ -90,18 +90,18 @@ def leaning_vectors(
     settings: TrainSettings,
     splits: Sequence[str],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`target_vectors`, with queries that lean by `settings.recent_share` towards the latest likes of `splits`.
+    """`target_vectors`, with queries that lean by `settings.export.recent_share` towards the latest likes of `splits`.
 
     A share of auto, which only a training resolves, is none, and so is any where likes have no time.
     """
     queries, items = target_vectors(model, layout, target, settings)
-    if settings.recent_share in ("auto", 0):
+    if settings.export.recent_share in ("auto", 0):
         return queries, items
     likes = triples.csr(target, layout, splits)
     if likes.times is None:
         return queries, items
-    recent = recent_vectors(items, likes, settings.recent_half_life)
-    return leaning(queries, recent, float(settings.recent_share)), items
+    recent = recent_vectors(items, likes, settings.export.recent_half_life)
+    return leaning(queries, recent, float(settings.export.recent_share)), items
 
 
 def target_vectors(

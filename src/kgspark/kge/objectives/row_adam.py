@@ -11,7 +11,7 @@ class RowAdam:
     """Adam (Kingma & Ba 2015, algorithm 1) whose moments and bias correction advance row by row, when a row is met.
 
     With every row met at every step it is Adam; otherwise it is torch's SparseAdam with the bias corrected by the
-    number of times that the row was met. Weight decay is decoupled (Loshchilov & Hutter 2019).
+    number of times that the row was met.
     """
 
     def __init__(
@@ -19,11 +19,10 @@ class RowAdam:
         tables: Mapping[str, torch.Tensor],
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
     ) -> None:
         """`tables` are float32 (rows, width) and are updated in place."""
         self.tables = tables
-        self.betas, self.epsilon, self.weight_decay = betas, epsilon, weight_decay
+        self.betas, self.epsilon = betas, epsilon
         self.first = {name: torch.zeros_like(table) for name, table in tables.items()}
         self.second = {name: torch.zeros_like(table) for name, table in tables.items()}
         self.met = {name: table.new_zeros(len(table), 1) for name, table in tables.items()}
@@ -48,8 +47,6 @@ class RowAdam:
         met.add_(1)
         first.lerp_(gradient, 1 - beta1)
         second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        if self.weight_decay:
-            weights.mul_(1 - rate * self.weight_decay)
         # rate · m̂ / (√v̂ + ε) with both corrections drawn into the denominator: a number a row, not a matrix.
         per_step = (1 - beta1**met) / rate
         scale = second.sqrt().mul_(per_step * (1 - beta2**met).rsqrt()).add_(self.epsilon * per_step)

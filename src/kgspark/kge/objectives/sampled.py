@@ -38,7 +38,7 @@ class ContrastObjective:
         """StageError where no triple of the splits can be corrupted."""
         self.settings, self.metric, self.offset = settings, models.metric_of(settings), models.offset_of(model)
         self.tables = models.parameters_by_table(model)
-        self.optimizer = RowAdam(self.tables, weight_decay=settings.weight_decay)
+        self.optimizer = RowAdam(self.tables)
         self.device = next(iter(self.tables.values())).device
         known, weights = _columns(triples, relations, splits)
         known, weights = known.to(self.device), weights.to(self.device)

@@ -66,7 +66,7 @@ class SoftmaxObjective:
         """
         self.settings, self.workers = settings, workers
         self.tables = models.parameters_by_table(model)
-        self.optimizer = RowAdam(self.tables, weight_decay=settings.weight_decay)
+        self.optimizer = RowAdam(self.tables)
         self.device = next(iter(self.tables.values())).device
         self.metric = models.metric_of(settings)
         owned = owned_kinds(relations)

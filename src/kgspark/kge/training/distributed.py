@@ -71,7 +71,7 @@ class Team:
     ) -> None:
         """Takes `state` to the end of its training, by way of the checkpoint in `folder`."""
         settings = state.settings
-        if state.epoch == settings.epochs or state.stale >= settings.patience:
+        if state.epoch == settings.epochs or state.stale >= settings.validation.patience:
             return
         if any(layout.count(kind) < settings.workers for kind in owned_kinds(relations)):
             raise StageError(f"train.workers: {settings.workers} workers cannot share so few users; lower it")

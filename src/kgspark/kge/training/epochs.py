@@ -20,16 +20,16 @@ def run_epochs(
     Raises StageError where the loss is no longer finite. What `progress` raises ends the training and is passed on.
     """
     settings = graph.settings
-    while state.epoch < settings.epochs and state.stale < settings.patience:
+    while state.epoch < settings.epochs and state.stale < settings.validation.patience:
         begun, number = perf_counter(), state.epoch + 1
         loss = state.objective.epoch(number, graph.rate_after(state.epoch))
         if not loss < float("inf"):  # NaN compares false
             raise StageError(f"training diverged in epoch {number} (loss {loss}); lower train.learning_rate")
         state.average_weights(state.epoch)
         ndcg = None
-        if number % settings.eval_every == 0 or number == settings.epochs:
+        if number % settings.validation.every == 0 or number == settings.epochs:
             with state.averaged():
-                ndcg = graph.measure(state.model, VALID, (TRAIN,)).get(f"ndcg@{settings.k}")
+                ndcg = graph.measure(state.model, VALID, (TRAIN,)).get(f"ndcg@{settings.validation.k}")
         record = Epoch(number, loss, ndcg, graph.rate_after(number)(0.0), perf_counter() - begun)
         state.record(record)
         log(record)

@@ -69,29 +69,31 @@ class Graph:
         """
         settings = self.settings
         if recent_share is None:
-            recent_share = 0.0 if settings.recent_share == "auto" else settings.recent_share
-        settings = settings.model_copy(update={"recent_share": recent_share})
+            own = settings.export.recent_share
+            recent_share = 0.0 if own == "auto" else own
+        settings = settings.with_recent_share(recent_share)
         queries, items = leaning_vectors(model, self.triples, self.layout, self.target, settings, (TRAIN,))
         held_out, masked = self._held_out(split), self.triples.csr(self.target, self.layout, seen)
-        return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.k,), self.workers)
+        return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.validation.k,), self.workers)
 
     def recent_share(self, model: torch.nn.Module) -> float:
         """The settings' own, or where that is auto the one that suits the validation likes."""
         settings = self.settings
-        if settings.recent_share != "auto":
-            return settings.recent_share
+        export, k = settings.export, settings.validation.k
+        if export.recent_share != "auto":
+            return export.recent_share
         queries, items = target_vectors(model, self.layout, self.target, settings)
         train, valid = self.triples.csr(self.target, self.layout, (TRAIN,)), self._held_out(VALID)
-        return best_share(queries, items, metric_of(settings), valid, train, settings.recent_half_life, settings.k)
+        return best_share(queries, items, metric_of(settings), valid, train, export.recent_half_life, k)
 
     def popularity(self) -> dict[str, float]:
         """Metrics on the test likes of recommending everybody what most train and valid likes name."""
         seen, test = self.triples.csr(self.target, self.layout, (TRAIN, VALID)), self._held_out(TEST)
-        return popularity(seen, test, seen, self.layout.count(self.target.tail_kind), (self.settings.k,))
+        return popularity(seen, test, seen, self.layout.count(self.target.tail_kind), (self.settings.validation.k,))
 
     def _held_out(self, split: str) -> Csr:
-        """The likes of a split that are looked for: those of `eval_users` users at most."""
-        share = -(-self.settings.eval_users // self.workers.count)
+        """The likes of a split that are looked for: those of `validation.users` users at most."""
+        share = -(-self.settings.validation.users // self.workers.count)
         return self.triples.csr(self.target, self.layout, (split,)).of_some(share)
 
     def objective(self, model: torch.nn.Module, splits: Sequence[str]) -> Objective:

@@ -34,7 +34,7 @@ class Trained:
     model         the published weights: those of the best epoch, refitted where `refit` says so
     measured      the weights that `valid` and `test` were taken of: `model` itself without a refit. They have seen no
                   held-out like, so they are what to evaluate and what tomorrow starts from
-    settings      those given, with what training chose in the place of auto: `recent_share`
+    settings      those given, with what training chose in the place of auto: `export.recent_share`
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
     popularity    metrics on the test likes of recommending everybody what most train and valid likes name
@@ -60,7 +60,7 @@ class Trained:
         """The figures, for `run.json` and manifests."""
         names = ("best_epoch", "stopped_early", "refitted", "valid", "test", "popularity", "seconds", "resumed_from")
         figures = {name: getattr(self, name) for name in names}
-        return {"epochs": len(self.history), "recent_share": self.settings.recent_share, **figures}
+        return {"epochs": len(self.history), "recent_share": self.settings.export.recent_share, **figures}
 
 
 def train(
@@ -119,7 +119,7 @@ def train(
     trained = Trained(
         model=model,
         measured=measured,
-        settings=settings.model_copy(update={"recent_share": share}),
+        settings=settings.with_recent_share(share),
         history=tuple(state.history),
         best_epoch=state.best_epoch,
         stopped_early=state.epoch < settings.epochs,
