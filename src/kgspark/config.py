@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
 
 from kgspark.errors import ConfigError
 
@@ -39,6 +48,34 @@ class Settings(BaseModel):
         if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
             raise ValueError("expected a number")
         return value
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The type of a text that is a name in a table: `Annotated[str, OneOf(TABLE)]`.
+
+    The table is read when a value is validated, so a new name is one line in the table.
+    """
+
+    names: Iterable[str]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "enum": list(self.names)}
+
+    def _checked(self, value: str) -> str:
+        if value not in self.names:
+            raise ValueError(f"expected {_alternatives(self.names)}")
+        return value
+
+
+def _alternatives(names: Iterable[str]) -> str:
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

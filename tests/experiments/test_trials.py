@@ -17,7 +17,7 @@ from worlds.graphs import LAYOUT, RELATIONS, block_columns, settings, write_shar
 
 def night(lake, columns):
     chosen = settings(epochs=6, init="normal", learning_rate=0.01, export={"facts_prior": 0.0})
-    train = chosen.model_dump(exclude_unset=True)
+    train = chosen.model_dump(exclude={"refit_on"})
     written = {"source": {"path": "x"}, "lake": str(lake), "run_date": "2026-01-02", "train": train}
     made = Night(NightSettings.model_validate(written), print, LazySession(ExitStack()))
     made.run.folder.mkdir(parents=True)

@@ -30,7 +30,7 @@ def night(spark: Any, ml_small: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def trained(night: Night, workers: int) -> Mapping[str, Any]:
     """The model's manifest, of a training by so many workers."""
-    train = night.settings.train.model_copy(update={"workers": workers, "epochs": 6})
+    train = night.settings.train.resolved().model_copy(update={"workers": workers, "epochs": 6})
     train_embeddings.run(night.variant(night.settings.model_copy(update={"train": train})))
     return night.run.manifest(MODEL).details
 
@@ -52,7 +52,7 @@ def test_two_workers_reach_the_quality_of_one(night: Night, capfd: pytest.Captur
 def test_a_failed_worker_is_one_clear_line(night: Night, tmp_path: Path) -> None:
     relations = [Relation.from_json(value) for value in night.run.manifest(TRIPLES).details["relations"]]
     folders = {"triples": night.run.table(TRIPLES), "folder": tmp_path}
-    settings = night.settings.train.model_copy(update={"workers": 2})
+    settings = night.settings.train.resolved().model_copy(update={"workers": 2})
     job = Job(**folders, fingerprint="", layout=entity_layout(night), relations=relations, settings=settings, threads=1)
     with pytest.raises(StageError) as caught:
         Distributor(night.spark, 2, gpu=False).run(work, job)

@@ -20,7 +20,7 @@ from kgspark.experiments.held_out import HeldOut, measure, read_held_out
 from kgspark.experiments.recommender import Recommender
 from kgspark.graph.shards import TripleSet, read_triples
 from kgspark.kge.device import pick_device
-from kgspark.kge.settings import TrainSettings
+from kgspark.kge.settings import TrainSection
 from kgspark.night.night import Night, open_night
 from kgspark.night.reads import entity_layout, relations_of
 from kgspark.retrieval.space_recommender import SpaceRecommender
@@ -47,7 +47,7 @@ class TrainBenchSettings(Settings):
     sample: int = Field(20_000, ge=1, description="train triples that KGTrainer and its objective in kgspark train")
     filtered_sample: int = Field(2_000, ge=0, description="the same with KGTrainer's filtered sampler; 0 leaves it out")
     batch_size: int = Field(512, ge=1, description="triples a step of KGTrainer and of its objective in kgspark")
-    train: TrainSettings = Field(default_factory=TrainSettings, description="as a night's train section")
+    train: TrainSection = Field(default_factory=TrainSection, description="as a night's train section")
     generated: GeneratedSettings = Field(default_factory=GeneratedSettings, description="a second, generated graph")
     overrides: tuple[str, ...] = Field((), description="further dotted.key=value for the night")
 
@@ -59,12 +59,12 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
     over those of tgraphx's filtered sampler.
     """
     settings = config.from_overrides(TrainBenchSettings, overrides)
-    device = str(pick_device(settings.train))
-    say(f"bench train: {settings.source}, {settings.train.model} of {settings.train.dim} dimensions on {device}")
+    train = settings.train.resolved()
+    device = str(pick_device(train))
+    say(f"bench train: {settings.source}, {train.model} of {train.dim} dimensions on {device}")
     with tempfile.TemporaryDirectory(prefix="kgspark-bench-") as scratch:
         # Spark is stopped before anything is timed; its tables stay.
-        # Only what was given: what was not is the default of the objective and model that were.
-        given = {"train": settings.train.model_dump(exclude_unset=True)}
+        given = {"train": settings.train.model_dump()}
         with open_night(night_settings(settings.source, Path(scratch), settings.overrides, given), say) as night:
             for stage in (clean_ratings, index_entities, write_triples):
                 stage.run(night)
@@ -98,7 +98,7 @@ def _speeds(
     night: Night, settings: TrainBenchSettings, triples: TripleSet, relations: Sequence[Relation], say: Say
 ) -> list[Row]:
     """Epochs of every system in turn; all train the night's train split, or a sample of it."""
-    layout, train = entity_layout(night), night.settings.train
+    layout, train = entity_layout(night), night.settings.train.resolved()
     stock = speed.stock_settings(train, settings.batch_size)
     some = speed.sampled(triples, settings.sample, train.seed)
     systems: dict[str, speed.Contestant] = {
@@ -122,7 +122,7 @@ def _samplers(
     night: Night, settings: TrainBenchSettings, triples: TripleSet, relations: Sequence[Relation], say: Say
 ) -> list[Row]:
     """Typed, filtered negatives of both, in turn; tgraphx's of a sample of positives, because it draws one by one."""
-    layout, train = entity_layout(night), night.settings.train
+    layout, train = entity_layout(night), night.settings.train.resolved()
     few = speed.sampled(triples, max(settings.filtered_sample, 1), train.seed)
     systems: dict[str, speed.Contestant] = {
         THEIR_NEGATIVES: speed.TgraphxNegatives(few, triples, layout, relations),
@@ -136,7 +136,7 @@ def _samplers(
 def _generated(settings: TrainBenchSettings, say: Say) -> list[Row]:
     size = settings.generated
     about = f"{size.ratings:,} generated likes of {size.users:,} users and {size.movies:,} movies, each once"
-    return [_speed_row(GENERATED, about, speed.generated_speed(size, settings.train, settings.rounds), say)]
+    return [_speed_row(GENERATED, about, speed.generated_speed(size, settings.train.resolved(), settings.rounds), say)]
 
 
 def _speed_row(name: str, epoch: str, found: speed.Speed, say: Say) -> Row:
@@ -168,7 +168,7 @@ def _race(night: Night, triples: TripleSet, relations: Sequence[Relation], say: 
     fitted = time.perf_counter() - started
     target = _ndcg(ease, held_out, night)
     say(f"EASE: NDCG@10 {target:.4f} after {fitted:.1f} s")
-    train, layout = night.settings.train, entity_layout(night)
+    train, layout = night.settings.train.resolved(), entity_layout(night)
 
     def score(space: SearchSpace) -> float:
         return _ndcg(SpaceRecommender(space, usable_cores()), held_out, night)

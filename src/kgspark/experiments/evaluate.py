@@ -58,7 +58,7 @@ def measured(night: Night, protocol: Protocol, seed: int) -> tuple[list[dict[str
     variant = population.evaluation_night(night, protocol, seed)
     population.run(night, variant, protocol)
     _train(variant)
-    held_out = read_held_out(variant, variant.settings.train.learned_splits)
+    held_out = read_held_out(variant, variant.settings.train.resolved().learned_splits)
     return _rows(variant, held_out, SearchSpace.load(variant.run.table(SEARCH_SPACE))), held_out
 
 

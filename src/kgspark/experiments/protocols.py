@@ -46,7 +46,7 @@ _TRAIN_ONLY: tuple[Protocol, ...] = ("recbole",)
 def evaluation_night(night: Night, protocol: Protocol, seed: int) -> Night:
     """The night as the protocol would have it, in a lake of its own inside the night's folder."""
     settings = night.settings
-    train = {"seed": seed, "warm_start": "none", "refit_on": "train+valid"}
+    train = {"seed": seed, "warm_start": "none"}
     train["refit"] = "none" if protocol in _TRAIN_ONLY else "anew"
     relations = dict(settings.relations)
     if protocol in _LIKES:
@@ -56,7 +56,7 @@ def evaluation_night(night: Night, protocol: Protocol, seed: int) -> Night:
     changes = {
         "lake": night.run.folder / "evaluations" / protocol,
         "split": settings.split.model_copy(update=_SPLITS[protocol] | {"seed": seed}),
-        "train": settings.train.model_copy(update=train),
+        "train": settings.train.without_test_likes().model_copy(update=train),
         "relations": relations,
     }
     return night.variant(settings.model_copy(update=changes))

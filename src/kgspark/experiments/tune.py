@@ -89,7 +89,7 @@ def _fingerprint(base: Night, space: Space) -> str:
     tune = base.settings.tune
     parts = [
         base.run.manifest(TRIPLES).fingerprint,
-        (base.settings.train.model_dump() | _TRIAL) | dict.fromkeys(_MACHINE),
+        (base.settings.train.resolved().model_dump() | _TRIAL) | dict.fromkeys(_MACHINE),
         {key: dimension.model_dump() for key, dimension in space.items()},
         [tune.seed, tune.random, tune.prune_after],
     ]
@@ -147,7 +147,7 @@ class Trainer:
                 else:
                     numbers[name] = weight
         graph = self._graph(self._base.settings.changed(expressions)).weighted(numbers)
-        settings = self._base.settings.changed(changes).train.model_copy(update=_TRIAL)
+        settings = self._base.settings.changed(changes).train.resolved().model_copy(update=_TRIAL)
         scratch = self._folder / "training"
         scratch.mkdir(exist_ok=True)
         with progress_bar("trial", settings.epochs) as advance:

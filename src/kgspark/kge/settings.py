@@ -3,64 +3,18 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from kgspark.config import Settings, merged
+from kgspark.config import OneOf, Settings, merged
+from kgspark.kge.recipes import MODELS, OBJECTIVES, model_entry, recipe_of
 from kgspark.tables import TEST, TRAIN, VALID
 
-ModelName = Literal["transe", "distmult", "complex", "rotate", "rescal", "simple"]
-Objective = Literal["softmax", "bpr", "warp", "softplus", "margin"]
 Sampler = Literal["uniform", "bernoulli", "typed"]
+Schedule = Literal["linear", "constant"]
+Init = Literal["spectral", "normal", "tgraphx"]
+RefitOn = Literal["all", "train+valid"]
 
-# What a key defaults to under an objective or a model. The fields' own defaults are TransE's with the softmax.
-# softplus and margin: the tutorial's recipe.
-_STOCK_RECIPE: dict[str, Any] = {
-    "dim": 64,
-    "epochs": 20,
-    "batch_size": 512,
-    "negatives": 1,
-    "learning_rate": 1e-3,
-    "head_rate": 1.0,
-    "schedule": "constant",
-    "init": "tgraphx",
-}
-# BPR and WARP compare what a user likes with what the user is not known to like: tails alone, of the right kind.
-_RANKING_RECIPE: dict[str, Any] = {
-    "dim": 128,
-    "epochs": 20,
-    "batch_size": 4096,
-    "negatives": 16,
-    "learning_rate": 3e-3,
-    "head_rate": 1.0,
-    "sampler": "typed",
-    "filtered": True,
-    "corrupt_heads": 0.0,
-    "margin": 0.3,
-}
-_RECIPES = {"softplus": _STOCK_RECIPE, "margin": _STOCK_RECIPE, "bpr": _RANKING_RECIPE, "warp": _RANKING_RECIPE}
-# Nothing else bounds the inner products of the other models: without a cost of long vectors they overfit in two epochs.
-# With it they often dip in the first epochs, and are best in the last ones.
-_BILINEAR_RECIPE: dict[str, Any] = {"dim": 128, "learning_rate": 4e-3, "l2": 0.2, "validation": {"patience": 16}}
-# Distances that are sums over coordinates are on a larger scale, and so are angles beside unit vectors' coordinates.
-_MANHATTAN_RECIPE: dict[str, Any] = {
-    "dim": 128,
-    "temperature": 1.0,
-    "spare_positives": 0.0,
-    "epochs": 10,
-    "learning_rate": 4e-3,
-    "head_rate": 10.0,
-}
-_ROTATE_RECIPE: dict[str, Any] = {
-    "dim": 128,
-    "temperature": 14.0,
-    "epochs": 20,
-    "learning_rate": 0.1,
-    "head_rate": 3.0,
-    # A look at the validation likes sums up moduli, and takes longer than an epoch.
-    "validation": {"every": 4, "patience": 2},
-}
-
-
+# The keys that stood in `train` itself before they were grouped.
 _RENAMED = {
     "k": "validation.k",
     "eval_users": "validation.users",
@@ -72,100 +26,101 @@ _RENAMED = {
 }
 
 
-class ValidationSettings(Settings):
+class ValidationSection(Settings):
     """Measurements on the validation likes during training, and on the test likes at its end."""
 
     k: int = Field(10, ge=1, description="length of the lists that are measured")
     users: int = Field(20_000, ge=0, description="users who are measured, evenly chosen; 0 for all")
-    every: int = Field(1, ge=1, description="epochs between two evaluations")
-    patience: int = Field(4, ge=1, description="evaluations without a better NDCG after which training stops early")
+    every: int | None = Field(None, ge=1, description="epochs between two evaluations")
+    patience: int | None = Field(
+        None, ge=1, description="evaluations without a better NDCG after which training stops early"
+    )
+
+
+class ValidationSettings(ValidationSection):
+    """The section with every value in its place."""
+
+    every: int
+    patience: int
 
 
 class ExportSettings(Settings):
     """The step from the trained weights to the vectors that retrieval ranks with."""
 
     facts_prior: float = Field(
-        10.0, ge=0, description="likes that a movie's facts count as much as; 0: for movies that nobody rated alone"
+        10.0, ge=0, description="likes that a movie's facts count as much as; 0: only for movies without any rating"
     )
     recent_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "auto",
-        description="how far a user's query leans towards the latest likes: a share, or auto, which lets the "
+        description="how far a user's query leans towards the latest likes: a fraction, or auto, which lets the "
         "validation likes choose one (TransE's norm 1 and RotatE: 0)",
     )
     recent_half_life: float = Field(
-        1.0, gt=0, description="places in a user's likes, the latest first, after which one counts half as much"
+        1.0, gt=0, description="positions in a user's likes, the latest first, after which a like counts half as much"
     )
 
 
-class TrainSettings(Settings):
-    """How the embeddings are trained.
-
-    Keys that are left out take the defaults of the chosen objective and model: `softmax` is the softmax over typed
-    ranges, `bpr` and `warp` rank sampled tails, `softplus` and `margin` are the tutorial's stock recipe.
-    """
+class TrainSection(Settings):
+    """The embeddings. A key that is null takes the model's or the objective's own value."""
 
     former = {old: f"renamed; write train.{new}" for old, new in _RENAMED.items()} | {
         "weight_decay": "removed; train.l2 bounds the vectors"
     }
 
-    model: ModelName = Field("transe", description="tgraphx model: transe, distmult, complex, rotate, rescal or simple")
+    model: Annotated[str, OneOf(MODELS)] = Field("transe", description="the tgraphx model")
     norm: Literal[1, 2] = Field(2, description="TransE's distance: 1 (Manhattan) or 2 (Euclidean)")
-    dim: int = Field(256, ge=1, description="numbers per entity part; ComplEx, RotatE and SimplE hold two parts")
+    dim: int | None = Field(
+        None, ge=1, description="numbers per part of an entity; ComplEx, RotatE and SimplE hold two parts"
+    )
     target: str = Field("liked", min_length=1, description="the relation, user to movie, that is recommended from")
-
-    objective: Objective = Field(
-        "softmax",
-        description="softmax (1-vs-all over typed ranges); or with sampled negatives bpr, warp, softplus or margin",
+    objective: Annotated[str, OneOf(OBJECTIVES)] = Field(
+        "softmax", description="softmax: 1-vs-all over typed ranges; the others sample negatives"
     )
-    epochs: int = Field(16, ge=1, description="passes over the training triples")
-    batch_size: int = Field(256, ge=1, description="heads a step (softmax) or triples a step (the others)")
-    negatives: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
-        "auto",
-        description="softmax: tails sampled a step, 0 for all of the kind; auto samples where there are more than "
-        "32,768, or memory does not hold all; the others: negatives a positive",
+    epochs: int | None = Field(None, ge=1, description="passes over the training triples")
+    batch_size: int | None = Field(None, ge=1, description="heads per step (softmax) or triples per step (the others)")
+    negatives: Literal["auto"] | Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="softmax: tails sampled per step, 0 for all of the kind; auto samples where there are more than "
+        "32,768, or memory does not hold all; the others: negatives per positive",
     )
-    sampler: Sampler = Field(
-        "uniform", description="negatives of the others: uniform over all entities, bernoulli, or typed"
+    sampler: Sampler | None = Field(
+        None, description="negatives of the others: uniform over all entities, bernoulli, or typed"
     )
-    corrupt_heads: float = Field(
-        0.5, ge=0, le=1, description="share of negatives that replace the head, not the tail (uniform, typed)"
+    corrupt_heads: float | None = Field(
+        None, ge=0, le=1, description="fraction of negatives that replace the head, not the tail (uniform, typed)"
     )
-    filtered: bool = Field(False, description="whether no known triple is ever drawn as a negative")
-    temperature: float = Field(0.14, gt=0, description="scores are divided by it (softmax, bpr)")
-    spare_positives: float = Field(
-        0.3, ge=0, lt=1, description="share of a head's other positives left out of the softmax's denominator"
+    filtered: bool | None = Field(None, description="never draw a known triple as a negative")
+    temperature: float | None = Field(None, gt=0, description="scores are divided by it (softmax, bpr)")
+    spare_positives: float | None = Field(
+        None, ge=0, lt=1, description="fraction of a head's other positives left out of the softmax's denominator"
     )
-    margin: float = Field(1.0, gt=0, description="gap that margin and warp ask for")
+    margin: float | None = Field(None, gt=0, description="gap that margin and warp ask for")
     inverse_relations: bool = Field(
         False, description="learn every relation from tail to head too, as a relation of its own"
     )
-    l2: float = Field(0.0, ge=0, description="cost of a batch's squared coordinates, per positive")
+    l2: float | None = Field(None, ge=0, description="cost of a batch's squared coordinates, per positive")
     n3: float = Field(0.0, ge=0, description="cost of a batch's cubed coordinates, per positive (Lacroix et al. 2018)")
-
-    learning_rate: float = Field(2e-3, gt=0, description="Adam's step size at the start")
-    head_rate: float = Field(
-        5.0, gt=0, description="step-size factor of entities that are only heads (users): they are met once an epoch"
+    learning_rate: float | None = Field(None, gt=0, description="Adam's step size at the start")
+    head_rate: float | None = Field(
+        None,
+        gt=0,
+        description="step-size factor of entities that are only heads (users): they are updated once per epoch",
     )
-    schedule: Literal["linear", "constant"] = Field("linear", description="step size over the epochs: linear to zero")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of query coordinates dropped in the softmax objective")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay, an epoch, of the weights' moving average; 0 turns it off")
-    init: Literal["spectral", "normal", "tgraphx"] = Field(
-        "spectral", description="first vectors: truncated SVD of the target relation, N(0, 1/dim), or tgraphx's own"
+    schedule: Schedule | None = Field(None, description="step size over the epochs: linear falls to zero")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="fraction of query coordinates dropped in the softmax objective"
     )
-
-    validation: ValidationSettings = Field(
-        default_factory=ValidationSettings, description="measurements during training, and at its end"
+    ema: float = Field(0.0, ge=0, lt=1, description="decay, per epoch, of the weights' moving average; 0 turns it off")
+    init: Init | None = Field(
+        None, description="first vectors: truncated SVD of the target relation, N(0, 1/dim), or tgraphx's own"
     )
-    export: ExportSettings = Field(default_factory=ExportSettings, description="the vectors that retrieval ranks with")
+    validation: ValidationSection = Field(default_factory=ValidationSection)
+    export: ExportSettings = Field(default_factory=ExportSettings)
     refit: Literal["none", "continue", "anew"] = Field(
         "continue",
-        description="after the test metrics were taken, held-out likes are learned too: by one more epoch, or by a "
-        "training anew of as many epochs as were best",
+        description="after the test metrics were taken, held-out likes are learned too: by one more epoch (continue), "
+        "or by a new training of as many epochs as were best (anew); or not at all",
     )
-    refit_on: Literal["all", "train+valid"] = Field(
-        "all", description="the likes that a refit learns: all, or (to measure its vectors) train+valid"
-    )
-
     seed: int = Field(42, ge=0, description="seed of everything random")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="CPU threads; 0 for all available")
@@ -173,12 +128,85 @@ class TrainSettings(Settings):
         1,
         ge=1,
         description="processes that train together, each with its own users: on the driver's machine where Spark is "
-        "local, else on executors",
+        "local, else on executors (which then need torch)",
     )
     checkpoint_every: int = Field(5, ge=0, description="epochs between two checkpoints; 0 for none")
     warm_start: str = Field(
         "none", min_length=1, description="none, or the date of the run whose vectors training starts from"
     )
+
+    # Evaluations set it; it is no key of a configuration.
+    _refit_on: RefitOn = PrivateAttr("all")
+
+    @model_validator(mode="after")
+    def _queries_can_lean(self) -> "TrainSection":
+        if not model_entry(self.model, self.norm).can_lean and self.export.recent_share not in ("auto", 0):
+            raise ValueError(
+                "export.recent_share is for models that rank by inner products: not RotatE, nor TransE's norm 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _users_can_be_shared_out(self) -> "TrainSection":
+        if self.workers > 1 and (self.objective != "softmax" or self.inverse_relations):
+            raise ValueError("workers above 1 need objective softmax and no inverse_relations, which make users tails")
+        return self
+
+    def resolved(self) -> "TrainSettings":
+        """The settings that training reads: every null is replaced by the recipe's value."""
+        return TrainSettings.model_validate(self.model_dump(exclude_none=True) | {"refit_on": self._refit_on})
+
+    def changed(self, changes: Mapping[str, Any]) -> "TrainSection":
+        """The section with `changes` laid over it, as a file would have it; ValidationError where they do not fit."""
+        section = TrainSection.model_validate(merged(self.model_dump(), changes))
+        section._refit_on = self._refit_on
+        return section
+
+    def without_test_likes(self) -> "TrainSection":
+        """The section whose refit learns the likes of train and validation, so that its vectors can be evaluated."""
+        section = self.model_copy()
+        section._refit_on = "train+valid"
+        return section
+
+
+class TrainSettings(TrainSection):
+    """The section `train` with every value in its place.
+
+    refit_on  the likes that a refit learns: all, or train+valid where the vectors are evaluated afterwards
+
+    Keys that are not given, or null, take their value from the recipe.
+    """
+
+    dim: int
+    epochs: int
+    batch_size: int
+    negatives: Literal["auto"] | int
+    sampler: Sampler
+    corrupt_heads: float
+    filtered: bool
+    temperature: float
+    spare_positives: float
+    margin: float
+    l2: float
+    learning_rate: float
+    head_rate: float
+    schedule: Schedule
+    init: Init
+    validation: ValidationSettings
+    refit_on: RefitOn = "all"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        refit_on = {name: value for name, value in given.items() if name == "refit_on"}
+        section = TrainSection.model_validate({name: given[name] for name in given.keys() - refit_on.keys()})
+        written = section.model_dump(exclude_none=True)
+        recipe = recipe_of(section.model, section.norm, section.objective)
+        if section.negatives == "auto" and recipe["negatives"] != "auto":
+            del written["negatives"]  # only the softmax can choose by the graph's size
+        return merged(recipe, written) | refit_on
 
     def with_recent_share(self, share: float) -> "TrainSettings":
         """The settings with a share of their own in the place of auto."""
@@ -196,47 +224,21 @@ class TrainSettings(Settings):
             return (TRAIN,)
         return (TRAIN, VALID, TEST) if self.refit_on == "all" else (TRAIN, VALID)
 
-    @model_validator(mode="after")
-    def _queries_can_lean(self) -> "TrainSettings":
-        sums_distances = self.model == "rotate" or (self.model, self.norm) == ("transe", 1)
-        if sums_distances and self.export.recent_share not in ("auto", 0):
-            raise ValueError(
-                "export.recent_share is for models that rank by inner products: not RotatE, nor TransE's norm 1"
-            )
-        return self
 
-    @model_validator(mode="after")
-    def _users_can_be_shared_out(self) -> "TrainSettings":
-        if self.workers > 1 and (self.objective != "softmax" or self.inverse_relations):
-            raise ValueError("workers above 1 need objective softmax and no inverse_relations, which make users tails")
-        return self
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _recipe_defaults(cls, given: Any, handler: ModelWrapValidatorHandler["TrainSettings"]) -> "TrainSettings":
-        if not isinstance(given, dict):
-            return handler(given)
-        if given.get("negatives") == "auto":  # the objective's own
-            given = {name: value for name, value in given.items() if name != "negatives"}
-        recipe = _recipe(given)
-        settings = handler(merged(recipe, given))
-        # A recipe's values are defaults: what is set is what was given, so that another model takes its own recipe.
-        settings.model_fields_set.difference_update(recipe.keys() - given.keys())
-        return settings
-
-    def changed(self, changes: Mapping[str, Any]) -> "TrainSettings":
-        """The settings that `changes` laid over what was given make; ValidationError where they do not fit."""
-        given = {name: self.model_dump(exclude_unset=True)[name] for name in self.model_fields_set}
-        return TrainSettings.model_validate(merged(given, changes))
+# The setting that scales an objective's scores.
+_SCALES = {"softmax": "temperature", "bpr": "temperature", "warp": "margin", "margin": "margin"}
 
 
-def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:
-    if given.get("objective") in _RECIPES:
-        return _RECIPES[given["objective"]]
-    if given.get("model") in ("distmult", "complex", "rescal", "simple"):
-        return _BILINEAR_RECIPE
-    if given.get("model") == "rotate":
-        return _ROTATE_RECIPE
-    if given.get("norm") == 1:
-        return _MANHATTAN_RECIPE
-    return {}
+def describe(settings: TrainSettings) -> str:
+    """The essentials in a line: `transe, dim 256, rate 0.002, temperature 0.14, 16 epochs`."""
+    model = f"{settings.model} with norm 1" if (settings.model, settings.norm) == ("transe", 1) else settings.model
+    scale = _SCALES.get(settings.objective)
+    parts = [
+        model if settings.objective == "softmax" else f"{model} by {settings.objective}",
+        f"dim {settings.dim}",
+        f"rate {settings.learning_rate:g}",
+        *([f"{scale} {getattr(settings, scale):g}"] if scale else []),
+        *([f"l2 {settings.l2:g}"] if settings.l2 else []),
+        f"{settings.epochs} epochs",
+    ]
+    return ", ".join(parts)

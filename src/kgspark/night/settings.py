@@ -5,12 +5,12 @@ import difflib
 import math
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kgspark.config import Settings, leaf_fields, merged
-from kgspark.kge.settings import TrainSettings
+from kgspark.kge.settings import TrainSection
 from kgspark.night.default_graph import DEFAULT_RELATIONS
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
@@ -35,7 +35,6 @@ _NOT_SEARCHED = frozenset(
         "validation.users",
         "seed",
         "refit",
-        "refit_on",
         "device",
         "threads",
         "workers",
@@ -57,7 +56,7 @@ class NightSettings(Settings):
     relations: dict[str, RelationSettings] = Field(default_factory=dict, validate_default=True)
     split: SplitSettings = Field(default_factory=SplitSettings)
     triples: TriplesSettings = Field(default_factory=TriplesSettings)
-    train: TrainSettings = Field(default_factory=TrainSettings)
+    train: TrainSection = Field(default_factory=TrainSection)
     candidates: CandidateSettings = Field(default_factory=CandidateSettings)
     recommend: RecommendSettings = Field(default_factory=RecommendSettings)
     audiences: AudienceSettings = Field(default_factory=AudienceSettings)
@@ -130,7 +129,7 @@ class NightSettings(Settings):
         name = relation_of(key)
         if name is not None:
             return self.relations[name].weight
-        value: Value = attrgetter(key)(self)
+        value: Value = attrgetter(key.removeprefix("train."))(self.train.resolved())
         return value
 
 
@@ -145,14 +144,14 @@ def _check_dimension(settings: NightSettings, key: str, dimension: Dimension) ->
         if not all(isinstance(weight, str) or 0 <= weight < math.inf for weight in weights):
             raise ValueError(f"{where}: expected weights ≥ 0")
         return
-    fields = {".".join(path): field for path, field in leaf_fields(TrainSettings)}
+    fields = {".".join(path): field for path, field in leaf_fields(TrainSection)}
     if section != "train" or name not in fields:
         close = difflib.get_close_matches(key, [f"train.{field}" for field in fields], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"{where}: expected a key of train, or relations.NAME.weight{hint}")
     if name in _NOT_SEARCHED:
         raise ValueError(f"{where}: cannot be searched, for validation does not say which value is better")
-    if fields[name].annotation is int and not dimension.whole:
+    if int in (fields[name].annotation, *get_args(fields[name].annotation)) and not dimension.whole:
         raise ValueError(f"{where}: expected whole numbers, written as such (1, not 1.0)")
     for value in dimension.extremes:
         try:

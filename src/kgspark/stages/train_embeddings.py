@@ -16,6 +16,7 @@ from kgspark.graph.shards import read_triples
 from kgspark.kge.device import pick_device, release_gpu_memory
 from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
 from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.settings import describe
 from kgspark.kge.training import checkpoints, memory
 from kgspark.kge.training.distributed import Team
 from kgspark.kge.training.fitting import fitted
@@ -34,7 +35,7 @@ TRAINING = "training"
 
 def run(night: Night) -> Outcome:
     """Trains unless triples, settings and the model to start from are as they were."""
-    settings = night.settings.train
+    settings = night.settings.train.resolved()
     earlier = _earlier_run(night)
     work = StageWork.plan(
         night.run,
@@ -53,9 +54,10 @@ def _earlier_run(night: Night) -> Run | None:
 
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
-    settings, layout = night.settings.train, entity_layout(night)
+    settings, layout = night.settings.train.resolved(), entity_layout(night)
     relations = relations_of(night)
     rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
+    night.say(f"{'':<17}{'':>10}   {describe(settings)}")
     if settings.negatives == "auto":
         settings = fitted(settings, layout, relations, rows)
         if settings.sample_size:
@@ -95,7 +97,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
 
 def _team(night: Night) -> Team | None:
     """Workers of the night's Spark session, which a training on the driver alone does not need."""
-    settings = night.settings.train
+    settings = night.settings.train.resolved()
     if settings.workers == 1:
         return None
     from kgspark.spark.distributor import Distributor
@@ -114,7 +116,7 @@ def _shown(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
 
 def _warm_start(night: Night, earlier: Run, relations: list[Relation]) -> WarmStart:
     old, new = (_entities(run) for run in (earlier, night.run))
-    initial = carry_over(measured_file(earlier.table(MODEL)), old, new, relations, night.settings.train)
+    initial = carry_over(measured_file(earlier.table(MODEL)), old, new, relations, night.settings.train.resolved())
     night.say(
         f"{'':<17}{'':>10}   warm start from {earlier.date}: {initial.carried_entities:,} of {new.num_rows:,} entities"
         f" and {initial.carried_relations} of {len(relations)} relations carried over"

@@ -117,7 +117,7 @@ def queries(settings: TrainSettings, heads: Rows, relation: Rows) -> torch.Tenso
         case "complex":
             turn = (relation["relation_re"], relation["relation_im"])
             return _complex_product((heads["entity_re"], heads["entity_im"]), turn)
-        case "rotate":
+        case _:  # rotate
             phase = relation["relation_phase"]
             return _complex_product(_unit_modulus(heads), (torch.cos(phase), torch.sin(phase)))
 
@@ -133,7 +133,7 @@ def items(settings: TrainSettings, tails: Rows) -> torch.Tensor:
             return torch.cat([tails["entity_tail"], tails["entity_head"]], dim=1)
         case "complex":
             return torch.cat([tails["entity_re"], tails["entity_im"]], dim=1)
-        case "rotate":
+        case _:  # rotate
             return torch.cat(_unit_modulus(tails), dim=1)
 
 

@@ -1,0 +1,131 @@
+"""The models and objectives that `train` knows, each with its recipe: the values of the settings that are null.
+
+A recipe holds what differs from `COMMON`. An objective's own recipe counts whatever the model is; the softmax has none,
+and the model's counts. Importable without torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kgspark.config import merged
+
+Recipe = Mapping[str, Any]
+
+# TransE with the softmax. Every key that any recipe sets stands here.
+COMMON: Recipe = {
+    "dim": 256,
+    "epochs": 16,
+    "batch_size": 256,
+    "negatives": "auto",
+    "sampler": "uniform",
+    "corrupt_heads": 0.5,
+    "filtered": False,
+    "temperature": 0.14,
+    "spare_positives": 0.3,
+    "margin": 1.0,
+    "l2": 0.0,
+    "learning_rate": 2e-3,
+    "head_rate": 5.0,
+    "schedule": "linear",
+    "init": "spectral",
+    "validation": {"every": 1, "patience": 4},
+}
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model.
+
+    module    the module that holds its record, TOWER; it imports torch, and is imported when the model is built
+    recipe    what differs from `COMMON`
+    can_lean  whether queries can lean towards a user's latest likes: not where a score is a sum of distances
+    norm_1    the entry of the model with `norm: 1`, where the model has a norm
+    """
+
+    module: str
+    recipe: Recipe = field(default_factory=dict)
+    can_lean: bool = True
+    norm_1: "ModelEntry | None" = None
+
+
+# Sums over coordinates are on a larger scale than the products of unit vectors.
+_MANHATTAN = ModelEntry(
+    "kgspark.kge.model.transe",
+    {
+        "dim": 128,
+        "temperature": 1.0,
+        "spare_positives": 0.0,
+        "epochs": 10,
+        "learning_rate": 4e-3,
+        "head_rate": 10.0,
+    },
+    can_lean=False,
+)
+# Nothing else bounds the inner products of these models: without a cost of long vectors they overfit in two epochs.
+# With it they often get worse in the first epochs, and are best in the last ones.
+_BILINEAR: Recipe = {"dim": 128, "learning_rate": 4e-3, "l2": 0.2, "validation": {"patience": 16}}
+# Angles need larger steps than the coordinates of unit vectors. An evaluation takes longer than an epoch.
+_ROTATE: Recipe = {
+    "dim": 128,
+    "temperature": 14.0,
+    "epochs": 20,
+    "learning_rate": 0.1,
+    "head_rate": 3.0,
+    "validation": {"every": 4, "patience": 2},
+}
+
+MODELS: Mapping[str, ModelEntry] = {
+    "transe": ModelEntry("kgspark.kge.model.transe", norm_1=_MANHATTAN),
+    "distmult": ModelEntry("kgspark.kge.model.distmult", _BILINEAR),
+    "complex": ModelEntry("kgspark.kge.model.complex", _BILINEAR),
+    "rotate": ModelEntry("kgspark.kge.model.rotate", _ROTATE, can_lean=False),
+    "rescal": ModelEntry("kgspark.kge.model.rescal", _BILINEAR),
+    "simple": ModelEntry("kgspark.kge.model.simple", _BILINEAR),
+}
+
+# The recipe of the tutorial that the project grew from.
+_STOCK: Recipe = {
+    "dim": 64,
+    "epochs": 20,
+    "batch_size": 512,
+    "negatives": 1,
+    "learning_rate": 1e-3,
+    "head_rate": 1.0,
+    "schedule": "constant",
+    "init": "tgraphx",
+}
+# BPR and WARP compare a user's likes with movies that the user is not known to like: their negatives are movies.
+_RANKING: Recipe = {
+    "dim": 128,
+    "epochs": 20,
+    "batch_size": 4096,
+    "negatives": 16,
+    "learning_rate": 3e-3,
+    "head_rate": 1.0,
+    "sampler": "typed",
+    "filtered": True,
+    "corrupt_heads": 0.0,
+    "margin": 0.3,
+}
+
+# None: the model's own recipe.
+OBJECTIVES: Mapping[str, Recipe | None] = {
+    "softmax": None,
+    "bpr": _RANKING,
+    "warp": _RANKING,
+    "softplus": _STOCK,
+    "margin": _STOCK,
+}
+
+
+def model_entry(model: str, norm: int) -> ModelEntry:
+    """The entry of a model with a norm, which counts only where the model has one."""
+    entry = MODELS[model]
+    return entry.norm_1 if norm == 1 and entry.norm_1 is not None else entry
+
+
+def recipe_of(model: str, norm: int, objective: str) -> dict[str, Any]:
+    """The values of all settings that may be null."""
+    own = OBJECTIVES[objective]
+    return merged(COMMON, model_entry(model, norm).recipe if own is None else own)
