@@ -68,6 +68,16 @@ WRONG_FILES = [
         ":2:9: clean.rating_step: expected a finite number, found inf",
         id="infinite",
     ),
+    pytest.param(
+        "source: {path: x}\ntrain: {negatives: many}",
+        ":2:9: train.negatives: expected 'auto' or an integer, found 'many'",
+        id="one of two types",
+    ),
+    pytest.param(
+        "source: {path: x}\ntrain: {model: trance}",
+        ":2:9: train.model: expected 'transe', 'distmult', 'complex', 'rotate', 'rescal' or 'simple', found 'trance'",
+        id="a name that its table lacks",
+    ),
     pytest.param("source: {path: 5}", ":1:10: source.path: expected a string, found 5", id="string"),
     pytest.param("source: x", ":1:1: source: expected a section of keys, found 'x'", id="scalar for a section"),
     pytest.param(

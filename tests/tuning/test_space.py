@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgspark.config import Document, apply_override, decode, load, merged
@@ -116,6 +116,7 @@ def test_a_choice_is_found_by_its_value(choices: list[Any], value: Any, found: A
     given_model=st.sampled_from([None, "transe", "complex", "rotate"]),
     weight=st.floats(0, 10, allow_nan=False) | st.just("rating / 4"),
 )
+@settings(deadline=None)
 def test_a_trial_has_the_settings_that_a_file_with_them_would_give(
     temperature: float, dim: int, model: str, given_model: str | None, weight: float | str
 ) -> None:

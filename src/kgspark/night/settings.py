@@ -1,18 +1,17 @@
 """All settings of a night in one frozen type, assembled from the sections that stand beside the code they steer."""
 
 import datetime
-import difflib
-import math
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from kgspark.config import Settings, leaf_fields, merged
+from kgspark.config import Settings, merged
 from kgspark.kge.settings import TrainSection
 from kgspark.night.default_graph import DEFAULT_RELATIONS
 from kgspark.night.evaluate_settings import EvaluateSettings
+from kgspark.night.tune_space import check_space
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
 from kgspark.spark.settings import (
     CandidateSettings,
@@ -23,25 +22,9 @@ from kgspark.spark.settings import (
     SplitSettings,
     TriplesSettings,
 )
-from kgspark.tuning.settings import Dimension, TuneSettings, Value
-from kgspark.tuning.space import Changes, as_number, nested, relation_of
+from kgspark.tuning.settings import TuneSettings, Value
+from kgspark.tuning.space import Changes, nested, relation_of
 from kgspark.warehouse.settings import PublishSettings
-
-# What `tune.space` may not hold: what decides how figures are taken, or nothing that validation sees.
-_NOT_SEARCHED = frozenset(
-    (
-        "target",
-        "validation.k",
-        "validation.users",
-        "seed",
-        "refit",
-        "device",
-        "threads",
-        "workers",
-        "checkpoint_every",
-        "warm_start",
-    )
-)
 
 
 class NightSettings(Settings):
@@ -97,8 +80,7 @@ class NightSettings(Settings):
     def _space_fits(self) -> "NightSettings":
         """The default space is left alone: a night may lack relations that it names."""
         if "space" in self.tune.model_fields_set:
-            for key, dimension in self.tune.space.items():
-                _check_dimension(self, key, dimension)
+            check_space(self)
         return self
 
     @model_validator(mode="after")
@@ -131,31 +113,3 @@ class NightSettings(Settings):
             return self.relations[name].weight
         value: Value = attrgetter(key.removeprefix("train."))(self.train.resolved())
         return value
-
-
-def _check_dimension(settings: NightSettings, key: str, dimension: Dimension) -> None:
-    """ValueError with the dotted key where `tune.space` names what cannot be searched, or values that do not fit."""
-    where, (section, _, name) = f"tune.space.{key}", key.partition(".")
-    relation = relation_of(key)
-    if relation is not None:
-        if relation not in settings.relations:
-            raise ValueError(f"{where}: no relation {relation!r}; there are {', '.join(settings.relations)}")
-        weights = [as_number(value) for value in dimension.extremes]
-        if not all(isinstance(weight, str) or 0 <= weight < math.inf for weight in weights):
-            raise ValueError(f"{where}: expected weights ≥ 0")
-        return
-    fields = {".".join(path): field for path, field in leaf_fields(TrainSection)}
-    if section != "train" or name not in fields:
-        close = difflib.get_close_matches(key, [f"train.{field}" for field in fields], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{where}: expected a key of train, or relations.NAME.weight{hint}")
-    if name in _NOT_SEARCHED:
-        raise ValueError(f"{where}: cannot be searched, for validation does not say which value is better")
-    if int in (fields[name].annotation, *get_args(fields[name].annotation)) and not dimension.whole:
-        raise ValueError(f"{where}: expected whole numbers, written as such (1, not 1.0)")
-    for value in dimension.extremes:
-        try:
-            settings.changed({key: value})
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"].replace("Input should be", "expected")
-            raise ValueError(f"{where}: {value!r} does not fit {key}: {reason}") from None

@@ -1,0 +1,24 @@
+"""Configuration: one YAML file and `dotted.key=value` overrides, decoded once into frozen settings.
+
+Every error names where the value came from (file, line and column, or the command line), its dotted key, what was
+expected and what was found.
+"""
+
+from kgspark.config.decode import decode, expectation, from_overrides, load
+from kgspark.config.document import Document, apply_override, merged, read_document
+from kgspark.config.settings import OneOf, Settings, leaf_fields, section_at
+
+__all__ = [
+    "Document",
+    "OneOf",
+    "Settings",
+    "apply_override",
+    "decode",
+    "expectation",
+    "from_overrides",
+    "leaf_fields",
+    "load",
+    "merged",
+    "read_document",
+    "section_at",
+]

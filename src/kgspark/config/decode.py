@@ -1,0 +1,123 @@
+"""From a document to settings, and one line for the first thing that is wrong in it."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from kgspark.config.document import COMMAND_LINE, Document, KeyPath, apply_override, read_document, show
+from kgspark.config.settings import Settings, alternatives, is_section, section_at, type_below
+from kgspark.errors import ConfigError
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+Problem = Mapping[str, Any]
+
+_COLLECTIONS = {"Tuple": "a list", "List": "a list", "Dictionary": "a section"}
+# What was expected, by the type of pydantic's error and its context.
+_EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "int_type": lambda context: "an integer",
+    "int_parsing": lambda context: "an integer",
+    "int_from_float": lambda context: "an integer",
+    "float_type": lambda context: "a number",
+    "float_parsing": lambda context: "a number",
+    "finite_number": lambda context: "a finite number",
+    "greater_than": lambda context: f"a number > {context['gt']:g}",
+    "greater_than_equal": lambda context: f"a number ≥ {context['ge']:g}",
+    "less_than": lambda context: f"a number < {context['lt']:g}",
+    "less_than_equal": lambda context: f"a number ≤ {context['le']:g}",
+    "bool_type": lambda context: "true or false",
+    "bool_parsing": lambda context: "true or false",
+    "string_type": lambda context: "a string",
+    "string_too_short": lambda context: f"a string of {context['min_length']} or more characters",
+    "string_pattern_mismatch": lambda context: f"text like '{context['pattern']}'",
+    "path_type": lambda context: "a path",
+    "literal_error": lambda context: context["expected"],
+    "dict_type": lambda context: "a section of keys",
+    "model_type": lambda context: "a section of keys",
+    "tuple_type": lambda context: "a list",
+    "list_type": lambda context: "a list",
+    "too_short": lambda context: f"{_COLLECTIONS[context['field_type']]} of {context['min_length']} or more",
+    "too_long": lambda context: f"a list of {context['max_length']} or fewer",
+    "invalid_key": lambda context: "a key that is text",
+}
+
+
+def load(settings: type[SettingsT], path: str | Path, overrides: Iterable[str] = ()) -> SettingsT:
+    """Reads `path`, lays `overrides` over it and decodes the result.
+
+    Raises ConfigError with one line that names the place, the dotted key, the expectation and what was found.
+    """
+    return _decode_with(settings, read_document(Path(path)), overrides)
+
+
+def from_overrides(settings: type[SettingsT], overrides: Iterable[str]) -> SettingsT:
+    """Decodes settings that have no file, of overrides alone; raises ConfigError as `load` does."""
+    return _decode_with(settings, Document(COMMAND_LINE, {}), overrides)
+
+
+def _decode_with(settings: type[SettingsT], document: Document, overrides: Iterable[str]) -> SettingsT:
+    for override in overrides:
+        apply_override(document, override)
+    return decode(settings, document)
+
+
+def decode(settings: type[SettingsT], document: Document) -> SettingsT:
+    """Validates a document against a settings type; raises ConfigError for the first thing that is wrong."""
+    try:
+        return settings.model_validate(document.values)
+    except ValidationError as error:
+        # An unknown key is reported first: a misspelt section makes its right spelling look missing.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        raise ConfigError(_line(settings, document, problems)) from None
+
+
+def _line(settings: type[Settings], document: Document, problems: Sequence[Problem]) -> str:
+    """Place, dotted key and sentence of the first problem."""
+    problem = problems[0]
+    path = _key_path(settings, problem)
+    where, dotted = document.place(path), ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: {dotted}: {_unknown(section_at(settings, path[:-1]), path[-1])}"
+    if problem["type"] == "missing":
+        return f"{where}: {dotted}: required, but not given"
+    if not path:  # a rule over several sections has no place of its own, and names its keys itself
+        return f"{where}: {expectation(problem)}"
+    # The alternatives of a union are problems of their own, at one key.
+    of_key = [other for other in problems if _key_path(settings, other) == path]
+    return f"{where}: {dotted}: {expectation(*of_key)}, found {show(problem['input'])}"
+
+
+def _key_path(settings: type[Settings], problem: Problem) -> KeyPath:
+    """The key that a problem is about. pydantic adds the alternatives of a union, and marks keys that are no text."""
+    path: list[str] = []
+    annotation: Any = settings
+    for part in problem["loc"]:
+        below = type_below(annotation, str(part))
+        unknown = below is None and is_section(annotation)
+        if below is None and not unknown:
+            break
+        path.append(str(part))
+        annotation = below
+    return tuple(path)
+
+
+def _unknown(section: type[Settings], key: str) -> str:
+    if key in section.former:
+        return section.former[key]
+    known = sorted(section.model_fields)
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known keys here: {', '.join(known) or 'none'}"
+    return f"unknown key; {hint}"
+
+
+def expectation(*problems: Problem) -> str:
+    """What was expected, from one problem of pydantic's, or from those of a union's alternatives."""
+    told = [problem for problem in problems if problem["type"] in _EXPECTED]
+    if told:
+        sentences = [_EXPECTED[problem["type"]](problem.get("ctx", {})) for problem in told]
+        return f"expected {alternatives(dict.fromkeys(sentences))}"
+    if problems[0]["type"] == "value_error":
+        return str(problems[0]["ctx"]["error"])
+    return str(problems[0]["msg"])

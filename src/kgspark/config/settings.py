@@ -1,0 +1,108 @@
+"""The base of all settings classes, and their fields."""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Union, cast, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
+
+from kgspark.config.document import KeyPath
+
+
+class Settings(BaseModel):
+    """Base of every section: immutable, and a key that it does not know is an error.
+
+    former  keys of earlier versions, and the sentence that the error says of each
+    """
+
+    former: ClassVar[Mapping[str, str]] = {}
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """Python counts `true` as 1, and so would `train.epochs: yes`."""
+        annotation = cls.model_fields[str(field.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
+            raise ValueError("expected a number")
+        return value
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The type of a text that is a name in a table: `Annotated[str, OneOf(TABLE)]`.
+
+    The table is read when a value is validated, so a new name is one line in the table.
+    """
+
+    names: Iterable[str]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "enum": list(self.names)}
+
+    def _checked(self, value: str) -> str:
+        if value not in self.names:
+            raise ValueError(f"expected {alternatives(map(repr, self.names))}")
+        return value
+
+
+def alternatives(texts: Iterable[str]) -> str:
+    """The texts as a person lists them: a, b or c."""
+    *first, last = texts
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def bare_type(annotation: Any) -> Any:
+    """An annotation without its metadata, and without None where that leaves one type."""
+    if get_origin(annotation) is Annotated:
+        return bare_type(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        others = [other for other in get_args(annotation) if other is not NoneType]
+        return bare_type(others[0]) if len(others) == 1 else annotation
+    return annotation
+
+
+def is_section(annotation: Any) -> bool:
+    """True of a settings class."""
+    return isinstance(annotation, type) and issubclass(annotation, Settings)
+
+
+def type_below(annotation: Any, key: str) -> Any:
+    """The type of what stands under `key` of a section, a mapping or a list; None where nothing can."""
+    if is_section(annotation):
+        field = annotation.model_fields.get(key)
+        return bare_type(field.annotation) if field else None
+    values = {dict: -1, tuple: 0}.get(get_origin(annotation))
+    return None if values is None else bare_type(get_args(annotation)[values])
+
+
+def section_at(settings: type[Settings], path: KeyPath) -> type[Settings]:
+    """The section at `path`, through nested sections and mappings of sections."""
+    section: Any = functools.reduce(type_below, path, settings)
+    return cast(type[Settings], section)
+
+
+def leaf_fields(settings: type[Settings], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
+    """The fields of a settings type and of the sections in it, each with its path, but no section itself."""
+    for name, field in settings.model_fields.items():
+        if is_section(field.annotation):
+            yield from leaf_fields(cast(type[Settings], field.annotation), (*above, name))
+        else:
+            yield (*above, name), field
