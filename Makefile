@@ -2,6 +2,7 @@
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
 # make test-extended  what make test leaves out for the time it takes: the benchmarks' and the search's own tests
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
+# make docs     conf/nightly.yaml, its JSON schema and docs/configuration.md, from the settings classes
 # make package  dist/: the wheel, and a packed environment for a cluster's executors (EXTRAS=executor,train: with torch)
 # make setup    only what a night needs, in .venv; every target above does it by itself, and again only when
 #               pyproject.toml or requirements.lock has changed
@@ -25,7 +26,7 @@ PACKED := dist/kgspark-$(subst $(comma),-,$(EXTRAS)).tar.gz
 SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-extended bench package lock clean
+.PHONY: help setup setup-test run test test-extended bench docs package lock clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -48,6 +49,9 @@ test-extended: .venv/.test
 
 bench: .venv/.test
 	@for name in $(NAMES); do $(BIN)/kgspark bench $$name --json || exit 1; done
+
+docs: .venv/.run
+	@$(BIN)/python -m kgspark.settings_docs
 
 package: $(PACKED)
 

@@ -6,7 +6,7 @@ expected and what was found.
 
 from kgspark.config.decode import decode, expectation, from_overrides, load
 from kgspark.config.document import Document, apply_override, merged, read_document
-from kgspark.config.settings import OneOf, Settings, leaf_fields, section_at
+from kgspark.config.settings import OneOf, Settings, is_section, leaf_fields, section_at
 
 __all__ = [
     "Document",
@@ -16,6 +16,7 @@ __all__ = [
     "decode",
     "expectation",
     "from_overrides",
+    "is_section",
     "leaf_fields",
     "load",
     "merged",

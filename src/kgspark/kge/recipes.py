@@ -129,3 +129,13 @@ def recipe_of(model: str, norm: int, objective: str) -> dict[str, Any]:
     """The values of all settings that may be null."""
     own = OBJECTIVES[objective]
     return merged(COMMON, model_entry(model, norm).recipe if own is None else own)
+
+
+def by_name() -> dict[str, Recipe]:
+    """Every recipe in full, by the choice that brings it: a model, a model with norm 1, or an objective."""
+    chosen = {}
+    for model, entry in MODELS.items():
+        chosen[model] = merged(COMMON, entry.recipe)
+        if entry.norm_1 is not None:
+            chosen[f"{model}, norm 1"] = merged(COMMON, entry.norm_1.recipe)
+    return chosen | {name: merged(COMMON, own) for name, own in OBJECTIVES.items() if own is not None}

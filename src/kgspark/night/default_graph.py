@@ -1,4 +1,4 @@
-"""The relations of the default knowledge graph."""
+"""The relations of the default knowledge graph, and what conf/nightly.yaml says of them."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ DEFAULT_RELATIONS: dict[str, dict[str, Any]] = {
         "head": "user",
         "tail": "movie",
         "where": "rating >= 4.0",
-        "weight": "rating / 4",  # the warmer a like, the more it counts
+        "weight": "rating / 4",
     },
-    "watched": {  # not learned; it tells who has no like apart
+    "watched": {
         "table": "ratings",
         "head": "user",
         "tail": "movie",
@@ -32,7 +32,13 @@ DEFAULT_RELATIONS: dict[str, dict[str, Any]] = {
         "table": "co_watched",
         "head": "movie",
         "tail": {"kind": "movie", "column": "other_movie_id"},
-        "weight": "users / 60",  # a like has 6 neighbours, which count a tenth of it together
+        "weight": "users / 60",
     },
     "tagged": {"table": "tags", "head": "movie", "tail": "tag", "weight": 0.1, "optional": True},
+}
+
+NOTES = {
+    "liked": "a higher rating counts more",
+    "watched": "not learned; gives users without a like a query from facts",
+    "watched_with": "the at most 2 · window neighbours of a like weigh about a tenth of it together",
 }

@@ -12,32 +12,33 @@ Protocol = Literal["random", "leave-one-out", "recbole", "time", "cold-users", "
 
 
 class EvaluateSettings(Settings):
-    """What is measured on held-out likes, and beside what."""
+    """The measurement on held-out likes (kgspark evaluate), beside baselines."""
 
     protocol: Protocol | None = Field(
         None,
         description="random (85/15), leave-one-out, recbole (≥ 3, 10-core, 8:1:1), time (≥ 3, the last fifth), "
-        "cold-users, cold-movies (a tenth without any like), files; null measures the night's own split",
+        "cold-users, cold-movies (a tenth without any like), files; null: the night's own split",
     )
     train: Path | None = Field(None, description="protocol files: lines of `user item item ...` to train on")
     test: Path | None = Field(None, description="protocol files: lines of `user item item ...` to be found")
     ids: Literal["own", "source"] = Field(
-        "own", description="protocol files: source where the ids are those of source.path, whose side tables then count"
+        "own",
+        description="protocol files: own, or source if they are those of source.path, whose side tables are then used",
     )
-    seeds: tuple[int, ...] = Field((42,), min_length=1, description="of split and training, one measurement each")
-    ks: tuple[PositiveInt, ...] = Field((10, 20, 100), min_length=1, description="lengths of the lists measured")
+    seeds: tuple[int, ...] = Field((42,), min_length=1, description="seeds of split and training, one measurement each")
+    ks: tuple[PositiveInt, ...] = Field((10, 20, 100), min_length=1, description="lengths of the measured lists")
     baselines: tuple[Baseline, ...] = Field(
         ("popularity", "item-knn", "ease"),
-        description="also mllib-als, and with the extra bench implicit-als and implicit-bpr",
+        description="models measured beside; also mllib-als, and with the extra bench implicit-als and implicit-bpr",
     )
-    peers: PeerSettings = Field(default_factory=PeerSettings, description="how the baselines are fitted")
+    peers: PeerSettings = Field(default_factory=PeerSettings)
     history: tuple[PositiveInt, PositiveInt] = Field(
-        (10, 100), description="likes in training from which a user is no longer cold, and from which one is heavy"
+        (10, 100), description="training likes from which a user is no longer cold, and from which a user is heavy"
     )
     popularity: tuple[PositiveInt, PositiveInt] = Field(
-        (10, 100), description="likes in training from which a movie is no longer rare, and from which it is popular"
+        (10, 100), description="training likes from which a movie is no longer rare, and from which it is popular"
     )
-    resamples: int = Field(1000, ge=0, description="of users, for the 95 % confidence intervals; 0 for none")
+    resamples: int = Field(1000, ge=0, description="resamples of users, for the 95 % confidence intervals; 0 for none")
 
     @model_validator(mode="after")
     def _files_are_named(self) -> "EvaluateSettings":

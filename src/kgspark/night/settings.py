@@ -28,7 +28,7 @@ from kgspark.warehouse.settings import PublishSettings
 
 
 class NightSettings(Settings):
-    """One configuration file: a night from ratings to published tables."""
+    """Every key of a night with its default."""
 
     lake: Path = Field(Path("lake"), description="folder of runs and warehouse, on a disk that every executor sees")
     run_date: str = Field(
@@ -36,7 +36,9 @@ class NightSettings(Settings):
     )
     source: SourceSettings
     clean: CleanSettings = Field(default_factory=CleanSettings)
-    relations: dict[str, RelationSettings] = Field(default_factory=dict, validate_default=True)
+    relations: dict[str, RelationSettings] = Field(
+        default_factory=dict, validate_default=True, examples=[DEFAULT_RELATIONS]
+    )
     split: SplitSettings = Field(default_factory=SplitSettings)
     triples: TriplesSettings = Field(default_factory=TriplesSettings)
     train: TrainSection = Field(default_factory=TrainSection)

@@ -10,10 +10,10 @@ Baseline = Literal["popularity", "item-knn", "ease", "mllib-als", "implicit-als"
 
 
 class ItemKnnSettings(Settings):
-    """Cosine similarity of movies by who likes them."""
+    """Cosine similarity of movies by the users who like them."""
 
-    neighbours: int = Field(200, ge=1, description="most similar movies that a movie keeps")
-    shrink: float = Field(10.0, ge=0, description="added to the denominator: doubts similarities that few users carry")
+    neighbours: int = Field(200, ge=1, description="most similar movies kept per movie")
+    shrink: float = Field(10.0, ge=0, description="added to the denominator; shrinks similarities of few users")
 
 
 class EaseSettings(Settings):
@@ -23,25 +23,25 @@ class EaseSettings(Settings):
 
 
 class AlsSettings(Settings):
-    """Confidence-weighted ALS, implicit's or MLlib's (whose regularization is per like)."""
+    """Confidence-weighted ALS, by implicit or by MLlib (whose regularization is per like)."""
 
-    factors: int = Field(64, ge=1, description="numbers a vector")
+    factors: int = Field(64, ge=1, description="numbers per vector")
     iterations: int = Field(15, ge=1, description="sweeps over users and movies")
     alpha: float = Field(2.0, gt=0, description="weight of a like against an absent one")
     regularization: float = Field(10.0, ge=0, description="weight of the vectors' squared norms")
 
 
 class BprSettings(Settings):
-    """implicit's Bayesian personalised ranking."""
+    """Bayesian personalised ranking, by implicit."""
 
-    factors: int = Field(64, ge=1, description="numbers a vector")
+    factors: int = Field(64, ge=1, description="numbers per vector")
     iterations: int = Field(100, ge=1, description="passes over the likes")
     learning_rate: float = Field(0.01, gt=0, description="step size")
     regularization: float = Field(0.01, ge=0, description="weight of the vectors' squared norms")
 
 
 class PeerSettings(Settings):
-    """How the baselines are fitted."""
+    """The settings of the baselines."""
 
     item_knn: ItemKnnSettings = Field(default_factory=ItemKnnSettings)
     ease: EaseSettings = Field(default_factory=EaseSettings)

@@ -12,7 +12,7 @@ REST = "rest"
 
 
 class SessionSettings(Settings):
-    """The Spark session. Under `spark-submit`, what was given there wins."""
+    """The Spark session. Under spark-submit, the master and the settings given there win."""
 
     master: str = Field("local[*]", description="where Spark runs: local[N], spark://host:port, yarn, k8s://...")
     driver_memory: str = Field("2g", pattern=r"^[1-9][0-9]*[kmgt]$", description="heap of the driver's JVM")
@@ -38,38 +38,40 @@ class TableSource(Settings):
 
     path: str = Field(description="a file or folder that every executor can read")
     format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
-    separator: str = Field(",", min_length=1, description="between the fields of a CSV line")
+    separator: str = Field(",", min_length=1, description="separator of the fields of a CSV line")
 
 
 class Columns(Settings):
-    """Column names of a ratings table that is not MovieLens'."""
+    """Column names of the ratings and movie tables of format table."""
 
-    user: str = "user_id"
-    movie: str = "movie_id"
-    rating: str = "rating"
-    timestamp: str = "timestamp"
-    title: str = "title"
-    genres: str = "genres"
+    user: str = Field("user_id", description="the user's id")
+    movie: str = Field("movie_id", description="the movie's id, in both tables")
+    rating: str = Field("rating", description="the rating, a number")
+    timestamp: str = Field("timestamp", description="time of the rating, in seconds since 1970")
+    title: str = Field("title", description="the movie's title")
+    genres: str = Field("genres", description="the movie's genres")
 
 
 class SourceSettings(Settings):
-    """Where the ratings come from."""
+    """The ratings: MovieLens in any dialect, or a table of your own."""
 
-    path: str = Field(description="folder of a MovieLens data set, or the ratings table for format table")
+    path: str = Field(
+        description="folder of a MovieLens data set, or the ratings table for format table", examples=["data/ml-1m"]
+    )
     format: Literal["auto", "ml-latest", "ml-1m", "ml-100k", "table"] = Field(
         "auto", description="the dialect; auto looks at the file names"
     )
     encoding: Literal["auto", "utf-8", "iso-8859-1", "windows-1252"] = Field(
-        "auto", description="of text files; auto takes what the dialect was published in"
+        "auto", description="encoding of text files; auto takes the one that the dialect was published in"
     )
     ids: Literal["integer", "string"] = Field("integer", description="type of user and movie ids in CSV tables")
-    columns: Columns = Field(default_factory=Columns, description="column names, for format table")
+    columns: Columns = Field(default_factory=Columns)
     movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
     tables: dict[str, TableSource] = Field(default_factory=dict, description="further tables for relations, by name")
 
 
 class CleanSettings(Settings):
-    """The rules that a rating must pass. What fails one goes to quarantine with the rule's name."""
+    """The rules for ratings. A rating that breaks a rule goes to the quarantine table with the rule's name."""
 
     rating_min: float | None = Field(None, description="lowest rating; null takes the dialect's")
     rating_max: float | None = Field(None, description="highest rating; null takes the dialect's")
@@ -77,9 +79,9 @@ class CleanSettings(Settings):
     timestamp_min: int = Field(0, ge=0, description="earliest time, in seconds since 1970")
     timestamp_max: int = Field(4_102_444_799, ge=0, lt=2**40, description="latest time; the default ends 2099")
     unknown_movies: Literal["quarantine", "keep"] = Field(
-        "quarantine", description="ratings of movies that the movie table lacks"
+        "quarantine", description="handling of ratings whose movie is not in the movie table"
     )
-    max_quarantined_share: float = Field(0.01, ge=0, le=1, description="a larger share of bad lines stops the night")
+    max_quarantined_share: float = Field(0.01, ge=0, le=1, description="a larger fraction of bad lines stops the night")
 
 
 class EndSettings(Settings):
@@ -90,13 +92,16 @@ class EndSettings(Settings):
 
 
 class RelationSettings(Settings):
-    """One relation of the knowledge graph, drawn from a table by SQL expressions."""
+    """The knowledge graph: each relation draws triples from a table by SQL expressions.
+
+    Relations of a file are laid over these, key by key; `name: null` takes a relation away.
+    """
 
     table: str = Field(description="ratings, movies, users, tags, co_watched, or one of source.tables")
-    head: EndSettings = Field(description="kind, or {kind, column}; user and movie know their column")
-    tail: EndSettings = Field(description="kind, or {kind, column}; another kind's column is its own name")
+    head: EndSettings = Field(description="kind of the heads, or {kind, column}; user and movie know their column")
+    tail: EndSettings = Field(description="kind of the tails, or {kind, column}; another kind's column is its own name")
     where: str | None = Field(None, description="SQL condition on the table's rows")
-    explode: str | None = Field(None, description="array column to take apart, one row an element")
+    explode: str | None = Field(None, description="array column to take apart, one row per element")
     weight: str = Field("1.0", description="SQL expression: how much a triple counts in the loss")
     optional: bool = Field(False, description="leave the relation out where its table is not in the data")
 
@@ -114,65 +119,70 @@ class RelationSettings(Settings):
 
 
 class SplitSettings(Settings):
-    """Which likes are held out of training. Every rating of a held-out pair goes with it."""
+    """The likes that are held out of training, for validation and for the figures at the end.
+
+    Every rating of a held-out pair of user and movie is held out with it.
+    """
 
     protocol: Literal["random", "leave-one-out", "per-user", "time", "cold-users", "cold-movies", "none"] = Field(
         "random",
-        description="random (a share), leave-one-out (the latest), per-user (8:1:1), time (the latest share), "
-        "cold-users and cold-movies (all of a share of them), none",
+        description="random (a fraction), leave-one-out (the latest), per-user (8:1:1), time (the latest fraction), "
+        "cold-users and cold-movies (all likes of a fraction of them), none",
     )
-    test: float = Field(0.15, ge=0, lt=1, description="share of the likes, users or movies in test")
+    test: float = Field(0.15, ge=0, lt=1, description="fraction of the likes, users or movies in test")
     valid: float = Field(
-        0.05, ge=0, lt=1, description="share of the other likes in validation (not where users are split)"
+        0.05, ge=0, lt=1, description="fraction of the other likes in validation (not where users are split)"
     )
-    seed: int = Field(42, description="of the hash that splits by pair, user or movie")
+    seed: int = Field(42, description="seed of the hash that splits by pair, user or movie")
 
 
 class CoWatchSettings(Settings):
-    """The derived table co_watched: movies that people liked shortly after each other, from training likes only."""
+    """The table co_watched: pairs of movies that users liked shortly after each other, from training likes only."""
 
-    window: int = Field(3, ge=1, description="most places between the two in a user's likes, in the order of time")
-    min_users: int = Field(3, ge=1, description="people that a pair must share")
-    top: int = Field(50, ge=1, description="neighbours kept a movie, those that most people share")
+    window: int = Field(3, ge=1, description="largest distance of the two movies in a user's likes, by time")
+    min_users: int = Field(3, ge=1, description="users that a pair must have")
+    top: int = Field(50, ge=1, description="neighbours kept per movie, those that most users share")
 
 
 class TriplesSettings(Settings):
     """The shards that training reads."""
 
-    rows_per_shard: int = Field(1_000_000, ge=1, description="most rows of a shard")
+    rows_per_shard: int = Field(1_000_000, ge=1, description="largest number of rows per shard")
     co_watch: CoWatchSettings = Field(default_factory=CoWatchSettings)
 
 
 class SegmentSettings(Settings):
     """A part of the users, and the part of the catalogue that they are offered."""
 
-    users: str = Field(description="SQL condition on the users: their columns, and ratings, how many they gave")
-    movies: str = Field(description="SQL condition on the movies: their columns, and ratings, how many they have")
+    users: str = Field(description="SQL condition on the users: their columns, and ratings, their number of ratings")
+    movies: str = Field(description="SQL condition on the movies: their columns, and ratings, their number of ratings")
 
 
 class CandidateSettings(Settings):
-    """The `candidates` section: which movies may be recommended, and to whom."""
+    """The movies that may be recommended, and the users they may be recommended to: by default all to all.
 
-    where: str | None = Field(
-        None, description="SQL condition on the movies: their columns, and ratings, how many they have"
-    )
-    min_ratings: int = Field(0, ge=0, description="ratings that a movie must have")
+    Conditions are SQL over the columns of the tables users or movies and `ratings`, their number of ratings. They may
+    query source.tables in a subquery.
+    """
+
+    where: str | None = Field(None, description="condition on the movies")
+    min_ratings: int = Field(0, ge=0, description="number of ratings that a movie must have")
     allow: str | None = Field(None, description="one of source.tables, with a column movie_id: only these movies")
     deny: str | None = Field(None, description="one of source.tables, with a column movie_id: never these movies")
     segments: dict[str, SegmentSettings] = Field(
         default_factory=dict,
-        description="name: {users: condition, movies: condition}; a user is in the first segment that fits, or in none "
-        "and then offered every candidate",
+        description="name: {users: condition, movies: condition}; a user is in the first segment that fits; users in "
+        "no segment are offered every candidate",
     )
 
     @field_validator("segments")
     @classmethod
     def _names(cls, value: dict[str, SegmentSettings]) -> dict[str, SegmentSettings]:
         if REST in value:
-            raise ValueError(f"{REST!r} is the name of those who fit no segment; choose another one")
+            raise ValueError(f"{REST!r} is the name of the users who fit no segment; choose another one")
         return value
 
     @property
     def restrict(self) -> bool:
-        """Whether anybody is offered less than the whole catalogue."""
+        """True if some users are offered less than the whole catalogue."""
         return self != CandidateSettings()

@@ -39,11 +39,11 @@ class Dimension(Settings):
     A range is one of whole numbers where `low`, `high` and `step` are written as such (1, not 1.0).
     """
 
-    choices: Choices = None
-    low: Number = None
-    high: Number = None
-    log: bool = Field(False, description="whether a doubling counts the same everywhere in the range")
-    step: Number = None
+    choices: Choices = Field(None, description="the values, where they are a list")
+    low: Number = Field(None, description="the lowest value of a range")
+    high: Number = Field(None, description="the highest value of a range")
+    log: bool = Field(False, description="a doubling counts the same everywhere in the range")
+    step: Number = Field(None, description="the distance of neighbouring values of a range")
 
     @model_validator(mode="before")
     @classmethod
@@ -82,7 +82,7 @@ class Dimension(Settings):
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are proposed."""
+        """True if only whole numbers are proposed."""
         if self.choices is not None:
             return all(isinstance(choice, int) for choice in self.choices)
         return self._ends_are_whole
@@ -106,24 +106,30 @@ DEFAULT_SPACE: dict[str, Any] = {
 
 
 class TuneSettings(Settings):
-    """What `kgspark tune` searches, and for how long."""
+    """The search for better settings (kgspark tune), on the validation likes of evaluate.protocol or of the night."""
 
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="folder of the search in <lake>/tuning; null names it by data, space and settings",
     )
-    trials: int = Field(40, ge=1, description="trainings in all, over every call; the first has the settings given")
-    minutes: float | None = Field(None, gt=0, description="no trial starts later in this call; null for no limit")
-    seed: int = Field(42, ge=0, description="of the proposals")
-    random: int = Field(10, ge=1, description="trials that are spread at random before TPE learns from them")
+    trials: int = Field(40, ge=1, description="number of trainings, over all calls; the first has the settings given")
+    minutes: float | None = Field(
+        None, gt=0, description="minutes after which no trial starts in this call; null: no limit"
+    )
+    seed: int = Field(42, ge=0, description="seed of the proposals")
+    random: int = Field(10, ge=1, description="trials drawn at random before TPE learns from them")
     prune_after: float = Field(
-        0.4, ge=0, le=1, description="share of its epochs after which a trial below the median of the others is stopped"
+        0.4,
+        ge=0,
+        le=1,
+        description="fraction of its epochs after which a trial below the others' median stops",
     )
     space: dict[str, Dimension] = Field(
         default_factory=lambda: {key: Dimension.model_validate(value) for key, value in DEFAULT_SPACE.items()},
         min_length=1,
-        description="dotted key to [choices] or {low, high, log, step}; any of train, and relations.NAME.weight",
+        description="dotted key to [choices] or {low, high, log, step}; any key of train, and relations.NAME.weight; a "
+        "file's own space takes the place of this one",
     )
 
     @field_validator("space", mode="before")

@@ -8,7 +8,7 @@ from kgspark.config import Settings
 
 
 class PublishSettings(Settings):
-    """Where audited tables go, and what stops them."""
+    """The destinations of audited tables, and the conditions that stop them."""
 
     targets: tuple[Literal["files"], ...] = Field(
         ("files",), min_length=1, description="files: <lake>/warehouse/<table>/ds=<run_date>/*.parquet"

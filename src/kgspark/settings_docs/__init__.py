@@ -1,0 +1,1 @@
+"""The settings classes as people read them: their descriptions are the only prose, everything else is rendered."""
