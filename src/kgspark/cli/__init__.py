@@ -1,0 +1,5 @@
+"""`kgspark STAGE CONF [dotted.key=value ...]`: the only place that parses arguments, prints, and sets an exit code."""
+
+from kgspark.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,74 @@
+"""The table of commands. A further command is a module with `run`, and a line here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    module    the module whose `run` does the work; a command brings its engines with it, so it is imported last
+    help      what the command does, in a line
+    sections  the settings that it reads, which its --help lists; none means all
+    argument  its first argument: CONF, the file of a night, for `run(night)`; else `run(argument, overrides, say)`
+    """
+
+    module: str
+    help: str
+    sections: tuple[str, ...] = ()
+    argument: str = "CONF"
+
+
+_STAGES, _EXPERIMENTS = "kgspark.stages", "kgspark.experiments"
+_NIGHT = (
+    "source",
+    "clean",
+    "relations",
+    "split",
+    "triples",
+    "train",
+    "candidates",
+    "recommend",
+    "audiences",
+    "publish",
+)
+
+COMMANDS = {
+    "nightly": Command(f"{_STAGES}.nightly", "The whole night, stage by stage."),
+    "clean-ratings": Command(
+        f"{_STAGES}.clean_ratings",
+        "Source files to clean ratings, movies, users, tags, and a quarantine.",
+        ("source", "clean"),
+    ),
+    "index-entities": Command(
+        f"{_STAGES}.index_entities",
+        "A contiguous index for every user, movie, genre and further kind.",
+        ("relations",),
+    ),
+    "write-triples": Command(
+        f"{_STAGES}.write_triples",
+        "The knowledge graph as triple shards, split into train, valid and test.",
+        ("relations", "split", "triples"),
+    ),
+    "train-embeddings": Command(
+        f"{_STAGES}.train_embeddings", "Embeddings by tgraphx, and the vectors to rank with.", ("train",)
+    ),
+    "recommend": Command(
+        f"{_STAGES}.recommend",
+        "Every user's top-K unseen movies, and every movie's audience.",
+        ("candidates", "recommend", "audiences"),
+    ),
+    "publish": Command(f"{_STAGES}.publish", "Audit, then one atomic move into the warehouse.", ("publish",)),
+    "evaluate": Command(
+        f"{_EXPERIMENTS}.evaluate",
+        "Metrics of the model and of baselines on held-out likes.",
+        ("evaluate",),
+    ),
+    "tune": Command(
+        f"{_EXPERIMENTS}.tune",
+        "Search for better settings on validation likes.",
+        ("tune", "evaluate"),
+    ),
+    "bench": Command("kgspark.bench.run", "Benchmarks of kgspark beside its peers.", argument="NAME"),
+    "generate": Command(f"{_EXPERIMENTS}.generate", "Synthetic ratings of any size, in a new folder.", argument="OUT"),
+}

@@ -1,0 +1,59 @@
+"""The handlers of the logger `kgspark`: plain lines for people, or JSON lines for a collector."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+from kgspark.logs import STAGE
+
+_LOG = logging.getLogger("kgspark")
+
+
+def configure_logs(form: str, lines: TextIO, command: str = "") -> None:
+    """Sends what is logged to `lines`, and warnings and errors to standard error; in form json all goes there.
+
+    command  the stage that JSON lines name outside any stage of a night
+    """
+    STAGE.set(command)
+    if form == "json":
+        handlers = [_handler(sys.stderr, _JsonLines())]
+    else:
+        plain = _handler(lines, logging.Formatter("%(message)s"))
+        plain.addFilter(lambda record: record.levelno < logging.WARNING)
+        wrong = _handler(sys.stderr, _Prefixed())
+        wrong.setLevel(logging.WARNING)
+        handlers = [plain, wrong]
+    _LOG.handlers = handlers
+    _LOG.setLevel(logging.INFO)
+    _LOG.propagate = False
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A handler that does not swallow a reader that has gone away."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        raise
+
+
+def _handler(stream: TextIO, formatter: logging.Formatter) -> logging.Handler:
+    handler = _Handler(stream)
+    handler.setFormatter(formatter)
+    return handler
+
+
+class _Prefixed(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"kgspark: {record.levelname.lower()}: {record.getMessage()}"
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "stage": STAGE.get(),
+            "message": record.getMessage(),
+        }
+        return json.dumps(line, ensure_ascii=False)
