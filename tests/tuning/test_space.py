@@ -1,4 +1,4 @@
-"""What `tune.space` may hold, how a wrong one is told, and values by their dotted keys."""
+"""Contents of `tune.space`, errors of a wrong one, and values by their dotted keys."""
 
 from pathlib import Path
 from typing import Any

@@ -15,7 +15,7 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 Problem = Mapping[str, Any]
 
 _COLLECTIONS = {"Tuple": "a list", "List": "a list", "Dictionary": "a section"}
-# What was expected, by the type of pydantic's error and its context.
+# The expectation, by the type of pydantic's error and its context.
 _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "int_type": lambda context: "an integer",
     "int_parsing": lambda context: "an integer",
@@ -113,7 +113,7 @@ def _unknown(section: type[Settings], key: str) -> str:
 
 
 def expectation(*problems: Problem) -> str:
-    """What was expected, from one problem of pydantic's, or from those of a union's alternatives."""
+    """The expectation in words, from one problem of pydantic's, or from those of a union's alternatives."""
     told = [problem for problem in problems if problem["type"] in _EXPECTED]
     if told:
         sentences = [_EXPECTED[problem["type"]](problem.get("ctx", {})) for problem in told]

@@ -24,7 +24,7 @@ class Document:
     places: dict[KeyPath, str] = field(default_factory=dict)
 
     def place(self, path: KeyPath) -> str:
-        """Where `path`, or the nearest key above it, was written."""
+        """The place where `path`, or the nearest key above it, was written."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.places:
                 return self.places[path[:length]]
@@ -104,7 +104,7 @@ def apply_override(document: Document, override: str) -> None:
             document.places[path[:length]] = COMMAND_LINE
         section = section[key]
     section[path[-1]] = value
-    # What stood below the key is gone, and so are the places where it was written.
+    # The keys below are replaced, so the places where they were written do not count any more.
     for below in [place for place in document.places if place[: len(path)] == path]:
         del document.places[below]
     document.places[path] = COMMAND_LINE

@@ -52,8 +52,8 @@ class ExportSettings(Settings):
     )
     recent_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "auto",
-        description="how far a user's query leans towards the latest likes: a fraction, or auto, which lets the "
-        "validation likes choose one (TransE's norm 1 and RotatE: 0)",
+        description="fraction by which a user's query moves towards the latest likes; auto: the validation likes "
+        "choose it (TransE's norm 1 and RotatE: 0)",
     )
     recent_half_life: float = Field(
         1.0, gt=0, description="positions in a user's likes, the latest first, after which a like counts half as much"

@@ -14,7 +14,7 @@ REST = "rest"
 class SessionSettings(Settings):
     """The Spark session. Under spark-submit, the master and the settings given there win."""
 
-    master: str = Field("local[*]", description="where Spark runs: local[N], spark://host:port, yarn, k8s://...")
+    master: str = Field("local[*]", description="Spark's master: local[N], spark://host:port, yarn, k8s://...")
     driver_memory: str = Field("2g", pattern=r"^[1-9][0-9]*[kmgt]$", description="heap of the driver's JVM")
     conf: dict[str, Any] = Field(default_factory=dict, description="any further Spark setting, by its own name")
 
