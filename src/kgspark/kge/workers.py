@@ -8,7 +8,6 @@ import torch
 from torch import distributed
 
 from kgspark.metrics.ranking import means
-from kgspark.tables import Relation
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,3 @@ class Workers:
 
 
 ALONE = Workers()
-
-
-def owned_kinds(relations: Sequence[Relation]) -> set[str]:
-    """The kinds whose rows only one worker needs: those that are heads, but never a tail."""
-    return {relation.head_kind for relation in relations} - {relation.tail_kind for relation in relations}

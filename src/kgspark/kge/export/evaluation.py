@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from kgspark.graph.shards import Csr
+from kgspark.graph.histories import Histories
 from kgspark.kge.model.scoring import ranking_scores
 from kgspark.kge.workers import ALONE, Workers
 from kgspark.metrics.ranking import hit_matrix, ranking_metrics
@@ -20,8 +20,8 @@ def evaluate(
     queries: torch.Tensor,
     items: torch.Tensor,
     metric: Metric,
-    held_out: Csr,
-    seen: Csr,
+    held_out: Histories,
+    seen: Histories,
     ks: Sequence[int] = (10,),
     workers: Workers = ALONE,
 ) -> dict[str, float]:
@@ -33,8 +33,8 @@ def metrics_by_user(
     queries: torch.Tensor,
     items: torch.Tensor,
     metric: Metric,
-    held_out: Csr,
-    seen: Csr,
+    held_out: Histories,
+    seen: Histories,
     ks: Sequence[int] = (10,),
 ) -> dict[str, np.ndarray]:
     """`ranking_metrics` of the top max(ks) unseen items of every user who has something held out.
@@ -43,15 +43,15 @@ def metrics_by_user(
     held_out  CSR over the U users of the tails to find; seen: CSR of those to leave out of the lists
     Returns float64 (users with something held out,) a metric.
     """
-    users = np.flatnonzero(np.diff(held_out.indptr))
-    wanted = held_out.rows(users)
+    users = np.flatnonzero(held_out.sizes)
+    wanted = held_out.pick(users)
     ranked = top_items(queries, items, metric, users, seen, max(ks))
-    hits = hit_matrix(ranked, wanted.indptr, wanted.tails, len(items))
-    return ranking_metrics(hits, np.diff(wanted.indptr), ks)
+    hits = hit_matrix(ranked, wanted.indptr, wanted.indices, len(items))
+    return ranking_metrics(hits, wanted.sizes, ks)
 
 
 def top_items(
-    queries: torch.Tensor, items: torch.Tensor, metric: Metric, users: np.ndarray, seen: Csr, k: int
+    queries: torch.Tensor, items: torch.Tensor, metric: Metric, users: np.ndarray, seen: Histories, k: int
 ) -> np.ndarray:
     """Positions int64 (len(users), k) of the best unseen items, best first, -1 where fewer than k are left."""
     k_here = min(k, len(items))
@@ -61,9 +61,8 @@ def top_items(
         for start in range(0, len(users), block):
             some = users[start : start + block]
             scores = ranking_scores(queries[torch.from_numpy(some).to(queries.device)], items, metric)
-            mask = seen.rows(some)
-            rows = np.repeat(np.arange(len(some)), np.diff(mask.indptr))
-            flat = torch.from_numpy(rows * len(items) + mask.tails).to(scores.device)
+            mask = seen.pick(some)
+            flat = torch.from_numpy(mask.rows() * len(items) + mask.indices).to(scores.device)
             scores.view(-1)[flat] = -torch.inf
             best = scores.topk(k_here, dim=1)
             found = best.indices.masked_fill(best.values == -torch.inf, -1)
@@ -71,12 +70,13 @@ def top_items(
     return lists
 
 
-def popularity(train: Csr, held_out: Csr, seen: Csr, width: int, ks: Sequence[int] = (10,)) -> dict[str, float]:
+def popularity(
+    train: Histories, held_out: Histories, seen: Histories, width: int, ks: Sequence[int] = (10,)
+) -> dict[str, float]:
     """Metrics of recommending everybody the `width` movies by their number of train likes, ties by position."""
-    counts = np.bincount(train.tails, minlength=width)
+    counts = train.counts(width)
     places = np.empty(width, np.float32)
     # Ranks, not counts: they are distinct, so equal counts cannot make the list depend on topk's choice among ties.
     places[np.argsort(-counts, kind="stable")] = np.arange(width, 0, -1)
-    users = len(train.indptr) - 1
     items = torch.from_numpy(places)[:, None]
-    return evaluate(torch.ones(users, 1), items, "inner_product", held_out, seen, ks)
+    return evaluate(torch.ones(len(train), 1), items, "inner_product", held_out, seen, ks)

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import Csr, TripleSet
+from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
+from kgspark.graph.relation import Relation
 from kgspark.kge.model import models
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import TRAIN, Relation
+from kgspark.tables import TRAIN
 
 # The ridge; facts are sums of vectors of about unit length, and those that teach are many.
 _RIDGE = 1.0
@@ -31,24 +32,25 @@ _BLOCK_ROWS = 1 << 15
 class Facts:
     """Facts of all entities of one kind: for each relation its triples by head, and its tails' vectors (T, width)."""
 
-    parts: Sequence[tuple[Csr, torch.Tensor]]
+    parts: Sequence[tuple[Histories, torch.Tensor]]
     count: int
 
     def known(self) -> np.ndarray:
         """bool (count,): of whom there is any fact."""
         found = np.zeros(self.count, bool)
-        for csr, _ in self.parts:
-            found |= np.diff(csr.indptr) > 0
+        for tails, _ in self.parts:
+            found |= tails.sizes > 0
         return found
 
     def rows(self, heads: np.ndarray) -> torch.Tensor:
         """x of the given heads, float32 (B, relations · (width + 1) + 1)."""
         columns = []
-        for csr, vectors in self.parts:
-            chosen = csr.rows(heads)
-            counts = torch.from_numpy(np.diff(chosen.indptr)).to(vectors.device)
-            tails, starts = (torch.from_numpy(part).to(vectors.device) for part in (chosen.tails, chosen.indptr))
-            sums = F.embedding_bag(tails, vectors, starts, mode="sum", include_last_offset=True)
+        for tails, vectors in self.parts:
+            chosen = tails.pick(heads)
+            counts, indices, starts = (
+                torch.from_numpy(part).to(vectors.device) for part in (chosen.sizes, chosen.indices, chosen.indptr)
+            )
+            sums = F.embedding_bag(indices, vectors, starts, mode="sum", include_last_offset=True)
             columns += [sums / counts.clamp(min=1).sqrt()[:, None], (counts > 0).float()[:, None]]
         return torch.cat([*columns, torch.ones_like(columns[0][:, :1])], dim=1)
 
@@ -69,35 +71,20 @@ class Facts:
         return torch.cat([self.rows(rows) @ weights for _, rows in _blocks(asked)])
 
 
-def facts_of(
-    kind: str,
-    model: torch.nn.Module,
-    triples: TripleSet,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
-    settings: TrainSettings,
-) -> Facts | None:
+def facts_of(kind: str, model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> Facts | None:
     """The facts of a kind's entities in the train triples; None where no relation tells any."""
     tables = models.parameters_by_table(model)
     parts = []
-    for relation in relations:
+    for relation in graph.relations:
         told = relation.head_kind == kind and relation.name != settings.target and not relation.of_likes
-        if told and len(triples.pairs(relation.index)):
-            tails = slice(*layout.range(relation.tail_kind))
+        if told and len(graph.pairs(relation)):
+            tails = slice(*graph.layout.range(relation.tail_kind))
             rows = {name: tables[name][tails] for name in models.entity_tables(settings)}
-            parts.append((triples.csr(relation, layout), models.items(settings, rows)))
-    return Facts(parts, layout.count(kind)) if parts else None
+            parts.append((graph.histories(relation), models.items(settings, rows)))
+    return Facts(parts, graph.layout.count(kind)) if parts else None
 
 
-def inform_movies(
-    model: torch.nn.Module,
-    triples: TripleSet,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
-    settings: TrainSettings,
-    target: Relation,
-    splits: Sequence[str],
-) -> None:
+def inform_movies(model: torch.nn.Module, graph: Graph, settings: TrainSettings, splits: Sequence[str]) -> None:
     """Moves the vectors of movies with few likes towards what their facts say, in place.
 
     With c likes in `splits`, a movie's taste becomes (c · own + κ · from facts) / (c + κ), with κ =
@@ -105,17 +92,18 @@ def inform_movies(
     popularity, stays its own, because low popularity is what few likes do tell. A movie that nobody has rated takes all
     from its facts, and where scores are sums of distances (TransE's norm 1, RotatE) a draw of what they leave open.
     """
-    facts = facts_of(target.tail_kind, model, triples, layout, relations, settings)
-    likes = triples.csr(target, layout, splits)
-    counts = np.bincount(likes.tails, minlength=layout.count(target.tail_kind))
+    target = graph.relation(settings.target)
+    facts = facts_of(target.tail_kind, model, graph, settings)
+    likes = graph.histories(target, splits)
+    counts = likes.counts(graph.layout.count(target.tail_kind))
     taught = np.flatnonzero(counts)
     if facts is None or not len(taught):
         return
     tables = models.parameters_by_table(model)
-    rows = slice(*layout.range(target.tail_kind))
+    rows = slice(*graph.layout.range(target.tail_kind))
     own = models.items(settings, {name: tables[name][rows] for name in models.entity_tables(settings)})
     told = facts.predict(taught, own[torch.from_numpy(taught).to(own.device)], np.arange(len(counts)))
-    changed = torch.from_numpy(unrated(triples, layout, relations, target, splits) & facts.known()).to(own.device)
+    changed = torch.from_numpy(unrated(graph, target, splits) & facts.known()).to(own.device)
     vectors = told
     if models.metric_of(settings) not in ("inner_product", "l2"):
         # Under a sum of distances a mean lies nearer to every user than any movie does, and would be on every list.
@@ -123,22 +111,20 @@ def inform_movies(
     elif settings.export.facts_prior:
         likes_of = torch.from_numpy(counts).to(own.device)[:, None]
         blended = (likes_of * own + settings.export.facts_prior * told) / (likes_of + settings.export.facts_prior)
-        blended = _with_popularity_of(own, blended, _mean_query(model, layout, target, settings, likes), settings)
+        blended = _with_popularity_of(own, blended, _mean_query(model, graph, settings, likes), settings)
         vectors = torch.where(changed[:, None], told, blended)
         changed = torch.ones_like(changed)
     for name, values in models.tables_of_items(settings, vectors).items():
         tables[name][rows] = torch.where(changed[:, None], values, tables[name][rows])
 
 
-def unrated(
-    triples: TripleSet, layout: EntityLayout, relations: Sequence[Relation], target: Relation, splits: Sequence[str]
-) -> np.ndarray:
+def unrated(graph: Graph, target: Relation, splits: Sequence[str]) -> np.ndarray:
     """bool (movies,): movies to which no user is related, by a like of `splits` or in any other way."""
-    start, stop = layout.range(target.tail_kind)
+    start, stop = graph.layout.range(target.tail_kind)
     heard = np.zeros(stop - start, bool)
-    for relation in relations:
+    for relation in graph.relations:
         if (relation.head_kind, relation.tail_kind) == (target.head_kind, target.tail_kind):
-            heard[triples.pairs(relation.index, splits if relation == target else (TRAIN,)).tails - start] = True
+            heard[graph.pairs(relation, splits if relation == target else (TRAIN,)).tails - start] = True
     return ~heard
 
 
@@ -149,15 +135,13 @@ def _left_open(own: torch.Tensor, told: torch.Tensor, taught: np.ndarray, settin
     return spread * torch.randn(told.shape, generator=generator).to(told.device)
 
 
-def _mean_query(
-    model: torch.nn.Module, layout: EntityLayout, target: Relation, settings: TrainSettings, likes: Csr
-) -> torch.Tensor:
+def _mean_query(model: torch.nn.Module, graph: Graph, settings: TrainSettings, likes: Histories) -> torch.Tensor:
     """The mean translated vector (width,) of the users with likes."""
-    tables = models.parameters_by_table(model)
+    tables, target = models.parameters_by_table(model), graph.relation(settings.target)
     relation = {name: tables[name][target.index, None] for name in models.relation_tables(settings)}
-    start = layout.range(target.head_kind)[0]
+    start = graph.layout.range(target.head_kind)[0]
     total = torch.zeros(models.vector_width(settings), dtype=torch.float64, device=next(iter(tables.values())).device)
-    asking = np.flatnonzero(np.diff(likes.indptr))
+    asking = np.flatnonzero(likes.sizes)
     for _, heads in _blocks(asking):
         at = torch.from_numpy(heads + start).to(total.device)
         rows = {name: tables[name][at] for name in models.entity_tables(settings)}

@@ -1,6 +1,5 @@
 """Saved models: one safetensors file with a JSON header; loaded as data, never unpickled."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,11 +9,12 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from kgspark.errors import InputError
+from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
+from kgspark.graph.relation import Relation
 from kgspark.kge.model.models import build_model, parameters_by_table
+from kgspark.kge.safetensors_io import read_safetensors, write_safetensors
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.training.checkpoints import read_safetensors, write_safetensors
-from kgspark.tables import Relation
 
 MODEL_FILE = "model.safetensors"
 # The same model before it was refitted on the likes that were held out.
@@ -47,21 +47,15 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "tgraphx", "numpy", "safetensors")}
 
 
-def save_model(
-    path: Path,
-    model: torch.nn.Module,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
-    settings: TrainSettings,
-) -> None:
+def save_model(path: Path, model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> None:
     """Writes the weights atomically to `path`, with settings, layout, relations and versions in the header."""
     header = {
         "format": 1,
         "settings": settings.model_dump(),
-        "layout": layout.to_json(),
+        "layout": graph.layout.to_json(),
         # JSON objects are written with sorted keys; the kinds' order is kept beside them.
-        "kinds": list(layout.ranges),
-        "relations": [relation.to_json() for relation in relations],
+        "kinds": list(graph.layout.ranges),
+        "relations": [relation.to_json() for relation in graph.relations],
         "versions": versions(),
     }
     write_safetensors(path, parameters_by_table(model), header)

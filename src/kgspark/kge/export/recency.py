@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kgspark.graph.shards import Csr
+from kgspark.graph.histories import Histories
 from kgspark.kge.export.evaluation import metrics_by_user
 from kgspark.search_space import Metric
 
@@ -30,12 +30,11 @@ _BLOCK_ROWS = 1 << 14
 _LEAST_WEIGHT = 1e-4
 
 
-def recent_weights(likes: Csr, half_life: float) -> np.ndarray:
+def recent_weights(likes: Histories, half_life: float) -> np.ndarray:
     """w float32 (n,) of the likes, which sum to 1 for each user; those of one second share what their places have."""
     if likes.times is None:
         raise ValueError("likes without times have no order")
-    sizes = np.diff(likes.indptr)
-    users = np.repeat(np.arange(len(sizes)), sizes)
+    users = likes.rows()
     order = np.lexsort((-likes.times, users))
     weights = 0.5 ** ((np.arange(len(order)) - likes.indptr[users]) / half_life)
     times = likes.times[order]
@@ -44,26 +43,25 @@ def recent_weights(likes: Csr, half_life: float) -> np.ndarray:
     starts = np.flatnonzero(first)
     together = np.diff([*starts, len(order)])
     shared = np.repeat(np.add.reduceat(weights, starts) / together, together) if len(order) else weights
-    shared /= np.maximum(np.bincount(users, shared, minlength=len(sizes)), 1e-300)[users]
+    shared /= np.maximum(np.bincount(users, shared, minlength=len(likes)), 1e-300)[users]
     result = np.empty(len(order), np.float32)
     result[order] = shared
     return result
 
 
-def recent_vectors(items: torch.Tensor, likes: Csr, half_life: float) -> torch.Tensor:
+def recent_vectors(items: torch.Tensor, likes: Histories, half_life: float) -> torch.Tensor:
     """r float32 (U, width) of all users, with length 1; zeros for a user without likes.
 
     items  (M, width)
-    likes  CSR over the users, with times
+    likes  of all users, with times
     """
     weights = recent_weights(likes, half_life)
-    kept = weights >= _LEAST_WEIGHT
-    indptr = np.concatenate([[0], kept.cumsum()])[likes.indptr]
-    remembered = Csr(indptr, likes.tails[kept], weights[kept])
+    remembered = Histories(likes.indptr, likes.indices, weights).where(weights >= _LEAST_WEIGHT)
     blocks = []
-    for start in range(0, max(len(indptr) - 1, 1), _BLOCK_ROWS):
-        chosen = remembered.rows(np.arange(start, min(start + _BLOCK_ROWS, len(indptr) - 1)))
-        parts = (torch.from_numpy(part).to(items.device) for part in (chosen.tails, chosen.weights, chosen.indptr))
+    for start in range(0, max(len(likes), 1), _BLOCK_ROWS):
+        chosen = remembered.pick(np.arange(start, min(start + _BLOCK_ROWS, len(likes))))
+        arrays = (chosen.indices, chosen.entry_weights, chosen.indptr)
+        parts = (torch.from_numpy(array).to(items.device) for array in arrays)
         tails, of_tails, starts = parts
         sums = F.embedding_bag(
             tails, items, starts, mode="sum", per_sample_weights=of_tails.to(items.dtype), include_last_offset=True
@@ -80,19 +78,25 @@ def leaning(queries: torch.Tensor, recent: torch.Tensor, share: float) -> torch.
 
 
 def best_share(
-    queries: torch.Tensor, items: torch.Tensor, metric: Metric, held_out: Csr, seen: Csr, half_life: float, k: int
+    queries: torch.Tensor,
+    items: torch.Tensor,
+    metric: Metric,
+    held_out: Histories,
+    seen: Histories,
+    half_life: float,
+    k: int,
 ) -> float:
     """The share s whose NDCG@k on held-out likes is best, 0 unless clearly better than none.
 
     Which share that is depends on what is held out: of the latest likes a large one, of likes from all times none.
 
-    queries, items  what the model trained on `seen` has; held_out, seen: CSR over the users, `seen` with times
+    queries, items  what the model trained on `seen` has; held_out, seen: likes per user, `seen` with times
     """
-    asking = np.flatnonzero((np.diff(held_out.indptr) > 0) & (np.diff(seen.indptr) > 0))
+    asking = np.flatnonzero((held_out.sizes > 0) & (seen.sizes > 0))
     if seen.times is None or len(asking) < 2 or metric not in ("inner_product", "l2"):
         return 0.0
     asking = asking[:: -(-len(asking) // _USERS)]
-    known, wanted = seen.rows(asking), held_out.rows(asking)
+    known, wanted = seen.pick(asking), held_out.pick(asking)
     own = queries[torch.from_numpy(asking).to(queries.device)]
     recent = recent_vectors(items, known, half_life)
 

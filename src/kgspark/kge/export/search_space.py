@@ -6,42 +6,32 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from kgspark.errors import StageError
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import TripleSet
+from kgspark.graph.graph import Graph
 from kgspark.kge.export.facts import Facts, facts_of, unrated
 from kgspark.kge.export.recency import leaning, recent_vectors
 from kgspark.kge.model import models
 from kgspark.kge.settings import TrainSettings
 from kgspark.search_space import SearchSpace
-from kgspark.tables import AVERAGE, FACTS, LEARNED, SOURCES, Relation
+from kgspark.tables import AVERAGE, FACTS, LEARNED, SOURCES
 
 # Rows translated at once: bounds the temporary copies of large tables.
 _BLOCK_ROWS = 1 << 16
 
 
-def export_search_space(
-    model: torch.nn.Module,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
-    settings: TrainSettings,
-    triples: TripleSet,
-) -> SearchSpace:
+def export_search_space(model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
     With `settings.export.recent_share`, queries then lean towards the latest likes of `settings.learned_splits`. A user
     without a like that training read has a query from other facts, or the mean query of those who have likes.
     """
-    target = target_relation(relations, settings)
-    queries, items = leaning_vectors(model, triples, layout, target, settings, settings.learned_splits)
-    liking = np.diff(triples.csr(target, layout, settings.learned_splits).indptr) > 0
-    user_facts, movie_facts = (
-        facts_of(kind, model, triples, layout, relations, settings) for kind in (target.head_kind, target.tail_kind)
-    )
+    target = graph.relation(settings.target)
+    queries, items = leaning_vectors(model, graph, settings, settings.learned_splits)
+    liking = graph.histories(target, settings.learned_splits).sizes > 0
+    user_facts, movie_facts = (facts_of(kind, model, graph, settings) for kind in (target.head_kind, target.tail_kind))
     query_sources = _sources(liking, user_facts)
     if liking.any() and not liking.all():
         queries[torch.from_numpy(~liking).to(queries.device)] = _unliked_queries(queries, liking, user_facts)
-    unheard = unrated(triples, layout, relations, target, settings.learned_splits)
+    unheard = unrated(graph, target, settings.learned_splits)
     # A movie without ratings and without facts is still the model's: it has been a negative.
     item_sources = np.full(len(unheard), SOURCES.index(LEARNED), np.uint8)
     if movie_facts is not None:
@@ -73,47 +63,31 @@ def _unliked_queries(queries: torch.Tensor, liking: np.ndarray, facts: Facts | N
     return torch.where(torch.from_numpy(told).to(queries.device)[:, None], found, mean)
 
 
-def target_relation(relations: Sequence[Relation], settings: TrainSettings) -> Relation:
-    """The relation that is recommended from; StageError where the graph does not have it."""
-    for relation in relations:
-        if relation.name == settings.target:
-            return relation
-    names = ", ".join(relation.name for relation in relations) or "none"
-    raise StageError(f"train.target: the graph has no relation {settings.target!r}; it has {names}")
-
-
 def leaning_vectors(
-    model: torch.nn.Module,
-    triples: TripleSet,
-    layout: EntityLayout,
-    target: Relation,
-    settings: TrainSettings,
-    splits: Sequence[str],
+    model: torch.nn.Module, graph: Graph, settings: TrainSettings, splits: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`target_vectors`, with queries that lean by `settings.export.recent_share` towards the latest likes of `splits`.
 
     A share of auto, which only a training resolves, is none, and so is any where likes have no time.
     """
-    queries, items = target_vectors(model, layout, target, settings)
+    queries, items = target_vectors(model, graph, settings)
     if settings.export.recent_share in ("auto", 0):
         return queries, items
-    likes = triples.csr(target, layout, splits)
+    likes = graph.histories(graph.relation(settings.target), splits)
     if likes.times is None:
         return queries, items
     recent = recent_vectors(items, likes, settings.export.recent_half_life)
     return leaning(queries, recent, float(settings.export.recent_share)), items
 
 
-def target_vectors(
-    model: torch.nn.Module, layout: EntityLayout, target: Relation, settings: TrainSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
+def target_vectors(model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """Translated queries (heads, width) and effective items (tails, width), on the model's device."""
-    tables = models.parameters_by_table(model)
+    tables, target = models.parameters_by_table(model), graph.relation(settings.target)
     relation = {name: tables[name][target.index, None] for name in models.relation_tables(settings)}
     entities = {name: tables[name] for name in models.entity_tables(settings)}
 
     def blocks(kind: str) -> list[models.Rows]:
-        start, stop = layout.range(kind)
+        start, stop = graph.layout.range(kind)
         cuts = range(start, stop, _BLOCK_ROWS)
         chosen = [slice(at, min(at + _BLOCK_ROWS, stop)) for at in cuts] or [slice(start, stop)]
         return [{name: table[rows] for name, table in entities.items()} for rows in chosen]

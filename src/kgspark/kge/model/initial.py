@@ -7,11 +7,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import Csr, TripleSet
+from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
 from kgspark.kge.model.models import parameters_by_table
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import TRAIN, Relation
+from kgspark.tables import TRAIN
 
 # Size of the random part of a spectral start, relative to N(0, 1/dim).
 _NOISE = 0.1
@@ -23,9 +23,7 @@ _POWER_ITERATIONS = 3
 
 def initialise(
     model: torch.nn.Module,
-    triples: TripleSet,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
+    graph: Graph,
     settings: TrainSettings,
     splits: Sequence[str] = (TRAIN,),
 ) -> None:
@@ -43,29 +41,28 @@ def initialise(
         else:
             table.copy_(_identity_relation(settings.model, name, table))
     if settings.init == "spectral":
-        target = next(relation for relation in relations if relation.name == settings.target)
-        width = layout.count(target.tail_kind)
-        vectors = spectral_vectors(triples.csr(target, layout, splits), width, settings.dim, generator)
+        target = graph.relation(settings.target)
+        width = graph.layout.count(target.tail_kind)
+        vectors = spectral_vectors(graph.histories(target, splits), width, settings.dim, generator)
         for kind, values in zip((target.head_kind, target.tail_kind), vectors, strict=True):
-            _lay_spectral(settings, tables, slice(*layout.range(kind)), values)
+            _lay_spectral(settings, tables, slice(*graph.layout.range(kind)), values)
 
 
-def spectral_vectors(likes: Csr, width: int, dim: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def spectral_vectors(
+    likes: Histories, width: int, dim: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors of heads (heads, dim) and tails (width, dim) from a truncated SVD; zeros where there is no triple.
 
     With A the 0/1 matrix, D_h and D_t its degrees: D_h^-½ A D_t^-0.4 ≈ U S Vᵀ (nearly the spectrum of the normalised
     graph; popular tails keep a little of their weight, which validation likes better), by randomised subspace iteration
     (Halko, Martinsson & Tropp 2011, algorithm 4.4); vectors are rows of U S and V S.
     """
-    heads = len(likes.indptr) - 1
-    counts = np.diff(likes.indptr)
-    tail_counts = np.bincount(likes.tails, minlength=width)
-    values = np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts) / tail_counts[likes.tails] ** _TAIL_EXPONENT
-    rows = np.repeat(np.arange(heads), counts)
-    order = np.lexsort((rows, likes.tails))
-    forward = (likes.indptr, likes.tails, values)
-    backward = (np.concatenate([[0], tail_counts.cumsum()]), rows[order], values[order])
-    rank = min(dim + _OVERSAMPLING, heads, width)
+    counts, tail_counts, rows = likes.sizes, likes.counts(width), likes.rows()
+    values = np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts) / tail_counts[likes.indices] ** _TAIL_EXPONENT
+    order = np.lexsort((rows, likes.indices))
+    forward = Histories(likes.indptr, likes.indices, values)
+    backward = Histories.from_sizes(tail_counts, rows[order], values[order])
+    rank = min(dim + _OVERSAMPLING, len(likes), width)
     basis = torch.randn(width, rank, generator=generator)
     for _ in range(_POWER_ITERATIONS):
         basis = torch.linalg.qr(_sparse_product(forward, basis))[0]
@@ -80,9 +77,10 @@ def spectral_vectors(likes: Csr, width: int, dim: int, generator: torch.Generato
     return F.pad(found[0], (0, dim - kept)), F.pad(found[1], (0, dim - kept))
 
 
-def _sparse_product(matrix: tuple[np.ndarray, np.ndarray, np.ndarray], dense: torch.Tensor) -> torch.Tensor:
-    """CSR (indptr, columns, values) times dense; embedding_bag, because torch's sparse matrices need MKL on a CPU."""
-    indptr, columns, values = (torch.from_numpy(np.ascontiguousarray(part)) for part in matrix)
+def _sparse_product(matrix: Histories, dense: torch.Tensor) -> torch.Tensor:
+    """A sparse matrix times a dense one; by embedding_bag, because torch's sparse matrices need MKL on a CPU."""
+    parts = (matrix.indptr, matrix.indices, matrix.entry_weights)
+    indptr, columns, values = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
     return F.embedding_bag(
         columns.long(),
         dense,

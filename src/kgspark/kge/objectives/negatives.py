@@ -3,15 +3,13 @@
 Each agrees in distribution with tgraphx's sampler of the same name (`tgraphx.kg.sampling`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from kgspark.errors import StageError
-from kgspark.graph.layout import EntityLayout
+from kgspark.graph.graph import Graph
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import Relation
 
 
 @dataclass(frozen=True)
@@ -42,21 +40,15 @@ class NegativeSampler:
     side's probability is weighed by the share of candidates that are unknown there, as rejection weighs it.
     """
 
-    def __init__(
-        self,
-        known: torch.Tensor,
-        layout: EntityLayout,
-        relations: Sequence[Relation],
-        settings: TrainSettings,
-    ) -> None:
+    def __init__(self, known: torch.Tensor, graph: Graph, settings: TrainSettings) -> None:
         """`known` int64 (n, 3), distinct, on the device to draw on. StageError where its keys do not fit 64 bits."""
-        device, count = known.device, len(relations)
+        device, layout, count = known.device, graph.layout, len(graph.relations)
         self.negatives = max(settings.sample_size, 1)
         everything = [(0, layout.size)] * count
         typed = settings.sampler == "typed"
         ranges = [
-            [layout.range(relation.head_kind) for relation in relations] if typed else everything,
-            [layout.range(relation.tail_kind) for relation in relations] if typed else everything,
+            [layout.range(relation.head_kind) for relation in graph.relations] if typed else everything,
+            [layout.range(relation.tail_kind) for relation in graph.relations] if typed else everything,
         ]
         self.starts, stops = torch.tensor(ranges, device=device).permute(2, 0, 1)  # each (2 sides, relations)
         self.sizes = stops - self.starts

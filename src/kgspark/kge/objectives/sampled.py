@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from kgspark.errors import StageError
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import TripleSet
+from kgspark.graph.graph import Graph
 from kgspark.kge.model import models
 from kgspark.kge.model.scoring import pair_scores
 from kgspark.kge.objectives.losses import negatives_loss
@@ -16,7 +15,7 @@ from kgspark.kge.objectives.objective import RateAt, draws_of
 from kgspark.kge.objectives.regularization import penalty, wanted
 from kgspark.kge.objectives.row_adam import RowAdam
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import TRAIN, Relation
+from kgspark.tables import TRAIN
 
 
 class ContrastObjective:
@@ -29,9 +28,7 @@ class ContrastObjective:
     def __init__(
         self,
         model: torch.nn.Module,
-        triples: TripleSet,
-        layout: EntityLayout,
-        relations: Sequence[Relation],
+        graph: Graph,
         settings: TrainSettings,
         splits: Sequence[str] = (TRAIN,),
     ) -> None:
@@ -40,9 +37,9 @@ class ContrastObjective:
         self.tables = models.parameters_by_table(model)
         self.optimizer = RowAdam(self.tables)
         self.device = next(iter(self.tables.values())).device
-        known, weights = _columns(triples, relations, splits)
+        known, weights = _columns(graph, splits)
         known, weights = known.to(self.device), weights.to(self.device)
-        self.sampler = NegativeSampler(known, layout, relations, settings)
+        self.sampler = NegativeSampler(known, graph, settings)
         usable = self.sampler.drawable(known) & (weights > 0)
         if not usable.any():
             raise StageError("train.filtered: every triple that could be drawn is a known one; set it to false")
@@ -119,13 +116,11 @@ def _picked(rows: models.Rows, places: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: table.index_select(0, places) for name, table in rows.items()}
 
 
-def _columns(
-    triples: TripleSet, relations: Sequence[Relation], splits: Sequence[str]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _columns(graph: Graph, splits: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """The triples of the splits int64 (n, 3) and their weights float32 (n,)."""
     rows, weights = [], []
-    for relation in relations:
-        pairs = triples.pairs(relation.index, splits)
+    for relation in graph.relations:
+        pairs = graph.pairs(relation, splits)
         rows.append(np.stack([pairs.heads, np.full(len(pairs), relation.index), pairs.tails], axis=1))
         weights.append(pairs.weights)
     return torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(weights))

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
 from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import Csr, TripleSet
+from kgspark.graph.relation import Relation, head_only_kinds
 from kgspark.kge.device import unsorted_writes
 from kgspark.kge.model import models
 from kgspark.kge.model.scoring import training_scores
@@ -22,8 +24,8 @@ from kgspark.kge.objectives.objective import RateAt, draws_of
 from kgspark.kge.objectives.regularization import penalty, wanted
 from kgspark.kge.objectives.row_adam import RowAdam, Rows
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.workers import ALONE, Workers, owned_kinds
-from kgspark.tables import TRAIN, Relation
+from kgspark.kge.workers import ALONE, Workers
+from kgspark.tables import TRAIN
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class _Task:
     """One relation's share of an epoch."""
 
     relation: Relation
-    likes: Csr
+    likes: Histories
     heads: np.ndarray  # positions of the heads that have triples, with any worker
     owned: bool  # whether a worker has the rows of its own heads alone
     head_range: tuple[int, int]
@@ -53,32 +55,30 @@ class SoftmaxObjective:
     def __init__(
         self,
         model: torch.nn.Module,
-        triples: TripleSet,
-        layout: EntityLayout,
-        relations: Sequence[Relation],
+        graph: Graph,
         settings: TrainSettings,
         splits: Sequence[str] = (TRAIN,),
         workers: Workers = ALONE,
     ) -> None:
         """Relations without weight in the splits take no part.
 
-        workers  those that train together; `triples` and `layout` are this one's
+        workers  those that train together; `graph` is this one's part
         """
         self.settings, self.workers = settings, workers
         self.tables = models.parameters_by_table(model)
         self.optimizer = RowAdam(self.tables)
         self.device = next(iter(self.tables.values())).device
         self.metric = models.metric_of(settings)
-        owned = owned_kinds(relations)
+        owned = head_only_kinds(graph.relations)
         self.tasks = [
-            self._task(relation, triples.csr(relation, layout, splits), layout, relation.head_kind in owned)
-            for relation in relations
-            if workers.total(bool(triples.pairs(relation.index, splits).weights.any()))
+            self._task(relation, graph.histories(relation, splits), graph.layout, relation.head_kind in owned)
+            for relation in graph.relations
+            if workers.total(bool(graph.pairs(relation, splits).weights.any()))
         ]
 
-    def _task(self, relation: Relation, likes: Csr, layout: EntityLayout, owned: bool) -> _Task:
+    def _task(self, relation: Relation, likes: Histories, layout: EntityLayout, owned: bool) -> _Task:
         head_range, tail_range = layout.range(relation.head_kind), layout.range(relation.tail_kind)
-        heads = self.workers.everyone(np.flatnonzero(np.diff(likes.indptr)), layout.count(relation.head_kind), owned)
+        heads = self.workers.everyone(np.flatnonzero(likes.sizes), layout.count(relation.head_kind), owned)
         # Heads that are no tails are met once an epoch.
         rate = self.settings.head_rate if owned else 1.0
         return _Task(relation, likes, heads, owned, head_range, tail_range, rate)
@@ -96,11 +96,11 @@ class SoftmaxObjective:
         mass = 0.0
         for at, (task, heads) in enumerate(batches):
             rows, mine = self.workers.place(heads, task.owned)
-            batch = task.likes.rows(rows if mine is None else rows[mine])
+            batch = task.likes.pick(rows if mine is None else rows[mine])
             loss = self._step(task, rows, mine, batch, rate(at / len(batches)), draws)
             if task.relation.name == self.settings.target:
                 losses.append(loss)
-                mass += float(batch.weights.sum(dtype=np.float64))
+                mass += float(batch.entry_weights.sum(dtype=np.float64))
         # One read at the end: reading every loss would make a GPU wait for the host at every step.
         loss_here = float(torch.stack(losses).sum()) if losses else 0.0
         return self.workers.total(loss_here) / max(self.workers.total(mass), 1e-12)
@@ -128,14 +128,14 @@ class SoftmaxObjective:
         task: _Task,
         rows: np.ndarray,
         mine: np.ndarray | None,
-        batch: Csr,
+        batch: Histories,
         rate: float,
         draws: _Draws,
     ) -> torch.Tensor:
         """One step on head `rows`, of which those at `mine` (None for all) have their tails in `batch`."""
         settings, device = self.settings, self.device
         head_rows = torch.from_numpy(rows + task.head_range[0]).to(device)
-        tails = torch.from_numpy(batch.tails).to(device)
+        tails = torch.from_numpy(batch.indices).to(device)
         tail_rows, columns, log_counts = self._candidates(task, tails, draws.tails)
         relation_row = slice(task.relation.index, task.relation.index + 1)
         head = self.optimizer.leaves("entity", head_rows)
@@ -146,9 +146,9 @@ class SoftmaxObjective:
         queries = self._dropped(models.queries(settings, asking, relation), draws.dropout)  # (B, width)
         items = models.items(settings, tail)  # (N, width)
         scores = training_scores(queries, items, self.metric)  # (B, N)
-        degrees = torch.from_numpy(np.diff(batch.indptr)).to(device)
+        degrees = torch.from_numpy(batch.sizes).to(device)
         rows_of = torch.arange(len(queries), device=device).repeat_interleave(degrees, output_size=len(columns))
-        positives = rows_of * len(items) + columns, degrees, torch.from_numpy(batch.weights).to(device)
+        positives = rows_of * len(items) + columns, degrees, torch.from_numpy(batch.entry_weights).to(device)
         loss = listwise_loss(scores, *positives, settings.temperature, log_counts, settings.spare_positives)
         cost = self._penalty((asking, relation, tail), degrees, columns, len(items))
         ((loss + cost) / settings.batch_size).backward()

@@ -19,20 +19,23 @@ import torch
 from torch import distributed
 
 from kgspark.errors import KgsparkError, StageError
+from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import TripleSet, read_triples
+from kgspark.graph.relation import Relation, head_only_kinds
+from kgspark.graph.shards import read_graph
+from kgspark.graph.triples import TripleSet
 from kgspark.kge.device import reproducible
-from kgspark.kge.export.search_space import target_relation
 from kgspark.kge.model.models import build_model, entity_tables
+from kgspark.kge.safetensors_io import read_safetensors, write_safetensors
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training import checkpoints
 from kgspark.kge.training.checkpoints import Checkpoint
 from kgspark.kge.training.epochs import run_epochs
-from kgspark.kge.training.plan import Graph
+from kgspark.kge.training.plan import TrainingPlan
 from kgspark.kge.training.run_folder import RunFolder
 from kgspark.kge.training.state import TrainingState
-from kgspark.kge.workers import Workers, owned_kinds
-from kgspark.tables import TRAIN, Relation
+from kgspark.kge.workers import Workers
+from kgspark.tables import TRAIN
 
 
 @dataclass(frozen=True)
@@ -66,20 +69,19 @@ class Team:
     launch: Callable[[Callable[[Job], None], Job], None]
     threads: int
 
-    def train(
-        self, folder: Path, state: TrainingState, layout: EntityLayout, relations: Sequence[Relation], fingerprint: str
-    ) -> None:
+    def train(self, folder: Path, state: TrainingState, graph: Graph, fingerprint: str) -> None:
         """Takes `state` to the end of its training, by way of the checkpoint in `folder`."""
         settings = state.settings
         if state.epoch == settings.epochs or state.stale >= settings.validation.patience:
             return
-        if any(layout.count(kind) < settings.workers for kind in owned_kinds(relations)):
+        if any(graph.layout.count(kind) < settings.workers for kind in head_only_kinds(graph.relations)):
             raise StageError(f"train.workers: {settings.workers} workers cannot share so few users; lower it")
         if not state.epoch:
             checkpoints.save(folder, state.checkpoint(fingerprint))
         gpu = next(iter(state.tables.values())).is_cuda
         threads = settings.threads or self.threads
-        self.launch(work, Job(self.triples, folder, fingerprint, layout, relations, settings, threads, gpu))
+        job = Job(self.triples, folder, fingerprint, graph.layout, graph.relations, settings, threads, gpu)
+        self.launch(work, job)
         state.resume(checkpoints.load(folder, fingerprint))
         if not settings.checkpoint_every:
             checkpoints.discard(folder)
@@ -101,7 +103,7 @@ class Part:
     @classmethod
     def of(cls, whole: EntityLayout, relations: Sequence[Relation], workers: Workers) -> "Part":
         """The part of one of the workers."""
-        owned, rows, alone = owned_kinds(relations), [], []
+        owned, rows, alone = head_only_kinds(relations), [], []
         for kind in whole.ranges:
             start, stop = whole.range(kind)
             positions = np.arange(stop - start)
@@ -112,7 +114,7 @@ class Part:
         layout = EntityLayout.from_counts(zip(whole.ranges, map(len, rows), strict=True))
         return cls(workers, layout, np.concatenate(rows), np.flatnonzero(np.concatenate(alone)))
 
-    def read(self, folder: Path, whole: EntityLayout, relations: Sequence[Relation]) -> TripleSet:
+    def read(self, folder: Path, whole: EntityLayout, relations: Sequence[Relation]) -> Graph:
         """The triples that are dealt to this worker, by its own numbers."""
         starts = np.array([start for start, _ in whole.ranges.values()])
 
@@ -120,10 +122,10 @@ class Part:
             return self.workers.dealt(heads - starts[np.searchsorted(starts, heads, side="right") - 1])
 
         parts = {}
-        for key, pairs in read_triples(folder, whole, relations, dealt).parts.items():
+        for key, pairs in read_graph(folder, whole, relations, dealt).triples.parts.items():
             heads, tails = (np.searchsorted(self.rows, indices) for indices in (pairs.heads, pairs.tails))
             parts[key] = replace(pairs, heads=heads, tails=tails)
-        return TripleSet(parts)
+        return Graph(TripleSet(parts), self.layout, relations)
 
 
 def work(job: Job) -> None:
@@ -153,10 +155,9 @@ def _together(job: Job) -> Iterator[tuple[Workers, torch.device]]:
 def _train(job: Job, workers: Workers, device: torch.device) -> None:
     settings, relations = job.settings, job.relations
     part = Part.of(job.layout, relations, workers)
-    triples = part.read(job.triples, job.layout, relations)
-    graph = Graph(triples, part.layout, relations, settings, target_relation(relations, settings), workers)
+    plan = TrainingPlan(part.read(job.triples, job.layout, relations), settings, workers)
     model = build_model(settings, part.layout.size, len(relations)).to(device)
-    state = TrainingState(model, graph.objective(model, (TRAIN,)), settings)
+    state = TrainingState(model, plan.objective(model, (TRAIN,)), settings)
     rows = torch.from_numpy(part.rows)
     start = checkpoints.load(
         job.folder, job.fingerprint, lambda name, whole: whole[rows] if _of_entities(name, settings) else whole
@@ -175,7 +176,7 @@ def _train(job: Job, workers: Workers, device: torch.device) -> None:
 
     first = workers.rank == 0
     with RunFolder(job.folder, settings, str(device), state.history) if first else nullcontext() as run:
-        run_epochs(graph, state, run.log if run else lambda epoch: None, save)
+        run_epochs(plan, state, run.log if run else lambda epoch: None, save)
     save()
 
 
@@ -190,7 +191,7 @@ def _save_together(job: Job, part: Part, checkpoint: Checkpoint) -> None:
     if workers.rank:
         owned = torch.from_numpy(part.owned)
         own = {name: checkpoint.tensors[name].cpu()[owned] for name in of_entities}
-        checkpoints.write_safetensors(file(workers.rank), own, {})
+        write_safetensors(file(workers.rank), own, {})
     workers.wait()
     if workers.rank:
         return
@@ -202,7 +203,7 @@ def _save_together(job: Job, part: Part, checkpoint: Checkpoint) -> None:
     for rank in range(1, workers.count):
         other = Part.of(job.layout, job.relations, Workers(workers.count, rank))
         rows = torch.from_numpy(other.rows[other.owned])
-        tensors, _ = checkpoints.read_safetensors(file(rank))
+        tensors, _ = read_safetensors(file(rank))
         for name, value in tensors.items():
             whole[name][rows] = value
     checkpoints.save(job.folder, Checkpoint(whole, checkpoint.header))

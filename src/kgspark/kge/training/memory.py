@@ -8,16 +8,20 @@ import torch
 
 from kgspark.errors import StageError
 from kgspark.graph.layout import USER, EntityLayout
+from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device
 from kgspark.kge.model.models import parameter_count, vector_width
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import Relation
 
 # Bytes a triple takes while shards are read, sorted and laid out as CSR: 28 as columns, twice more while sorting, and
 # 28 again by head.
 _TRIPLE_BYTES = 112
 # Three buffers of the largest block of scores that `evaluation` holds (2²⁴, on a GPU).
 _EVALUATION_BYTES = 3 * 64 * 2**20
+# Up to so many tails, a softmax step compares every head with all of them. Beyond, the products with tails that no head
+# of the batch likes take most of an epoch and teach little.
+_MOST_TAILS = 32_768
+_SAMPLED_TAILS = 8_192
 # Python, torch and pyarrow themselves.
 _BASE_BYTES = 600 * 2**20
 
@@ -54,7 +58,7 @@ def estimate(
     """Peak bytes of reading, training and exporting; batches assume the widest tail kind of any relation."""
     device = pick_device(settings)
     weights = 4 * parameter_count(settings, layout.size, len(relations))
-    widest = max((layout.count(relation.tail_kind) for relation in relations), default=0)
+    widest = _widest(layout, relations)
     # Current and best weights, the two moments; the average where it is kept.
     training = {"weights": weights * (3 if settings.ema else 2), "optimizer": 2 * weights + 4 * layout.size}
     width = vector_width(settings)
@@ -83,6 +87,22 @@ def estimate(
     return MemoryEstimate({**host, **training}, {}, str(device))
 
 
+def resolve_negatives(
+    settings: TrainSettings, layout: EntityLayout, relations: Sequence[Relation], triples_count: int
+) -> TrainSettings:
+    """The settings with a number for `negatives: auto`: 0, or a sample where the widest tail kind is too wide.
+
+    Too wide is more than 32,768 tails, or so many that a step does not fit the free memory.
+    """
+    if settings.negatives != "auto" or settings.objective != "softmax":
+        return settings
+    full = settings.model_copy(update={"negatives": 0})
+    widest = _widest(layout, relations)
+    if widest <= _MOST_TAILS and suffices(estimate(full, layout, relations, triples_count)):
+        return full
+    return settings.model_copy(update={"negatives": min(_SAMPLED_TAILS, max(widest // 4, 1))})
+
+
 def check(needed: MemoryEstimate) -> None:
     """Raises StageError, with the settings to lower, where the host or the device has less free than is needed."""
     for where, wanted, free in _demands(needed):
@@ -96,6 +116,11 @@ def check(needed: MemoryEstimate) -> None:
 def suffices(needed: MemoryEstimate) -> bool:
     """Whether `check` would pass."""
     return all(wanted <= free for _, wanted, free in _demands(needed))
+
+
+def _widest(layout: EntityLayout, relations: Sequence[Relation]) -> int:
+    """Number of entities of the largest tail kind."""
+    return max((layout.count(relation.tail_kind) for relation in relations), default=0)
 
 
 def _demands(needed: MemoryEstimate) -> Iterator[tuple[str, int, int]]:

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 import torch
 
 from kgspark.errors import StageError
+from kgspark.graph.relation import Relation
 from kgspark.kge.export.model_files import SavedModel, load_model
 from kgspark.kge.model.models import entity_tables, parameters_by_table, relation_tables
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import Relation
 
 
 @dataclass(frozen=True)
