@@ -14,8 +14,8 @@ from kgspark.graph.relation import Relation
 from kgspark.graph.triples import Pairs, TripleSet
 from kgspark.kge.export.facts import Facts, facts_of, inform_movies
 from kgspark.kge.export.search_space import export_search_space, target_vectors
-from kgspark.kge.model.models import build_model, entity_tables, metric_of, parameters_by_table, relation_tables
 from kgspark.kge.model.scoring import score_matrix
+from kgspark.kge.model.two_tower import build_model, metric_of, parameters_by_table, tower_of
 from kgspark.kge.training.training import train
 from kgspark.search_space import pairwise_scores
 from kgspark.tables import SOURCES
@@ -153,9 +153,10 @@ def test_a_movie_without_ratings_is_not_on_everybodys_list(name, norm):
     chosen = settings(model=name, norm=norm, dim=32, init="normal")
     torch.manual_seed(5)
     model = build_model(chosen, layout.size, 2)
-    for table, middle in zip(entity_tables(chosen), (1, 0), strict=False):
+    tower = tower_of(chosen)
+    for table, middle in zip(tower.entity_tables, (1, 0), strict=False):
         parameters_by_table(model)[table][:110] = middle + torch.randn(110, 32)
-    parameters_by_table(model)[relation_tables(chosen)[0]].zero_()
+    parameters_by_table(model)[tower.relation_tables[0]].zero_()
     graph = Graph.from_columns(columns, layout, relations)
     inform_movies(model, graph, chosen, ("train",))
     queries, items = target_vectors(model, graph, chosen)

@@ -4,7 +4,7 @@ import torch
 from tgraphx.kg.evaluation import KGEvaluator
 
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.model.models import build_model
+from kgspark.kge.model.two_tower import build_model
 from kgspark.metrics.link import filtered_ranks, link_metrics
 from kgspark.retrieval.space_recommender import SpaceRecommender
 from worlds.graphs import LAYOUT, LIKED, RELATIONS, block_world, settings

@@ -11,9 +11,9 @@ from kgspark.graph.histories import Histories
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.graph.triples import TripleSet
-from kgspark.kge.export.recency import best_share, leaning, recent_vectors, recent_weights
+from kgspark.kge.export.recency import choose_recent_share, lean, recent_vectors, recent_weights
 from kgspark.kge.export.search_space import export_search_space, target_vectors
-from kgspark.kge.model.models import build_model
+from kgspark.kge.model.two_tower import build_model
 from kgspark.kge.training.training import train
 from kgspark.retrieval.space_recommender import SpaceRecommender
 from kgspark.retrieval.topk import top_k_of_scores
@@ -92,7 +92,7 @@ def test_a_leaning_query_ranks_by_the_triples_score_and_the_distances_to_the_lat
     model = build_model(chosen, LAYOUT.size, 1)
     queries, items = target_vectors(model, Graph(TripleSet({}), LAYOUT, (LIKED,)), chosen)
     known = likes([3] * USERS, np.arange(3 * USERS), np.tile([2, 5, 11], USERS))
-    leant = leaning(queries, recent_vectors(items, known, 1.0), share)
+    leant = lean(queries, recent_vectors(items, known, 1.0), share)
     user, movies = 7, torch.arange(MOVIES)
     triples = torch.stack([torch.full((MOVIES,), user), torch.zeros(MOVIES, dtype=torch.long), movies + USERS], dim=1)
     scores = model.score_triples(triples).detach()
@@ -141,15 +141,17 @@ def test_the_search_space_ranks_as_it_was_measured(tmp_path):
 def test_who_has_liked_nothing_keeps_the_query():
     queries = torch.randn(3, 4)
     recent = recent_vectors(F.normalize(torch.randn(5, 4)), likes([2, 0, 1], [1, 2, 3], [0, 4, 2]), 1.0)
-    leant = leaning(queries, recent, 0.9)
+    leant = lean(queries, recent, 0.9)
     assert torch.equal(leant[1], queries[1])
-    torch.testing.assert_close(leaning(queries, recent, 1.0)[0].norm(), queries[0].norm())
+    torch.testing.assert_close(lean(queries, recent, 1.0)[0].norm(), queries[0].norm())
 
 
 def test_sums_of_distances_have_no_mean_to_lean_to():
     vectors = torch.randn(4, 6)
     held_out = likes([1] * 4, [2] * 4, [0, 1, 2, 3])
-    assert best_share(vectors, vectors, "modulus", held_out, likes([1] * 4, [1] * 4, [1, 2, 3, 0]), 1.0, 10) == 0
+    assert (
+        choose_recent_share(vectors, vectors, "modulus", held_out, likes([1] * 4, [1] * 4, [1, 2, 3, 0]), 1.0, 10) == 0
+    )
     for changes in ({"model": "rotate"}, {"norm": 1}):
         with pytest.raises(ValidationError, match=r"export\.recent_share is for models that rank by inner products"):
             settings(export={"recent_share": 0.3}, **changes)

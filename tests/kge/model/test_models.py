@@ -10,9 +10,9 @@ from kgspark.graph.histories import Histories
 from kgspark.graph.triples import TripleSet
 from kgspark.kge.export.evaluation import top_items
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.model.models import build_model, parameter_count, parameters_by_table, vector_width
 from kgspark.kge.model.scoring import score_matrix
-from kgspark.kge.model.unit_rows import unit_rows
+from kgspark.kge.model.transe import unit_rows
+from kgspark.kge.model.two_tower import build_model, parameter_count, parameters_by_table, vector_width
 from kgspark.search_space import pairwise_scores
 from kgspark.tables import SOURCES
 from worlds.graphs import HAS_GENRE, LAYOUT, LIKED, MODELS, MOVIES, RELATIONS, USERS, block_world, settings

@@ -7,10 +7,9 @@ import pytest
 import torch
 from tgraphx.kg.losses import MarginRankingLoss, SoftplusKGLoss
 
-from kgspark.kge.model.models import build_model, parameters_by_table
-from kgspark.kge.objectives.losses import negatives_loss
-from kgspark.kge.objectives.regularization import penalty
-from kgspark.kge.objectives.sampled import ContrastObjective
+from kgspark.kge.model.two_tower import build_model, parameters_by_table, tower_of
+from kgspark.kge.objectives.losses import negatives_loss, penalty
+from kgspark.kge.objectives.sampled import SampledObjective
 from worlds.graphs import LAYOUT, MODELS, RELATIONS, block_world, settings
 
 POSITIVES = torch.tensor([0.4, -0.2, 1.0])
@@ -47,12 +46,12 @@ def test_scores_of_positives_and_negatives_are_score_triples(name, norm, sampler
     chosen = settings(model=name, norm=norm, objective="softplus", sampler=sampler, negatives=5, seed=3)
     torch.manual_seed(3)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
-    objective = ContrastObjective(model, block_world(), chosen)
+    objective = SampledObjective(model, block_world(), chosen)
     positives = objective.triples[::7]
     negatives = objective.sampler.draw(positives, torch.Generator().manual_seed(1))
     entities, relations = (
-        objective.optimizer.leaves("entity", torch.arange(LAYOUT.size)),
-        objective.optimizer.leaves("relation", slice(None)),
+        objective.optimizer.leaves(objective.tower.entity_tables, torch.arange(LAYOUT.size)),
+        objective.optimizer.leaves(objective.tower.relation_tables, slice(None)),
     )
 
     scores = objective._scores(entities, relations, tuple(positives.T), negatives.entities.flatten(), negatives.at_head)
@@ -69,7 +68,7 @@ def test_a_triples_weight_scales_its_gradient():
     chosen = settings(objective="softplus", batch_size=64)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     before = parameters_by_table(model)["relation_emb"].clone()
-    ContrastObjective(model, block_world().weighted({"has_genre": 0.0}), chosen).epoch(1, lambda share: 0.1)
+    SampledObjective(model, block_world().weighted({"has_genre": 0.0}), chosen).epoch(1, lambda share: 0.1)
     moved = (parameters_by_table(model)["relation_emb"] != before).any(1)
     assert moved.tolist() == [True, False]
 
@@ -83,5 +82,5 @@ def test_penalties_are_the_papers():
         times * sum(0.5 * size**2 + 0.2 / 3 * size**3 for size in sizes)
         for times, sizes in ((2, (5.0, 1.0)), (1, (1.0, 2.0)))
     )
-    found = penalty(chosen, ({"entity_re": real, "entity_im": imaginary}, counts))
+    found = penalty(chosen, tower_of(chosen), ({"entity_re": real, "entity_im": imaginary}, counts))
     assert found.item() == pytest.approx(expected, rel=1e-5)

@@ -10,8 +10,8 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.graph.triples import TripleSet
 from kgspark.kge.model.initial import initialise, spectral_vectors
-from kgspark.kge.model.models import build_model, parameters_by_table
 from kgspark.kge.model.scoring import score_matrix, training_scores
+from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.objectives.losses import listwise_loss
 from kgspark.kge.objectives.row_adam import RowAdam
 from kgspark.kge.objectives.softmax import SoftmaxObjective
@@ -134,16 +134,16 @@ def test_sampled_denominator_is_unbiased():
     chosen = settings(negatives=6, init="normal", dim=4)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     objective = SoftmaxObjective(model, block_world(), chosen)
-    task = objective.tasks[0]
-    batch = task.likes.pick(np.array([0, 4]))
+    task = objective.batches.tasks[0]
+    batch = task.tails.pick(np.array([0, 4]))
     exponentials = torch.linspace(0.1, 5, MOVIES)
     tails = torch.from_numpy(batch.indices)
     generator = torch.Generator().manual_seed(0)
     totals = []
     for _ in range(3000):
-        rows, columns, log_counts = objective._candidates(task, tails, generator)
-        assert torch.equal(rows[columns] - USERS, tails)
-        totals.append((exponentials[rows - USERS] * log_counts.exp()).sum().item())
+        found = objective._candidates(task, tails, generator)
+        assert torch.equal(found.rows[found.columns] - USERS, tails)
+        totals.append((exponentials[found.rows - USERS] * found.log_counts.exp()).sum().item())
     assert np.mean(totals) == pytest.approx(exponentials.sum().item(), rel=0.01)
 
 

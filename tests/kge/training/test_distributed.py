@@ -13,7 +13,7 @@ import torch
 
 from kgspark.errors import StageError
 from kgspark.graph.shards import read_graph
-from kgspark.kge.model.models import parameters_by_table
+from kgspark.kge.model.two_tower import parameters_by_table
 from kgspark.kge.safetensors_io import read_safetensors
 from kgspark.kge.training.distributed import Part, Team
 from kgspark.kge.training.training import train
@@ -117,7 +117,7 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path, shards, three):
 
 def test_every_triple_and_every_user_is_dealt_to_one_worker(shards):
     parts = [Part.of(LAYOUT, RELATIONS, Workers(3, rank)) for rank in range(3)]
-    users = np.concatenate([part.rows[part.owned] for part in parts])
+    users = np.concatenate([part.rows[part.private] for part in parts])
     assert sorted(users) == list(range(USERS))
     whole = read_graph(shards, LAYOUT, RELATIONS)
     found = {key: set() for key in whole.triples.parts}

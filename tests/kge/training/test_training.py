@@ -14,7 +14,7 @@ from kgspark.graph.layout import EntityLayout
 from kgspark.graph.shards import read_graph
 from kgspark.kge.export.model_files import load_model, save_model
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.model.models import parameters_by_table
+from kgspark.kge.model.two_tower import parameters_by_table
 from kgspark.kge.safetensors_io import read_safetensors
 from kgspark.kge.training import checkpoints, plan
 from kgspark.kge.training.training import train

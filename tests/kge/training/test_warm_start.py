@@ -8,7 +8,7 @@ import torch
 from kgspark.errors import InputError, StageError
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.model_files import save_model
-from kgspark.kge.model.models import build_model, parameters_by_table
+from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.training.training import train
 from kgspark.kge.training.warm_start import carry_over
 from worlds.graphs import LAYOUT, MODELS, RELATIONS, USERS, block_world, settings

@@ -7,12 +7,12 @@ import torch
 
 from kgspark.graph.histories import Histories
 from kgspark.kge.model.scoring import ranking_scores
-from kgspark.kge.workers import ALONE, Workers
+from kgspark.kge.workers import SINGLE, Workers
 from kgspark.metrics.ranking import hit_matrix, ranking_metrics
 from kgspark.search_space import Metric
 
-# Scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new pages; a GPU
-# wants larger products.
+# Number of scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new
+# pages; a GPU needs larger products.
 _BLOCK_SCORES = {"cpu": 1 << 22, "cuda": 1 << 24}
 
 
@@ -23,9 +23,9 @@ def evaluate(
     held_out: Histories,
     seen: Histories,
     ks: Sequence[int] = (10,),
-    workers: Workers = ALONE,
+    workers: Workers = SINGLE,
 ) -> dict[str, float]:
-    """The means of `metrics_by_user` over the users, those of all workers; {} when nothing is held out."""
+    """The means of `metrics_by_user` over the users of all workers; {} where nothing is held out."""
     return workers.means(metrics_by_user(queries, items, metric, held_out, seen, ks))
 
 
@@ -37,11 +37,11 @@ def metrics_by_user(
     seen: Histories,
     ks: Sequence[int] = (10,),
 ) -> dict[str, np.ndarray]:
-    """`ranking_metrics` of the top max(ks) unseen items of every user who has something held out.
+    """`ranking_metrics` of the top max(ks) unseen items of every user with held-out likes.
 
     queries   float32 (U, d) and items float32 (M, d) on any device
-    held_out  CSR over the U users of the tails to find; seen: CSR of those to leave out of the lists
-    Returns float64 (users with something held out,) a metric.
+    held_out  the tails to find, per user; seen  the tails to leave out of the lists
+    Returns float64 (users with something held out,) per metric.
     """
     users = np.flatnonzero(held_out.sizes)
     wanted = held_out.pick(users)
@@ -73,10 +73,10 @@ def top_items(
 def popularity(
     train: Histories, held_out: Histories, seen: Histories, width: int, ks: Sequence[int] = (10,)
 ) -> dict[str, float]:
-    """Metrics of recommending everybody the `width` movies by their number of train likes, ties by position."""
+    """Metrics if every list holds the movies, of `width`, with the most train likes; equal ones by position."""
     counts = train.counts(width)
-    places = np.empty(width, np.float32)
+    scores = np.empty(width, np.float32)
     # Ranks, not counts: they are distinct, so equal counts cannot make the list depend on topk's choice among ties.
-    places[np.argsort(-counts, kind="stable")] = np.arange(width, 0, -1)
-    items = torch.from_numpy(places)[:, None]
+    scores[np.argsort(-counts, kind="stable")] = np.arange(width, 0, -1)
+    items = torch.from_numpy(scores)[:, None]
     return evaluate(torch.ones(len(train), 1), items, "inner_product", held_out, seen, ks)

@@ -1,12 +1,12 @@
-"""Queries that lean towards what a user liked last: tastes drift, and one vector a user is an average over years.
+"""Queries that lean towards a user's latest likes: tastes drift, and one vector per user averages over years.
 
-With the likes j of user u, the latest first, w_j that fall by half every `recent_half_life` places and sum to 1, the
-query q of u, translated as the model has it, and items t:
+For user u with the translated query q and the likes j, the latest first, let w_j be weights that fall by half every
+`recent_half_life` positions and sum to 1. With items t:
 
     q'(u) = (1 − s) · q + s · ‖q‖ · r / ‖r‖,    r = Σ_j w_j t_j
 
-It is one vector still, that FAISS serves as any other. For unit items q' · t is a mixture of the triple's own score and
-of the squared distances between t and the latest likes, as in the translation-based recommenders that start from
+It is still one vector, which FAISS serves as any other. For unit items q' · t is a mixture of the triple's own score
+and of the squared distances between t and the latest likes, as in the translation-based recommenders that start from
 the last item instead of the user (He et al. 2017, “Translation-based Recommendation”, who do both).
 """
 
@@ -20,18 +20,18 @@ from kgspark.search_space import Metric
 
 # Shares that `auto` tries, in this order, until one is no better than the last.
 _SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
-# The lead over no share at all that is asked for, in standard errors of the mean over users.
+# A share must be better than none by so many standard errors of the mean over users.
 _STANDARD_ERRORS = 2.0
-# Users whose validation likes decide.
+# Most users whose validation likes decide.
 _USERS = 20_000
-# Users whose likes are gathered at once: bounds the memory.
+# Number of users whose likes are gathered at once: bounds the memory.
 _BLOCK_ROWS = 1 << 14
-# Likes that weigh less are as good as forgotten.
+# Likes of a smaller weight are left out.
 _LEAST_WEIGHT = 1e-4
 
 
 def recent_weights(likes: Histories, half_life: float) -> np.ndarray:
-    """w float32 (n,) of the likes, which sum to 1 for each user; those of one second share what their places have."""
+    """w float32 (n,) of the likes, which sum to 1 per user; likes of the same second share their weights equally."""
     if likes.times is None:
         raise ValueError("likes without times have no order")
     users = likes.rows()
@@ -70,14 +70,14 @@ def recent_vectors(items: torch.Tensor, likes: Histories, half_life: float) -> t
     return torch.cat(blocks)
 
 
-def leaning(queries: torch.Tensor, recent: torch.Tensor, share: float) -> torch.Tensor:
-    """q' (U, width) of queries (U, width) and `recent_vectors`; the queries of those without likes stay."""
+def lean(queries: torch.Tensor, recent: torch.Tensor, share: float) -> torch.Tensor:
+    """q' (U, width) of queries (U, width) and `recent_vectors`; queries of users without likes stay as they are."""
     lengths = queries.norm(dim=1, keepdim=True)
     known = recent.any(dim=1, keepdim=True)
     return torch.where(known, (1 - share) * queries + share * lengths * recent, queries)
 
 
-def best_share(
+def choose_recent_share(
     queries: torch.Tensor,
     items: torch.Tensor,
     metric: Metric,
@@ -88,9 +88,9 @@ def best_share(
 ) -> float:
     """The share s whose NDCG@k on held-out likes is best, 0 unless clearly better than none.
 
-    Which share that is depends on what is held out: of the latest likes a large one, of likes from all times none.
+    It depends on the held-out likes: a large share suits the latest likes, none suits likes from all times.
 
-    queries, items  what the model trained on `seen` has; held_out, seen: likes per user, `seen` with times
+    queries, items  of the model that was trained on `seen`; held_out, seen: likes per user, `seen` with times
     """
     asking = np.flatnonzero((held_out.sizes > 0) & (seen.sizes > 0))
     if seen.times is None or len(asking) < 2 or metric not in ("inner_product", "l2"):
@@ -101,7 +101,7 @@ def best_share(
     recent = recent_vectors(items, known, half_life)
 
     def figures(share: float) -> np.ndarray:
-        return metrics_by_user(leaning(own, recent, share), items, metric, wanted, known, (k,))[f"ndcg@{k}"]
+        return metrics_by_user(lean(own, recent, share), items, metric, wanted, known, (k,))[f"ndcg@{k}"]
 
     none = best = figures(0.0)
     chosen = 0.0

@@ -4,23 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from tgraphx.kg import models as zoo
 
 from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.evaluation import evaluate, popularity
 from kgspark.kge.export.facts import inform_movies
-from kgspark.kge.export.recency import best_share
-from kgspark.kge.export.search_space import leaning_vectors, target_vectors
+from kgspark.kge.export.recency import choose_recent_share
+from kgspark.kge.export.search_space import ranking_vectors, target_vectors
 from kgspark.kge.model.initial import initialise
-from kgspark.kge.model.models import build_model, metric_of
+from kgspark.kge.model.two_tower import build_model, metric_of
 from kgspark.kge.objectives.objective import Objective, RateAt
-from kgspark.kge.objectives.sampled import ContrastObjective
+from kgspark.kge.objectives.sampled import SampledObjective
 from kgspark.kge.objectives.softmax import SoftmaxObjective
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training.warm_start import WarmStart
-from kgspark.kge.workers import ALONE, Workers
+from kgspark.kge.workers import SINGLE, Workers
 from kgspark.tables import TEST, TRAIN, VALID
 
 
@@ -33,14 +32,14 @@ class TrainingPlan:
 
     graph: Graph
     settings: TrainSettings
-    workers: Workers = ALONE
+    workers: Workers = SINGLE
 
     @property
     def target(self) -> Relation:
         """The relation that is recommended from; StageError where the graph does not have it."""
         return self.graph.relation(self.settings.target)
 
-    def new_model(self, splits: Sequence[str], device: torch.device, initial: WarmStart | None) -> zoo.KGScoringModel:
+    def new_model(self, splits: Sequence[str], device: torch.device, initial: WarmStart | None) -> torch.nn.Module:
         """A model to start training from; a spectral start reads the likes of `splits` alone."""
         model = build_model(self.settings, self.graph.layout.size, len(self.graph.relations))
         settings = self.settings
@@ -56,7 +55,7 @@ class TrainingPlan:
         """The objective that trains the model's weights on the triples of `splits`."""
         if self.settings.objective == "softmax":
             return SoftmaxObjective(model, self.graph, self.settings, splits, self.workers)
-        return ContrastObjective(model, self.graph, self.settings, splits)
+        return SampledObjective(model, self.graph, self.settings, splits)
 
     def rate_after(self, epochs: int) -> RateAt:
         """Step size in the epoch that follows `epochs` whole ones, by the fraction of it that is done."""
@@ -79,7 +78,7 @@ class TrainingPlan:
         settings = self.settings
         if recent_share is not None:
             settings = settings.with_recent_share(recent_share)
-        queries, items = leaning_vectors(model, self.graph, settings, (TRAIN,))
+        queries, items = ranking_vectors(model, self.graph, settings, (TRAIN,))
         held_out, masked = self._held_out(split), self.graph.histories(self.target, seen)
         return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.validation.k,), self.workers)
 
@@ -90,7 +89,7 @@ class TrainingPlan:
             return export.recent_share
         queries, items = target_vectors(model, self.graph, settings)
         train, valid = self.graph.histories(self.target, (TRAIN,)), self._held_out(VALID)
-        return best_share(queries, items, metric_of(settings), valid, train, export.recent_half_life, k)
+        return choose_recent_share(queries, items, metric_of(settings), valid, train, export.recent_half_life, k)
 
     def popularity(self) -> dict[str, float]:
         """Metrics on the test likes if every list holds the movies with the most train and valid likes."""
