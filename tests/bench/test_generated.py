@@ -10,11 +10,12 @@ from kgspark.tables import TRAIN
 
 def pairs_of(**size):
     settings = GeneratedSettings.model_validate(size)
-    triples, layout, relations = generated_likes(settings, "liked")
-    assert [(relation.index, relation.name) for relation in relations] == [(0, "liked")]
+    graph = generated_likes(settings, "liked")
+    layout = graph.layout
+    assert [(relation.index, relation.name) for relation in graph.relations] == [(0, "liked")]
     assert (layout.range("user"), layout.size) == ((0, settings.users), settings.users + settings.movies)
-    assert list(triples.parts) == [(TRAIN, 0)]
-    return triples.pairs(0)
+    assert list(graph.triples.parts) == [(TRAIN, 0)]
+    return graph.pairs(graph.relations[0])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from kgspark.bench.generated import GeneratedSettings
 from kgspark.bench.training_speed import KgsparkEpochs, KGTrainerEpochs, Lap
 from kgspark.bench.usage import usage_of
 from kgspark.tables import TEST, TRAIN, VALID
-from worlds.graphs import LAYOUT, LIKED, MODELS, RELATIONS, USERS, block_world, settings
+from worlds.graphs import LIKED, MODELS, USERS, block_world, settings
 
 TRAIN_TRIPLES = USERS * 7 + 32  # each user's likes but the withheld one, and the movies' genres
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def weights(model):
 
 @pytest.mark.parametrize(("name", "norm"), MODELS)
 def test_kgtrainer_trains_every_model(name, norm):
-    runner = KGTrainerEpochs(block_world(), LAYOUT, RELATIONS, stock(model=name, norm=norm))
+    runner = KGTrainerEpochs(block_world(), stock(model=name, norm=norm))
     before = weights(runner.model)
     assert runner.triples == TRAIN_TRIPLES
     assert runner.epoch() > 0
@@ -40,21 +40,21 @@ def test_kgtrainer_trains_every_model(name, norm):
 
 def test_filtered_negatives_are_no_known_triples():
     world = block_world()
-    runner = KGTrainerEpochs(speed.sampled(world, 50, seed=1), LAYOUT, RELATIONS, stock(), known=world)
+    runner = KGTrainerEpochs(speed.sample(world, 50, seed=1), stock(), known=world)
     assert runner.triples == 50
     assert runner.epoch() > 0
     drawn = runner.sampler.sample(runner.rows, torch.Generator().manual_seed(1)).view(-1, 3)
-    known = {(head, 0, tail) for head, tail in zip(world.pairs(0).heads, world.pairs(0).tails, strict=True)}
+    known = {(head, 0, tail) for head, tail in zip(world.pairs(LIKED).heads, world.pairs(LIKED).tails, strict=True)}
     assert not known & set(map(tuple, drawn.tolist()))
 
 
 @pytest.mark.parametrize("objective", ["softmax", "softplus"])
 def test_kgspark_epochs_train_every_triple_of_the_splits(objective):
     world, chosen = block_world(), settings(objective=objective)
-    run = KgsparkEpochs(world, LAYOUT, RELATIONS, chosen)
+    run = KgsparkEpochs(world, chosen)
     before = weights(run.state.model)
     assert run.triples == TRAIN_TRIPLES
-    assert KgsparkEpochs(world, LAYOUT, RELATIONS, chosen, (TRAIN, VALID, TEST)).triples == len(world)
+    assert KgsparkEpochs(world, chosen, (TRAIN, VALID, TEST)).triples == len(world)
     assert run.initial_seconds > 0
     assert run.epoch() > 0
     assert not torch.equal(weights(run.state.model), before)
@@ -66,8 +66,8 @@ def test_kgspark_epochs_train_every_triple_of_the_splits(objective):
 def test_both_sides_train_the_same_model_and_loss():
     chosen = stock(dim=24, model="distmult")
     assert (chosen.dim, chosen.model, chosen.objective, chosen.batch_size) == (24, "distmult", "softplus", 32)
-    theirs = KGTrainerEpochs(block_world(), LAYOUT, RELATIONS, chosen).model
-    ours = KgsparkEpochs(block_world(), LAYOUT, RELATIONS, chosen).state.model
+    theirs = KGTrainerEpochs(block_world(), chosen).model
+    ours = KgsparkEpochs(block_world(), chosen).state.model
     assert type(theirs) is type(ours)
     assert torch.equal(weights(theirs), weights(ours))
 
@@ -93,30 +93,32 @@ def test_contestants_take_turns_after_a_warm_up():
 
 def test_a_sample_is_of_distinct_train_triples():
     world = block_world()
-    some = speed.sampled(world, 100, seed=3)
+    some = speed.sample(world, 100, seed=3)
     assert len(some) == 100
-    assert {split for split, _ in some.parts} == {TRAIN}
-    for (split, relation), pairs in some.parts.items():
-        whole = set(zip(world.parts[split, relation].heads, world.parts[split, relation].tails, strict=True))
+    assert {split for split, _ in some.triples.parts} == {TRAIN}
+    for (split, relation), pairs in some.triples.parts.items():
+        whole = set(
+            zip(world.triples.parts[split, relation].heads, world.triples.parts[split, relation].tails, strict=True)
+        )
         assert len(whole & set(zip(pairs.heads, pairs.tails, strict=True))) == len(pairs)
-    assert speed.sampled(world, 100, seed=3).fingerprint() == some.fingerprint()
-    assert speed.sampled(world, 100, seed=4).fingerprint() != some.fingerprint()
-    assert len(speed.sampled(world, 10**6, seed=3)) == TRAIN_TRIPLES
+    assert speed.sample(world, 100, seed=3).fingerprint() == some.fingerprint()
+    assert speed.sample(world, 100, seed=4).fingerprint() != some.fingerprint()
+    assert len(speed.sample(world, 10**6, seed=3)) == TRAIN_TRIPLES
 
 
 def test_a_race_scores_every_epoch_with_its_clock_stopped():
     """The score is the share of users whose best movie among the unseen is the withheld one: the world's answer."""
     world, seen = block_world(), []
-    liked, withheld = world.csr(LIKED, LAYOUT), world.csr(LIKED, LAYOUT, (VALID, TEST))
+    liked, withheld = world.histories(LIKED), world.histories(LIKED, (VALID, TEST))
     known = np.zeros((USERS, 32), bool)
-    known[np.repeat(np.arange(USERS), np.diff(liked.indptr)), liked.tails] = True
+    known[liked.rows(), liked.indices] = True
 
     def score(space):
         distances = ((space.queries[:, None] - space.items[None]) ** 2).sum(-1)
         seen.append(space.model_id)
-        return float((np.where(known, np.inf, distances).argmin(1) == withheld.tails).mean())
+        return float((np.where(known, np.inf, distances).argmin(1) == withheld.indices).mean())
 
-    laps = speed.race(world, LAYOUT, RELATIONS, settings(epochs=30), (TRAIN,), score)
+    laps = speed.race(world, settings(epochs=30), (TRAIN,), score)
     assert [lap.epoch for lap in laps] == list(range(1, 31))
     assert len(set(seen)) == 30  # other vectors after every epoch
     assert all(earlier.seconds < later.seconds for earlier, later in pairwise(laps))

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from kgspark.errors import StageError
+from kgspark.graph.relation import Relation
 from kgspark.kge.training.distributed import Job, work
 from kgspark.night.night import LazySession, Night
 from kgspark.night.reads import entity_layout
 from kgspark.night.settings import NightSettings
 from kgspark.spark.distributor import Distributor, reason_of
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
-from kgspark.tables import MODEL, TRIPLES, Relation
+from kgspark.tables import MODEL, TRIPLES
 from nights import DATE
 
 

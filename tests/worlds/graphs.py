@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgspark.config import merged
+from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import TripleSet, from_arrays
+from kgspark.graph.relation import Relation
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import Relation
 
 # Where the tests of this folder train; KGSPARK_TEST_DEVICE=cuda runs them all on a GPU.
 DEVICE = os.environ.get("KGSPARK_TEST_DEVICE", "cpu")
@@ -60,9 +60,16 @@ def block_columns() -> dict[str, np.ndarray]:
     return {"head": head, "relation": relation.astype(np.int32), "tail": tail, "split": split, "weight": weight}
 
 
-def block_world() -> TripleSet:
-    """`block_columns` as a triple set."""
-    return from_arrays(block_columns(), LAYOUT, RELATIONS)
+def timed_columns() -> dict[str, np.ndarray]:
+    """`block_columns` with times of the likes, no two the same; genres have none."""
+    columns = block_columns()
+    times = np.random.default_rng(0).permutation(len(columns["head"])) + 1
+    return columns | {"timestamp": np.where(columns["relation"] == 0, times, 0)}
+
+
+def block_world() -> Graph:
+    """`block_columns` as a graph."""
+    return Graph.from_columns(block_columns(), LAYOUT, RELATIONS)
 
 
 def write_shards(folder: Path, columns: dict[str, np.ndarray], order: np.ndarray, shards: int) -> None:

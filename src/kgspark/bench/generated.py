@@ -3,10 +3,12 @@
 import numpy as np
 from pydantic import Field
 
+from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
-from kgspark.graph.shards import Pairs, TripleSet
+from kgspark.graph.relation import Relation
+from kgspark.graph.triples import Pairs, TripleSet
 from kgspark.synthetic import SyntheticSettings, SyntheticWorld
-from kgspark.tables import TRAIN, Relation
+from kgspark.tables import TRAIN
 
 
 class GeneratedSettings(SyntheticSettings):
@@ -16,8 +18,8 @@ class GeneratedSettings(SyntheticSettings):
     negatives: int = Field(4096, ge=0, description="train.negatives there: tails sampled a step, 0 for all movies")
 
 
-def generated_likes(settings: GeneratedSettings, target: str) -> tuple[TripleSet, EntityLayout, list[Relation]]:
-    """Exactly `settings.ratings` distinct train triples of the relation `target`, all of weight 1, with their layout.
+def generated_likes(settings: GeneratedSettings, target: str) -> Graph:
+    """Exactly `settings.ratings` distinct train triples of the relation `target`, all of weight 1.
 
     The same settings give the same triples.
     """
@@ -28,4 +30,4 @@ def generated_likes(settings: GeneratedSettings, target: str) -> tuple[TripleSet
     drawn = [world.ratings(block, int(size)) for block, size in enumerate(sizes)]
     users, movies = (np.concatenate([getattr(part, name) for part in drawn]) for name in ("users", "movies"))
     pairs = Pairs(users, movies + start, np.ones(len(users), np.float32))
-    return TripleSet({(TRAIN, 0): pairs}), layout, [Relation(0, target, USER, MOVIE)]
+    return Graph(TripleSet({(TRAIN, 0): pairs}), layout, (Relation(0, target, USER, MOVIE),))

@@ -18,7 +18,8 @@ from kgspark.config import Settings
 from kgspark.experiments import baselines
 from kgspark.experiments.held_out import HeldOut, measure, read_held_out
 from kgspark.experiments.recommender import Recommender
-from kgspark.graph.shards import TripleSet, read_triples
+from kgspark.graph.graph import Graph
+from kgspark.graph.shards import read_graph
 from kgspark.kge.device import pick_device
 from kgspark.kge.settings import TrainSection
 from kgspark.night.night import Night, open_night
@@ -28,7 +29,7 @@ from kgspark.runs import versions
 from kgspark.search_space import SearchSpace
 from kgspark.spark.session import usable_cores
 from kgspark.stages import clean_ratings, index_entities, write_triples
-from kgspark.tables import TRAIN, TRIPLES, VALID, Relation
+from kgspark.tables import TRAIN, TRIPLES, VALID
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
@@ -68,13 +69,12 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
         with open_night(night_settings(settings.source, Path(scratch), settings.overrides, given), say) as night:
             for stage in (clean_ratings, index_entities, write_triples):
                 stage.run(night)
-        relations = relations_of(night)
-        triples = read_triples(night.run.table(TRIPLES), entity_layout(night), relations)
+        graph = read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
         # The race comes first: as in a night, what a process pays once is on its clock.
-        race = _race(night, triples, relations, say)
-        learned = triples.weighted()
-        speeds = _speeds(night, settings, learned, relations, say)
-        samplers = _samplers(night, settings, learned, relations, say)
+        race = _race(night, graph, say)
+        learned = graph.without_zero_weights()
+        speeds = _speeds(night, settings, learned, say)
+        samplers = _samplers(night, settings, learned, say)
     generated = _generated(settings, say) if settings.generated.ratings else []
     rates = {row["system"]: row["triples_per_second"] for row in speeds}
     ratios = {name: rates[name] / rates[KGTRAINER] for name in (STOCK, OURS)}
@@ -94,21 +94,19 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
     }
 
 
-def _speeds(
-    night: Night, settings: TrainBenchSettings, triples: TripleSet, relations: Sequence[Relation], say: Say
-) -> list[Row]:
+def _speeds(night: Night, settings: TrainBenchSettings, graph: Graph, say: Say) -> list[Row]:
     """Epochs of every system in turn; all train the night's train split, or a sample of it."""
-    layout, train = entity_layout(night), night.settings.train.resolved()
+    train = night.settings.train.resolved()
     stock = speed.stock_settings(train, settings.batch_size)
-    some = speed.sampled(triples, settings.sample, train.seed)
+    some = speed.sample(graph, settings.sample, train.seed)
     systems: dict[str, speed.Contestant] = {
-        KGTRAINER: speed.KGTrainerEpochs(some, layout, relations, stock),
-        STOCK: speed.KgsparkEpochs(some, layout, relations, stock),
-        OURS: speed.KgsparkEpochs(triples, layout, relations, train),
+        KGTRAINER: speed.KGTrainerEpochs(some, stock),
+        STOCK: speed.KgsparkEpochs(some, stock),
+        OURS: speed.KgsparkEpochs(graph, train),
     }
     if settings.filtered_sample:
-        few = speed.sampled(triples, settings.filtered_sample, train.seed)
-        systems[KGTRAINER_FILTERED] = speed.KGTrainerEpochs(few, layout, relations, stock, known=triples)
+        few = speed.sample(graph, settings.filtered_sample, train.seed)
+        systems[KGTRAINER_FILTERED] = speed.KGTrainerEpochs(few, stock, known=graph)
     of_ours = "each train triple of the night once, against every tail of its kind"
     if train.objective != "softmax" or train.sample_size:
         of_ours = "each train triple of the night once"
@@ -118,15 +116,13 @@ def _speeds(
     return [_speed_row(name, epochs[name], one, say) for name, one in zip(systems, found, strict=True)]
 
 
-def _samplers(
-    night: Night, settings: TrainBenchSettings, triples: TripleSet, relations: Sequence[Relation], say: Say
-) -> list[Row]:
+def _samplers(night: Night, settings: TrainBenchSettings, graph: Graph, say: Say) -> list[Row]:
     """Typed, filtered negatives of both, in turn; tgraphx's of a sample of positives, because it draws one by one."""
-    layout, train = entity_layout(night), night.settings.train.resolved()
-    few = speed.sampled(triples, max(settings.filtered_sample, 1), train.seed)
+    train = night.settings.train.resolved()
+    few = speed.sample(graph, max(settings.filtered_sample, 1), train.seed)
     systems: dict[str, speed.Contestant] = {
-        THEIR_NEGATIVES: speed.TgraphxNegatives(few, triples, layout, relations),
-        OUR_NEGATIVES: speed.OurNegatives(triples, layout, relations, train),
+        THEIR_NEGATIVES: speed.TgraphxNegatives(few, graph),
+        OUR_NEGATIVES: speed.OurNegatives(graph, train),
     }
     found = speed.in_turn(list(systems.values()), settings.rounds)
     about = "one negative for each positive: of the right kind, and no known triple"
@@ -155,7 +151,7 @@ def _short(figure: str, value: float) -> str:
     return f"{value / 2**30:.1f} GiB" if figure.endswith("bytes") else f"{value:.0%}"
 
 
-def _race(night: Night, triples: TripleSet, relations: Sequence[Relation], say: Say) -> dict[str, Any]:
+def _race(night: Night, graph: Graph, say: Say) -> dict[str, Any]:
     """Seconds of training until EASE's NDCG@10 on the test likes is reached.
 
     Both learn the train and validation likes, and both leave them out of the lists: one split, one mask, one measure.
@@ -168,12 +164,11 @@ def _race(night: Night, triples: TripleSet, relations: Sequence[Relation], say: 
     fitted = time.perf_counter() - started
     target = _ndcg(ease, held_out, night)
     say(f"EASE: NDCG@10 {target:.4f} after {fitted:.1f} s")
-    train, layout = night.settings.train.resolved(), entity_layout(night)
 
     def score(space: SearchSpace) -> float:
         return _ndcg(SpaceRecommender(space, usable_cores()), held_out, night)
 
-    laps = speed.race(triples, layout, relations, train, (TRAIN, VALID), score)
+    laps = speed.race(graph, night.settings.train.resolved(), (TRAIN, VALID), score)
     first, last = speed.first_at(laps, target), laps[-1]
     reached = f"reached EASE's after {first.seconds:.1f} s, epoch {first.epoch}" if first else "did not reach EASE's"
     say(f"kgspark: NDCG@10 {last.score:.4f} after {last.seconds:.1f} s, {last.epoch} epochs; {reached}")

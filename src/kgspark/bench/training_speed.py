@@ -16,16 +16,16 @@ from tgraphx.kg.trainer import KGTrainer, KGTrainingConfig
 
 from kgspark.bench.generated import GeneratedSettings, generated_likes
 from kgspark.bench.usage import Usage, usage_of
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import TripleSet
+from kgspark.graph.graph import Graph
+from kgspark.graph.triples import TripleSet
 from kgspark.kge.device import pick_device, reproducible
-from kgspark.kge.export.search_space import export_search_space, target_relation
+from kgspark.kge.export.search_space import export_search_space
 from kgspark.kge.objectives.negatives import NegativeSampler
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.training.plan import Graph
+from kgspark.kge.training.plan import TrainingPlan
 from kgspark.kge.training.state import TrainingState
 from kgspark.search_space import SearchSpace
-from kgspark.tables import TRAIN, Relation
+from kgspark.tables import TRAIN
 
 # How long a GPU is kept at work to see how busy it is.
 _UTILISATION_SECONDS = 3.0
@@ -83,21 +83,19 @@ def _gpu_usage(contestant: Contestant) -> Usage | None:
 
 
 def race(
-    triples: TripleSet,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
+    graph: Graph,
     settings: TrainSettings,
     splits: Sequence[str],
     score: Callable[[SearchSpace], float],
 ) -> list[Lap]:
     """Trains on `splits` for all of `settings.epochs`; after each, with the clock stopped, `score` sees the vectors."""
-    run = KgsparkEpochs(triples, layout, relations, settings, splits)
+    run = KgsparkEpochs(graph, settings, splits)
     unrefitted = settings.model_copy(update={"refit": "none"})
     seconds, laps = run.initial_seconds, []
     for epoch in range(1, settings.epochs + 1):
         seconds += run.epoch()
         with run.state.averaged():
-            space = export_search_space(run.state.model, layout, relations, unrefitted, triples)
+            space = export_search_space(run.state.model, graph, unrefitted)
         laps.append(Lap(epoch, seconds, score(space)))
     return laps
 
@@ -109,10 +107,10 @@ def first_at(laps: Sequence[Lap], score: float) -> Lap | None:
 
 def generated_speed(generated: GeneratedSettings, settings: TrainSettings, rounds: int) -> Speed:
     """Epochs of `settings`' objective over a generated graph, with the memory that one more of them takes."""
-    triples, layout, relations = generated_likes(generated, settings.target)
+    graph = generated_likes(generated, settings.target)
     # Where vectors start is no part of an epoch, and the truncated SVD of a large graph would take longer than it.
     changes = {"init": "normal", "negatives": generated.negatives}
-    run = KgsparkEpochs(triples, layout, relations, settings.model_copy(update=changes))
+    run = KgsparkEpochs(graph, settings.model_copy(update=changes))
     (speed,) = in_turn([run], rounds)
     return replace(speed, usage=usage_of(run.epoch, run.device))
 
@@ -120,15 +118,13 @@ def generated_speed(generated: GeneratedSettings, settings: TrainSettings, round
 class OurNegatives:
     """Draws of one typed, filtered negative for each triple, on the training device."""
 
-    def __init__(
-        self, triples: TripleSet, layout: EntityLayout, relations: Sequence[Relation], settings: TrainSettings
-    ) -> None:
-        """Negatives of all train triples of `triples`, in one batch; an epoch is one draw for each."""
+    def __init__(self, graph: Graph, settings: TrainSettings) -> None:
+        """Negatives of all train triples of `graph`, in one batch; an epoch is one draw for each."""
         self.device, self.triples = pick_device(settings), 0
         self.losses: list[float] = []
         chosen = settings.model_copy(update={"sampler": "typed", "filtered": True, "negatives": 1})
-        known = _rows(triples).to(self.device)
-        self.sampler = NegativeSampler(known, layout, relations, chosen)
+        known = _rows(graph).to(self.device)
+        self.sampler = NegativeSampler(known, graph, chosen)
         self.positives = known[self.sampler.drawable(known)]
         self.triples = len(self.positives)
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
@@ -143,12 +139,12 @@ class OurNegatives:
 class TgraphxNegatives:
     """The same draws by tgraphx's FilteredNegativeSampler over its TypedNegativeSampler, on the CPU where it works."""
 
-    def __init__(self, some: TripleSet, known: TripleSet, layout: EntityLayout, relations: Sequence[Relation]) -> None:
+    def __init__(self, some: Graph, known: Graph) -> None:
         """Negatives of the train triples of `some`; those of `known` are left out."""
         self.device, self.losses = torch.device("cpu"), list[float]()
-        ends = ("head_kind", "tail_kind")
+        ends, layout = ("head_kind", "tail_kind"), known.layout
         domains, ranges = (
-            {relation.index: torch.arange(*layout.range(getattr(relation, end))) for relation in relations}
+            {relation.index: torch.arange(*layout.range(getattr(relation, end))) for relation in known.relations}
             for end in ends
         )
         typed = TypedNegativeSampler(layout.size, 1, domains=domains, ranges=ranges)
@@ -169,23 +165,16 @@ class KgsparkEpochs:
     initial_seconds  what first vectors and the layout of the triples took
     """
 
-    def __init__(
-        self,
-        triples: TripleSet,
-        layout: EntityLayout,
-        relations: Sequence[Relation],
-        settings: TrainSettings,
-        splits: Sequence[str] = (TRAIN,),
-    ) -> None:
+    def __init__(self, graph: Graph, settings: TrainSettings, splits: Sequence[str] = (TRAIN,)) -> None:
         """StageError where the device or the target relation is not there."""
         self.settings, self.device = settings, pick_device(settings)
-        self.graph = Graph(triples, layout, relations, settings, target_relation(relations, settings))
-        self.triples = sum(len(triples.pairs(relation.index, splits)) for relation in relations)
+        self.plan = TrainingPlan(graph, settings)
+        self.triples = sum(len(graph.pairs(relation, splits)) for relation in graph.relations)
         self.losses: list[float] = []
         begun = _now(self.device)
         with reproducible(settings, self.device):
-            model = self.graph.new_model(splits, self.device, None)
-            self.state = TrainingState(model, self.graph.objective(model, splits), settings)
+            model = self.plan.new_model(splits, self.device, None)
+            self.state = TrainingState(model, self.plan.objective(model, splits), settings)
         self.initial_seconds = _now(self.device) - begun
 
     def epoch(self) -> float:
@@ -193,7 +182,7 @@ class KgsparkEpochs:
         done = len(self.losses)
         with reproducible(self.settings, self.device):
             begun = _now(self.device)
-            self.losses.append(self.state.objective.epoch(done + 1, self.graph.rate_after(done)))
+            self.losses.append(self.state.objective.epoch(done + 1, self.plan.rate_after(done)))
             self.state.average_weights(done)
             return _now(self.device) - begun
 
@@ -201,26 +190,18 @@ class KgsparkEpochs:
 class KGTrainerEpochs:
     """tgraphx's KGTrainer as it comes: softplus loss, one negative a positive, Adam; with its own samplers."""
 
-    def __init__(
-        self,
-        triples: TripleSet,
-        layout: EntityLayout,
-        relations: Sequence[Relation],
-        settings: TrainSettings,
-        known: TripleSet | None = None,
-    ) -> None:
-        """Trains the train split of `triples`; negatives are uniform, or with `known` filtered: none of its triples."""
+    def __init__(self, graph: Graph, settings: TrainSettings, known: Graph | None = None) -> None:
+        """Trains the train split of `graph`; negatives are uniform, or with `known` filtered: none of its triples."""
         self.settings, self.device = settings, pick_device(settings)
-        self.rows = _rows(triples)
+        self.rows = _rows(graph)
         self.triples = len(self.rows)
         self.losses: list[float] = []
-        graph = Graph(triples, layout, relations, settings, target_relation(relations, settings))
         with _as_it_comes(settings):
-            self.model = graph.new_model((TRAIN,), self.device, None)
+            self.model = TrainingPlan(graph, settings).new_model((TRAIN,), self.device, None)
         # KGTrainer makes the same uniform sampler itself, but only for models with one table of entities.
-        self.sampler = UniformNegativeSampler(layout.size, 1)
+        self.sampler = UniformNegativeSampler(graph.layout.size, 1)
         if known is not None:
-            self.sampler = FilteredNegativeSampler(layout.size, 1, set(map(tuple, _rows(known).tolist())))
+            self.sampler = FilteredNegativeSampler(graph.layout.size, 1, set(map(tuple, _rows(known).tolist())))
 
     def epoch(self) -> float:
         """Trains two epochs and returns the seconds of the second: the first makes Adam's moments anew."""
@@ -251,9 +232,9 @@ def stock_settings(settings: TrainSettings, batch_size: int) -> TrainSettings:
     return TrainSettings.model_validate({**same, "objective": "softplus", "batch_size": batch_size})
 
 
-def sampled(triples: TripleSet, count: int, seed: int) -> TripleSet:
+def sample(graph: Graph, count: int, seed: int) -> Graph:
     """`count` train triples drawn without repetition, or all where there are no more."""
-    parts = {key: pairs for key, pairs in triples.parts.items() if key[0] == TRAIN}
+    parts = {key: pairs for key, pairs in graph.triples.parts.items() if key[0] == TRAIN}
     sizes = [len(pairs) for pairs in parts.values()]
     total = sum(sizes)
     chosen = np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))
@@ -264,14 +245,14 @@ def sampled(triples: TripleSet, count: int, seed: int) -> TripleSet:
         if low < high:
             at = chosen[low:high] - start
             kept[key] = pairs.at(at)
-    return TripleSet(kept)
+    return replace(graph, triples=TripleSet(kept))
 
 
-def _rows(triples: TripleSet) -> torch.Tensor:
+def _rows(graph: Graph) -> torch.Tensor:
     """The train triples as (head, relation, tail), int64 (n, 3)."""
     parts = [
         np.stack([pairs.heads, np.full(len(pairs), relation), pairs.tails], axis=1)
-        for (split, relation), pairs in triples.parts.items()
+        for (split, relation), pairs in graph.triples.parts.items()
         if split == TRAIN
     ]
     return torch.from_numpy(np.concatenate(parts))

@@ -10,7 +10,7 @@ from kgspark.experiments import baselines
 from kgspark.experiments import protocols as population
 from kgspark.experiments.held_out import HeldOut, Measured, measure, read_held_out
 from kgspark.experiments.recommender import Recommender
-from kgspark.graph.shards import read_triples
+from kgspark.graph.shards import read_graph
 from kgspark.kge.export.model_files import load_model, measured_file
 from kgspark.kge.export.search_space import export_search_space
 from kgspark.night.evaluate_settings import Protocol
@@ -70,9 +70,9 @@ def _train(night: Night) -> None:
 def _before_refit(night: Night) -> SearchSpace:
     """The night's vectors as they were before the refit that let them see the held-out likes."""
     saved = load_model(measured_file(night.run.table(MODEL)))
-    triples = read_triples(night.run.table(TRIPLES), saved.layout, saved.relations)
+    graph = read_graph(night.run.table(TRIPLES), saved.layout, saved.relations)
     settings = saved.settings.model_copy(update={"refit": "none"})
-    return export_search_space(saved.build(), saved.layout, saved.relations, settings, triples)
+    return export_search_space(saved.build(), graph, settings)
 
 
 def _rows(night: Night, held_out: HeldOut, space: SearchSpace) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from kgspark.errors import StageError
 from kgspark.experiments.recommender import Recommender
 from kgspark.graph.histories import Histories
 from kgspark.graph.layout import MOVIE
-from kgspark.graph.shards import read_triples
+from kgspark.graph.shards import read_graph
 from kgspark.metrics.beyond_accuracy import beyond_accuracy
 from kgspark.metrics.bootstrap import intervals
 from kgspark.metrics.link import filtered_ranks, link_metrics
@@ -90,14 +90,11 @@ class Measured:
 
 def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) -> HeldOut:
     """The target's likes from the triples; StageError where the split holds nothing out."""
-    layout = entity_layout(night)
-    relations = relations_of(night)
-    target = next(relation for relation in relations if relation.name == night.settings.train.target)
-    triples = read_triples(night.run.table(TRIPLES), layout, relations)
+    graph = read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
+    target = graph.relation(night.settings.train.target)
 
     def likes(*splits: str) -> Histories:
-        csr = triples.csr(target, layout, splits)
-        return Histories(csr.indptr, csr.tails)
+        return graph.histories(target, splits)
 
     hidden = likes(*(split for split in (TRAIN, VALID) if split not in train_splits))
     test = likes(TEST)
@@ -105,7 +102,7 @@ def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) 
         raise StageError(
             f"split.protocol={night.settings.split.protocol} holds no like out, so nothing can be measured"
         )
-    return HeldOut(likes(*train_splits), hidden, test, layout.count(MOVIE))
+    return HeldOut(likes(*train_splits), hidden, test, graph.layout.count(MOVIE))
 
 
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:

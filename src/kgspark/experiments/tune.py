@@ -2,17 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kgspark.errors import ConfigError, StageError
 from kgspark.experiments import protocols as population
 from kgspark.files import write_atomically
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import TripleSet, read_triples
+from kgspark.graph.graph import Graph
+from kgspark.graph.shards import read_graph
 from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.training import train
 from kgspark.night.night import Night
@@ -21,7 +18,7 @@ from kgspark.night.settings import NightSettings
 from kgspark.report.progress import progress_bar
 from kgspark.runs import locked
 from kgspark.stages import clean_ratings, index_entities, write_triples
-from kgspark.tables import TEST, TRIPLES, VALID, Relation
+from kgspark.tables import TEST, TRIPLES, VALID
 from kgspark.tuning.settings import Value
 from kgspark.tuning.space import Changes, Space, as_number, relation_of
 
@@ -96,37 +93,17 @@ def _fingerprint(base: Night, space: Space) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class TrialGraph:
-    """What a training reads, without the test likes: a trial cannot see what it must not be judged by."""
+def read_trial_graph(night: Night) -> Graph:
+    """The graph of a night without the test likes: a trial cannot see what it must not be judged by.
 
-    triples: TripleSet
-    layout: EntityLayout
-    relations: list[Relation]
-
-    @classmethod
-    def read(cls, night: Night) -> "TrialGraph":
-        """The graph of a night; StageError where its split leaves nothing to choose settings by."""
-        layout, relations = entity_layout(night), relations_of(night)
-        triples = read_triples(night.run.table(TRIPLES), layout, relations)
-        target = next(r for r in relations if r.name == night.settings.train.target)
-        if not len(triples.pairs(target.index, (VALID,))):
-            raise StageError(
-                f"split.protocol={night.settings.split.protocol} leaves no validation likes to choose settings by"
-            )
-        seen = {key: pairs for key, pairs in triples.parts.items() if key[0] != TEST}
-        return cls(TripleSet(seen), layout, relations)
-
-    def weighted(self, weights: dict[str, float]) -> "TrialGraph":
-        """The graph with one weight for all triples of each named relation, as write-triples would write a number."""
-        numbers = {relation.index: weights[relation.name] for relation in self.relations if relation.name in weights}
-        parts = {
-            key: replace(pairs, weights=np.full(len(pairs), numbers[key[1]], np.float32))
-            if key[1] in numbers
-            else pairs
-            for key, pairs in self.triples.parts.items()
-        }
-        return replace(self, triples=TripleSet(parts))
+    Raises StageError where the split leaves nothing to choose settings by.
+    """
+    graph = read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
+    if not len(graph.pairs(graph.relation(night.settings.train.target), (VALID,))):
+        raise StageError(
+            f"split.protocol={night.settings.split.protocol} leaves no validation likes to choose settings by"
+        )
+    return graph.without(TEST)
 
 
 class Trainer:
@@ -134,7 +111,7 @@ class Trainer:
 
     def __init__(self, base: Night, folder: Path) -> None:
         self._base, self._folder = base, folder
-        self._read: tuple[Path, TrialGraph] | None = None
+        self._read: tuple[Path, Graph] | None = None
 
     def train(self, changes: Changes, report: "Report") -> float:
         """The validation NDCG@k of the best epoch."""
@@ -157,10 +134,10 @@ class Trainer:
                 if epoch.ndcg is not None:
                     report(epoch.epoch, settings.epochs, epoch.ndcg)
 
-            trained = train(graph.triples, graph.layout, graph.relations, settings, scratch, progress)
+            trained = train(graph, settings, scratch, progress)
         return trained.valid[f"ndcg@{settings.validation.k}"]
 
-    def _graph(self, settings: NightSettings) -> TrialGraph:
+    def _graph(self, settings: NightSettings) -> Graph:
         """The triples that `settings` make; only the latest ones are held."""
         night = self._base
         if settings.relations != night.settings.relations:
@@ -173,7 +150,7 @@ class Trainer:
                 population.link(self._base, night)
                 index_entities.run(night)
                 write_triples.run(night)
-            self._read = night.run.lake, TrialGraph.read(night)
+            self._read = night.run.lake, read_trial_graph(night)
         return self._read[1]
 
 

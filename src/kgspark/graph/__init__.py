@@ -1,1 +1,1 @@
-"""The knowledge graph as NumPy arrays: layout of the entities, relations, triples, histories. No torch, no Spark."""
+"""The knowledge graph as NumPy arrays: entities, relations, triples, histories. No torch, no Spark."""

@@ -1,6 +1,7 @@
-"""Positions by query, as compressed sparse rows: what each user has seen, likes, or is to be found."""
+"""Lists of positions, one per query, as compressed sparse rows: the items that each user has seen or likes."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,14 +10,37 @@ from kgspark.errors import StageError
 
 @dataclass(frozen=True)
 class Histories:
-    """One list of positions a query; order and repetitions inside a list do not matter.
+    """One list of positions per query; the order and repetitions inside a list do not matter.
 
     indptr   int64 (B + 1,): query b owns `indices[indptr[b]:indptr[b + 1]]`
     indices  int64 (nnz,): positions on the ranked side, each in [0, N)
+    weights  float32 (nnz,); None where every entry weighs 1
+    times    int64 (nnz,): seconds since 1970, 0 for an entry without a time; None where no entry has one
     """
 
     indptr: np.ndarray
     indices: np.ndarray
+    weights: np.ndarray | None = None
+    times: np.ndarray | None = None
+
+    @classmethod
+    def from_sizes(
+        cls,
+        sizes: np.ndarray | Sequence[int],
+        indices: np.ndarray,
+        weights: np.ndarray | None = None,
+        times: np.ndarray | None = None,
+    ) -> "Histories":
+        """Histories whose lists stand in `indices` one after the other; `sizes` (B,) is the length of each."""
+        indptr = np.zeros(len(sizes) + 1, np.int64)
+        np.cumsum(sizes, dtype=np.int64, out=indptr[1:])
+        return cls(indptr, indices, weights, times)
+
+    @classmethod
+    def of(cls, lists: Iterable[Sequence[int] | np.ndarray]) -> "Histories":
+        """Histories of the given lists of positions."""
+        arrays = [np.asarray(positions, np.int64) for positions in lists]
+        return cls.from_sizes([len(array) for array in arrays], np.concatenate([np.empty(0, np.int64), *arrays]))
 
     @classmethod
     def empty(cls, rows: int) -> "Histories":
@@ -24,13 +48,18 @@ class Histories:
         return cls(np.zeros(rows + 1, dtype=np.int64), np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
-        """Queries."""
+        """Number of queries."""
         return len(self.indptr) - 1
 
     @property
     def sizes(self) -> np.ndarray:
-        """Entries of each query, int64 (B,)."""
+        """Number of entries per query, int64 (B,)."""
         return np.diff(self.indptr)
+
+    @property
+    def entry_weights(self) -> np.ndarray:
+        """The weight of every entry, float32 (nnz,)."""
+        return np.ones(len(self.indices), np.float32) if self.weights is None else self.weights
 
     def check(self, rows: int, catalogue: int) -> None:
         """Raises ValueError for a malformed layout, StageError for a position outside [0, `catalogue`)."""
@@ -46,38 +75,56 @@ class Histories:
     def pick(self, rows: np.ndarray) -> "Histories":
         """The histories of the queries `rows` int64 (R,), in that order."""
         sizes = self.sizes[rows]
-        indptr = np.concatenate(([0], np.cumsum(sizes)))
-        places = np.repeat(self.indptr[rows] - indptr[:-1], sizes) + np.arange(indptr[-1])
-        return Histories(indptr, self.indices[places])
+        starts = np.cumsum(sizes) - sizes
+        return self._select(sizes, np.repeat(self.indptr[rows] - starts, sizes) + np.arange(sizes.sum()))
+
+    def limit(self, most: int) -> "Histories":
+        """The same queries, of which only `most`, evenly spread over those with entries, keep theirs; 0 for all."""
+        sizes = self.sizes
+        having = np.flatnonzero(sizes)
+        if not most or len(having) <= most:
+            return self
+        chosen = having[np.linspace(0, len(having) - 1, most).round().astype(np.int64)]
+        kept = np.zeros_like(sizes)
+        kept[chosen] = sizes[chosen]
+        return replace(self.pick(chosen), indptr=np.concatenate([[0], kept.cumsum()]))
 
     def rows(self) -> np.ndarray:
         """The query of every entry, int64 (nnz,)."""
         return np.repeat(np.arange(len(self)), self.sizes)
 
     def counts(self, catalogue: int) -> np.ndarray:
-        """How many entries name each position, int64 (catalogue,)."""
+        """Number of entries per position, int64 (catalogue,)."""
         return np.bincount(self.indices, minlength=catalogue)
 
+    def where(self, kept: np.ndarray) -> "Histories":
+        """The entries that `kept` bool (nnz,) marks."""
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return self._select(np.diff(before[self.indptr]), kept)
+
     def within(self, chosen: np.ndarray) -> "Histories":
-        """The entries that are among the sorted positions `chosen` int64 (C,), as places in `chosen`."""
+        """The entries that are among the sorted positions `chosen` int64 (C,), numbered by their index in `chosen`."""
         if not len(chosen):
             return Histories.empty(len(self))
-        places = np.minimum(np.searchsorted(chosen, self.indices), len(chosen) - 1)
-        kept = chosen[places] == self.indices
-        sizes = np.bincount(self.rows()[kept], minlength=len(self))
-        return Histories(np.concatenate(([0], np.cumsum(sizes))), places[kept])
+        found = np.minimum(np.searchsorted(chosen, self.indices), len(chosen) - 1)
+        return replace(self, indices=found).where(chosen[found] == self.indices)
 
     def contains(self, ids: np.ndarray) -> np.ndarray:
-        """Whether each of the ids int64 (B, w) is in its row's list, bool (B, w)."""
+        """Tells for each of the ids int64 (B, w) if it is in its row's list, bool (B, w)."""
         if not len(self.indices):
             return np.zeros(ids.shape, dtype=bool)
         span = max(int(self.indices.max()), int(ids.max(initial=0))) + 1
         known = np.sort(self.rows() * span + self.indices)
         asked = np.arange(len(self))[:, None] * span + ids
-        places = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-        return (known[places] == asked) & (ids >= 0)
+        found = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+        return (known[found] == asked) & (ids >= 0)
 
     def __or__(self, other: "Histories") -> "Histories":
-        """Query by query, the entries of both, sorted."""
+        """The entries of both per query, sorted; without weights and times."""
         rows, indices = (np.concatenate(pair) for pair in ((self.rows(), other.rows()), (self.indices, other.indices)))
         return Histories(self.indptr + other.indptr, indices[np.lexsort((indices, rows))])
+
+    def _select(self, sizes: np.ndarray, entries: np.ndarray) -> "Histories":
+        """The given entries, as positions or a mask, which lie in lists of `sizes`."""
+        weights, times = (None if part is None else part[entries] for part in (self.weights, self.times))
+        return Histories.from_sizes(sizes, self.indices[entries], weights, times)

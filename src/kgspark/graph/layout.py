@@ -1,4 +1,4 @@
-"""Which half-open range of entity indices belongs to which kind: users, movies, genres, then any further kind."""
+"""The half-open range of entity indices of each kind: users, movies, genres, then any further kind."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -49,6 +49,6 @@ class EntityLayout:
         return self.ranges[kind]
 
     def count(self, kind: str) -> int:
-        """How many entities `kind` has."""
+        """Number of entities of `kind`."""
         start, stop = self.ranges[kind]
         return stop - start

@@ -1,4 +1,4 @@
-"""Where training runs, and what makes it repeatable there."""
+"""The device of a training, and settings of torch and glibc that make it repeatable and fast there."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ from kgspark.kge.settings import TrainSettings
 # A module with properties, which its type stubs do not show.
 torch_deterministic: Any = torch.utils.deterministic
 
-# glibc's mallopt: its names for two settings, and the most that it takes for the first (HEAP_MAX_SIZE / 2).
+# glibc's mallopt: the numbers of two settings, and the largest value of the second one (HEAP_MAX_SIZE / 2).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_KEPT, _MOST_KEPT = 32 << 20, 256 << 20
 
@@ -38,10 +38,10 @@ def pick_device(settings: TrainSettings) -> torch.device:
 
 @contextmanager
 def reproducible(settings: TrainSettings, device: torch.device) -> Iterator[None]:
-    """Seeds everything, asks torch for deterministic algorithms and the wanted threads, and puts both back after.
+    """Seeds everything, asks torch for deterministic algorithms and the wanted threads, and restores both at the end.
 
-    Of what training uses, only CUDA has algorithms that are not deterministic; asking on a CPU would load a second's
-    worth of torch's compiler for nothing.
+    On a CPU all algorithms of training are deterministic anyway, and asking for them would load torch's compiler, which
+    takes a second.
     """
     # cuBLAS is only deterministic with a fixed workspace, which must be named before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -52,7 +52,7 @@ def reproducible(settings: TrainSettings, device: torch.device) -> Iterator[None
         if settings.threads:
             torch.set_num_threads(settings.threads)
         with tgx.reproducible(seed=settings.seed, deterministic=device.type == "cuda", warn_only=True):
-            # Nothing here reads memory that it did not write; filling it first would cost time.
+            # Training reads no memory that it did not write, so filling it first would only cost time.
             torch_deterministic.fill_uninitialized_memory = False
             yield
     finally:
@@ -64,9 +64,9 @@ def reproducible(settings: TrainSettings, device: torch.device) -> Iterator[None
 
 @contextmanager
 def unsorted_writes() -> Iterator[None]:
-    """For code that never writes or adds two values to one place, which is repeatable in any order of the writes.
+    """For code that never writes or adds two values to the same index: the order of its writes does not matter.
 
-    torch's deterministic algorithms would sort the places first, and be most of what a GPU is asked to do.
+    torch's deterministic algorithms would sort the indices first, which would be most of the work of a GPU.
     """
     enabled, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
@@ -82,16 +82,16 @@ def unsorted_writes() -> Iterator[None]:
 
 
 def release_gpu_memory() -> None:
-    """Gives back what torch holds of GPUs for later: tasks that rank on them are other processes."""
+    """Gives back the GPU memory that torch keeps for later: ranking tasks are other processes and need it."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep freed blocks of up to 32 MiB, 256 MiB in all, for the rest of the process; elsewhere nothing.
+    """Lets glibc keep freed blocks of up to 32 MiB, 256 MiB in all, for the rest of the process; only on Linux.
 
-    By default it gives every freed matrix back to the kernel, which clears its pages again for the next step: a fifth
-    of an epoch on a CPU.
+    By default it returns every freed matrix to the kernel, which clears the pages again for the next step: a fifth of
+    an epoch on a CPU.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -214,7 +214,7 @@ class TrainSettings(TrainSection):
 
     @property
     def sample_size(self) -> int:
-        """`negatives` as a number: 0 where it is auto, until `fitting.fitted` has chosen."""
+        """`negatives` as a number: 0 where it is auto, until `memory.resolve_negatives` has chosen."""
         return 0 if self.negatives == "auto" else self.negatives
 
     @property

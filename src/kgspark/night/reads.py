@@ -5,10 +5,11 @@ from pathlib import Path
 from kgspark.errors import InputError
 from kgspark.files import source_signature
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
+from kgspark.graph.relation import Relation
 from kgspark.night.night import Night
 from kgspark.spark.frames import DataFrame, read_csv, read_parquet, read_table
 from kgspark.spark.ranking.executors import Side
-from kgspark.tables import AUDIENCES, ENTITIES, MOVIES, RATINGS, RECOMMENDATIONS, TAGS, TRIPLES, USERS, Relation
+from kgspark.tables import AUDIENCES, ENTITIES, MOVIES, RATINGS, RECOMMENDATIONS, TAGS, TRIPLES, USERS
 
 SIDES = {RECOMMENDATIONS: Side(USER, MOVIE), AUDIENCES: Side(MOVIE, USER)}
 

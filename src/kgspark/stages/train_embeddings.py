@@ -1,6 +1,6 @@
 """train-embeddings: tgraphx embeddings of the night's graph, and the search space that retrieval ranks with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,16 +10,15 @@ import pyarrow.dataset as ds
 
 from kgspark.external_ids import ITEMS, QUERIES, write_ids
 from kgspark.files import describe_folder
-from kgspark.graph.inverses import with_inverses
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
-from kgspark.graph.shards import read_triples
+from kgspark.graph.relation import Relation
+from kgspark.graph.shards import read_graph
 from kgspark.kge.device import pick_device, release_gpu_memory
 from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
 from kgspark.kge.export.search_space import export_search_space
 from kgspark.kge.settings import describe
 from kgspark.kge.training import checkpoints, memory
 from kgspark.kge.training.distributed import Team
-from kgspark.kge.training.fitting import fitted
 from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.training import train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
@@ -27,7 +26,7 @@ from kgspark.night.night import Night, Outcome
 from kgspark.night.reads import entity_layout, id_type, relations_of
 from kgspark.report.progress import progress_bar
 from kgspark.runs import Run, StageWork
-from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Relation
+from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES
 
 # Checkpoints and the dashboard's files; not a table, because it must outlive a training that was killed.
 TRAINING = "training"
@@ -59,27 +58,27 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
     night.say(f"{'':<17}{'':>10}   {describe(settings)}")
     if settings.negatives == "auto":
-        settings = fitted(settings, layout, relations, rows)
+        settings = memory.resolve_negatives(settings, layout, relations, rows)
         if settings.sample_size:
             night.say(f"{'':<17}{'':>10}   softmax over samples of {settings.sample_size:,} tails: all are too many")
     needed = memory.estimate(settings, layout, relations, rows)
     night.say(f"{'':<17}{'':>10}   training needs about {needed}")
-    triples = read_triples(night.run.table(TRIPLES), layout, relations)
+    graph = read_graph(night.run.table(TRIPLES), layout, relations)
     if settings.inverse_relations:
-        triples, relations = with_inverses(triples, relations)
-    initial = _warm_start(night, earlier, relations) if earlier else None
+        graph = graph.with_inverses()
+    initial = _warm_start(night, earlier, graph.relations) if earlier else None
     folder = night.run.table(TRAINING)
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("training", settings.epochs) as advance:
-        trained = train(triples, layout, relations, settings, folder, _shown(advance), initial, _team(night))
+        trained = train(graph, settings, folder, _shown(advance), initial, _team(night))
 
     folders = work.begin()
     for path in folders.values():
         path.mkdir()
-    save_model(folders[MODEL] / MODEL_FILE, trained.model, layout, relations, trained.settings)
+    save_model(folders[MODEL] / MODEL_FILE, trained.model, graph, trained.settings)
     if trained.measured is not trained.model:
-        save_model(folders[MODEL] / MEASURED_FILE, trained.measured, layout, relations, trained.settings)
-    space = export_search_space(trained.model, layout, relations, trained.settings, triples)
+        save_model(folders[MODEL] / MEASURED_FILE, trained.measured, graph, trained.settings)
+    space = export_search_space(trained.model, graph, trained.settings)
     space.save(folders[SEARCH_SPACE])
     _write_ids(night, folders[SEARCH_SPACE], layout)
     details = {
@@ -114,7 +113,7 @@ def _shown(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
     return show
 
 
-def _warm_start(night: Night, earlier: Run, relations: list[Relation]) -> WarmStart:
+def _warm_start(night: Night, earlier: Run, relations: Sequence[Relation]) -> WarmStart:
     old, new = (_entities(run) for run in (earlier, night.run))
     initial = carry_over(measured_file(earlier.table(MODEL)), old, new, relations, night.settings.train.resolved())
     night.say(

@@ -4,6 +4,7 @@ from typing import Any
 
 from kgspark.errors import StageError
 from kgspark.graph.layout import EntityLayout
+from kgspark.graph.relation import Relation
 from kgspark.night.night import Night, Outcome
 from kgspark.night.reads import cleaned_tables, entity_layout, id_type, related_table_signatures, relation_tables
 from kgspark.runs import StageWork
@@ -12,7 +13,7 @@ from kgspark.spark.graph.co_watch import co_watched
 from kgspark.spark.graph.relations import AGE_DAYS, CO_WATCHED, relation_rows, usable_relations
 from kgspark.spark.graph.splits import with_age, with_split
 from kgspark.spark.graph.triples import build_triples, count_triples, sharded
-from kgspark.tables import ENTITIES, RATINGS, TRAIN, TRIPLES, Relation
+from kgspark.tables import ENTITIES, RATINGS, TRAIN, TRIPLES
 
 
 def run(night: Night) -> Outcome:

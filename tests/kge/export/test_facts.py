@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
 from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import Csr, TripleSet, from_arrays, sorted_pairs
+from kgspark.graph.relation import Relation
+from kgspark.graph.triples import Pairs, TripleSet
 from kgspark.kge.export.facts import Facts, facts_of, inform_movies
 from kgspark.kge.export.search_space import export_search_space, target_vectors
-from kgspark.kge.model.models import build_model, entity_tables, metric_of, parameters_by_table, relation_tables
 from kgspark.kge.model.scoring import score_matrix
+from kgspark.kge.model.two_tower import build_model, metric_of, parameters_by_table, tower_of
 from kgspark.kge.training.training import train
 from kgspark.search_space import pairwise_scores
-from kgspark.tables import SOURCES, Relation
+from kgspark.tables import SOURCES
 from worlds.graphs import MODELS, settings
 
 GROUPS, USERS, MOVIES = 3, 36, 33
@@ -31,13 +34,13 @@ STRANGER, HERMIT, NEW_MOVIE = 7, 8, 5  # a user with a city alone, one without a
 
 @dataclass(frozen=True)
 class World:
-    triples: TripleSet
+    graph: Graph
     space: object
     model: torch.nn.Module
     chosen: object
 
 
-def town(**changes) -> TripleSet:
+def town() -> Graph:
     """Who lives in city g likes the movies of genre g; everybody watched the first movie of the next genre."""
     rows = []
     for user in range(USERS):
@@ -51,7 +54,7 @@ def town(**changes) -> TripleSet:
     rows += [(USERS + movie, 2, USERS + MOVIES + movie % GROUPS, 0.1) for movie in range(MOVIES)]
     head, relation, tail, weight = (np.array(column) for column in zip(*rows, strict=True))
     columns = {"head": head, "relation": relation.astype(np.int32), "tail": tail, "weight": weight.astype(np.float32)}
-    return from_arrays({**columns, "split": np.full(len(rows), "train")}, LAYOUT, RELATIONS)
+    return Graph.from_columns({**columns, "split": np.full(len(rows), "train")}, LAYOUT, RELATIONS)
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=str)
@@ -59,9 +62,9 @@ def world(request, tmp_path_factory):
     name, norm = request.param
     scale = 1.0 if name != "transe" or norm == 1 else 0.2
     chosen = settings(model=name, norm=norm, epochs=30, validation={"every": 30}, temperature=scale, learning_rate=0.02)
-    triples = town()
-    trained = train(triples, LAYOUT, RELATIONS, chosen, tmp_path_factory.mktemp("run"))
-    return World(triples, export_search_space(trained.model, LAYOUT, RELATIONS, chosen, triples), trained.model, chosen)
+    graph = town()
+    trained = train(graph, chosen, tmp_path_factory.mktemp("run"))
+    return World(graph, export_search_space(trained.model, graph, chosen), trained.model, chosen)
 
 
 def best_groups(space, user: int) -> list[int]:
@@ -101,14 +104,14 @@ def test_informed_vectors_still_rank_as_score_triples(world):
 
 def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
     """DistMult: κ of 0 keeps the vectors, a large κ leaves a movie its genre's taste and its own popularity."""
-    triples = town()
+    graph = town()
     for prior, moved in ((0.0, False), (1e9, True)):
         chosen = settings(model="distmult", init="normal", export={"facts_prior": prior})
         torch.manual_seed(1)
         model = build_model(chosen, LAYOUT.size, len(RELATIONS))
-        queries, before = (part.clone() for part in target_vectors(model, LAYOUT, LIKED, chosen))
-        inform_movies(model, triples, LAYOUT, RELATIONS, chosen, LIKED, ("train",))
-        after = target_vectors(model, LAYOUT, LIKED, chosen)[1]
+        queries, before = (part.clone() for part in target_vectors(model, graph, chosen))
+        inform_movies(model, graph, chosen, ("train",))
+        after = target_vectors(model, graph, chosen)[1]
         liked = np.delete(np.arange(MOVIES), NEW_MOVIE)
         assert torch.equal(before[liked], after[liked]) is not moved
         assert not torch.equal(before[NEW_MOVIE], after[NEW_MOVIE])
@@ -123,17 +126,17 @@ def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
 
 def test_what_was_drawn_from_likes_is_no_fact():
     """Who has no likes has no neighbours by likes either: a map that counts on them would be off for just those."""
-    triples, chosen = town(), settings(model="distmult", init="normal")
+    graph, chosen = town(), settings(model="distmult", init="normal")
     near = Relation(4, "watched_with", "movie", "movie", of_likes=True)
     heads = np.delete(np.arange(MOVIES), NEW_MOVIE)
-    pairs = sorted_pairs(heads + USERS, np.roll(heads, 1) + USERS, np.ones(len(heads), np.float32))
+    pairs = Pairs.sort(heads + USERS, np.roll(heads, 1) + USERS, np.ones(len(heads), np.float32))
     model = build_model(chosen, LAYOUT.size, len(RELATIONS) + 1)
     found = []
     for relations in (RELATIONS, [*RELATIONS, near]):
         informed = copy.deepcopy(model)
-        known = TripleSet(triples.parts | {("train", 4): pairs})
-        inform_movies(informed, known, LAYOUT, relations, chosen, LIKED, ("train",))
-        found.append(target_vectors(informed, LAYOUT, LIKED, chosen)[1])
+        known = Graph(TripleSet({**graph.triples.parts, ("train", 4): pairs}), LAYOUT, relations)
+        inform_movies(informed, known, chosen, ("train",))
+        found.append(target_vectors(informed, known, chosen)[1])
     assert torch.equal(*found)
 
 
@@ -150,17 +153,19 @@ def test_a_movie_without_ratings_is_not_on_everybodys_list(name, norm):
     chosen = settings(model=name, norm=norm, dim=32, init="normal")
     torch.manual_seed(5)
     model = build_model(chosen, layout.size, 2)
-    for table, middle in zip(entity_tables(chosen), (1, 0), strict=False):
+    tower = tower_of(chosen)
+    for table, middle in zip(tower.entity_tables, (1, 0), strict=False):
         parameters_by_table(model)[table][:110] = middle + torch.randn(110, 32)
-    parameters_by_table(model)[relation_tables(chosen)[0]].zero_()
-    inform_movies(model, from_arrays(columns, layout, relations), layout, relations, chosen, LIKED, ("train",))
-    queries, items = target_vectors(model, layout, LIKED, chosen)
+    parameters_by_table(model)[tower.relation_tables[0]].zero_()
+    graph = Graph.from_columns(columns, layout, relations)
+    inform_movies(model, graph, chosen, ("train",))
+    queries, items = target_vectors(model, graph, chosen)
     places = score_matrix(queries, items, metric_of(chosen)).argsort(1, descending=True).argsort(1)
     assert places[:, 40:].float().mean() == pytest.approx(29.5, abs=8)
 
 
 def test_many_facts_of_one_relation_count_by_the_root_of_their_number():
-    of_heads = Csr(np.array([0, 3, 4, 4]), np.array([0, 1, 0, 1]), np.ones(4, np.float32))
+    of_heads = Histories.of([[0, 1, 0], [1], []])
     rows = Facts([(of_heads, torch.tensor([[3.0, 0.0], [0.0, 1.0]]))], 3).rows(np.arange(3))
     root = 3**0.5
     torch.testing.assert_close(rows, torch.tensor([[6 / root, 1 / root, 1, 1], [0, 1, 1, 1], [0, 0, 0, 1]]))
@@ -170,7 +175,7 @@ def test_facts_are_fitted_as_the_normal_equations_say():
     chosen = settings(init="normal")
     torch.manual_seed(2)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
-    facts = facts_of("user", model, town(), LAYOUT, RELATIONS, chosen)
+    facts = facts_of("user", model, town(), chosen)
     everyone = np.arange(USERS)
     x = facts.rows(everyone).double().numpy()
     vectors = torch.nn.functional.normalize(parameters_by_table(model)["entity_emb"]).numpy()

@@ -3,13 +3,11 @@ import pytest
 import torch
 from tgraphx.kg.evaluation import KGEvaluator
 
-from kgspark.graph.histories import Histories
-from kgspark.graph.shards import from_arrays
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.model.models import build_model
+from kgspark.kge.model.two_tower import build_model
 from kgspark.metrics.link import filtered_ranks, link_metrics
 from kgspark.retrieval.space_recommender import SpaceRecommender
-from worlds.graphs import LAYOUT, LIKED, RELATIONS, block_columns, settings
+from worlds.graphs import LAYOUT, LIKED, RELATIONS, block_world, settings
 
 
 class _AmongMovies(torch.nn.Module):
@@ -30,19 +28,18 @@ def test_ranks_are_those_of_tgraphx(name: str) -> None:
     chosen = settings(model=name, dim=2)
     torch.manual_seed(5)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
-    columns = block_columns()
-    triples = from_arrays(columns, LAYOUT, RELATIONS)
+    graph = block_world()
     splits = {}
     for split in ("train", "valid", "test"):
-        pairs = triples.pairs(LIKED.index, (split,))
+        pairs = graph.pairs(LIKED, (split,))
         splits[split] = torch.from_numpy(np.stack([pairs.heads, np.zeros_like(pairs.heads), pairs.tails], 1))
     evaluator = KGEvaluator(splits["train"], splits["valid"], splits["test"], LAYOUT.size)
     theirs = evaluator.evaluate(_AmongMovies(model))
 
-    space = export_search_space(model, LAYOUT, RELATIONS, chosen, triples)
-    known, wanted = (triples.csr(LIKED, LAYOUT, s) for s in (("train", "valid", "test"), ("test",)))
+    space = export_search_space(model, graph, chosen)
+    known, wanted = (graph.histories(LIKED, s) for s in (("train", "valid", "test"), ("test",)))
     scores = SpaceRecommender(space, 1).scores(np.arange(LAYOUT.count("user")))
-    ranks = filtered_ranks(scores, Histories(known.indptr, known.tails), Histories(wanted.indptr, wanted.tails))
+    ranks = filtered_ranks(scores, known, wanted)
     figures = link_metrics(ranks)
     assert figures["filtered_mrr"] == pytest.approx(theirs.filt_mrr_tail, abs=1e-5)
     for k in (1, 3, 10):

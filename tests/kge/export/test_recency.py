@@ -6,16 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import Csr, TripleSet, from_arrays
-from kgspark.kge.export.recency import best_share, leaning, recent_vectors, recent_weights
+from kgspark.graph.relation import Relation
+from kgspark.graph.triples import TripleSet
+from kgspark.kge.export.recency import choose_recent_share, lean, recent_vectors, recent_weights
 from kgspark.kge.export.search_space import export_search_space, target_vectors
-from kgspark.kge.model.models import build_model
+from kgspark.kge.model.two_tower import build_model
 from kgspark.kge.training.training import train
 from kgspark.retrieval.space_recommender import SpaceRecommender
 from kgspark.retrieval.topk import top_k_of_scores
-from kgspark.tables import Relation
 from worlds.graphs import settings
 
 GROUPS, IN_A_GROUP, USERS = 6, 8, 120
@@ -25,12 +26,11 @@ LIKED = Relation(0, "liked", "user", "movie")
 
 
 def likes(sizes, times, tails=None):
-    indptr = np.concatenate([[0], np.cumsum(sizes)])
-    tails = np.arange(indptr[-1]) if tails is None else np.asarray(tails)
-    return Csr(indptr, tails, np.ones(len(tails), np.float32), np.asarray(times, np.int64))
+    tails = np.arange(sum(sizes)) if tails is None else np.asarray(tails)
+    return Histories.from_sizes(sizes, tails, times=np.asarray(times, np.int64))
 
 
-def drifting(latest_is_held_out: bool, timed: bool = True) -> TripleSet:
+def drifting(latest_is_held_out: bool, timed: bool = True) -> Graph:
     """Users like six movies of one group, then two of the next; held out is one more, of the later or the earlier."""
     generator = np.random.default_rng(1)
     rows = []
@@ -50,13 +50,13 @@ def drifting(latest_is_held_out: bool, timed: bool = True) -> TripleSet:
         "split": split,
         "weight": np.ones(len(rows), np.float32),
     }
-    return from_arrays(columns | ({"timestamp": timestamp} if timed else {}), LAYOUT, [LIKED])
+    return Graph.from_columns(columns | ({"timestamp": timestamp} if timed else {}), LAYOUT, [LIKED])
 
 
 def trained_on(world, folder, **changes):
     folder.mkdir()
     chosen = settings(**{"dim": 16, "epochs": 6, "head_rate": 10.0, "learning_rate": 0.01, **changes})
-    return train(world, LAYOUT, [LIKED], chosen, folder)
+    return train(world, chosen, folder)
 
 
 def test_weights_fall_by_half_a_place_and_sum_to_one():
@@ -90,9 +90,9 @@ def test_a_leaning_query_ranks_by_the_triples_score_and_the_distances_to_the_lat
     chosen, share = settings(dim=12), 0.4
     torch.manual_seed(3)
     model = build_model(chosen, LAYOUT.size, 1)
-    queries, items = target_vectors(model, LAYOUT, LIKED, chosen)
+    queries, items = target_vectors(model, Graph(TripleSet({}), LAYOUT, (LIKED,)), chosen)
     known = likes([3] * USERS, np.arange(3 * USERS), np.tile([2, 5, 11], USERS))
-    leant = leaning(queries, recent_vectors(items, known, 1.0), share)
+    leant = lean(queries, recent_vectors(items, known, 1.0), share)
     user, movies = 7, torch.arange(MOVIES)
     triples = torch.stack([torch.full((MOVIES,), user), torch.zeros(MOVIES, dtype=torch.long), movies + USERS], dim=1)
     scores = model.score_triples(triples).detach()
@@ -123,34 +123,35 @@ def test_likes_without_times_have_nothing_to_lean_towards(tmp_path):
     assert trained_on(world, tmp_path / "auto").settings.export.recent_share == 0
     assert told.test == plain.test
     with pytest.raises(ValueError, match="without times"):
-        recent_weights(world.csr(LIKED, LAYOUT), 1.0)
+        recent_weights(world.histories(LIKED), 1.0)
 
 
 def test_the_search_space_ranks_as_it_was_measured(tmp_path):
     world = drifting(latest_is_held_out=True)
     trained = trained_on(world, tmp_path / "run")
-    space = export_search_space(trained.model, LAYOUT, [LIKED], trained.settings, world)
-    seen, test = world.csr(LIKED, LAYOUT, ("train", "valid")), world.csr(LIKED, LAYOUT, ("test",))
-    asking = np.flatnonzero(np.diff(test.indptr))
-    known = seen.rows(asking)
-    ranking = top_k_of_scores(SpaceRecommender(space, 1).scores(asking), Histories(known.indptr, known.tails), 10)
-    places = (ranking.ids == test.rows(asking).tails[:, None]).argmax(axis=1)
-    found = (ranking.ids == test.rows(asking).tails[:, None]).any(axis=1)
+    space = export_search_space(trained.model, world, trained.settings)
+    seen, test = world.histories(LIKED, ("train", "valid")), world.histories(LIKED, ("test",))
+    asking = np.flatnonzero(test.sizes)
+    ranking = top_k_of_scores(SpaceRecommender(space, 1).scores(asking), seen.pick(asking), 10)
+    places = (ranking.ids == test.pick(asking).indices[:, None]).argmax(axis=1)
+    found = (ranking.ids == test.pick(asking).indices[:, None]).any(axis=1)
     assert trained.test["ndcg@10"] == pytest.approx(np.where(found, 1 / np.log2(places + 2), 0).mean())
 
 
 def test_who_has_liked_nothing_keeps_the_query():
     queries = torch.randn(3, 4)
     recent = recent_vectors(F.normalize(torch.randn(5, 4)), likes([2, 0, 1], [1, 2, 3], [0, 4, 2]), 1.0)
-    leant = leaning(queries, recent, 0.9)
+    leant = lean(queries, recent, 0.9)
     assert torch.equal(leant[1], queries[1])
-    torch.testing.assert_close(leaning(queries, recent, 1.0)[0].norm(), queries[0].norm())
+    torch.testing.assert_close(lean(queries, recent, 1.0)[0].norm(), queries[0].norm())
 
 
 def test_sums_of_distances_have_no_mean_to_lean_to():
     vectors = torch.randn(4, 6)
     held_out = likes([1] * 4, [2] * 4, [0, 1, 2, 3])
-    assert best_share(vectors, vectors, "modulus", held_out, likes([1] * 4, [1] * 4, [1, 2, 3, 0]), 1.0, 10) == 0
+    assert (
+        choose_recent_share(vectors, vectors, "modulus", held_out, likes([1] * 4, [1] * 4, [1, 2, 3, 0]), 1.0, 10) == 0
+    )
     for changes in ({"model": "rotate"}, {"norm": 1}):
         with pytest.raises(ValidationError, match=r"export\.recent_share is for models that rank by inner products"):
             settings(export={"recent_share": 0.3}, **changes)

@@ -1,20 +1,23 @@
 """What is exported ranks exactly as tgraphx's score_triples ranks, for every model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from kgspark.graph.shards import Csr
+from kgspark.graph.histories import Histories
+from kgspark.graph.triples import TripleSet
 from kgspark.kge.export.evaluation import top_items
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.model.models import build_model, parameter_count, parameters_by_table, vector_width
 from kgspark.kge.model.scoring import score_matrix
-from kgspark.kge.model.unit_rows import unit_rows
+from kgspark.kge.model.transe import unit_rows
+from kgspark.kge.model.two_tower import build_model, parameter_count, parameters_by_table, vector_width
 from kgspark.search_space import pairwise_scores
 from kgspark.tables import SOURCES
 from worlds.graphs import HAS_GENRE, LAYOUT, LIKED, MODELS, MOVIES, RELATIONS, USERS, block_world, settings
 
-NOTHING_SEEN = Csr(np.zeros(USERS + 1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+NOTHING_SEEN = Histories.empty(USERS)
 
 
 def seeded_model(name, norm):
@@ -45,7 +48,7 @@ def own_scores(model, users, movies, relation):
 @pytest.mark.parametrize(("name", "norm"), MODELS)
 def test_exported_scores_and_rankings_equal_score_triples(name, norm):
     chosen, model = seeded_model(name, norm)
-    space = export_search_space(model, LAYOUT, RELATIONS, chosen, block_world())
+    space = export_search_space(model, block_world(), chosen)
     users, movies = (grid.ravel() for grid in np.meshgrid(np.arange(USERS), np.arange(MOVIES), indexing="ij"))
 
     expected = own_scores(model, users, movies, LIKED.index)
@@ -63,7 +66,7 @@ def test_exported_scores_and_rankings_equal_score_triples(name, norm):
 @pytest.mark.parametrize(("name", "norm"), MODELS)
 def test_score_matrix_equals_the_search_space(name, norm):
     chosen, model = seeded_model(name, norm)
-    space = export_search_space(model, LAYOUT, RELATIONS, chosen, block_world())
+    space = export_search_space(model, block_world(), chosen)
     users, movies = (grid.ravel() for grid in np.meshgrid(np.arange(USERS), np.arange(MOVIES), indexing="ij"))
     scores = score_matrix(torch.from_numpy(space.queries), torch.from_numpy(space.items), space.metric)
     expected = pairwise_scores(space, users, movies).reshape(USERS, MOVIES) - space.offset
@@ -75,19 +78,17 @@ def test_parameter_count_is_the_models(name, norm):
     chosen, model = seeded_model(name, norm)
     counted = parameter_count(chosen, LAYOUT.size, len(RELATIONS))
     assert counted == sum(parameter.numel() for parameter in model.parameters())
-    space = export_search_space(model, LAYOUT, RELATIONS, chosen, block_world())
+    space = export_search_space(model, block_world(), chosen)
     assert space.queries.shape == (USERS, vector_width(chosen))
 
 
 def test_a_user_without_triples_gets_the_mean_query():
     chosen, model = seeded_model("transe", 2)
     world = block_world()
-    parts = {key: pairs for key, pairs in world.parts.items() if key[1] == HAS_GENRE.index}
-    likes = world.parts["train", LIKED.index]
-    kept = likes.heads != 3
-    parts["train", LIKED.index] = type(likes)(likes.heads[kept], likes.tails[kept], likes.weights[kept])
+    genres, likes = world.pairs(HAS_GENRE), world.pairs(LIKED)
+    parts = {("train", HAS_GENRE.index): genres, ("train", LIKED.index): likes.at(likes.heads != 3)}
 
-    space = export_search_space(model, LAYOUT, RELATIONS, chosen, type(world)(parts))
+    space = export_search_space(model, replace(world, triples=TripleSet(parts)), chosen)
 
     assert [SOURCES[place] for place in space.query_sources[:5]] == ["model"] * 3 + ["average", "model"]
     others = np.delete(space.queries, 3, axis=0)
@@ -96,9 +97,9 @@ def test_a_user_without_triples_gets_the_mean_query():
 
 def test_model_id_names_the_weights():
     chosen, model = seeded_model("transe", 2)
-    first = export_search_space(model, LAYOUT, RELATIONS, chosen, block_world())
-    again = export_search_space(model, LAYOUT, RELATIONS, chosen, block_world())
+    first = export_search_space(model, block_world(), chosen)
+    again = export_search_space(model, block_world(), chosen)
     model.entity_emb.weight.data[0] += 1
-    changed = export_search_space(model, LAYOUT, RELATIONS, chosen, block_world())
+    changed = export_search_space(model, block_world(), chosen)
     assert first.model_id == again.model_id != changed.model_id
     assert first.model_id.startswith("transe-")

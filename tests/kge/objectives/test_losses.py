@@ -7,12 +7,10 @@ import pytest
 import torch
 from tgraphx.kg.losses import MarginRankingLoss, SoftplusKGLoss
 
-from kgspark.graph.inverses import with_inverses
-from kgspark.kge.model.models import build_model, parameters_by_table
-from kgspark.kge.objectives.losses import negatives_loss
-from kgspark.kge.objectives.regularization import penalty
-from kgspark.kge.objectives.sampled import ContrastObjective
-from worlds.graphs import LAYOUT, MODELS, RELATIONS, USERS, block_world, settings
+from kgspark.kge.model.two_tower import build_model, parameters_by_table, tower_of
+from kgspark.kge.objectives.losses import negatives_loss, penalty
+from kgspark.kge.objectives.sampled import SampledObjective
+from worlds.graphs import LAYOUT, MODELS, RELATIONS, block_world, settings
 
 POSITIVES = torch.tensor([0.4, -0.2, 1.0])
 NEGATIVES = torch.tensor([[0.1, 0.9, -1.0, 0.2], [-3.0, -0.1, 0.3, 0.0], [-2.0, -2.0, -2.0, -2.0]])
@@ -48,12 +46,12 @@ def test_scores_of_positives_and_negatives_are_score_triples(name, norm, sampler
     chosen = settings(model=name, norm=norm, objective="softplus", sampler=sampler, negatives=5, seed=3)
     torch.manual_seed(3)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
-    objective = ContrastObjective(model, block_world(), LAYOUT, RELATIONS, chosen)
+    objective = SampledObjective(model, block_world(), chosen)
     positives = objective.triples[::7]
     negatives = objective.sampler.draw(positives, torch.Generator().manual_seed(1))
     entities, relations = (
-        objective.optimizer.leaves("entity", torch.arange(LAYOUT.size)),
-        objective.optimizer.leaves("relation", slice(None)),
+        objective.optimizer.leaves(objective.tower.entity_tables, torch.arange(LAYOUT.size)),
+        objective.optimizer.leaves(objective.tower.relation_tables, slice(None)),
     )
 
     scores = objective._scores(entities, relations, tuple(positives.T), negatives.entities.flatten(), negatives.at_head)
@@ -67,14 +65,10 @@ def test_scores_of_positives_and_negatives_are_score_triples(name, norm, sampler
 
 def test_a_triples_weight_scales_its_gradient():
     """A relation of weight 0 leaves its own vector where it was."""
-    world = block_world()
-    parts = dict(world.parts)
-    genres = parts["train", 1]
-    parts["train", 1] = type(genres)(genres.heads, genres.tails, np.zeros_like(genres.weights))
     chosen = settings(objective="softplus", batch_size=64)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     before = parameters_by_table(model)["relation_emb"].clone()
-    ContrastObjective(model, type(world)(parts), LAYOUT, RELATIONS, chosen).epoch(1, lambda share: 0.1)
+    SampledObjective(model, block_world().weighted({"has_genre": 0.0}), chosen).epoch(1, lambda share: 0.1)
     moved = (parameters_by_table(model)["relation_emb"] != before).any(1)
     assert moved.tolist() == [True, False]
 
@@ -88,18 +82,5 @@ def test_penalties_are_the_papers():
         times * sum(0.5 * size**2 + 0.2 / 3 * size**3 for size in sizes)
         for times, sizes in ((2, (5.0, 1.0)), (1, (1.0, 2.0)))
     )
-    found = penalty(chosen, ({"entity_re": real, "entity_im": imaginary}, counts))
+    found = penalty(chosen, tower_of(chosen), ({"entity_re": real, "entity_im": imaginary}, counts))
     assert found.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_inverses_are_the_same_graph_the_other_way_round():
-    triples, relations = with_inverses(block_world(), RELATIONS)
-    assert [relation.name for relation in relations] == ["liked", "has_genre", "liked⁻¹", "has_genre⁻¹"]
-    assert (relations[2].head_kind, relations[2].tail_kind) == ("movie", "user")
-    for split in ("train", "valid", "test"):
-        forward, backward = triples.pairs(0, (split,)), triples.pairs(2, (split,))
-        assert len(forward) == len(backward) > 0
-        assert set(zip(forward.heads, forward.tails, strict=True)) == set(
-            zip(backward.tails, backward.heads, strict=True)
-        )
-    assert triples.csr(relations[2], LAYOUT).tails.max() < USERS

@@ -15,9 +15,11 @@ from tgraphx.kg.sampling import (
 )
 
 from kgspark.errors import StageError
+from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
+from kgspark.graph.relation import Relation
+from kgspark.graph.triples import TripleSet
 from kgspark.kge.objectives.negatives import NegativeSampler, head_shares
-from kgspark.tables import Relation
 from worlds.graphs import settings
 
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 5), ("genre", 2)])
@@ -29,7 +31,7 @@ DRAWS = 4000
 
 
 def sampler(known=KNOWN, layout=LAYOUT, relations=RELATIONS, **changes):
-    return NegativeSampler(known, layout, relations, settings(objective="softplus", **changes))
+    return NegativeSampler(known, Graph(TripleSet({}), layout, relations), settings(objective="softplus", **changes))
 
 
 def counted(triples: torch.Tensor) -> dict[tuple[int, int, int], int]:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from kgspark.graph.shards import Csr, TripleSet
+from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
+from kgspark.graph.triples import TripleSet
 from kgspark.kge.model.initial import initialise, spectral_vectors
-from kgspark.kge.model.models import build_model, parameters_by_table
 from kgspark.kge.model.scoring import score_matrix, training_scores
+from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.objectives.losses import listwise_loss
 from kgspark.kge.objectives.row_adam import RowAdam
 from kgspark.kge.objectives.softmax import SoftmaxObjective
@@ -107,15 +109,15 @@ def test_row_adam_leaves_other_rows_alone():
 def test_genre_triples_touch_no_movie_as_a_tail(name, norm):
     """With has_genre alone, the softmax runs over genres: users, and movies without a genre, must not move."""
     world = block_world()
-    pairs = world.pairs(HAS_GENRE.index)
+    pairs = world.pairs(HAS_GENRE)
     some = pairs.heads < USERS + 10  # only ten movies have a genre
-    only = TripleSet({("train", 1): type(pairs)(pairs.heads[some], pairs.tails[some], pairs.weights[some])})
+    only = Graph(TripleSet({("train", 1): pairs.at(some)}), LAYOUT, RELATIONS)
     chosen = settings(model=name, norm=norm, init="normal")
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
-    initialise(model, only, LAYOUT, RELATIONS, chosen)
+    initialise(model, only, chosen)
     before = {key: table.clone() for key, table in parameters_by_table(model).items()}
 
-    SoftmaxObjective(model, only, LAYOUT, RELATIONS, chosen).epoch(1, lambda share: 0.1)
+    SoftmaxObjective(model, only, chosen).epoch(1, lambda share: 0.1)
 
     moved = torch.zeros(LAYOUT.size, dtype=torch.bool)
     for key, table in parameters_by_table(model).items():
@@ -131,17 +133,17 @@ def test_sampled_denominator_is_unbiased():
     """Over many draws, the sampled softmax's sum of exponentials averages to the whole range's."""
     chosen = settings(negatives=6, init="normal", dim=4)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
-    objective = SoftmaxObjective(model, block_world(), LAYOUT, RELATIONS, chosen)
-    task = objective.tasks[0]
-    batch = task.likes.rows(np.array([0, 4]))
+    objective = SoftmaxObjective(model, block_world(), chosen)
+    task = objective.batches.tasks[0]
+    batch = task.tails.pick(np.array([0, 4]))
     exponentials = torch.linspace(0.1, 5, MOVIES)
-    tails = torch.from_numpy(batch.tails)
+    tails = torch.from_numpy(batch.indices)
     generator = torch.Generator().manual_seed(0)
     totals = []
     for _ in range(3000):
-        rows, columns, log_counts = objective._candidates(task, tails, generator)
-        assert torch.equal(rows[columns] - USERS, tails)
-        totals.append((exponentials[rows - USERS] * log_counts.exp()).sum().item())
+        found = objective._candidates(task, tails, generator)
+        assert torch.equal(found.rows[found.columns] - USERS, tails)
+        totals.append((exponentials[found.rows - USERS] * found.log_counts.exp()).sum().item())
     assert np.mean(totals) == pytest.approx(exponentials.sum().item(), rel=0.01)
 
 
@@ -149,9 +151,7 @@ def test_spectral_vectors_span_the_singular_space():
     generator = np.random.default_rng(5)
     dense = generator.random((30, 20)) < 0.3
     dense[0] = False
-    indptr = np.concatenate([[0], dense.sum(1).cumsum()])
-    tails = np.nonzero(dense)[1]
-    likes = Csr(indptr, tails, np.ones(len(tails), np.float32))
+    likes = Histories.of(map(np.flatnonzero, dense))
 
     heads_found, tails_found = spectral_vectors(likes, 20, 6, torch.Generator().manual_seed(0))
 

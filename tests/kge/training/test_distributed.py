@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from kgspark.errors import StageError
-from kgspark.graph.shards import read_triples
-from kgspark.kge.model.models import parameters_by_table
-from kgspark.kge.training.checkpoints import read_safetensors
+from kgspark.graph.shards import read_graph
+from kgspark.kge.model.two_tower import parameters_by_table
+from kgspark.kge.safetensors_io import read_safetensors
 from kgspark.kge.training.distributed import Part, Team
 from kgspark.kge.training.training import train
 from kgspark.kge.workers import Workers
@@ -68,8 +68,8 @@ def launch(function, job):
 
 def run(folder, shards, start=launch, **changes):
     folder.mkdir(exist_ok=True)
-    world = read_triples(shards, LAYOUT, RELATIONS)
-    return train(world, LAYOUT, RELATIONS, settings(**QUICK | changes), folder, team=Team(shards, start, 1))
+    world = read_graph(shards, LAYOUT, RELATIONS)
+    return train(world, settings(**QUICK | changes), folder, team=Team(shards, start, 1))
 
 
 def weights(model):
@@ -117,16 +117,18 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path, shards, three):
 
 def test_every_triple_and_every_user_is_dealt_to_one_worker(shards):
     parts = [Part.of(LAYOUT, RELATIONS, Workers(3, rank)) for rank in range(3)]
-    users = np.concatenate([part.rows[part.owned] for part in parts])
+    users = np.concatenate([part.rows[part.private] for part in parts])
     assert sorted(users) == list(range(USERS))
-    whole = read_triples(shards, LAYOUT, RELATIONS)
-    found = {key: set() for key in whole.parts}
+    whole = read_graph(shards, LAYOUT, RELATIONS)
+    found = {key: set() for key in whole.triples.parts}
     for part in parts:
-        for key, pairs in part.read(shards, LAYOUT, RELATIONS).parts.items():
+        for key, pairs in part.read(shards, LAYOUT, RELATIONS).triples.parts.items():
             given = set(zip(part.rows[pairs.heads].tolist(), part.rows[pairs.tails].tolist(), strict=True))
             assert not given & found[key]
             found[key] |= given
-    expected = {key: set(zip(p.heads.tolist(), p.tails.tolist(), strict=True)) for key, p in whole.parts.items()}
+    expected = {
+        key: set(zip(p.heads.tolist(), p.tails.tolist(), strict=True)) for key, p in whole.triples.parts.items()
+    }
     assert found == expected
 
 
@@ -136,6 +138,6 @@ def test_what_cannot_be_shared_out_is_refused(tmp_path, shards):
             settings(workers=2, **changes)
     with pytest.raises(StageError, match="50 workers cannot share so few users"):
         run(tmp_path, shards, workers=50)
-    world = read_triples(shards, LAYOUT, RELATIONS)
+    world = read_graph(shards, LAYOUT, RELATIONS)
     with pytest.raises(StageError, match="only train-embeddings can start more than one"):
-        train(world, LAYOUT, RELATIONS, settings(workers=2), tmp_path)
+        train(world, settings(workers=2), tmp_path)

@@ -9,15 +9,14 @@ import pytest
 import torch
 
 from kgspark.errors import StageError
-from kgspark.graph.inverses import with_inverses
+from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import from_arrays, read_triples
+from kgspark.graph.shards import read_graph
 from kgspark.kge.export.model_files import load_model, save_model
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.model.models import parameters_by_table
-from kgspark.kge.training import checkpoints
-from kgspark.kge.training import plan as graph
-from kgspark.kge.training.checkpoints import read_safetensors
+from kgspark.kge.model.two_tower import parameters_by_table
+from kgspark.kge.safetensors_io import read_safetensors
+from kgspark.kge.training import checkpoints, plan
 from kgspark.kge.training.training import train
 from kgspark.search_space import pairwise_scores
 from worlds.graphs import (
@@ -40,7 +39,7 @@ def weights(model):
 
 def run(folder, progress=None, world=None, **changes):
     folder.mkdir(exist_ok=True)
-    return train(world or block_world(), LAYOUT, RELATIONS, settings(**changes), folder, progress)
+    return train(world or block_world(), settings(**changes), folder, progress)
 
 
 class KilledError(Exception):
@@ -66,11 +65,11 @@ def test_block_world_is_learned(tmp_path, name, norm):
     assert trained.test["hit@10"] == trained.test["mrr@10"] == 1
     assert trained.popularity["mrr@10"] < 0.6
 
-    space = export_search_space(trained.model, LAYOUT, RELATIONS, settings(**chosen), block_world())
-    likes = block_world().csr(LIKED, LAYOUT)
+    space = export_search_space(trained.model, block_world(), settings(**chosen))
+    likes = block_world().histories(LIKED)
     for user in range(USERS):
         scores = pairwise_scores(space, np.full(32, user), np.arange(32))
-        scores[likes.rows(np.array([user])).tails] = -np.inf
+        scores[likes.pick(np.array([user])).indices] = -np.inf
         assert scores.argmax() % GROUPS == user % GROUPS
 
 
@@ -102,9 +101,8 @@ def test_block_world_is_ranked_by_pairs(tmp_path, objective):
 
 def test_an_inverse_relation_leads_back(tmp_path):
     """Genres are only ever tails, yet the inverse of has_genre ranks a genre's own movies first."""
-    triples, relations = with_inverses(block_world(), RELATIONS)
     chosen = settings(epochs=30, validation={"every": 30}, temperature=0.2, learning_rate=0.02)
-    trained = train(triples, LAYOUT, relations, chosen, tmp_path)
+    trained = train(block_world().with_inverses(), chosen, tmp_path)
     assert trained.test["mrr@10"] == 1
     heads, tails = (range(*LAYOUT.range(kind)) for kind in ("genre", "movie"))
     scores = trained.model.cpu().score_triples(torch.tensor([[head, 3, tail] for head in heads for tail in tails]))
@@ -174,7 +172,7 @@ def test_sharding_does_not_change_the_model(tmp_path):
     for shards in (1, 5):
         order = np.random.default_rng(shards).permutation(len(columns["head"]))
         write_shards(tmp_path / f"triples-{shards}", columns, order, shards)
-        world = read_triples(tmp_path / f"triples-{shards}", LAYOUT, RELATIONS)
+        world = read_graph(tmp_path / f"triples-{shards}", LAYOUT, RELATIONS)
         found.append(weights(run(tmp_path / f"run-{shards}", world=world).model))
     assert found[0] == found[1]
 
@@ -182,25 +180,23 @@ def test_sharding_does_not_change_the_model(tmp_path):
 def test_stops_early_and_keeps_the_best_weights(tmp_path, monkeypatch):
     """NDCG is made to rise to epoch 3 and fall: after two looks without a better one, epoch 3's weights come back."""
     measured = iter([0.1, 0.2, 0.3, 0.2, 0.1, 0.4])
-    real = graph.evaluate
-    monkeypatch.setattr(graph, "evaluate", lambda *args: {"ndcg@10": next(measured)})
+    real = plan.evaluate
+    monkeypatch.setattr(plan, "evaluate", lambda *args: {"ndcg@10": next(measured)})
 
     def progress(epoch):
-        monkeypatch.setattr(graph, "evaluate", lambda *args: {"ndcg@10": next(measured)})
+        monkeypatch.setattr(plan, "evaluate", lambda *args: {"ndcg@10": next(measured)})
         if epoch.epoch == 5:
-            monkeypatch.setattr(graph, "evaluate", real)
+            monkeypatch.setattr(plan, "evaluate", real)
 
     trained = run(tmp_path / "stopping", progress, epochs=9, validation={"patience": 2}, schedule="constant")
     assert (trained.best_epoch, len(trained.history), trained.stopped_early) == (3, 5, True)
-    monkeypatch.setattr(graph, "evaluate", real)
+    monkeypatch.setattr(plan, "evaluate", real)
     three = run(tmp_path / "three", epochs=3, validation={"every": 3}, schedule="constant")
     assert weights(trained.model) == weights(three.model)
 
 
 def test_without_validation_likes_the_last_epoch_is_kept(tmp_path):
-    world = block_world()
-    parts = {key: pairs for key, pairs in world.parts.items() if key[0] != "valid"}
-    trained = run(tmp_path, world=type(world)(parts))
+    trained = run(tmp_path, world=block_world().without("valid"))
     assert (trained.best_epoch, trained.valid, trained.stopped_early) == (4, {}, False)
 
 
@@ -213,14 +209,13 @@ def test_refit_learns_the_held_out_likes_after_the_metrics(tmp_path, refit, lear
     assert refitted.refitted
     assert refitted.test == plain.test
     assert weights(refitted.measured) == weights(plain.model)
-    spaces = [export_search_space(t.model, LAYOUT, RELATIONS, settings(), block_world()) for t in (plain, refitted)]
+    spaces = [export_search_space(t.model, block_world(), settings()) for t in (plain, refitted)]
     for split in {"valid", "test"} - set(unseen):
-        held_out = block_world().pairs(0, (split,))
+        held_out = block_world().pairs(LIKED, (split,))
         before, after = (pairwise_scores(space, held_out.heads, held_out.tails - USERS).mean() for space in spaces)
         assert after > before
     if unseen:
-        parts = {key: pairs for key, pairs in block_world().parts.items() if key[0] not in unseen}
-        blind = run(tmp_path / "blind", world=type(block_world())(parts), refit=refit, refit_on=learned, **quick)
+        blind = run(tmp_path / "blind", world=block_world().without("test"), refit=refit, refit_on=learned, **quick)
         assert weights(blind.model) == weights(refitted.model)
 
 
@@ -255,7 +250,7 @@ def test_saved_model_comes_back(tmp_path):
     trained = run(tmp_path, model="complex")
     chosen = settings(model="complex")
     for name in ("one", "two"):
-        save_model(tmp_path / name, trained.model, LAYOUT, RELATIONS, chosen)
+        save_model(tmp_path / name, trained.model, block_world(), chosen)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     loaded = load_model(tmp_path / "one")
     assert (loaded.settings, loaded.layout, list(loaded.relations)) == (chosen, LAYOUT, RELATIONS)
@@ -265,10 +260,8 @@ def test_saved_model_comes_back(tmp_path):
 def test_a_graph_without_the_target_is_a_clear_error(tmp_path):
     with pytest.raises(StageError, match="no relation 'watched'; it has liked, has_genre"):
         run(tmp_path, target="watched")
-    world = block_world()
-    parts = {key: pairs for key, pairs in world.parts.items() if key != ("train", 0)}
     with pytest.raises(StageError, match="'liked' has no train triples"):
-        run(tmp_path, world=type(world)(parts))
+        run(tmp_path, world=block_world().without("train"))
 
 
 def test_divergence_is_a_clear_error(tmp_path):
@@ -287,8 +280,8 @@ def test_fewer_movies_than_dimensions_and_list_places(tmp_path):
     layout = EntityLayout.from_counts([("user", USERS), ("movie", 4), ("genre", 4)])
     columns = block_columns()
     few = (columns["relation"] == 0) & (columns["tail"] < USERS + 4)
-    world = from_arrays({name: column[few] for name, column in columns.items()}, layout, RELATIONS)
-    trained = train(world, layout, RELATIONS, settings(dim=16), tmp_path)
+    world = Graph.from_columns({name: column[few] for name, column in columns.items()}, layout, RELATIONS)
+    trained = train(world, settings(dim=16), tmp_path)
     assert trained.model.entity_emb.weight.isfinite().all()
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from kgspark.errors import InputError, StageError
+from kgspark.graph.relation import Relation
 from kgspark.kge.export.model_files import save_model
-from kgspark.kge.model.models import build_model, parameters_by_table
+from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.training.training import train
 from kgspark.kge.training.warm_start import carry_over
-from kgspark.tables import Relation
 from worlds.graphs import LAYOUT, MODELS, RELATIONS, USERS, block_world, settings
 
 
@@ -26,7 +26,7 @@ def old_model(path, name="transe", norm=2):
     torch.manual_seed(0)
     chosen = settings(model=name, norm=norm)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
-    save_model(path, model, LAYOUT, RELATIONS, chosen)
+    save_model(path, model, block_world(), chosen)
     return chosen, model
 
 
@@ -59,7 +59,7 @@ def test_training_starts_from_the_carried_rows(tmp_path):
     chosen, old = old_model(tmp_path / "model")
     warm = carry_over(tmp_path / "model", entities(LAYOUT, {}), entities(LAYOUT, {}), RELATIONS, chosen)
     slow = settings(learning_rate=1e-9, epochs=1, export={"facts_prior": 0.0})
-    trained = train(block_world(), LAYOUT, RELATIONS, slow, tmp_path, initial=warm)
+    trained = train(block_world(), slow, tmp_path, initial=warm)
     for key, table in parameters_by_table(trained.model).items():
         torch.testing.assert_close(table.cpu(), parameters_by_table(old)[key], atol=1e-6, rtol=0)
 

@@ -12,6 +12,7 @@ import pytest
 
 from kgspark.errors import AuditError, ConfigError
 from kgspark.graph.layout import EntityLayout
+from kgspark.graph.relation import Relation
 from kgspark.night.night import LazySession, Night
 from kgspark.night.settings import NightSettings
 from kgspark.spark.frames import write_table
@@ -21,7 +22,6 @@ from kgspark.spark.graph.relations import kinds_in_order, usable_relations
 from kgspark.spark.graph.triples import build_triples, count_triples, sharded
 from kgspark.spark.settings import CoWatchSettings, RelationSettings
 from kgspark.stages import clean_ratings, index_entities, write_triples
-from kgspark.tables import Relation
 from worlds.tastes import write_world
 
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 3), ("genre", 2), ("actor", 2)])

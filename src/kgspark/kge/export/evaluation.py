@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from kgspark.graph.shards import Csr
+from kgspark.graph.histories import Histories
 from kgspark.kge.model.scoring import ranking_scores
-from kgspark.kge.workers import ALONE, Workers
+from kgspark.kge.workers import SINGLE, Workers
 from kgspark.metrics.ranking import hit_matrix, ranking_metrics
 from kgspark.search_space import Metric
 
-# Scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new pages; a GPU
-# wants larger products.
+# Number of scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new
+# pages; a GPU needs larger products.
 _BLOCK_SCORES = {"cpu": 1 << 22, "cuda": 1 << 24}
 
 
@@ -20,12 +20,12 @@ def evaluate(
     queries: torch.Tensor,
     items: torch.Tensor,
     metric: Metric,
-    held_out: Csr,
-    seen: Csr,
+    held_out: Histories,
+    seen: Histories,
     ks: Sequence[int] = (10,),
-    workers: Workers = ALONE,
+    workers: Workers = SINGLE,
 ) -> dict[str, float]:
-    """The means of `metrics_by_user` over the users, those of all workers; {} when nothing is held out."""
+    """The means of `metrics_by_user` over the users of all workers; {} where nothing is held out."""
     return workers.means(metrics_by_user(queries, items, metric, held_out, seen, ks))
 
 
@@ -33,25 +33,25 @@ def metrics_by_user(
     queries: torch.Tensor,
     items: torch.Tensor,
     metric: Metric,
-    held_out: Csr,
-    seen: Csr,
+    held_out: Histories,
+    seen: Histories,
     ks: Sequence[int] = (10,),
 ) -> dict[str, np.ndarray]:
-    """`ranking_metrics` of the top max(ks) unseen items of every user who has something held out.
+    """`ranking_metrics` of the top max(ks) unseen items of every user with held-out likes.
 
     queries   float32 (U, d) and items float32 (M, d) on any device
-    held_out  CSR over the U users of the tails to find; seen: CSR of those to leave out of the lists
-    Returns float64 (users with something held out,) a metric.
+    held_out  the tails to find, per user; seen  the tails to leave out of the lists
+    Returns float64 (users with something held out,) per metric.
     """
-    users = np.flatnonzero(np.diff(held_out.indptr))
-    wanted = held_out.rows(users)
+    users = np.flatnonzero(held_out.sizes)
+    wanted = held_out.pick(users)
     ranked = top_items(queries, items, metric, users, seen, max(ks))
-    hits = hit_matrix(ranked, wanted.indptr, wanted.tails, len(items))
-    return ranking_metrics(hits, np.diff(wanted.indptr), ks)
+    hits = hit_matrix(ranked, wanted.indptr, wanted.indices, len(items))
+    return ranking_metrics(hits, wanted.sizes, ks)
 
 
 def top_items(
-    queries: torch.Tensor, items: torch.Tensor, metric: Metric, users: np.ndarray, seen: Csr, k: int
+    queries: torch.Tensor, items: torch.Tensor, metric: Metric, users: np.ndarray, seen: Histories, k: int
 ) -> np.ndarray:
     """Positions int64 (len(users), k) of the best unseen items, best first, -1 where fewer than k are left."""
     k_here = min(k, len(items))
@@ -61,9 +61,8 @@ def top_items(
         for start in range(0, len(users), block):
             some = users[start : start + block]
             scores = ranking_scores(queries[torch.from_numpy(some).to(queries.device)], items, metric)
-            mask = seen.rows(some)
-            rows = np.repeat(np.arange(len(some)), np.diff(mask.indptr))
-            flat = torch.from_numpy(rows * len(items) + mask.tails).to(scores.device)
+            mask = seen.pick(some)
+            flat = torch.from_numpy(mask.rows() * len(items) + mask.indices).to(scores.device)
             scores.view(-1)[flat] = -torch.inf
             best = scores.topk(k_here, dim=1)
             found = best.indices.masked_fill(best.values == -torch.inf, -1)
@@ -71,12 +70,13 @@ def top_items(
     return lists
 
 
-def popularity(train: Csr, held_out: Csr, seen: Csr, width: int, ks: Sequence[int] = (10,)) -> dict[str, float]:
-    """Metrics of recommending everybody the `width` movies by their number of train likes, ties by position."""
-    counts = np.bincount(train.tails, minlength=width)
-    places = np.empty(width, np.float32)
+def popularity(
+    train: Histories, held_out: Histories, seen: Histories, width: int, ks: Sequence[int] = (10,)
+) -> dict[str, float]:
+    """Metrics if every list holds the movies, of `width`, with the most train likes; equal ones by position."""
+    counts = train.counts(width)
+    scores = np.empty(width, np.float32)
     # Ranks, not counts: they are distinct, so equal counts cannot make the list depend on topk's choice among ties.
-    places[np.argsort(-counts, kind="stable")] = np.arange(width, 0, -1)
-    users = len(train.indptr) - 1
-    items = torch.from_numpy(places)[:, None]
-    return evaluate(torch.ones(users, 1), items, "inner_product", held_out, seen, ks)
+    scores[np.argsort(-counts, kind="stable")] = np.arange(width, 0, -1)
+    items = torch.from_numpy(scores)[:, None]
+    return evaluate(torch.ones(len(train), 1), items, "inner_product", held_out, seen, ks)

@@ -1,9 +1,9 @@
-"""Vectors from facts, with the model frozen: of users without likes, and of movies with few or none.
+"""Vectors from facts, with the model frozen: for users without likes, and for movies with few or none.
 
-An entity's facts are its triples as a head of other relations than the target, but for what was drawn from likes: a
+An entity's facts are its triples as a head of other relations than the target, except relations derived from likes: a
 user's gender, or the movies that the user rated low; a movie's genres, year and tags. A linear map from facts to
-vectors is fitted by ridge regression on the entities whose vectors likes have taught (the fold-in of Gantner et al.
-2010, “Learning attribute-to-feature mappings”):
+vectors is fitted by ridge regression on the entities that have likes, so that their vectors are learned (the fold-in of
+Gantner et al. 2010, “Learning attribute-to-feature mappings”):
 
     x(e) = for each relation r:  Σ v(t) / √n over the n tails t of (e, r, ·), and [n > 0];  and 1
 """
@@ -15,153 +15,151 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import Csr, TripleSet
-from kgspark.kge.model import models
+from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
+from kgspark.graph.relation import Relation
+from kgspark.kge.model.two_tower import (
+    items_of,
+    metric_of,
+    parameters_by_table,
+    queries_of,
+    tower_of,
+    vector_width,
+)
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import TRAIN, Relation
+from kgspark.tables import TRAIN
 
-# The ridge; facts are sums of vectors of about unit length, and those that teach are many.
+# The ridge; facts are sums of vectors of about unit length, and there are many entities to fit on.
 _RIDGE = 1.0
-# Entities whose facts are laid out at once.
+# Number of entities whose facts are laid out at once.
 _BLOCK_ROWS = 1 << 15
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts of all entities of one kind: for each relation its triples by head, and its tails' vectors (T, width)."""
+    """Facts of all entities of one kind: for each relation its tails by head, and the tails' vectors (T, width)."""
 
-    parts: Sequence[tuple[Csr, torch.Tensor]]
+    parts: Sequence[tuple[Histories, torch.Tensor]]
     count: int
 
     def known(self) -> np.ndarray:
-        """bool (count,): of whom there is any fact."""
+        """Tells which entities have any fact, bool (count,)."""
         found = np.zeros(self.count, bool)
-        for csr, _ in self.parts:
-            found |= np.diff(csr.indptr) > 0
+        for tails, _ in self.parts:
+            found |= tails.sizes > 0
         return found
 
     def rows(self, heads: np.ndarray) -> torch.Tensor:
         """x of the given heads, float32 (B, relations · (width + 1) + 1)."""
         columns = []
-        for csr, vectors in self.parts:
-            chosen = csr.rows(heads)
-            counts = torch.from_numpy(np.diff(chosen.indptr)).to(vectors.device)
-            tails, starts = (torch.from_numpy(part).to(vectors.device) for part in (chosen.tails, chosen.indptr))
-            sums = F.embedding_bag(tails, vectors, starts, mode="sum", include_last_offset=True)
+        for tails, vectors in self.parts:
+            chosen = tails.pick(heads)
+            counts, indices, starts = (
+                torch.from_numpy(part).to(vectors.device) for part in (chosen.sizes, chosen.indices, chosen.indptr)
+            )
+            sums = F.embedding_bag(indices, vectors, starts, mode="sum", include_last_offset=True)
             columns += [sums / counts.clamp(min=1).sqrt()[:, None], (counts > 0).float()[:, None]]
         return torch.cat([*columns, torch.ones_like(columns[0][:, :1])], dim=1)
 
-    def predict(self, taught: np.ndarray, targets: torch.Tensor, asked: np.ndarray) -> torch.Tensor:
-        """Vectors float32 (asked, width) of the positions `asked`, as the `taught` positions' `targets` (n, width) say.
+    def predict(self, learned: np.ndarray, vectors: torch.Tensor, asked: np.ndarray) -> torch.Tensor:
+        """Vectors float32 (asked, width) of the positions `asked`, fitted on the positions `learned`.
 
         The constant is not penalised, so that an entity without facts gets about the mean of those that are like it.
+
+        vectors  float32 (learned, width)
         """
-        width = sum(vectors.shape[1] + 1 for _, vectors in self.parts) + 1
-        inner, outer = (targets.new_zeros(width, n, dtype=torch.float64) for n in (width, targets.shape[1]))
-        for block, rows in _blocks(taught):
+        width = sum(part.shape[1] + 1 for _, part in self.parts) + 1
+        inner, outer = (vectors.new_zeros(width, n, dtype=torch.float64) for n in (width, vectors.shape[1]))
+        for block, rows in _blocks(learned):
             x = self.rows(rows).double()
             inner += x.T @ x
-            outer += x.T @ targets[block].double()
+            outer += x.T @ vectors[block].double()
         ridge = inner.new_full((width,), _RIDGE)
         ridge[-1] = 1e-6
         weights = torch.linalg.solve(inner + torch.diag(ridge), outer).float()
         return torch.cat([self.rows(rows) @ weights for _, rows in _blocks(asked)])
 
 
-def facts_of(
-    kind: str,
-    model: torch.nn.Module,
-    triples: TripleSet,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
-    settings: TrainSettings,
-) -> Facts | None:
-    """The facts of a kind's entities in the train triples; None where no relation tells any."""
-    tables = models.parameters_by_table(model)
+def facts_of(kind: str, model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> Facts | None:
+    """The facts of a kind's entities in the train triples; None where no relation states any."""
     parts = []
-    for relation in relations:
-        told = relation.head_kind == kind and relation.name != settings.target and not relation.of_likes
-        if told and len(triples.pairs(relation.index)):
-            tails = slice(*layout.range(relation.tail_kind))
-            rows = {name: tables[name][tails] for name in models.entity_tables(settings)}
-            parts.append((triples.csr(relation, layout), models.items(settings, rows)))
-    return Facts(parts, layout.count(kind)) if parts else None
+    for relation in graph.relations:
+        states_facts = relation.head_kind == kind and relation.name != settings.target and not relation.of_likes
+        if states_facts and len(graph.pairs(relation)):
+            tails = items_of(settings, model, slice(*graph.layout.range(relation.tail_kind)))
+            parts.append((graph.histories(relation), tails))
+    return Facts(parts, graph.layout.count(kind)) if parts else None
 
 
-def inform_movies(
-    model: torch.nn.Module,
-    triples: TripleSet,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
-    settings: TrainSettings,
-    target: Relation,
-    splits: Sequence[str],
-) -> None:
-    """Moves the vectors of movies with few likes towards what their facts say, in place.
+def inform_movies(model: torch.nn.Module, graph: Graph, settings: TrainSettings, splits: Sequence[str]) -> None:
+    """Moves the vectors of movies with few likes towards those that their facts predict, in place.
 
-    With c likes in `splits`, a movie's taste becomes (c · own + κ · from facts) / (c + κ), with κ =
-    `settings.export.facts_prior`: facts count as much as κ likes do. What it shares with the average user's vector, its
-    popularity, stays its own, because low popularity is what few likes do tell. A movie that nobody has rated takes all
-    from its facts, and where scores are sums of distances (TransE's norm 1, RotatE) a draw of what they leave open.
+    With c likes in `splits`, a movie's taste becomes (c · own + κ · predicted) / (c + κ), with κ =
+    `settings.export.facts_prior`: facts count as much as κ likes do. The part along the average user's vector, the
+    movie's popularity, stays its own, because few likes are evidence of low popularity. A movie without any rating
+    takes its whole vector from its facts; where scores are sums of distances (TransE's norm 1, RotatE), a random draw
+    of the part that facts do not explain is added.
     """
-    facts = facts_of(target.tail_kind, model, triples, layout, relations, settings)
-    likes = triples.csr(target, layout, splits)
-    counts = np.bincount(likes.tails, minlength=layout.count(target.tail_kind))
-    taught = np.flatnonzero(counts)
-    if facts is None or not len(taught):
+    target = graph.relation(settings.target)
+    facts = facts_of(target.tail_kind, model, graph, settings)
+    likes = graph.histories(target, splits)
+    counts = likes.counts(graph.layout.count(target.tail_kind))
+    learned = np.flatnonzero(counts)
+    if facts is None or not len(learned):
         return
-    tables = models.parameters_by_table(model)
-    rows = slice(*layout.range(target.tail_kind))
-    own = models.items(settings, {name: tables[name][rows] for name in models.entity_tables(settings)})
-    told = facts.predict(taught, own[torch.from_numpy(taught).to(own.device)], np.arange(len(counts)))
-    changed = torch.from_numpy(unrated(triples, layout, relations, target, splits) & facts.known()).to(own.device)
-    vectors = told
-    if models.metric_of(settings) not in ("inner_product", "l2"):
+    rows = slice(*graph.layout.range(target.tail_kind))
+    own = items_of(settings, model, rows)
+    predicted = facts.predict(learned, own[torch.from_numpy(learned).to(own.device)], np.arange(len(counts)))
+    changed = torch.from_numpy(unrated(graph, target, splits) & facts.known()).to(own.device)
+    vectors = predicted
+    if metric_of(settings) not in ("inner_product", "l2"):
         # Under a sum of distances a mean lies nearer to every user than any movie does, and would be on every list.
-        vectors = told + _left_open(own, told, taught, settings)
+        vectors = predicted + _draw_unexplained(own, predicted, learned, settings)
     elif settings.export.facts_prior:
-        likes_of = torch.from_numpy(counts).to(own.device)[:, None]
-        blended = (likes_of * own + settings.export.facts_prior * told) / (likes_of + settings.export.facts_prior)
-        blended = _with_popularity_of(own, blended, _mean_query(model, layout, target, settings, likes), settings)
-        vectors = torch.where(changed[:, None], told, blended)
+        blended = _blend(own, predicted, torch.from_numpy(counts).to(own.device), settings.export.facts_prior)
+        blended = _with_popularity_of(own, blended, _mean_query(model, graph, settings, likes), settings)
+        vectors = torch.where(changed[:, None], predicted, blended)
         changed = torch.ones_like(changed)
-    for name, values in models.tables_of_items(settings, vectors).items():
+    tables = parameters_by_table(model)
+    for name, values in tower_of(settings).rows_of_items(vectors).items():
         tables[name][rows] = torch.where(changed[:, None], values, tables[name][rows])
 
 
-def unrated(
-    triples: TripleSet, layout: EntityLayout, relations: Sequence[Relation], target: Relation, splits: Sequence[str]
-) -> np.ndarray:
+def unrated(graph: Graph, target: Relation, splits: Sequence[str]) -> np.ndarray:
     """bool (movies,): movies to which no user is related, by a like of `splits` or in any other way."""
-    start, stop = layout.range(target.tail_kind)
-    heard = np.zeros(stop - start, bool)
-    for relation in relations:
+    start, stop = graph.layout.range(target.tail_kind)
+    rated = np.zeros(stop - start, bool)
+    for relation in graph.relations:
         if (relation.head_kind, relation.tail_kind) == (target.head_kind, target.tail_kind):
-            heard[triples.pairs(relation.index, splits if relation == target else (TRAIN,)).tails - start] = True
-    return ~heard
+            rated[graph.pairs(relation, splits if relation == target else (TRAIN,)).tails - start] = True
+    return ~rated
 
 
-def _left_open(own: torch.Tensor, told: torch.Tensor, taught: np.ndarray, settings: TrainSettings) -> torch.Tensor:
-    """What facts leave open of vectors (n, width): a normal draw, as wide as what they leave open of `taught` ones."""
-    spread = (own - told)[torch.from_numpy(taught).to(own.device)].std(dim=0, correction=0)
-    generator = torch.Generator().manual_seed(settings.seed)  # on the CPU, so that devices draw the same
-    return spread * torch.randn(told.shape, generator=generator).to(told.device)
-
-
-def _mean_query(
-    model: torch.nn.Module, layout: EntityLayout, target: Relation, settings: TrainSettings, likes: Csr
+def _draw_unexplained(
+    own: torch.Tensor, predicted: torch.Tensor, learned: np.ndarray, settings: TrainSettings
 ) -> torch.Tensor:
+    """Normal draws (n, width), as wide as the part of the learned vectors that facts do not explain."""
+    spread = (own - predicted)[torch.from_numpy(learned).to(own.device)].std(dim=0, correction=0)
+    generator = torch.Generator().manual_seed(settings.seed)  # on the CPU, so that devices draw the same
+    return spread * torch.randn(predicted.shape, generator=generator).to(predicted.device)
+
+
+def _blend(own: torch.Tensor, predicted: torch.Tensor, counts: torch.Tensor, prior: float) -> torch.Tensor:
+    """The mean of two vectors (n, width), weighted by the number of likes (n,) and by the prior."""
+    likes = counts[:, None]
+    return (likes * own + prior * predicted) / (likes + prior)
+
+
+def _mean_query(model: torch.nn.Module, graph: Graph, settings: TrainSettings, likes: Histories) -> torch.Tensor:
     """The mean translated vector (width,) of the users with likes."""
-    tables = models.parameters_by_table(model)
-    relation = {name: tables[name][target.index, None] for name in models.relation_tables(settings)}
-    start = layout.range(target.head_kind)[0]
-    total = torch.zeros(models.vector_width(settings), dtype=torch.float64, device=next(iter(tables.values())).device)
-    asking = np.flatnonzero(np.diff(likes.indptr))
+    target = graph.relation(settings.target)
+    start = graph.layout.range(target.head_kind)[0]
+    device = next(model.parameters()).device
+    total = torch.zeros(vector_width(settings), dtype=torch.float64, device=device)
+    asking = np.flatnonzero(likes.sizes)
     for _, heads in _blocks(asking):
-        at = torch.from_numpy(heads + start).to(total.device)
-        rows = {name: tables[name][at] for name in models.entity_tables(settings)}
-        total += models.queries(settings, rows, relation).double().sum(0)
+        at = torch.from_numpy(heads + start).to(device)
+        total += queries_of(settings, model, at, target.index).double().sum(0)
     return (total / len(asking)).float()
 
 
@@ -172,7 +170,7 @@ def _with_popularity_of(
     axis = F.normalize(axis, dim=0)
     popularity = (own @ axis)[:, None]  # (n, 1)
     taste = blended - (blended @ axis)[:, None] * axis
-    if settings.model == "transe":
+    if metric_of(settings) == "l2":
         taste = F.normalize(taste, dim=1) * (1 - popularity.square()).clamp(min=0).sqrt()
     return taste + popularity * axis
 

@@ -1,6 +1,5 @@
 """Saved models: one safetensors file with a JSON header; loaded as data, never unpickled."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,22 +9,23 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from kgspark.errors import InputError
+from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
-from kgspark.kge.model.models import build_model, parameters_by_table
+from kgspark.graph.relation import Relation
+from kgspark.kge.model.two_tower import build_model, parameters_by_table
+from kgspark.kge.safetensors_io import read_safetensors, write_safetensors
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.training.checkpoints import read_safetensors, write_safetensors
-from kgspark.tables import Relation
 
 MODEL_FILE = "model.safetensors"
-# The same model before it was refitted on the likes that were held out.
+# The same model before it was refitted on the held-out likes.
 MEASURED_FILE = "measured.safetensors"
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a model file holds.
+    """The contents of a model file.
 
-    tables  float32 parameter tables by tgraphx's names; versions  of torch, tgraphx and kgspark that wrote it
+    tables  float32 parameter tables by the model's own names; versions  of the libraries that computed the weights
     """
 
     tables: dict[str, torch.Tensor]
@@ -43,25 +43,19 @@ class SavedModel:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computed the weights."""
+    """Versions of the libraries that compute the weights."""
     return {name: version(name) for name in ("torch", "tgraphx", "numpy", "safetensors")}
 
 
-def save_model(
-    path: Path,
-    model: torch.nn.Module,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
-    settings: TrainSettings,
-) -> None:
+def save_model(path: Path, model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> None:
     """Writes the weights atomically to `path`, with settings, layout, relations and versions in the header."""
     header = {
         "format": 1,
         "settings": settings.model_dump(),
-        "layout": layout.to_json(),
-        # JSON objects are written with sorted keys; the kinds' order is kept beside them.
-        "kinds": list(layout.ranges),
-        "relations": [relation.to_json() for relation in relations],
+        "layout": graph.layout.to_json(),
+        # JSON objects are written with sorted keys, so the order of the kinds is kept here.
+        "kinds": list(graph.layout.ranges),
+        "relations": [relation.to_json() for relation in graph.relations],
         "versions": versions(),
     }
     write_safetensors(path, parameters_by_table(model), header)
@@ -86,9 +80,9 @@ def load_model(path: Path) -> SavedModel:
 
 
 def measured_file(folder: Path) -> Path:
-    """The file, in a folder of the table `model`, whose weights have seen no held-out like.
+    """The file, in a folder of the table `model`, whose weights have seen no held-out likes.
 
-    They are what is evaluated, and what another night may start from.
+    It is the one to evaluate, and the one that another night may start from.
     """
     before_refit = folder / MEASURED_FILE
     return before_refit if before_refit.exists() else folder / MODEL_FILE

@@ -1,12 +1,12 @@
-"""Queries that lean towards what a user liked last: tastes drift, and one vector a user is an average over years.
+"""Queries that lean towards a user's latest likes: tastes drift, and one vector per user averages over years.
 
-With the likes j of user u, the latest first, w_j that fall by half every `recent_half_life` places and sum to 1, the
-query q of u, translated as the model has it, and items t:
+For user u with the translated query q and the likes j, the latest first, let w_j be weights that fall by half every
+`recent_half_life` positions and sum to 1. With items t:
 
     q'(u) = (1 − s) · q + s · ‖q‖ · r / ‖r‖,    r = Σ_j w_j t_j
 
-It is one vector still, that FAISS serves as any other. For unit items q' · t is a mixture of the triple's own score and
-of the squared distances between t and the latest likes, as in the translation-based recommenders that start from
+It is still one vector, which FAISS serves as any other. For unit items q' · t is a mixture of the triple's own score
+and of the squared distances between t and the latest likes, as in the translation-based recommenders that start from
 the last item instead of the user (He et al. 2017, “Translation-based Recommendation”, who do both).
 """
 
@@ -14,28 +14,27 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kgspark.graph.shards import Csr
+from kgspark.graph.histories import Histories
 from kgspark.kge.export.evaluation import metrics_by_user
 from kgspark.search_space import Metric
 
 # Shares that `auto` tries, in this order, until one is no better than the last.
 _SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
-# The lead over no share at all that is asked for, in standard errors of the mean over users.
+# A share must be better than none by so many standard errors of the mean over users.
 _STANDARD_ERRORS = 2.0
-# Users whose validation likes decide.
+# Most users whose validation likes decide.
 _USERS = 20_000
-# Users whose likes are gathered at once: bounds the memory.
+# Number of users whose likes are gathered at once: bounds the memory.
 _BLOCK_ROWS = 1 << 14
-# Likes that weigh less are as good as forgotten.
+# Likes of a smaller weight are left out.
 _LEAST_WEIGHT = 1e-4
 
 
-def recent_weights(likes: Csr, half_life: float) -> np.ndarray:
-    """w float32 (n,) of the likes, which sum to 1 for each user; those of one second share what their places have."""
+def recent_weights(likes: Histories, half_life: float) -> np.ndarray:
+    """w float32 (n,) of the likes, which sum to 1 per user; likes of the same second share their weights equally."""
     if likes.times is None:
         raise ValueError("likes without times have no order")
-    sizes = np.diff(likes.indptr)
-    users = np.repeat(np.arange(len(sizes)), sizes)
+    users = likes.rows()
     order = np.lexsort((-likes.times, users))
     weights = 0.5 ** ((np.arange(len(order)) - likes.indptr[users]) / half_life)
     times = likes.times[order]
@@ -44,26 +43,25 @@ def recent_weights(likes: Csr, half_life: float) -> np.ndarray:
     starts = np.flatnonzero(first)
     together = np.diff([*starts, len(order)])
     shared = np.repeat(np.add.reduceat(weights, starts) / together, together) if len(order) else weights
-    shared /= np.maximum(np.bincount(users, shared, minlength=len(sizes)), 1e-300)[users]
+    shared /= np.maximum(np.bincount(users, shared, minlength=len(likes)), 1e-300)[users]
     result = np.empty(len(order), np.float32)
     result[order] = shared
     return result
 
 
-def recent_vectors(items: torch.Tensor, likes: Csr, half_life: float) -> torch.Tensor:
+def recent_vectors(items: torch.Tensor, likes: Histories, half_life: float) -> torch.Tensor:
     """r float32 (U, width) of all users, with length 1; zeros for a user without likes.
 
     items  (M, width)
-    likes  CSR over the users, with times
+    likes  of all users, with times
     """
     weights = recent_weights(likes, half_life)
-    kept = weights >= _LEAST_WEIGHT
-    indptr = np.concatenate([[0], kept.cumsum()])[likes.indptr]
-    remembered = Csr(indptr, likes.tails[kept], weights[kept])
+    remembered = Histories(likes.indptr, likes.indices, weights).where(weights >= _LEAST_WEIGHT)
     blocks = []
-    for start in range(0, max(len(indptr) - 1, 1), _BLOCK_ROWS):
-        chosen = remembered.rows(np.arange(start, min(start + _BLOCK_ROWS, len(indptr) - 1)))
-        parts = (torch.from_numpy(part).to(items.device) for part in (chosen.tails, chosen.weights, chosen.indptr))
+    for start in range(0, max(len(likes), 1), _BLOCK_ROWS):
+        chosen = remembered.pick(np.arange(start, min(start + _BLOCK_ROWS, len(likes))))
+        arrays = (chosen.indices, chosen.entry_weights, chosen.indptr)
+        parts = (torch.from_numpy(array).to(items.device) for array in arrays)
         tails, of_tails, starts = parts
         sums = F.embedding_bag(
             tails, items, starts, mode="sum", per_sample_weights=of_tails.to(items.dtype), include_last_offset=True
@@ -72,32 +70,38 @@ def recent_vectors(items: torch.Tensor, likes: Csr, half_life: float) -> torch.T
     return torch.cat(blocks)
 
 
-def leaning(queries: torch.Tensor, recent: torch.Tensor, share: float) -> torch.Tensor:
-    """q' (U, width) of queries (U, width) and `recent_vectors`; the queries of those without likes stay."""
+def lean(queries: torch.Tensor, recent: torch.Tensor, share: float) -> torch.Tensor:
+    """q' (U, width) of queries (U, width) and `recent_vectors`; queries of users without likes stay as they are."""
     lengths = queries.norm(dim=1, keepdim=True)
     known = recent.any(dim=1, keepdim=True)
     return torch.where(known, (1 - share) * queries + share * lengths * recent, queries)
 
 
-def best_share(
-    queries: torch.Tensor, items: torch.Tensor, metric: Metric, held_out: Csr, seen: Csr, half_life: float, k: int
+def choose_recent_share(
+    queries: torch.Tensor,
+    items: torch.Tensor,
+    metric: Metric,
+    held_out: Histories,
+    seen: Histories,
+    half_life: float,
+    k: int,
 ) -> float:
     """The share s whose NDCG@k on held-out likes is best, 0 unless clearly better than none.
 
-    Which share that is depends on what is held out: of the latest likes a large one, of likes from all times none.
+    It depends on the held-out likes: a large share suits the latest likes, none suits likes from all times.
 
-    queries, items  what the model trained on `seen` has; held_out, seen: CSR over the users, `seen` with times
+    queries, items  of the model that was trained on `seen`; held_out, seen: likes per user, `seen` with times
     """
-    asking = np.flatnonzero((np.diff(held_out.indptr) > 0) & (np.diff(seen.indptr) > 0))
+    asking = np.flatnonzero((held_out.sizes > 0) & (seen.sizes > 0))
     if seen.times is None or len(asking) < 2 or metric not in ("inner_product", "l2"):
         return 0.0
     asking = asking[:: -(-len(asking) // _USERS)]
-    known, wanted = seen.rows(asking), held_out.rows(asking)
+    known, wanted = seen.pick(asking), held_out.pick(asking)
     own = queries[torch.from_numpy(asking).to(queries.device)]
     recent = recent_vectors(items, known, half_life)
 
     def figures(share: float) -> np.ndarray:
-        return metrics_by_user(leaning(own, recent, share), items, metric, wanted, known, (k,))[f"ndcg@{k}"]
+        return metrics_by_user(lean(own, recent, share), items, metric, wanted, known, (k,))[f"ndcg@{k}"]
 
     none = best = figures(0.0)
     chosen = 0.0

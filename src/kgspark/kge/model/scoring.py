@@ -1,4 +1,4 @@
-"""Score matrices of queries against items, by metric, bounded by the matrix itself in memory."""
+"""Score matrices of queries against items, by metric; they take no more memory than the matrix itself."""
 
 import math
 
@@ -10,7 +10,7 @@ from kgspark.search_space import Metric
 _MODULUS_EPSILON = 1e-12
 # Terms of the series that stands for a modulus in training. Three come within 0.19 of it, and mostly within 0.03.
 _HARMONICS = 3
-# Scores of a block of queries whose moduli are summed together: they fit a cache, and are worth sharing among threads.
+# Number of scores whose moduli are summed together: they fit a cache, and are enough work for several threads.
 _BLOCK_SCORES = 1 << 18
 
 
@@ -26,10 +26,10 @@ def score_matrix(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> 
 
 
 def training_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
-    """Scores to train with: cheaper than `score_matrix`, and of its order; nearly so for modulus.
+    """Scores to train with: cheaper than `score_matrix`, and in the same order, for modulus nearly so.
 
-    TransE's items are unit vectors, so −‖q − t‖₂ rises with q · t: ‖q − t‖² = ‖q‖² + 1 − 2 q · t. RotatE's moduli are
-    matrix products too, but for the last terms of a series: see `_harmonics`.
+    Items of the metric l2 are unit vectors, so −‖q − t‖₂ rises with q · t: ‖q − t‖² = ‖q‖² + 1 − 2 q · t. Moduli are
+    matrix products too, up to the last terms of a series: see `_harmonics`.
     """
     if metric == "modulus":
         return _harmonics(queries) @ _harmonics(items).T
@@ -44,14 +44,14 @@ def ranking_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -
 
 
 def _harmonics(vectors: torch.Tensor) -> torch.Tensor:
-    """Vectors (n, d) of coordinates with modulus one as (n, 3 d), whose products are −Σᵢ |qᵢ − tᵢ| but for a constant.
+    """Vectors (n, d) of coordinates with modulus one as (n, 3 d), whose products are −Σᵢ |qᵢ − tᵢ| up to a constant.
 
     With the angle a between q and t, |q − t| = 2 |sin(a / 2)|, the Fourier series of which is
 
         4/π − 8/π Σ_k cos(k a) / (4 k² − 1),
 
-    and cos(k a) is the product of the k-th powers qᵏ and tᵏ. The first term alone is the squared modulus, which ranks
-    otherwise: training on it alone ends with fewer likes found.
+    and cos(k a) is the product of the k-th powers qᵏ and tᵏ. The first term alone is the squared modulus, which gives
+    another order: training on it alone finds fewer likes in the end.
     """
     real, imaginary = turned = vectors.chunk(2, dim=1)
     parts = []
@@ -68,7 +68,7 @@ def _harmonics(vectors: torch.Tensor) -> torch.Tensor:
 def _modulus_scores(queries: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
     """−Σᵢ |qᵢ − tᵢ| over complex coordinates (RotatE), one coordinate of a block of queries at a time.
 
-    Blocks are small enough for a core's cache; all coordinates at once would be dim times the memory of the scores.
+    Blocks fit a core's cache; all coordinates at once would take dim times the memory of the scores.
     """
     half = queries.shape[1] // 2
     scores = queries.new_zeros(len(queries), len(items))

@@ -1,10 +1,11 @@
-"""Losses of scores: the softmax over a range of tails, and positives against sampled negatives."""
+"""Losses of scores, over a range of tails or against sampled negatives, and the penalty of large coordinates."""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from kgspark.kge.model.two_tower import RowsByTable, TwoTower
 from kgspark.kge.settings import TrainSettings
 
 
@@ -23,14 +24,14 @@ def listwise_loss(
 
         −w · log( exp z_p / (exp z_p + Σ_{j≠p} c_j exp z_j) ),  c_j = 1 − spared for the row's other positives, else 1
 
-    With `spared` 0 it is the multinomial likelihood (Liang et al. 2018, equation 2); with 1 the other positives are no
-    rivals at all, as in the decoupled contrastive loss (Yeh et al. 2022).
+    With `spared` 0 it is the multinomial likelihood (Liang et al. 2018, equation 2). With 1 the other positives are
+    left out of the denominator, as in the decoupled contrastive loss (Yeh et al. 2022).
 
     scores      float32 (B, N); overwritten, so that a step holds one such matrix
     positions   int64 (n,): row · N + column of each positive, distinct, one row after the other
-    degrees     int64 (B,): how many positives each row has
+    degrees     int64 (B,): number of positives per row
     weights     float32 (n,)
-    log_counts  float32 (N,): log of how many tails a column stands for; None where each stands for itself alone
+    log_counts  float32 (N,): log of the number of tails that a column stands for; None where each stands for itself
     """
     return _ListwiseLoss.apply(scores, positions, degrees, weights, temperature, log_counts, spared)
 
@@ -56,12 +57,32 @@ def negatives_loss(settings: TrainSettings, positives: torch.Tensor, negatives: 
     return _warp(gaps + settings.margin)
 
 
+def has_penalty(settings: TrainSettings) -> bool:
+    """True where large coordinates cost anything; computing a penalty of 0 would take time."""
+    return bool(settings.l2 or settings.n3)
+
+
+def penalty(settings: TrainSettings, tower: TwoTower, *read: tuple[RowsByTable, torch.Tensor]) -> torch.Tensor:
+    """Σ counts · (l2 · Σ |x|² + n3 / 3 · Σ |x|³) over all rows that were read and their coordinates, a scalar.
+
+    A complex coordinate counts by its modulus, as in equation 6 of Lacroix et al. 2018.
+
+    read  rows (n, dim) by table, and the number of positives of the batch that read each of them, (n,)
+    """
+    costs = []
+    for rows, counts in read:
+        sizes = tower.moduli(rows)  # (n, width)
+        cost = settings.l2 * sizes.square().sum(1) + settings.n3 / 3 * sizes.pow(3).sum(1)
+        costs.append((counts * cost).sum())
+    return torch.stack(costs).sum()
+
+
 def _warp(hinges: torch.Tensor) -> torch.Tensor:
     """Weighted approximate-rank pairwise loss of hinges γ − s + n (B, K), in the order in which they were drawn.
 
-    The first violator after N draws says that about K / N of K negatives would violate, so the positive's rank among
-    them is about ⌊K / N⌋, and L(r) = 1 + ½ + … + 1/r makes errors at the head of the list weigh most. It is scaled by
-    1 / L(K), so that a step is of one size for any number of negatives.
+    If the first violator is draw N, about K / N of K negatives violate, so the positive's rank among them is about
+    ⌊K / N⌋. L(r) = 1 + ½ + … + 1/r gives errors at the head of the list the largest weight. The loss is scaled by
+    1 / L(K), so that the number of negatives does not change the size of a step.
     """
     violating = hinges > 0
     first = violating.to(torch.uint8).argmax(1)  # (B,)
@@ -115,6 +136,6 @@ class _ListwiseLoss(torch.autograd.Function):
 def _sums(values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Sums (B,) of values (n,) that lie in runs of `lengths` (B,), always added in one order, as `index_add` is not.
 
-    Unsafe only in that the lengths are not looked at first, for which a GPU would have to wait.
+    `unsafe` only skips a check of the lengths, for which the host would have to wait for a GPU.
     """
     return torch.segment_reduce(values, "sum", lengths=lengths, unsafe=True)

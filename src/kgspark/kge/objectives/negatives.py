@@ -3,23 +3,21 @@
 Each agrees in distribution with tgraphx's sampler of the same name (`tgraphx.kg.sampling`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from kgspark.errors import StageError
-from kgspark.graph.layout import EntityLayout
+from kgspark.graph.graph import Graph
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import Relation
 
 
 @dataclass(frozen=True)
 class Corruptions:
-    """K negatives of each of B positives.
+    """K negatives for each of B positives.
 
-    entities  int64 (B, K): what stands in for an end
-    at_head   bool (B, K): whether it stands in for the head, or for the tail
+    entities  int64 (B, K): the entity that replaces an end
+    at_head   bool (B, K): True where it replaces the head, False for the tail
     """
 
     entities: torch.Tensor
@@ -36,27 +34,21 @@ class NegativeSampler:
     """Draws corruptions of triples of one graph.
 
     A side is drawn first (the head with `corrupt_heads`, or by the relation's shape for bernoulli), then an entity:
-    any of the graph, or for typed one of the relation's own kind on that side. Filtered, no known triple is ever
-    drawn: of m unknown candidates a number below m is drawn, and a binary search among the known ones turns it into
-    an entity. That is what rejecting and drawing again arrives at, in one go and for the densest of rows too; the
-    side's probability is weighed by the share of candidates that are unknown there, as rejection weighs it.
+    any of the graph, or for typed one of the relation's own kind on that side. With `filtered` no known triple is ever
+    drawn: among m unknown candidates a number below m is drawn, and a binary search among the known ones turns it into
+    an entity. The distribution is that of rejecting known triples and drawing again, but in one step and for the
+    densest rows too; a side's probability is multiplied by the fraction of its candidates that are unknown.
     """
 
-    def __init__(
-        self,
-        known: torch.Tensor,
-        layout: EntityLayout,
-        relations: Sequence[Relation],
-        settings: TrainSettings,
-    ) -> None:
+    def __init__(self, known: torch.Tensor, graph: Graph, settings: TrainSettings) -> None:
         """`known` int64 (n, 3), distinct, on the device to draw on. StageError where its keys do not fit 64 bits."""
-        device, count = known.device, len(relations)
+        device, layout, count = known.device, graph.layout, len(graph.relations)
         self.negatives = max(settings.sample_size, 1)
         everything = [(0, layout.size)] * count
         typed = settings.sampler == "typed"
         ranges = [
-            [layout.range(relation.head_kind) for relation in relations] if typed else everything,
-            [layout.range(relation.tail_kind) for relation in relations] if typed else everything,
+            [layout.range(relation.head_kind) for relation in graph.relations] if typed else everything,
+            [layout.range(relation.tail_kind) for relation in graph.relations] if typed else everything,
         ]
         self.starts, stops = torch.tensor(ranges, device=device).permute(2, 0, 1)  # each (2 sides, relations)
         self.sizes = stops - self.starts
@@ -67,7 +59,7 @@ class NegativeSampler:
         self.known = _Known(known, layout.size, count, self.starts) if settings.filtered else None
 
     def draw(self, positives: torch.Tensor, generator: torch.Generator) -> Corruptions:
-        """K corruptions of each positive, int64 (B, 3), all of them `drawable`; `generator` lives on their device."""
+        """K corruptions of each positive, int64 (B, 3), all of them `drawable`; `generator` is on their device."""
         shape = (len(positives), self.negatives)
         relations = positives[:, 1]
         unknown = self._unknown(positives)  # (2, B)
@@ -87,21 +79,21 @@ class NegativeSampler:
         return Corruptions(starts + numbers, at_head)
 
     def drawable(self, positives: torch.Tensor) -> torch.Tensor:
-        """bool (B,): whether there is any triple to corrupt a positive into."""
+        """Tells which positives have any triple to be corrupted into, bool (B,)."""
         unknown, share = self._unknown(positives), self.head_share[positives[:, 1]]
         return (unknown[0] > 0) & (share > 0) | (unknown[1] > 0) & (share < 1)
 
     def _unknown(self, positives: torch.Tensor) -> torch.Tensor:
-        """int64 (2, B): candidates for the head and for the tail that make no known triple."""
+        """Number of candidates for the head and for the tail that make no known triple, int64 (2, B)."""
         sizes = self.sizes[:, positives[:, 1]]
         return sizes if self.known is None else sizes - self.known.counts(positives)
 
 
 class _Known:
-    """For each (relation, tail) its known heads and for each (head, relation) its known tails, as two sorted arrays.
+    """The known heads of each (relation, tail) and the known tails of each (head, relation), as two sorted arrays.
 
-    Of the i-th known candidate c of a group, counted from the range's start s, c − s − i unknown ones come before it.
-    Sorted by (group, that number), one `searchsorted` finds how many known ones precede the j-th unknown one.
+    In a range that starts at s, c − s − i unknown candidates precede the i-th known candidate c of a group. Sorted by
+    (group, that number), one `searchsorted` gives the number of known candidates before the j-th unknown one.
     """
 
     def __init__(self, known: torch.Tensor, entities: int, relations: int, starts: torch.Tensor) -> None:
@@ -113,21 +105,21 @@ class _Known:
         self.width, self.relations = entities + 1, relations
         self.keys = []
         for side, column in ((0, 0), (1, 2)):
-            place = known[:, column] - starts[side, known[:, 1]]
-            key = (self._group(known, side) * self.width + place).sort().values
+            offset = known[:, column] - starts[side, known[:, 1]]
+            key = (self._group(known, side) * self.width + offset).sort().values
             groups = torch.div(key, self.width, rounding_mode="floor")
             first = torch.searchsorted(key, groups * self.width)
             self.keys.append(key - (torch.arange(len(key), device=key.device) - first))
 
     def counts(self, positives: torch.Tensor) -> torch.Tensor:
-        """int64 (2, B): known heads for (relation, tail), known tails for (head, relation)."""
+        """Number of known heads of (relation, tail) and of known tails of (head, relation), int64 (2, B)."""
         groups = [self._group(positives, side) * self.width for side in (0, 1)]
         return torch.stack(
             [self._below(side, at + self.width) - self._below(side, at) for side, at in enumerate(groups)]
         )
 
     def skip(self, positives: torch.Tensor, at_head: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        """Places in the range (B, K) of the `numbers`-th unknown candidates, from 0."""
+        """Positions in the range (B, K) of the `numbers`-th unknown candidates, from 0."""
         passed = []
         for side in (0, 1):
             at = (self._group(positives, side) * self.width)[:, None]

@@ -1,4 +1,4 @@
-"""What trains a model: an objective walks over the triples of some splits, once an epoch, and updates the tables."""
+"""The interface of all objectives: an epoch walks over the triples of some splits and updates the model's tables."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,7 +8,7 @@ import torch
 from kgspark.kge.objectives.row_adam import RowAdam
 from kgspark.kge.settings import TrainSettings
 
-RateAt = Callable[[float], float]  # share of the epoch that is done -> step size
+RateAt = Callable[[float], float]  # fraction of the epoch that is done -> step size
 
 
 class Objective(Protocol):
@@ -17,13 +17,13 @@ class Objective(Protocol):
     optimizer: RowAdam
 
     def epoch(self, number: int, rate: RateAt) -> float:
-        """One pass over the triples; the loss, per unit of weight.
+        """One pass over the triples; returns the loss per unit of weight.
 
-        Everything random is drawn from (seed, number), so an epoch does not depend on how training got to it.
+        All random draws depend on (seed, number) alone, so an epoch is the same after a restart.
         """
         ...
 
 
-def draws_of(settings: TrainSettings, epoch: int, device: torch.device, worker: int = 0) -> torch.Generator:
-    """The generator of an epoch's draws on the training device, other ones for every worker."""
-    return torch.Generator(device).manual_seed(settings.seed * 1_000_003 + epoch + worker * 1_000_000_007)
+def epoch_generator(settings: TrainSettings, epoch: int, device: torch.device, stream: int = 0) -> torch.Generator:
+    """The generator of an epoch's draws on the training device; streams draw independently of each other."""
+    return torch.Generator(device).manual_seed(settings.seed * 1_000_003 + epoch + stream * 1_000_000_007)

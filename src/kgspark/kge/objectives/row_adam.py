@@ -1,17 +1,17 @@
-"""Adam over rows of tables: only the rows that a step touched are read and written."""
+"""Adam over rows of tables: a step reads and writes only the rows that it updates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
-Rows = torch.Tensor | slice
+RowIndex = torch.Tensor | slice
 
 
 class RowAdam:
-    """Adam (Kingma & Ba 2015, algorithm 1) whose moments and bias correction advance row by row, when a row is met.
+    """Adam (Kingma & Ba 2015, algorithm 1) whose moments and bias correction advance row by row, at a row's updates.
 
-    With every row met at every step it is Adam; otherwise it is torch's SparseAdam with the bias corrected by the
-    number of times that the row was met.
+    With every row updated at every step it is Adam; otherwise it is torch's SparseAdam with the bias corrected by the
+    number of updates of the row.
     """
 
     def __init__(
@@ -25,39 +25,38 @@ class RowAdam:
         self.betas, self.epsilon = betas, epsilon
         self.first = {name: torch.zeros_like(table) for name, table in tables.items()}
         self.second = {name: torch.zeros_like(table) for name, table in tables.items()}
-        self.met = {name: table.new_zeros(len(table), 1) for name, table in tables.items()}
+        self.updates = {name: table.new_zeros(len(table), 1) for name, table in tables.items()}
 
-    def leaves(self, prefix: str, rows: Rows) -> dict[str, torch.Tensor]:
-        """The given rows of the tables whose name starts with `prefix`, each collecting a gradient of its own."""
-        chosen = {name: table for name, table in self.tables.items() if name.startswith(prefix)}
-        return {name: _rows_of(table, rows).detach().requires_grad_() for name, table in chosen.items()}
+    def leaves(self, names: Sequence[str], rows: RowIndex) -> dict[str, torch.Tensor]:
+        """The given rows of the named tables, each collecting a gradient of its own."""
+        return {name: _rows_of(self.tables[name], rows).detach().requires_grad_() for name in names}
 
-    def step(self, leaves: Mapping[str, torch.Tensor], rows: Rows, rate: float) -> None:
-        """Updates the `rows` that `leaves` came from by the gradients that they have collected; nothing at rate 0."""
+    def step(self, leaves: Mapping[str, torch.Tensor], rows: RowIndex, rate: float) -> None:
+        """Updates the `rows` that `leaves` came from by the gradients that they have collected; not at rate 0."""
         for name, leaf in leaves.items():
             if leaf.grad is not None and rate > 0:
                 self.update(name, rows, leaf.grad, rate)
 
     @torch.no_grad()
-    def update(self, name: str, rows: Rows, gradient: torch.Tensor, rate: float) -> None:
+    def update(self, name: str, rows: RowIndex, gradient: torch.Tensor, rate: float) -> None:
         """One step of size `rate` > 0 on distinct `rows`, a slice or int64 (n,), with their gradient (n, width)."""
-        stores = (self.tables[name], self.first[name], self.second[name], self.met[name])
-        weights, first, second, met = (_rows_of(store, rows) for store in stores)
+        stores = (self.tables[name], self.first[name], self.second[name], self.updates[name])
+        weights, first, second, updates = (_rows_of(store, rows) for store in stores)
         beta1, beta2 = self.betas
-        met.add_(1)
+        updates.add_(1)
         first.lerp_(gradient, 1 - beta1)
         second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        # rate · m̂ / (√v̂ + ε) with both corrections drawn into the denominator: a number a row, not a matrix.
-        per_step = (1 - beta1**met) / rate
-        scale = second.sqrt().mul_(per_step * (1 - beta2**met).rsqrt()).add_(self.epsilon * per_step)
+        # rate · m̂ / (√v̂ + ε), with both corrections moved into the denominator: one number per row, not a matrix.
+        per_step = (1 - beta1**updates) / rate
+        scale = second.sqrt().mul_(per_step * (1 - beta2**updates).rsqrt()).add_(self.epsilon * per_step)
         weights.addcdiv_(first, scale, value=-1)
         if not isinstance(rows, slice):
-            for store, values in zip(stores, (weights, first, second, met), strict=True):
+            for store, values in zip(stores, (weights, first, second, updates), strict=True):
                 store.index_copy_(0, rows, values)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The moments and counts by name, sharing memory with the optimizer."""
-        parts = {"first": self.first, "second": self.second, "met": self.met}
+        """The moments and update counts by name, sharing memory with the optimizer."""
+        parts = {"first": self.first, "second": self.second, "updates": self.updates}
         return {f"{part}.{name}": value for part, tables in parts.items() for name, value in tables.items()}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -66,6 +65,6 @@ class RowAdam:
             value.copy_(state[key])
 
 
-def _rows_of(table: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """A view of a slice's rows, or a copy of an index's: whole rows at once, where indexing takes value by value."""
+def _rows_of(table: torch.Tensor, rows: RowIndex) -> torch.Tensor:
+    """A view of a slice's rows, or a copy of an index's: by whole rows, where indexing goes value by value."""
     return table[rows] if isinstance(rows, slice) else table.index_select(0, rows)

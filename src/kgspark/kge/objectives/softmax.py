@@ -6,37 +6,23 @@ hand: only the batch's head rows, one relation row and the tail range (or the sa
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import Csr, TripleSet
+from kgspark.graph.graph import Graph
 from kgspark.kge.device import unsorted_writes
-from kgspark.kge.model import models
 from kgspark.kge.model.scoring import training_scores
-from kgspark.kge.objectives.losses import listwise_loss
-from kgspark.kge.objectives.objective import RateAt, draws_of
-from kgspark.kge.objectives.regularization import penalty, wanted
-from kgspark.kge.objectives.row_adam import RowAdam, Rows
+from kgspark.kge.model.two_tower import RowsByTable, parameters_by_table, tower_of
+from kgspark.kge.objectives.batches import Batch, Batches, Task
+from kgspark.kge.objectives.losses import has_penalty, listwise_loss, penalty
+from kgspark.kge.objectives.objective import RateAt, epoch_generator
+from kgspark.kge.objectives.row_adam import RowAdam, RowIndex
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.workers import ALONE, Workers, owned_kinds
-from kgspark.tables import TRAIN, Relation
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One relation's share of an epoch."""
-
-    relation: Relation
-    likes: Csr
-    heads: np.ndarray  # positions of the heads that have triples, with any worker
-    owned: bool  # whether a worker has the rows of its own heads alone
-    head_range: tuple[int, int]
-    tail_range: tuple[int, int]
-    head_rate: float
+from kgspark.kge.workers import SINGLE, Workers
+from kgspark.tables import TRAIN
 
 
 @dataclass(frozen=True)
@@ -47,168 +33,137 @@ class _Draws:
     dropout: torch.Generator
 
 
+@dataclass(frozen=True)
+class _Candidates:
+    """The tails in a step's softmax.
+
+    rows        their entity indices
+    columns     int64 (n,): where the step's positives stand among them
+    log_counts  float32 (N,): log of the number of tails that each stands for; None where each stands for itself
+    """
+
+    rows: RowIndex
+    columns: torch.Tensor
+    log_counts: torch.Tensor | None
+
+
 class SoftmaxObjective:
-    """Trains all relations jointly, one relation a step, batches of distinct heads."""
+    """Trains all relations jointly, one relation per step, on batches of distinct heads."""
 
     def __init__(
         self,
         model: torch.nn.Module,
-        triples: TripleSet,
-        layout: EntityLayout,
-        relations: Sequence[Relation],
+        graph: Graph,
         settings: TrainSettings,
         splits: Sequence[str] = (TRAIN,),
-        workers: Workers = ALONE,
+        workers: Workers = SINGLE,
     ) -> None:
         """Relations without weight in the splits take no part.
 
-        workers  those that train together; `triples` and `layout` are this one's
+        workers  the processes that train together; `graph` is the part of this one
         """
         self.settings, self.workers = settings, workers
-        self.tables = models.parameters_by_table(model)
-        self.optimizer = RowAdam(self.tables)
-        self.device = next(iter(self.tables.values())).device
-        self.metric = models.metric_of(settings)
-        owned = owned_kinds(relations)
-        self.tasks = [
-            self._task(relation, triples.csr(relation, layout, splits), layout, relation.head_kind in owned)
-            for relation in relations
-            if workers.total(bool(triples.pairs(relation.index, splits).weights.any()))
-        ]
-
-    def _task(self, relation: Relation, likes: Csr, layout: EntityLayout, owned: bool) -> _Task:
-        head_range, tail_range = layout.range(relation.head_kind), layout.range(relation.tail_kind)
-        heads = self.workers.everyone(np.flatnonzero(np.diff(likes.indptr)), layout.count(relation.head_kind), owned)
-        # Heads that are no tails are met once an epoch.
-        rate = self.settings.head_rate if owned else 1.0
-        return _Task(relation, likes, heads, owned, head_range, tail_range, rate)
+        self.tower = tower_of(settings)
+        self.metric = self.tower.metric(settings)
+        tables = parameters_by_table(model)
+        self.device = next(iter(tables.values())).device
+        self.optimizer = RowAdam(tables)
+        self.batches = Batches(graph, settings, splits, workers)
 
     @unsorted_writes()  # a step's heads are distinct, and so are its tails and its positives
     def epoch(self, number: int, rate: RateAt) -> float:
-        """One pass over the triples; the loss of the target relation, per unit of weight."""
-        generator = np.random.default_rng([self.settings.seed, number])
-        batches = list(self._batches(generator))
+        """One pass over the triples; returns the loss of the target relation per unit of weight."""
         draws = _Draws(
-            draws_of(self.settings, number, self.device),
-            draws_of(self.settings, number, self.device, self.workers.rank + 1),
+            tails=epoch_generator(self.settings, number, self.device),
+            dropout=epoch_generator(self.settings, number, self.device, self.workers.rank + 1),
         )
         losses: list[torch.Tensor] = []
-        mass = 0.0
-        for at, (task, heads) in enumerate(batches):
-            rows, mine = self.workers.place(heads, task.owned)
-            batch = task.likes.rows(rows if mine is None else rows[mine])
-            loss = self._step(task, rows, mine, batch, rate(at / len(batches)), draws)
-            if task.relation.name == self.settings.target:
+        weight = 0.0
+        for batch in self.batches.epoch(number):
+            loss = self._step(batch, rate(batch.done), draws)
+            if batch.task.relation.name == self.settings.target:
                 losses.append(loss)
-                mass += float(batch.weights.sum(dtype=np.float64))
+                weight += float(batch.tails.entry_weights.sum(dtype=np.float64))
         # One read at the end: reading every loss would make a GPU wait for the host at every step.
-        loss_here = float(torch.stack(losses).sum()) if losses else 0.0
-        return self.workers.total(loss_here) / max(self.workers.total(mass), 1e-12)
+        totals = torch.tensor([float(torch.stack(losses).sum()) if losses else 0.0, weight], dtype=torch.float64)
+        self.workers.sum([totals])
+        return float(totals[0]) / max(float(totals[1]), 1e-12)
 
-    def _batches(self, generator: np.random.Generator) -> Iterator[tuple[_Task, np.ndarray]]:
-        planned = []
-        for task in self.tasks:
-            size = self._heads_a_step(task)
-            heads = generator.permutation(task.heads)
-            planned += [(task, heads[start : start + size]) for start in range(0, len(heads), size)]
-        for at in generator.permutation(len(planned)):
-            yield planned[at]
-
-    def _heads_a_step(self, task: _Task) -> int:
-        """As many heads as make no more scores, and hold no more coordinates, than a step of the target has scores.
-
-        Against a handful of tails (a user's gender, say), a step of `batch_size` heads is all overhead.
-        """
-        widths = {t.relation.name: t.tail_range[1] - t.tail_range[0] for t in self.tasks}
-        wider = widths.get(self.settings.target, 0) // max(widths[task.relation.name], self.settings.dim)
-        return self.settings.batch_size * max(1, wider)
-
-    def _step(
-        self,
-        task: _Task,
-        rows: np.ndarray,
-        mine: np.ndarray | None,
-        batch: Csr,
-        rate: float,
-        draws: _Draws,
-    ) -> torch.Tensor:
-        """One step on head `rows`, of which those at `mine` (None for all) have their tails in `batch`."""
-        settings, device = self.settings, self.device
-        head_rows = torch.from_numpy(rows + task.head_range[0]).to(device)
-        tails = torch.from_numpy(batch.tails).to(device)
-        tail_rows, columns, log_counts = self._candidates(task, tails, draws.tails)
+    def _step(self, batch: Batch, rate: float, draws: _Draws) -> torch.Tensor:
+        settings, device, task, share = self.settings, self.device, batch.task, batch.share
+        head_rows = torch.from_numpy(share.rows + task.head_range[0]).to(device)
+        candidates = self._candidates(task, torch.from_numpy(batch.tails.indices).to(device), draws.tails)
         relation_row = slice(task.relation.index, task.relation.index + 1)
-        head = self.optimizer.leaves("entity", head_rows)
-        tail = self.optimizer.leaves("entity", tail_rows)
-        relation = self.optimizer.leaves("relation", relation_row)
+        head = self.optimizer.leaves(self.tower.entity_tables, head_rows)
+        tail = self.optimizer.leaves(self.tower.entity_tables, candidates.rows)
+        relation = self.optimizer.leaves(self.tower.relation_tables, relation_row)
 
-        asking = head if mine is None else _picked(head, torch.from_numpy(mine).to(device))
-        queries = self._dropped(models.queries(settings, asking, relation), draws.dropout)  # (B, width)
-        items = models.items(settings, tail)  # (N, width)
+        asking = head if share.asking is None else _pick(head, torch.from_numpy(share.asking).to(device))
+        queries = self._drop(self.tower.query(asking, relation), draws.dropout)  # (B, width)
+        items = self.tower.item(tail)  # (N, width)
         scores = training_scores(queries, items, self.metric)  # (B, N)
-        degrees = torch.from_numpy(np.diff(batch.indptr)).to(device)
+        degrees = torch.from_numpy(batch.tails.sizes).to(device)
+        columns = candidates.columns
         rows_of = torch.arange(len(queries), device=device).repeat_interleave(degrees, output_size=len(columns))
-        positives = rows_of * len(items) + columns, degrees, torch.from_numpy(batch.weights).to(device)
-        loss = listwise_loss(scores, *positives, settings.temperature, log_counts, settings.spare_positives)
+        positives = rows_of * len(items) + columns, degrees, torch.from_numpy(batch.tails.entry_weights).to(device)
+        loss = listwise_loss(scores, *positives, settings.temperature, candidates.log_counts, settings.spare_positives)
         cost = self._penalty((asking, relation, tail), degrees, columns, len(items))
         ((loss + cost) / settings.batch_size).backward()
-        self._add_up(tail, relation, {} if task.owned else head)
+        self._sum_gradients(tail, relation, {} if share.private else head)
 
-        self.optimizer.step(tail, tail_rows, rate)
+        self.optimizer.step(tail, candidates.rows, rate)
         self.optimizer.step(relation, relation_row, rate)
         self.optimizer.step(head, head_rows, rate * task.head_rate)
         return loss.detach()
 
-    def _add_up(self, *shared: models.Rows) -> None:
-        """Gradients of rows that every worker has, over the triples of all of them."""
-        self.workers.add_up([leaf.grad for leaves in shared for leaf in leaves.values() if leaf.grad is not None])
+    def _sum_gradients(self, *shared: RowsByTable) -> None:
+        """Sums the gradients of rows that every worker has over the triples of all workers."""
+        self.workers.sum([leaf.grad for leaves in shared for leaf in leaves.values() if leaf.grad is not None])
 
     def _penalty(
         self,
-        rows: tuple[models.Rows, models.Rows, models.Rows],
+        rows: tuple[RowsByTable, RowsByTable, RowsByTable],
         degrees: torch.Tensor,
         columns: torch.Tensor,
         items: int,
     ) -> torch.Tensor | float:
-        """The regularisers' share of heads, relation and tails, each as often as a positive of the batch reads it."""
-        if not wanted(self.settings):
+        """The penalty of heads, relation and tails, each as often as a positive of the batch reads it."""
+        if not has_penalty(self.settings):
             return 0.0
         counts = degrees, torch.full((1,), len(columns), device=self.device), torch.bincount(columns, minlength=items)
-        return penalty(self.settings, *zip(rows, counts, strict=True))
+        return penalty(self.settings, self.tower, *zip(rows, counts, strict=True))
 
-    def _candidates(
-        self, task: _Task, tails: torch.Tensor, generator: torch.Generator
-    ) -> tuple[Rows, torch.Tensor, torch.Tensor | None]:
-        """Rows of the tails in the softmax, the positives' columns among them, log of how many tails each stands for.
+    def _candidates(self, task: Task, tails: torch.Tensor, generator: torch.Generator) -> _Candidates:
+        """The tails that a step compares its heads with: all of the kind, or a sample.
 
-        With `negatives` set: the tails of the whole batch, whichever worker has them, and a uniform sample of the
-        others in which each stands for others / sample, which makes the softmax's denominator unbiased (sampled softmax
-        with log-Q correction).
+        A sample holds the positives of the whole batch, whichever worker has them, and `negatives` of the other tails,
+        drawn uniformly. Each drawn one stands for others / negatives, which makes the softmax's denominator unbiased
+        (sampled softmax with log-Q correction).
 
         tails  int64 (n,): the positives, counted from the range's start
         """
         start, stop = task.tail_range
-        sampled = self.settings.sample_size
-        if sampled:
-            liked = torch.zeros(stop - start, dtype=torch.int32, device=self.device)
-            liked[tails] = 1
-            self.workers.add_up([liked])
-            own, rest = liked.nonzero().squeeze(1), (liked == 0).nonzero().squeeze(1)
-            columns = torch.searchsorted(own, tails)
-            if len(rest) > sampled:
+        size = self.settings.sample_size
+        if size:
+            marks = torch.zeros(stop - start, dtype=torch.int32, device=self.device)
+            marks[tails] = 1
+            self.workers.sum([marks])
+            own, rest = marks.nonzero().squeeze(1), (marks == 0).nonzero().squeeze(1)
+            if len(rest) > size:
                 order = torch.randperm(len(rest), generator=generator, device=self.device)
-                log_counts = torch.zeros(len(own) + sampled, device=self.device)
-                log_counts[len(own) :] = math.log(len(rest) / sampled)
-                return torch.cat([own, rest[order[:sampled]]]) + start, columns, log_counts
-        return slice(start, stop), tails, None
+                log_counts = torch.zeros(len(own) + size, device=self.device)
+                log_counts[len(own) :] = math.log(len(rest) / size)
+                rows = torch.cat([own, rest[order[:size]]]) + start
+                return _Candidates(rows, torch.searchsorted(own, tails), log_counts)
+        return _Candidates(slice(start, stop), tails, None)
 
-    def _dropped(self, queries: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        share = self.settings.dropout
-        if not share:
+    def _drop(self, queries: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        rate = self.settings.dropout
+        if not rate:
             return queries
-        kept = torch.rand(queries.shape, generator=generator, device=self.device) >= share
-        return queries * kept / (1 - share)
+        kept = torch.rand(queries.shape, generator=generator, device=self.device) >= rate
+        return queries * kept / (1 - rate)
 
 
-def _picked(rows: models.Rows, places: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {name: table.index_select(0, places) for name, table in rows.items()}
+def _pick(rows: RowsByTable, at: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {name: table.index_select(0, at) for name, table in rows.items()}

@@ -1,10 +1,10 @@
 """Training by several processes: each has the triples and vectors of its own users, and all have everything else.
 
-The driver lays the start down as a checkpoint. Every worker takes its rows from it, and they train on together, by the
-batches that one process would have: each scores its own users of a batch, and gradients of shared rows are added up at
-every step. So the weights are those of one process but for the order in which floats are added. Their checkpoints are
-whole ones: the others leave their rows in files, and the first worker lays them together. The driver goes on from the
-last one.
+The driver writes the start as a checkpoint. Every worker reads its rows from it, and they train together, with the
+batches of a single process: each worker scores its own users of a batch, and gradients of shared rows are summed at
+every step. So the weights are those of a single process up to the order in which floats are added. Checkpoints hold the
+whole graph: every worker writes its rows to a file, and the first worker joins them. The driver continues from the last
+checkpoint.
 """
 
 import os
@@ -19,28 +19,31 @@ import torch
 from torch import distributed
 
 from kgspark.errors import KgsparkError, StageError
+from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import TripleSet, read_triples
+from kgspark.graph.relation import Relation, head_only_kinds
+from kgspark.graph.shards import read_graph
+from kgspark.graph.triples import TripleSet
 from kgspark.kge.device import reproducible
-from kgspark.kge.export.search_space import target_relation
-from kgspark.kge.model.models import build_model, entity_tables
+from kgspark.kge.model.two_tower import build_model, tower_of
+from kgspark.kge.safetensors_io import read_safetensors, write_safetensors
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training import checkpoints
 from kgspark.kge.training.checkpoints import Checkpoint
 from kgspark.kge.training.epochs import run_epochs
-from kgspark.kge.training.plan import Graph
+from kgspark.kge.training.plan import TrainingPlan
 from kgspark.kge.training.run_folder import RunFolder
 from kgspark.kge.training.state import TrainingState
-from kgspark.kge.workers import Workers, owned_kinds
-from kgspark.tables import TRAIN, Relation
+from kgspark.kge.workers import Workers
+from kgspark.tables import TRAIN
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told. The folders are paths that all of them see.
+    """The instructions that every worker gets. The folders are paths that all of them see.
 
-    triples  the shards; folder: where the checkpoint lies that training starts from, and ends in
-    threads  CPU threads of each worker; gpu: whether each has a CUDA device of its own
+    triples  the shards; folder: of the checkpoint that training starts from and ends in
+    threads  CPU threads per worker; gpu: True where each has a CUDA device of its own
     """
 
     triples: Path
@@ -55,31 +58,30 @@ class Job:
 
 @dataclass(frozen=True)
 class Team:
-    """How workers are started, and what they read.
+    """The start of the workers, and the triples that they read.
 
-    launch   runs the function with the job in `settings.workers` processes that torch.distributed can find one another
-             in, and returns when all have ended; raises StageError where one failed
-    threads  CPU threads of each worker, where the settings do not say
+    launch   runs the function with the job in `settings.workers` processes that torch.distributed can connect, and
+             returns when all have ended; raises StageError where one failed
+    threads  CPU threads per worker, where the settings do not say
     """
 
     triples: Path
     launch: Callable[[Callable[[Job], None], Job], None]
     threads: int
 
-    def train(
-        self, folder: Path, state: TrainingState, layout: EntityLayout, relations: Sequence[Relation], fingerprint: str
-    ) -> None:
-        """Takes `state` to the end of its training, by way of the checkpoint in `folder`."""
+    def train(self, folder: Path, state: TrainingState, graph: Graph, fingerprint: str) -> None:
+        """Takes `state` to the end of its training, through the checkpoint in `folder`."""
         settings = state.settings
         if state.epoch == settings.epochs or state.stale >= settings.validation.patience:
             return
-        if any(layout.count(kind) < settings.workers for kind in owned_kinds(relations)):
+        if any(graph.layout.count(kind) < settings.workers for kind in head_only_kinds(graph.relations)):
             raise StageError(f"train.workers: {settings.workers} workers cannot share so few users; lower it")
         if not state.epoch:
             checkpoints.save(folder, state.checkpoint(fingerprint))
         gpu = next(iter(state.tables.values())).is_cuda
         threads = settings.threads or self.threads
-        self.launch(work, Job(self.triples, folder, fingerprint, layout, relations, settings, threads, gpu))
+        job = Job(self.triples, folder, fingerprint, graph.layout, graph.relations, settings, threads, gpu)
+        self.launch(work, job)
         state.resume(checkpoints.load(folder, fingerprint))
         if not settings.checkpoint_every:
             checkpoints.discard(folder)
@@ -87,58 +89,58 @@ class Team:
 
 @dataclass(frozen=True)
 class Part:
-    """The entities that a worker has, by numbers of its own.
+    """The entities that a worker has, with indices of its own.
 
-    rows   int64 (layout.size,), ascending: their indices in the whole graph
-    owned  int64: which of them no other worker has
+    rows     int64 (layout.size,), ascending: their indices in the whole graph
+    private  int64: indices into `rows` of the entities that no other worker has
     """
 
     workers: Workers
     layout: EntityLayout
     rows: np.ndarray
-    owned: np.ndarray
+    private: np.ndarray
 
     @classmethod
     def of(cls, whole: EntityLayout, relations: Sequence[Relation], workers: Workers) -> "Part":
         """The part of one of the workers."""
-        owned, rows, alone = owned_kinds(relations), [], []
+        private_kinds, rows, private = head_only_kinds(relations), [], []
         for kind in whole.ranges:
             start, stop = whole.range(kind)
             positions = np.arange(stop - start)
-            if kind in owned:
-                positions = positions[workers.dealt(positions)]
+            if kind in private_kinds:
+                positions = positions[workers.has(positions)]
             rows.append(positions + start)
-            alone.append(np.full(len(positions), kind in owned))
+            private.append(np.full(len(positions), kind in private_kinds))
         layout = EntityLayout.from_counts(zip(whole.ranges, map(len, rows), strict=True))
-        return cls(workers, layout, np.concatenate(rows), np.flatnonzero(np.concatenate(alone)))
+        return cls(workers, layout, np.concatenate(rows), np.flatnonzero(np.concatenate(private)))
 
-    def read(self, folder: Path, whole: EntityLayout, relations: Sequence[Relation]) -> TripleSet:
-        """The triples that are dealt to this worker, by its own numbers."""
+    def read(self, folder: Path, whole: EntityLayout, relations: Sequence[Relation]) -> Graph:
+        """The graph of this worker's entities and triples, with its own indices."""
         starts = np.array([start for start, _ in whole.ranges.values()])
 
-        def dealt(heads: np.ndarray) -> np.ndarray:
-            return self.workers.dealt(heads - starts[np.searchsorted(starts, heads, side="right") - 1])
+        def mine(heads: np.ndarray) -> np.ndarray:
+            return self.workers.has(heads - starts[np.searchsorted(starts, heads, side="right") - 1])
 
         parts = {}
-        for key, pairs in read_triples(folder, whole, relations, dealt).parts.items():
+        for key, pairs in read_graph(folder, whole, relations, mine).triples.parts.items():
             heads, tails = (np.searchsorted(self.rows, indices) for indices in (pairs.heads, pairs.tails))
             parts[key] = replace(pairs, heads=heads, tails=tails)
-        return TripleSet(parts)
+        return Graph(TripleSet(parts), self.layout, relations)
 
 
 def work(job: Job) -> None:
-    """What a worker does, in a process that torch.distributed knows the others of."""
+    """The whole of a worker, in a process that torch.distributed can connect with the others."""
     try:
-        with _together(job) as (workers, device):
+        with _process_group(job) as (workers, device):
             _train(job, workers, device)
     except KgsparkError as error:
-        # In one write, because all workers may say it at once. Those that wait for this one end when it ends.
+        # In one write, because all workers may fail at once. Workers that wait for this one end when it ends.
         sys.stderr.write(f"kgspark: error: {error}\n")
         raise SystemExit(1) from None
 
 
 @contextmanager
-def _together(job: Job) -> Iterator[tuple[Workers, torch.device]]:
+def _process_group(job: Job) -> Iterator[tuple[Workers, torch.device]]:
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if job.gpu else torch.device("cpu")
     if job.gpu:
         torch.cuda.set_device(device)
@@ -153,10 +155,9 @@ def _together(job: Job) -> Iterator[tuple[Workers, torch.device]]:
 def _train(job: Job, workers: Workers, device: torch.device) -> None:
     settings, relations = job.settings, job.relations
     part = Part.of(job.layout, relations, workers)
-    triples = part.read(job.triples, job.layout, relations)
-    graph = Graph(triples, part.layout, relations, settings, target_relation(relations, settings), workers)
+    plan = TrainingPlan(part.read(job.triples, job.layout, relations), settings, workers)
     model = build_model(settings, part.layout.size, len(relations)).to(device)
-    state = TrainingState(model, graph.objective(model, (TRAIN,)), settings)
+    state = TrainingState(model, plan.objective(model, (TRAIN,)), settings)
     rows = torch.from_numpy(part.rows)
     start = checkpoints.load(
         job.folder, job.fingerprint, lambda name, whole: whole[rows] if _of_entities(name, settings) else whole
@@ -170,17 +171,17 @@ def _train(job: Job, workers: Workers, device: torch.device) -> None:
     def save() -> None:
         nonlocal saved
         if saved < state.epoch:
-            _save_together(job, part, state.checkpoint(job.fingerprint))
+            _save_whole(job, part, state.checkpoint(job.fingerprint))
             saved = state.epoch
 
     first = workers.rank == 0
     with RunFolder(job.folder, settings, str(device), state.history) if first else nullcontext() as run:
-        run_epochs(graph, state, run.log if run else lambda epoch: None, save)
+        run_epochs(plan, state, run.log if run else lambda epoch: None, save)
     save()
 
 
-def _save_together(job: Job, part: Part, checkpoint: Checkpoint) -> None:
-    """Saves one checkpoint of the whole graph, by way of a file from every worker but the first."""
+def _save_whole(job: Job, part: Part, checkpoint: Checkpoint) -> None:
+    """Saves one checkpoint of the whole graph, through a file from every worker except the first."""
     workers = part.workers
     of_entities = [name for name in checkpoint.tensors if _of_entities(name, job.settings)]
 
@@ -188,9 +189,9 @@ def _save_together(job: Job, part: Part, checkpoint: Checkpoint) -> None:
         return job.folder / f".checkpoint-{checkpoint.header['epoch']}-of-worker-{rank}.safetensors"
 
     if workers.rank:
-        owned = torch.from_numpy(part.owned)
-        own = {name: checkpoint.tensors[name].cpu()[owned] for name in of_entities}
-        checkpoints.write_safetensors(file(workers.rank), own, {})
+        private = torch.from_numpy(part.private)
+        rows_here = {name: checkpoint.tensors[name].cpu()[private] for name in of_entities}
+        write_safetensors(file(workers.rank), rows_here, {})
     workers.wait()
     if workers.rank:
         return
@@ -201,8 +202,8 @@ def _save_together(job: Job, part: Part, checkpoint: Checkpoint) -> None:
         whole[name][torch.from_numpy(part.rows)] = value
     for rank in range(1, workers.count):
         other = Part.of(job.layout, job.relations, Workers(workers.count, rank))
-        rows = torch.from_numpy(other.rows[other.owned])
-        tensors, _ = checkpoints.read_safetensors(file(rank))
+        rows = torch.from_numpy(other.rows[other.private])
+        tensors, _ = read_safetensors(file(rank))
         for name, value in tensors.items():
             whole[name][rows] = value
     checkpoints.save(job.folder, Checkpoint(whole, checkpoint.header))
@@ -211,5 +212,5 @@ def _save_together(job: Job, part: Part, checkpoint: Checkpoint) -> None:
 
 
 def _of_entities(name: str, settings: TrainSettings) -> bool:
-    """Whether a checkpoint's tensor has one row an entity."""
-    return name.rpartition(".")[2] in entity_tables(settings)
+    """True for a checkpoint's tensor with one row per entity."""
+    return name.rpartition(".")[2] in tower_of(settings).entity_tables

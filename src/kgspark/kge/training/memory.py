@@ -1,4 +1,4 @@
-"""How much memory a training needs, known before it starts, and whether the machine has it."""
+"""The memory that a training needs, estimated before it starts, and the memory that the machine has free."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,20 @@ import torch
 
 from kgspark.errors import StageError
 from kgspark.graph.layout import USER, EntityLayout
+from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device
-from kgspark.kge.model.models import parameter_count, vector_width
+from kgspark.kge.model.two_tower import metric_of, parameter_count, vector_width
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import Relation
 
-# Bytes a triple takes while shards are read, sorted and laid out as CSR: 28 as columns, twice more while sorting, and
+# Bytes per triple while shards are read, sorted and laid out by head: 28 as columns, twice more while sorting, and
 # 28 again by head.
 _TRIPLE_BYTES = 112
-# Three buffers of the largest block of scores that `evaluation` holds (2²⁴, on a GPU).
+# Three buffers of the largest block of scores in `evaluation` (2²⁴, on a GPU).
 _EVALUATION_BYTES = 3 * 64 * 2**20
+# Up to so many tails, a softmax step compares every head with all of them. Beyond, the products with tails that no head
+# of the batch likes take most of an epoch and teach little.
+_MOST_TAILS = 32_768
+_SAMPLED_TAILS = 8_192
 # Python, torch and pyarrow themselves.
 _BASE_BYTES = 600 * 2**20
 
@@ -51,23 +55,23 @@ class MemoryEstimate:
 def estimate(
     settings: TrainSettings, layout: EntityLayout, relations: Sequence[Relation], triples_count: int
 ) -> MemoryEstimate:
-    """Peak bytes of reading, training and exporting; batches assume the widest tail kind of any relation."""
+    """Peak bytes of reading, training and exporting; a batch has the largest tail kind of any relation."""
     device = pick_device(settings)
     weights = 4 * parameter_count(settings, layout.size, len(relations))
-    widest = max((layout.count(relation.tail_kind) for relation in relations), default=0)
-    # Current and best weights, the two moments; the average where it is kept.
+    widest = _widest(layout, relations)
+    # Current and best weights, two moments, and the average where there is one.
     training = {"weights": weights * (3 if settings.ema else 2), "optimizer": 2 * weights + 4 * layout.size}
     width = vector_width(settings)
     if settings.objective == "softmax":
-        # Scores that turn into their gradient; TransE's norm 1 keeps distances and their sign beside them.
-        buffers = 4 if settings.norm == 1 else 2
+        # The gradient replaces the scores in place; the metric l1 also keeps distances and their sign.
+        buffers = 4 if metric_of(settings) == "l1" else 2
         if settings.sample_size:
             own = settings.batch_size * -(-triples_count // max(1, layout.count(USER)))  # where no two share a like
             widest = min(widest, settings.sample_size + own)
         training["batch"] = 4 * settings.batch_size * widest * buffers + 4 * 6 * width * (widest + settings.batch_size)
     else:
         # Every entity that a batch and its negatives name, with its gradient, moments, queries and items; the triples,
-        # and where negatives are filtered, two sorted keys of each and what sorting them takes.
+        # and where negatives are filtered, two sorted keys per triple and the memory to sort them.
         named = settings.batch_size * (2 + max(settings.sample_size, 1))
         training["batch"] = 4 * 12 * width * named
         training["known triples"] = (28 + (48 if settings.filtered else 0)) * triples_count
@@ -77,14 +81,30 @@ def estimate(
         host["spectral start"] = 4 * 4 * layout.size * (settings.dim + 10) + 40 * triples_count
     if settings.checkpoint_every:
         host["checkpoint"] = weights * 5 if device.type == "cuda" else 0
-    host["export"] = 3 * 4 * layout.size * width  # queries and items, what queries lean towards, and their mixture
+    host["export"] = 3 * 4 * layout.size * width  # queries, items, and the vectors of recent likes
     if device.type == "cuda":
         return MemoryEstimate({**host, "weights": weights}, training, str(device))
     return MemoryEstimate({**host, **training}, {}, str(device))
 
 
+def resolve_negatives(
+    settings: TrainSettings, layout: EntityLayout, relations: Sequence[Relation], triples_count: int
+) -> TrainSettings:
+    """The settings with a number for `negatives: auto`: 0, or a sample where the widest tail kind is too wide.
+
+    Too wide is more than 32,768 tails, or so many that a step does not fit the free memory.
+    """
+    if settings.negatives != "auto" or settings.objective != "softmax":
+        return settings
+    full = settings.model_copy(update={"negatives": 0})
+    widest = _widest(layout, relations)
+    if widest <= _MOST_TAILS and suffices(estimate(full, layout, relations, triples_count)):
+        return full
+    return settings.model_copy(update={"negatives": min(_SAMPLED_TAILS, max(widest // 4, 1))})
+
+
 def check(needed: MemoryEstimate) -> None:
-    """Raises StageError, with the settings to lower, where the host or the device has less free than is needed."""
+    """Raises StageError, with the settings to lower, where the host or the device has too little memory free."""
     for where, wanted, free in _demands(needed):
         if wanted > free:
             raise StageError(
@@ -94,12 +114,17 @@ def check(needed: MemoryEstimate) -> None:
 
 
 def suffices(needed: MemoryEstimate) -> bool:
-    """Whether `check` would pass."""
+    """True where `check` would pass."""
     return all(wanted <= free for _, wanted, free in _demands(needed))
 
 
+def _widest(layout: EntityLayout, relations: Sequence[Relation]) -> int:
+    """Number of entities of the largest tail kind."""
+    return max((layout.count(relation.tail_kind) for relation in relations), default=0)
+
+
 def _demands(needed: MemoryEstimate) -> Iterator[tuple[str, int, int]]:
-    """Place, bytes needed and bytes free, wherever the free ones can be told."""
+    """Where memory is needed, bytes needed and bytes free; without those whose free bytes are unknown."""
     free = free_host_bytes()
     if free is not None:
         yield "host", needed.host_bytes, free

@@ -1,4 +1,4 @@
-"""What a training leaves in its folder while it runs: metrics.csv, config.json, run.json, run_metadata.json.
+"""The files of a training in its folder while it runs: metrics.csv, config.json, run.json, run_metadata.json.
 
 `tgraphx-dashboard --logdir FOLDER` shows them; the columns and `run_metadata.json` are its names.
 """
@@ -19,7 +19,7 @@ from kgspark.kge.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch as it went: mean loss, validation NDCG@k where it was measured, step size at its end, wall seconds."""
+    """One epoch: mean loss, validation NDCG@k where it was measured, step size at its end, wall seconds."""
 
     epoch: int
     train_loss: float
@@ -29,10 +29,10 @@ class Epoch:
 
 
 class RunFolder:
-    """Writes the dashboard's files of one training; a context that closes the log, whatever ends the epochs."""
+    """Writes the dashboard's files of one training; as a context it closes the log at the end of the epochs."""
 
     def __init__(self, folder: Path, settings: TrainSettings, device: str, history: Sequence[Epoch]) -> None:
-        """Starts `metrics.csv` anew with the epochs that a resumed training already has behind it."""
+        """Starts `metrics.csv` anew with the epochs that a resumed training has already finished."""
         self.folder = folder
         self._settings, self._device, self._started = settings, device, _now()
         (folder / "metrics.csv").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The state of a training between two epochs: everything that a checkpoint must hold to go on with the same bytes."""
+"""The state of a training between two epochs: a checkpoint holds all of it, so that a resumed training is the same."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import torch
 
-from kgspark.kge.model.models import parameters_by_table
+from kgspark.kge.model.two_tower import parameters_by_table
 from kgspark.kge.objectives.objective import Objective
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training.checkpoints import Checkpoint
@@ -27,7 +27,7 @@ class TrainingState:
         self.best_ndcg = float("-inf")
 
     def average_weights(self, epochs: int) -> None:
-        """Moves the average towards the weights; after few `epochs` by more, so that the start does not linger."""
+        """Moves the average towards the weights; faster after few `epochs`, so that the random start fades."""
         if self.settings.ema:
             decay = min(self.settings.ema, (epochs + 1) / (epochs + 10))
             for name, average in self.average.items():
@@ -35,7 +35,7 @@ class TrainingState:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Lets the model hold the averaged weights for a while."""
+        """A context in which the model holds the averaged weights."""
         if not self.settings.ema:
             yield
             return
@@ -47,7 +47,7 @@ class TrainingState:
             _copy_into(self.tables, current)
 
     def record(self, epoch: Epoch) -> None:
-        """Notes an epoch; keeps its averaged weights where its NDCG is the best, or nothing was measured so far."""
+        """Adds an epoch; keeps its averaged weights where its NDCG is the best, or no epoch was measured so far."""
         self.epoch = epoch.epoch
         self.history.append(epoch)
         measured = self.best_ndcg > float("-inf")
@@ -71,7 +71,7 @@ class TrainingState:
             _copy_into(self.tables, self.average)
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
-        """Everything, under names that `resume` reads."""
+        """The whole state, under names that `resume` reads."""
         parts = {"weights": self.tables, "best": self.best, "optimizer": self.objective.optimizer.state()}
         if self.settings.ema:
             parts["average"] = self.average
@@ -87,7 +87,7 @@ class TrainingState:
         return Checkpoint(tensors, header)
 
     def resume(self, checkpoint: Checkpoint | None) -> None:
-        """Goes back to where a checkpoint was taken; nothing happens without one."""
+        """Restores the state of a checkpoint; None changes nothing."""
         if checkpoint is None:
             return
         tensors, header = checkpoint.tensors, checkpoint.header

@@ -1,7 +1,6 @@
-"""Trains a model on a triple set: epochs, early stopping on the validation likes, checkpoints, and the final refit."""
+"""Trains a model on a graph: epochs, early stopping on the validation likes, checkpoints, and the final refit."""
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -10,34 +9,33 @@ from typing import Any
 import torch
 
 from kgspark.errors import StageError
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.shards import TripleSet
+from kgspark.graph.graph import Graph
 from kgspark.kge.device import pick_device, reproducible
-from kgspark.kge.export.search_space import target_relation
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training import checkpoints, memory
 from kgspark.kge.training.distributed import Team
 from kgspark.kge.training.epochs import Progress, run_epochs
-from kgspark.kge.training.fitting import fitted
-from kgspark.kge.training.plan import Graph
-from kgspark.kge.training.refit import continue_on_all, train_anew
+from kgspark.kge.training.plan import TrainingPlan
 from kgspark.kge.training.run_folder import Epoch, RunFolder
 from kgspark.kge.training.state import TrainingState
 from kgspark.kge.training.warm_start import WarmStart
-from kgspark.tables import TEST, TRAIN, VALID, Relation
+from kgspark.tables import TEST, TRAIN, VALID
+
+# The step size of a refit's one more epoch, relative to `learning_rate`: weights that are good need smaller steps.
+_CONTINUED_RATE = 0.5
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training arrived at.
+    """The results of a training.
 
     model         the published weights: those of the best epoch, refitted where `refit` says so
-    measured      the weights that `valid` and `test` were taken of: `model` itself without a refit. They have seen no
-                  held-out like, so they are what to evaluate and what tomorrow starts from
-    settings      those given, with what training chose in the place of auto: `export.recent_share`
+    measured      the weights that `valid` and `test` were measured with: `model` itself without a refit. They have seen
+                  no held-out like, so they are the ones to evaluate and to start from tomorrow
+    settings      those given, with the value that training chose for auto: `export.recent_share`
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
-    popularity    metrics on the test likes of recommending everybody what most train and valid likes name
+    popularity    metrics on the test likes if every list holds the movies with the most train and valid likes
     seconds       wall-clock of initialisation, training and measuring
     resumed_from  the epoch of the checkpoint that training went on from, 0 where it started afresh
     """
@@ -64,72 +62,120 @@ class Trained:
 
 
 def train(
-    triples: TripleSet,
-    layout: EntityLayout,
-    relations: Sequence[Relation],
+    graph: Graph,
     settings: TrainSettings,
     folder: Path,
     progress: Progress | None = None,
     initial: WarmStart | None = None,
     team: Team | None = None,
 ) -> Trained:
-    """Trains, writing metrics and checkpoints into the existing `folder`, and takes up an interrupted training there.
+    """Trains, writing metrics and checkpoints into the existing `folder`, and resumes an interrupted training there.
 
     With one seed, settings, data and machine, weights on a CPU come out byte for byte the same, killed and resumed
     or not.
 
-    team  who runs the epochs where `settings.workers` is more than 1; all else, a refit too, is done here
-    Raises StageError where the target relation has no train triples, or memory does not suffice. What
-    `progress` raises ends the training and is passed on.
+    team  runs the epochs where `settings.workers` is more than 1; everything else, a refit too, is done here
+    Raises StageError where the target relation has no train triples, or memory does not suffice. An exception from
+    `progress` ends the training.
     """
     begun = perf_counter()
-    settings = fitted(settings, layout, relations, len(triples))
-    graph = Graph(triples, layout, relations, settings, target_relation(relations, settings))
-    if not len(triples.pairs(graph.target.index)):
-        raise StageError(f"train.target: {settings.target!r} has no train triples; is the liking threshold too high?")
-    memory.check(memory.estimate(settings, layout, relations, len(triples)))
+    settings = memory.resolve_negatives(settings, graph.layout, graph.relations, len(graph))
+    plan = TrainingPlan(graph, settings)
+    _check(plan, team)
     device = pick_device(settings)
     with reproducible(settings, device):
-        model = graph.new_model((TRAIN,), device, initial)
-        state = TrainingState(model, graph.objective(model, (TRAIN,)), settings)
-        fingerprint = ""
-        if settings.checkpoint_every or settings.workers > 1:
-            fingerprint = checkpoints.fingerprint(triples, layout, relations, settings, state.tables)
-            state.resume(checkpoints.load(folder, fingerprint))
-        resumed_from = state.epoch
-        if settings.workers > 1:
-            if team is None:
-                raise StageError("train.workers: only train-embeddings can start more than one; set it to 1 here")
-            team.train(folder, state, layout, relations, fingerprint)
-        with RunFolder(folder, settings, str(device), state.history) as run:
-            # A team leaves nothing to do here.
-            run_epochs(graph, state, run.log, lambda: checkpoints.save(folder, state.checkpoint(fingerprint)), progress)
+        model = plan.new_model((TRAIN,), device, initial)
+        state = TrainingState(model, plan.objective(model, (TRAIN,)), settings)
+        run, resumed_from = _train_epochs(plan, state, folder, device, progress, team)
         state.take_best()
         measured = copy.deepcopy(model) if settings.refit == "continue" else model
-        graph.inform(measured, (TRAIN,))
-        share = graph.recent_share(measured)
-        looks = ((VALID, (TRAIN,)), (TEST, (TRAIN, VALID)))
-        valid, test = (graph.measure(measured, split, seen, share) for split, seen in looks)
-        if settings.refit == "continue":
-            continue_on_all(graph, model)
-        elif settings.refit == "anew":
-            model = train_anew(graph, state.best_epoch, device, initial)
-        if model is not measured:
-            graph.inform(model, settings.learned_splits)
+        plan.inform(measured, (TRAIN,))
+        recent_share = plan.choose_recent_share(measured)
+        valid = plan.evaluate(measured, VALID, (TRAIN,), recent_share)
+        test = plan.evaluate(measured, TEST, (TRAIN, VALID), recent_share)
+        model = _refit(plan, model, state.best_epoch, device, initial)
     trained = Trained(
         model=model,
         measured=measured,
-        settings=settings.with_recent_share(share),
+        settings=settings.with_recent_share(recent_share),
         history=tuple(state.history),
         best_epoch=state.best_epoch,
         stopped_early=state.epoch < settings.epochs,
         refitted=settings.refit != "none",
         valid=valid,
         test=test,
-        popularity=graph.popularity(),
+        popularity=plan.popularity(),
         seconds=perf_counter() - begun,
         device=str(device),
         resumed_from=resumed_from,
     )
     run.finish(trained.to_json())
     return trained
+
+
+def _check(plan: TrainingPlan, team: Team | None) -> None:
+    """Raises StageError where the training cannot succeed."""
+    graph, settings = plan.graph, plan.settings
+    if not len(graph.pairs(plan.target)):
+        raise StageError(f"train.target: {settings.target!r} has no train triples; is the liking threshold too high?")
+    if settings.workers > 1 and team is None:
+        raise StageError("train.workers: only train-embeddings can start more than one; set it to 1 here")
+    memory.check(memory.estimate(settings, graph.layout, graph.relations, len(graph)))
+
+
+def _train_epochs(
+    plan: TrainingPlan,
+    state: TrainingState,
+    folder: Path,
+    device: torch.device,
+    progress: Progress | None,
+    team: Team | None,
+) -> tuple[RunFolder, int]:
+    """Takes `state` to the last epoch; returns what writes the folder, and the epoch that training resumed from."""
+    settings, fingerprint = plan.settings, ""
+    if settings.checkpoint_every or settings.workers > 1:
+        fingerprint = checkpoints.fingerprint(plan.graph, settings, state.tables)
+        state.resume(checkpoints.load(folder, fingerprint))
+    resumed_from = state.epoch
+    if team is not None and settings.workers > 1:
+        team.train(folder, state, plan.graph, fingerprint)
+    with RunFolder(folder, settings, str(device), state.history) as run:
+        # After a team there is no epoch left to run.
+        run_epochs(plan, state, run.log, lambda: checkpoints.save(folder, state.checkpoint(fingerprint)), progress)
+    return run, resumed_from
+
+
+def _refit(
+    plan: TrainingPlan, model: torch.nn.Module, best_epoch: int, device: torch.device, initial: WarmStart | None
+) -> torch.nn.Module:
+    """The weights that have also learned the held-out likes, once those have been measured; facts are blended in."""
+    settings = plan.settings
+    if settings.refit == "none":
+        return model
+    if settings.refit == "continue":
+        _continue_on_all(plan, model)
+    else:
+        model = _train_anew(plan, best_epoch, device, initial)
+    plan.inform(model, settings.learned_splits)
+    return model
+
+
+def _continue_on_all(plan: TrainingPlan, model: torch.nn.Module) -> None:
+    """One more epoch of the model on `settings.learned_splits`, at half the step size, falling to zero."""
+    settings = plan.settings
+    objective = plan.objective(model, settings.learned_splits)
+    rate = _CONTINUED_RATE * settings.learning_rate
+    # A number after the training's own, so that no epoch's shuffle is repeated.
+    objective.epoch(settings.epochs + 1, lambda done: rate * (1 - done))
+
+
+def _train_anew(plan: TrainingPlan, epochs: int, device: torch.device, initial: WarmStart | None) -> torch.nn.Module:
+    """A new model, trained on `settings.learned_splits` for as many epochs as were best by validation."""
+    splits = plan.settings.learned_splits
+    model = plan.new_model(splits, device, initial)
+    state = TrainingState(model, plan.objective(model, splits), plan.settings)
+    for number in range(epochs):
+        state.objective.epoch(number + 1, plan.rate_after(number))
+        state.average_weights(number)
+    state.take_average()
+    return model

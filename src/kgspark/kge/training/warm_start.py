@@ -1,4 +1,4 @@
-"""Carries yesterday's vectors over to today's numbering, by (kind, external_id) and by relation name."""
+"""Carries yesterday's vectors over to today's indices, by (kind, external_id) and by relation name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 import torch
 
 from kgspark.errors import StageError
+from kgspark.graph.relation import Relation
 from kgspark.kge.export.model_files import SavedModel, load_model
-from kgspark.kge.model.models import entity_tables, parameters_by_table, relation_tables
+from kgspark.kge.model.two_tower import metric_of, parameters_by_table, tower_of
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import Relation
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,10 @@ def carry_over(
     old_relations, new_relations = np.array(kept, dtype=np.int64).reshape(-1, 2).T.copy()
     rows: dict[str, torch.Tensor] = {}
     values: dict[str, torch.Tensor] = {}
+    tower = tower_of(settings)
     for names, old, new in (
-        (entity_tables(settings), old_rows, new_rows),
-        (relation_tables(settings), old_relations, new_relations),
+        (tower.entity_tables, old_rows, new_rows),
+        (tower.relation_tables, old_relations, new_relations),
     ):
         for name in names:
             rows[name] = torch.from_numpy(new)
@@ -62,7 +63,7 @@ def carry_over(
 
 
 def matching_rows(old_entities: pa.Table, new_entities: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Indices int64 (n,) and (n,) of the same entities in the old and in the new numbering, by the new index."""
+    """Old and new indices int64 (n,) of the entities in both tables, sorted by the new index."""
     old_index, new_index = (np.asarray(table["index"]).astype(np.int64) for table in (old_entities, new_entities))
     found = pc.index_in(_keys(new_entities), value_set=_keys(old_entities).combine_chunks())
     present = np.asarray(pc.is_valid(found))
@@ -73,15 +74,17 @@ def matching_rows(old_entities: pa.Table, new_entities: pa.Table) -> tuple[np.nd
 
 
 def _keys(entities: pa.Table) -> pa.ChunkedArray:
-    """One string an entity; a kind's name cannot hold the separator, an external id may."""
+    """One string per entity; a kind's name cannot contain the separator, an external id may."""
     text = (pc.cast(entities[name], pa.string()) for name in ("kind", "external_id"))
     return pc.binary_join_element_wise(*text, "\x1f")
 
 
 def _check_compatible(path: Path, saved: SavedModel, entities: pa.Table, settings: TrainSettings) -> None:
-    for key in ("model", "dim", "norm"):
+    # A norm that the model does not have changes no metric, and may differ.
+    keys = ("model", "dim") if metric_of(saved.settings) == metric_of(settings) else ("model", "dim", "norm")
+    for key in keys:
         old, new = getattr(saved.settings, key), getattr(settings, key)
-        if old != new and not (key == "norm" and settings.model != "transe"):
+        if old != new:
             raise StageError(
                 f"train.warm_start: {path} was trained with {key} {old}, this run asks for {new}; "
                 f"set train.{key}={old} or train.warm_start=none"

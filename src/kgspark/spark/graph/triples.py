@@ -10,10 +10,11 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import AuditError, ConfigError
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
+from kgspark.graph.relation import Relation
 from kgspark.spark.graph.entities import index_of
 from kgspark.spark.graph.relations import CO_WATCHED, relation_rows
 from kgspark.spark.settings import RelationSettings
-from kgspark.tables import MOVIES, RATINGS, TEST, TRAIN, USERS, VALID, Relation
+from kgspark.tables import MOVIES, RATINGS, TEST, TRAIN, USERS, VALID
 
 # As they sort.
 _SPLITS = sorted((TRAIN, VALID, TEST))

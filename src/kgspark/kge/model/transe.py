@@ -1,8 +1,13 @@
-"""Rows of length one, with a gradient that reads and writes them once."""
+"""TransE (Bordes et al. 2013): the query h/‖h‖₂ + r and the item t/‖t‖₂, compared by their distance."""
 
 from typing import Any
 
 import torch
+from tgraphx.kg.models import TransEModel
+
+from kgspark.kge.model.two_tower import RowsByTable, TwoTower
+from kgspark.kge.settings import TrainSettings
+from kgspark.search_space import Metric
 
 # As in torch's and tgraphx's own normalisation: a row of zeros stays one.
 _SHORTEST = 1e-12
@@ -30,3 +35,22 @@ class _UnitRows(torch.autograd.Function):
         units, lengths = ctx.saved_tensors
         along = torch.linalg.vecdot(gradients[0], units).unsqueeze(-1)
         return torch.addcmul(gradients[0], units, along, value=-1).div_(lengths)
+
+
+def _query(heads: RowsByTable, relation: RowsByTable) -> torch.Tensor:
+    return unit_rows(heads["entity_emb"]) + relation["relation_emb"]
+
+
+def _metric(settings: TrainSettings) -> Metric:
+    return "l2" if settings.norm == 2 else "l1"
+
+
+TOWER = TwoTower(
+    build=lambda entities, relations, settings: TransEModel(entities, relations, settings.dim, norm=settings.norm),
+    entity_tables=("entity_emb",),
+    relation_tables=("relation_emb",),
+    query=_query,
+    item=lambda tails: unit_rows(tails["entity_emb"]),
+    identity_relation=lambda dim: {"relation_emb": torch.zeros(dim)},
+    metric=_metric,
+)

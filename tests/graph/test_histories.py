@@ -1,0 +1,83 @@
+"""Histories: lists of positions per query, with their weights and times, through every way of choosing from them."""
+
+import numpy as np
+import pytest
+
+from kgspark.graph.histories import Histories
+
+
+def lists(histories):
+    return [part.tolist() for part in np.split(histories.indices, histories.indptr[1:-1])]
+
+
+def made(sizes):
+    """Histories whose n-th entry is position n, of weight n / 2 and time 2 n."""
+    indices = np.arange(sum(sizes))
+    return Histories.from_sizes(sizes, indices, (indices / 2).astype(np.float32), indices * 2)
+
+
+def check_entries(histories):
+    """Every entry has kept its own weight and time."""
+    assert histories.weights.tolist() == (histories.indices / 2).tolist()
+    assert histories.times.tolist() == (histories.indices * 2).tolist()
+
+
+def test_lists_and_sizes_make_the_same_histories():
+    by_lists = Histories.of([[2, 0, 1], [], np.array([1])])
+    by_sizes = Histories.from_sizes([3, 0, 1], np.array([2, 0, 1, 1]))
+    for histories in (by_lists, by_sizes):
+        assert lists(histories) == [[2, 0, 1], [], [1]]
+        assert histories.indptr.dtype == histories.indices.dtype == np.int64
+        assert histories.entry_weights.tolist() == [1, 1, 1, 1]
+        assert histories.rows().tolist() == [0, 0, 0, 2]
+    assert len(Histories.of([])) == len(Histories.from_sizes([], np.empty(0, np.int64))) == 0
+
+
+def test_picked_queries_keep_their_entries_in_order():
+    picked = made([2, 0, 3, 1]).pick(np.array([2, 0, 2, 1]))
+    assert lists(picked) == [[2, 3, 4], [0, 1], [2, 3, 4], []]
+    check_entries(picked)
+    assert len(made([2, 1]).pick(np.empty(0, np.int64))) == 0
+
+
+def test_marked_entries_stay_with_their_query():
+    kept = made([2, 0, 3, 1]).where(np.array([True, False, False, True, True, False]))
+    assert lists(kept) == [[0], [], [3, 4], []]
+    check_entries(kept)
+
+
+def test_entries_within_chosen_positions_are_numbered_among_them():
+    found = Histories.of([[7, 3, 5], [4], [3, 9]]).within(np.array([3, 7, 9]))
+    assert lists(found) == [[1, 0], [], [0, 2]]
+    assert len(Histories.of([[1], [2]]).within(np.empty(0, np.int64)).indices) == 0
+
+
+def test_some_queries_keep_their_entries_and_the_others_none():
+    counts = np.random.default_rng(1).integers(0, 4, 500)
+    whole = made(counts)
+    some = whole.limit(40)
+    chosen = np.flatnonzero(some.sizes)
+    assert (len(some), len(chosen)) == (500, 40)
+    assert (some.sizes[chosen] == counts[chosen]).all()
+    assert some.indices.tolist() == whole.pick(chosen).indices.tolist()
+    check_entries(some)
+    spread = np.searchsorted(np.flatnonzero(counts), chosen)
+    assert np.diff(spread).max() - np.diff(spread).min() <= 1
+    assert whole.limit(0) is whole.limit(500) is whole
+
+
+def test_a_union_holds_the_entries_of_both():
+    assert lists(Histories.of([[3, 1], []]) | Histories.of([[2], [5, 4]])) == [[1, 2, 3], [4, 5]]
+
+
+def test_an_id_is_contained_in_its_own_list_alone():
+    known = Histories.of([[1, 2], [0]])
+    assert known.contains(np.array([[0, 1], [0, -1]])).tolist() == [[False, True], [True, False]]
+    assert not Histories.empty(1).contains(np.array([[0]])).any()
+
+
+def test_histories_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="do not fit 3 queries"):
+        Histories.of([[0], [1]]).check(3, 2)
+    with pytest.raises(ValueError, match="indptr is not increasing"):
+        Histories(np.array([0, 2, 1]), np.array([0])).check(2, 2)
