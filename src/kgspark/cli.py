@@ -15,6 +15,7 @@ from kgspark import config
 from kgspark.errors import KgsparkError
 from kgspark.night.night import open_night
 from kgspark.night.settings import NightSettings
+from kgspark.runs import Outcome
 
 STAGES = {
     "nightly": "the whole night, stage by stage",
@@ -93,8 +94,8 @@ def _run(parsed: argparse.Namespace, say: Callable[[str], None]) -> object:
         return module.run(parsed.conf, parsed.overrides, say)
     settings = config.load(NightSettings, Path(parsed.conf), parsed.overrides)
     with open_night(settings, say) as night:
-        module.run(night)
-        return night.result or {"stages": [vars(outcome) for outcome in night.outcomes]}
+        answer = module.run(night)
+        return {"stages": [vars(outcome) for outcome in night.outcomes]} if isinstance(answer, Outcome) else answer
 
 
 def _say_on(stream: object) -> Callable[[str], None]:

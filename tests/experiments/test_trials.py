@@ -7,9 +7,9 @@ import pytest
 
 from kgspark.errors import StageError
 from kgspark.experiments.tune import Trainer, TrialGraph
+from kgspark.manifests import Manifest
 from kgspark.night.night import LazySession, Night
 from kgspark.night.settings import NightSettings
-from kgspark.runs import Manifest
 from kgspark.tables import ENTITIES, TRAIN, TRIPLES, VALID
 from kgspark.tuning.study import PrunedError
 from worlds.graphs import LAYOUT, RELATIONS, block_columns, settings, write_shards

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,10 +24,10 @@ from kgspark.kge.training.fitting import fitted
 from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.training import train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
-from kgspark.night.night import Night, Outcome
+from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, id_type, relations_of
 from kgspark.report.progress import progress_bar
-from kgspark.runs import Run, StageWork
+from kgspark.runs import Outcome, Run, StageWork
 from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Relation
 
 # Checkpoints and the dashboard's files; not a table, because it must outlive a training that was killed.
@@ -45,7 +46,7 @@ def run(night: Night) -> Outcome:
         settings=settings.model_dump(),
         sources={"warm_start": earlier.manifest(MODEL).fingerprint} if earlier else None,
     )
-    return night.stage(work, lambda work: _train(night, work, earlier), lambda: _summary(night))
+    return night.stage(work, partial(_train, earlier=earlier), _summary)
 
 
 def _earlier_run(night: Night) -> Run | None:
@@ -53,17 +54,17 @@ def _earlier_run(night: Night) -> Run | None:
     return None if date == "none" else Run(night.run.lake, date)
 
 
-def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
+def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     settings, layout = night.settings.train.resolved(), entity_layout(night)
     relations = relations_of(night)
     rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
-    night.say(f"{'':<17}{'':>10}   {describe(settings)}")
+    night.note(describe(settings))
     if settings.negatives == "auto":
         settings = fitted(settings, layout, relations, rows)
         if settings.sample_size:
-            night.say(f"{'':<17}{'':>10}   softmax over samples of {settings.sample_size:,} tails: all are too many")
+            night.note(f"softmax over samples of {settings.sample_size:,} tails: all are too many")
     needed = memory.estimate(settings, layout, relations, rows)
-    night.say(f"{'':<17}{'':>10}   training needs about {needed}")
+    night.note(f"training needs about {needed}")
     triples = read_triples(night.run.table(TRIPLES), layout, relations)
     if settings.inverse_relations:
         triples, relations = with_inverses(triples, relations)
@@ -92,7 +93,6 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     work.commit(files, {MODEL: details, SEARCH_SPACE: {"model_id": space.model_id}})
     checkpoints.discard(folder)
     release_gpu_memory()
-    return _summary(night)
 
 
 def _team(night: Night) -> Team | None:
@@ -117,8 +117,8 @@ def _shown(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
 def _warm_start(night: Night, earlier: Run, relations: list[Relation]) -> WarmStart:
     old, new = (_entities(run) for run in (earlier, night.run))
     initial = carry_over(measured_file(earlier.table(MODEL)), old, new, relations, night.settings.train.resolved())
-    night.say(
-        f"{'':<17}{'':>10}   warm start from {earlier.date}: {initial.carried_entities:,} of {new.num_rows:,} entities"
+    night.note(
+        f"warm start from {earlier.date}: {initial.carried_entities:,} of {new.num_rows:,} entities"
         f" and {initial.carried_relations} of {len(relations)} relations carried over"
     )
     return initial
