@@ -62,7 +62,7 @@ def _family_bytes(pid: int) -> int:
 
 
 def _held_bytes(process: psutil.Process) -> int:
-    """Proportional set size on Linux, which counts a page that several processes share once in all; else unique size."""
+    """Proportional set size on Linux, so that a page that processes share counts once in all; elsewhere unique size."""
     try:
         held = process.memory_full_info()
         return int(getattr(held, "pss", held.uss))

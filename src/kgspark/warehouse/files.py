@@ -15,9 +15,15 @@ def publish(run: Run, tables: Sequence[str]) -> None:
 
     Raises AuditError if a file is not what was audited; then nothing is replaced.
     """
-    incoming = {table: _linked(run, table) for table in tables}
-    for table, folder in incoming.items():
-        replace_folder(folder, _folder(run, table))
+    incoming = {table: _folder(run, table).with_name(f".incoming-ds={run.date}") for table in tables}
+    try:
+        for table, folder in incoming.items():
+            _link_audited(run, table, folder)
+        for table, folder in incoming.items():
+            replace_folder(folder, _folder(run, table))
+    finally:
+        for folder in incoming.values():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_there(run: Run, table: str) -> bool:
@@ -34,19 +40,15 @@ def _folder(run: Run, table: str) -> Path:
     return run.lake / "warehouse" / table / f"ds={run.date}"
 
 
-def _linked(run: Run, table: str) -> Path:
-    """A folder beside the table's place, with its audited files."""
-    destination = _folder(run, table)
-    incoming = destination.with_name(f".incoming-{destination.name}")
+def _link_audited(run: Run, table: str, incoming: Path) -> None:
+    """Links the table's files into a new folder; AuditError if one is not what the manifest says of it."""
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir(parents=True)
     for file in run.manifest(table).files:
         source = run.table(table) / file.name
         _link(source, incoming / file.name)
         if describe_file(incoming / file.name) != file:
-            shutil.rmtree(incoming)
             raise AuditError(f"{source}: the file changed after it was written; run the stage again")
-    return incoming
 
 
 def _link(source: Path, target: Path) -> None:
