@@ -37,7 +37,7 @@ def cleaned_tables(night: Night) -> list[str]:
 
 
 def id_type(night: Night) -> str:
-    """Spark type of user and movie ids: bigint or string."""
+    """Spark type of user and movie ids: `bigint` or `string`."""
     return str(night.run.manifest(RATINGS).details["id_type"])
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from kgspark.runs import Outcome, Run
-from kgspark.tables import MOVIES, RECOMMENDATIONS
+from kgspark.tables import MOVIES, RECOMMENDATIONS, Columns
 
 _USERS_SHOWN, _RANKS_SHOWN = 3, 5
 _FIGURES = ("ndcg@10", "recall@10", "mrr@10", "hit@10")
@@ -53,31 +53,32 @@ def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _sample_lines(run: Run) -> list[str]:
     """The first ranks of a few users, with titles if the data has them."""
     rows = _first_rows(run.table(RECOMMENDATIONS))
-    shown = {value for name in ("movie_id", "reason_movie_id") for value in rows[name].to_pylist() if value is not None}
-    titles = _titles(run.table(MOVIES), shown)
+    shown = {movie for name in (Columns.MOVIE_ID, Columns.REASON) for movie in rows[name].to_pylist()}
+    titles = _titles(run.table(MOVIES), shown - {None})
     lines = []
-    for user in pc.unique(rows["user_id"]).to_pylist():
+    for user in pc.unique(rows[Columns.USER_ID]).to_pylist():
         lines.append(f"user {user}")
-        for row in rows.filter(pc.field("user_id") == user).to_pylist():
-            reason = row.get("reason_movie_id")
+        for row in rows.filter(pc.field(Columns.USER_ID) == user).to_pylist():
+            reason, movie = row[Columns.REASON], row[Columns.MOVIE_ID]
             because = f"   because of {titles.get(reason, reason)}" if reason is not None else ""
-            lines.append(f"  {row['rank']:>2}. {titles.get(row['movie_id'], row['movie_id'])}{because}")
+            lines.append(f"  {row[Columns.RANK]:>2}. {titles.get(movie, movie)}{because}")
     return lines
 
 
 def _first_rows(folder: Path) -> pa.Table:
     """The first ranks of the first users in the first file; reads the head of that file only."""
-    table = ds.dataset(sorted(folder.glob("*.parquet"))[0]).head(100_000, filter=pc.field("rank") <= _RANKS_SHOWN)
-    shown = pc.unique(table["user_id"])[:_USERS_SHOWN]
-    return table.filter(pc.is_in(table["user_id"], value_set=shown))
+    table = ds.dataset(sorted(folder.glob("*.parquet"))[0]).head(100_000, filter=pc.field(Columns.RANK) <= _RANKS_SHOWN)
+    users = table[Columns.USER_ID]
+    return table.filter(pc.is_in(users, value_set=pc.unique(users)[:_USERS_SHOWN]))
 
 
 def _titles(folder: Path, movie_ids: set[Any]) -> dict[Any, str]:
     if not folder.is_dir():
         return {}
-    wanted = pc.field("movie_id").isin(list(movie_ids))
-    found = ds.dataset(sorted(folder.glob("*.parquet"))).to_table(columns=["movie_id", "title"], filter=wanted)
-    return {row["movie_id"]: row["title"] or str(row["movie_id"]) for row in found.to_pylist()}
+    columns = [Columns.MOVIE_ID, Columns.TITLE]
+    wanted = pc.field(Columns.MOVIE_ID).isin(list(movie_ids))
+    found = ds.dataset(sorted(folder.glob("*.parquet"))).to_table(columns=columns, filter=wanted)
+    return {row[Columns.MOVIE_ID]: row[Columns.TITLE] or str(row[Columns.MOVIE_ID]) for row in found.to_pylist()}
 
 
 def _short(place: str) -> str:
