@@ -1,4 +1,4 @@
-"""The tables of who may be recommended what, as part of the stage recommend."""
+"""Writing the tables that restrict who may be recommended what; the stage recommend calls it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +18,9 @@ Offered = dict[str, dict[str, int]]
 def write_candidates(
     night: Night, layout: EntityLayout, folders: Mapping[str, Path]
 ) -> tuple[dict[str, list[DataFile]], Offered]:
-    """Writes both tables, where anything restricts candidates; returns their files, and users and movies by segment.
+    """Writes both tables if anything restricts candidates; returns their files, and users and movies per segment.
 
-    Raises ConfigError where a segment has users and no movie is left for them.
+    Raises ConfigError if a segment has users but no movie is left for them.
     """
     if not candidate_tables(night):
         return {}, {}

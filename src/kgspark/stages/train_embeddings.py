@@ -30,7 +30,7 @@ from kgspark.report.progress import progress_bar
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Relation
 
-# Checkpoints and the dashboard's files; not a table, because it must outlive a training that was killed.
+# Folder of checkpoints and of the dashboard's files. It is no table, because it must survive a killed training.
 TRAINING = "training"
 
 
@@ -96,7 +96,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
 
 
 def _team(night: Night) -> Team | None:
-    """Workers of the night's Spark session, which a training on the driver alone does not need."""
+    """Workers on the executors of the night's Spark session; None, and no session starts, if the driver trains alone."""
     settings = night.settings.train.resolved()
     if settings.workers == 1:
         return None
@@ -133,7 +133,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _write_ids(night: Night, folder: Path, layout: EntityLayout) -> None:
-    """External ids beside the vectors, in their own type: what ranked rows are named by."""
+    """Writes the external ids of all users and movies, in their own type; ranked rows carry them."""
     entities = ds.dataset(_parts(night.run.table(ENTITIES)))
     for side, kind in ((QUERIES, USER), (ITEMS, MOVIE)):
         table = entities.to_table(columns=["index", "external_id"], filter=pc.field("kind") == kind)
