@@ -9,13 +9,13 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
-# A test's JVM lives for some seconds on few rows: the second compiler would cost it more than it gives. spark-submit
-# reads this, so it holds for the sessions of every process that a test starts.
+# A test's JVM works for seconds on few rows, where the second compiler costs more than it gains. spark-submit reads
+# this variable, so it holds for the sessions of every process that a test starts.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """What is marked `gpu` is skipped where torch finds no CUDA device."""
+    """Skips tests marked `gpu` if torch finds no CUDA device."""
     if item.get_closest_marker("gpu"):
         import torch
 
@@ -40,7 +40,7 @@ def ml_1m() -> Path:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
-    """kgspark's own session on two local threads, with few partitions, because every one costs a small test a task."""
+    """kgspark's own session on two local threads, with few partitions: each one costs a small test one more task."""
     from kgspark.spark.session import spark_session
     from kgspark.spark.settings import SessionSettings
 

@@ -1,4 +1,4 @@
-"""Whole nights as a person starts them: a process beside the tests', with what it printed."""
+"""Nights for tests: as a person starts them, in a process of their own, or as objects of the tests' own process."""
 
 import atexit
 import hashlib
@@ -8,11 +8,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
+
+from kgspark.night.night import LazySession, Night
+from kgspark.night.settings import NightSettings
 
 ROOT = Path(__file__).parents[1]
 BUNDLED = ROOT / "tests" / "data" / "ml-latest-small"
@@ -23,8 +28,8 @@ DATE = "2026-01-02"
 def kgspark(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs `kgspark ARGUMENTS` from the project's root and waits.
 
-    With `env` in a process of its own; else in one that lives as long as the tests, whose JVM and imports are warm
-    after the first command. What it printed is that process's own output, the JVM's lines among it.
+    With `env`, it runs in a process of its own; without, in one that lives as long as the tests, whose JVM and imports
+    are warm after the first command. The result holds all that this process printed, with the JVM's lines.
     """
     if env is None:
         return _warm_process().run(list(map(str, arguments)))
@@ -94,6 +99,12 @@ def configuration(folder: Path, **sections: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump({"run_date": DATE, **sections}), encoding="utf-8")
     return path
+
+
+def a_night(lake: Path, session: Any = None, say: Callable[[str], None] = print, **sections: object) -> Night:
+    """A night in this process, with the given top-level sections; without `session` it may not need Spark."""
+    given = {"lake": str(lake), "run_date": DATE, **sections}
+    return Night(NightSettings.model_validate(given), say, LazySession(ExitStack(), session))
 
 
 def only_line(done: subprocess.CompletedProcess[str]) -> str:

@@ -13,7 +13,8 @@ import kgspark
 from kgspark import runs
 from kgspark.errors import StageError
 from kgspark.files import describe_folder
-from kgspark.runs import MANIFEST, Manifest, Run, StageWork
+from kgspark.manifests import MANIFEST, Manifest
+from kgspark.runs import Run, StageWork
 
 DATE = "2026-02-03"
 

@@ -1,8 +1,8 @@
-"""Errors that a person can act on: one line that says what, where, what was expected and what to do."""
+"""Errors for the person who runs the night: one line with what is wrong, where, what was expected, and what to do."""
 
 
 class KgsparkError(Exception):
-    """Base of every error whose message is meant for the person who runs the night."""
+    """Base of all errors with such a message."""
 
 
 class ConfigError(KgsparkError):
@@ -10,12 +10,12 @@ class ConfigError(KgsparkError):
 
 
 class InputError(KgsparkError):
-    """A source file or table is missing, empty, unreadable or not what its format says."""
+    """A source file or table is missing, empty, unreadable, or does not have the format that it should."""
 
 
 class StageError(KgsparkError):
-    """A stage cannot run: an input table is missing, or the machine cannot hold the work."""
+    """A stage cannot run: for example, an input table is missing, or there is too little memory."""
 
 
 class AuditError(KgsparkError):
-    """A table breaks one of its invariants, so nothing was published."""
+    """A table breaks an invariant, so nothing was published."""

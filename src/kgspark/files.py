@@ -1,4 +1,4 @@
-"""Files and folders: described, signed, written and replaced in one step."""
+"""Files and folders: descriptions, signatures, and writing or replacing in one step."""
 
 import ctypes
 import hashlib
@@ -16,7 +16,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a table, as its manifest lists it. `rows` is None where the file is not Parquet."""
+    """One file of a table, as its manifest lists it. `rows` is None if the file is not Parquet."""
 
     name: str
     bytes: int
@@ -25,10 +25,10 @@ class DataFile:
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Puts `new` in `target`'s place. A reader finds the old folder or the new one, whole.
+    """Moves `new` to `target`. A reader finds the whole old folder or the whole new one.
 
-    Where the kernel can exchange two names (Linux, local disks) there is no moment without `target`; elsewhere the old
-    folder steps aside first.
+    If the kernel can exchange two names (Linux, local disks), `target` exists at every moment; if not, the old folder
+    is renamed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     old = target.with_name(f".old-{target.name}")
@@ -45,7 +45,7 @@ def replace_folder(new: Path, target: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """renameat2(RENAME_EXCHANGE); False where the system does not have it."""
+    """renameat2(RENAME_EXCHANGE); False if the system does not offer it."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
@@ -53,7 +53,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a small text file so that a reader sees the old one or the new one, never half of it."""
+    """Writes a small text file; a reader finds the whole old text or the whole new one."""
     partial = path.with_name(path.name + ".partial")
     with open(partial, "w", encoding="utf-8") as stream:
         stream.write(text)
@@ -63,7 +63,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def has_size(path: Path, size: int) -> bool:
-    """Whether a file is there with exactly `size` bytes."""
+    """True if the file exists and has exactly `size` bytes."""
     try:
         return path.stat().st_size == size
     except OSError:
@@ -89,7 +89,7 @@ def describe_folder(folder: Path) -> list[DataFile]:
 
 
 def source_signature(paths: Sequence[Path]) -> str:
-    """A signature of files outside the lake that changes when one is replaced: names, sizes, modification times."""
+    """A hash of names, sizes and modification times of files outside the lake; it changes if a file is replaced."""
     seen = []
     for path in sorted(paths):
         files = sorted(path.rglob("*")) if path.is_dir() else [path]

@@ -1,67 +1,44 @@
-"""Run folders and manifests: how a stage's output becomes complete, is found current, or is left as it was.
+"""A night's folder and a stage's work: how an output becomes complete, is found current, or is left as it was.
 
 A night lies in `<lake>/runs/<run_date>/<table>/`. A stage writes its tables into a staging folder, each with its
-manifest as the last file, and then moves them into place one rename a table. A stage is current when all its tables
-carry the fingerprint that its inputs and settings give now; a crash anywhere leaves the earlier tables or a mismatch,
-and the stage runs again.
+manifest as the last file, and then moves each table into place with one rename. A stage is current when all its tables
+carry the fingerprint that its inputs and settings give now. After a crash at any moment either the earlier tables are
+still there, or fingerprints differ and the stage runs again.
 """
 
 import fcntl
 import hashlib
 import json
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import kgspark
 from kgspark.errors import StageError
-from kgspark.files import DataFile, has_size, replace_folder, write_atomically
+from kgspark.files import DataFile, has_size, replace_folder
+from kgspark.manifests import Manifest, versions
 from kgspark.tables import WRITTEN_BY
 
-MANIFEST = "_manifest.json"
 _STAGING = ".staging"
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What a complete table says of itself."""
+class Outcome:
+    """The result of one stage.
 
-    table: str
+    ran         False if the output was current already
+    peak_bytes  the most memory that the night's processes on this machine held at once during the stage
+    """
+
     stage: str
-    fingerprint: str
-    inputs: Mapping[str, str]
-    settings: Mapping[str, Any]
-    files: Sequence[DataFile]
-    details: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    written: str = ""
-
-    @property
-    def rows(self) -> int:
-        """Rows of the whole table."""
-        return sum(file.rows or 0 for file in self.files)
-
-    def write(self, folder: Path) -> None:
-        """Writes `_manifest.json` in one step."""
-        text = json.dumps(asdict(self) | {"rows": self.rows}, indent=2, ensure_ascii=False, default=str)
-        write_atomically(folder / MANIFEST, text + "\n")
-
-    @classmethod
-    def read(cls, folder: Path) -> "Manifest | None":
-        """The manifest in `folder`, or None where there is none or it cannot be read."""
-        try:
-            value = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            value.pop("rows")
-            value["files"] = [DataFile(**file) for file in value["files"]]
-            return cls(**value)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return None
+    ran: bool
+    summary: str
+    seconds: float
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -89,14 +66,14 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the night for this process; StageError when another process works on it. A kill releases it."""
+        """Locks the night for this process; StageError if another process works on it. A kill releases the lock."""
         with locked(self.folder, "this night"):
             yield
 
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Holds `folder`, made where it is not there, for this process; StageError when another one works on `what`."""
+    """Locks `folder` (created if missing) for this process; StageError, which names `what`, if another one holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w", encoding="utf-8") as lock:
         try:
@@ -110,7 +87,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class StageWork:
-    """One stage on one night: what it would read, what it would write, and whether that is there already."""
+    """One stage of one night: its inputs, its outputs, and whether the outputs are there already."""
 
     run: Run
     stage: str
@@ -129,9 +106,9 @@ class StageWork:
         settings: Mapping[str, Any],
         sources: Mapping[str, str] | None = None,
     ) -> "StageWork":
-        """Plans a stage that reads the tables `reads` (which must be complete) and outside files `sources`.
+        """Plans a stage that reads the tables `reads`, which must be complete, and files outside the lake.
 
-        sources  name to signature of what lies outside the lake (see `source_signature`)
+        sources  name of each outside source to its signature (see `source_signature`)
         """
         manifests = [run.manifest(name) for name in reads]
         _check_written_together(run, manifests)
@@ -140,13 +117,13 @@ class StageWork:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that the output depends on: stage, version, inputs and settings."""
+        """Hash of everything that the output depends on: version, stage, inputs and settings."""
         parts = [kgspark.__version__, self.stage, sorted(self.inputs.items()), self.settings]
-        # Settings in their order: that of the relations decides which kind is numbered first.
+        # Keys keep their order: the order of the relations decides which kind is numbered first.
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def is_current(self) -> bool:
-        """Whether every output is complete, has this fingerprint, and its files have their recorded sizes."""
+        """True if every output is complete, has this fingerprint, and its files have their recorded sizes."""
         manifests = [(name, Manifest.read(self.run.table(name))) for name in self.outputs]
         return all(
             manifest is not None
@@ -157,11 +134,11 @@ class StageWork:
 
     @property
     def staging(self) -> Path:
-        """Where the stage writes before it commits."""
+        """The folder that the stage writes into before it commits."""
         return self.run.folder / _STAGING / self.stage
 
     def begin(self) -> dict[str, Path]:
-        """Clears what an earlier, failed attempt left in staging; returns the (absent) folder of each output."""
+        """Empties staging of an earlier, failed attempt; returns the folder, not yet created, of each output."""
         shutil.rmtree(self.staging, ignore_errors=True)
         self.staging.mkdir(parents=True)
         return {name: self.staging / name for name in self.outputs}
@@ -186,7 +163,7 @@ class StageWork:
 
 
 def _check_written_together(run: Run, manifests: Sequence[Manifest]) -> None:
-    """StageError when a stage was killed between the moves of its tables, so that old and new ones lie side by side."""
+    """StageError if a stage was killed between the moves of its tables, so that old and new ones lie side by side."""
     first: dict[str, Manifest] = {}
     for manifest in manifests:
         other = first.setdefault(manifest.stage, manifest)
@@ -195,14 +172,3 @@ def _check_written_together(run: Run, manifests: Sequence[Manifest]) -> None:
                 f"{run.folder}: {other.table} and {manifest.table} are of different runs of {manifest.stage}; "
                 "run that stage again"
             )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed a table, of the packages that are installed."""
-    found = {"kgspark": kgspark.__version__, "python": platform.python_version()}
-    for package in ("pyspark", "torch", "tgraphx", "faiss-cpu", "numpy", "pyarrow"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

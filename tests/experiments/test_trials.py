@@ -1,25 +1,21 @@
 """A trial of `kgspark tune` on the block world: it sees no test like; its weights are a file's."""
 
-from contextlib import ExitStack
-
 import numpy as np
 import pytest
 
 from kgspark.errors import StageError
 from kgspark.experiments.tune import Trainer, read_trial_graph
-from kgspark.night.night import LazySession, Night
-from kgspark.night.settings import NightSettings
-from kgspark.runs import Manifest
+from kgspark.manifests import Manifest
 from kgspark.tables import ENTITIES, TRAIN, TRIPLES, VALID
 from kgspark.tuning.study import PrunedError
+from nights import a_night
 from worlds.graphs import LAYOUT, RELATIONS, block_columns, settings, write_shards
 
 
 def night(lake, columns):
     chosen = settings(epochs=6, init="normal", learning_rate=0.01, export={"facts_prior": 0.0})
     train = chosen.model_dump(exclude={"refit_on"})
-    written = {"source": {"path": "x"}, "lake": str(lake), "run_date": "2026-01-02", "train": train}
-    made = Night(NightSettings.model_validate(written), print, LazySession(ExitStack()))
+    made = a_night(lake, source={"path": "x"}, train=train)
     made.run.folder.mkdir(parents=True)
     write_shards(made.run.table(TRIPLES), columns, np.arange(len(columns["head"])), 1)
     made.run.table(ENTITIES).mkdir()

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,7 @@ import yaml
 
 from kgspark.errors import ConfigError
 from kgspark.experiments import tune
-from kgspark.night.night import LazySession, Night
-from kgspark.night.settings import NightSettings
-from nights import BUNDLED, configuration, kgspark
+from nights import BUNDLED, a_night, configuration, kgspark
 
 # A number is laid over the triples in memory, an expression has Spark write them: both weigh has_genre the same.
 SPACE = {"relations.has_genre.weight": [0.5, "1.0 / 2"], "relations.has_age.weight": [0.1, 0.2]}
@@ -61,12 +58,11 @@ def test_a_search_over_two_calls(tmp_path: Path) -> None:
     assert "test" not in json.dumps(told["trials"])
 
 
-def test_a_missing_optuna_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_optuna_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.delitem(sys.modules, "kgspark.tuning.study", raising=False)
-    settings = NightSettings.model_validate({"source": {"path": "x"}})
     with pytest.raises(ConfigError, match=r"pip install 'kgspark\[tune\]'"):
-        tune.run(Night(settings, print, LazySession(ExitStack())))
+        tune.run(a_night(tmp_path, source={"path": "x"}))
 
 
 def test_settings_and_the_command_line_do_not_import_optuna() -> None:

@@ -1,19 +1,17 @@
 """kgspark generate: files that a night reads without a complaint, the same however they are cut into tasks."""
 
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kgspark.night.night import LazySession, Night
-from kgspark.night.settings import NightSettings
 from kgspark.spark.cleaning.dialects import find_source
 from kgspark.spark.settings import SourceSettings
 from kgspark.spark.synthetic import write_movielens
 from kgspark.stages import clean_ratings
 from kgspark.synthetic import SyntheticSettings, SyntheticWorld
 from kgspark.tables import RATINGS
+from nights import a_night
 
 SIZE = SyntheticSettings(ratings=30_000, users=9_000, movies=400, seed=5)
 
@@ -25,8 +23,7 @@ def test_a_night_keeps_every_line(spark: Any, tmp_path: Any) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["movies.csv", "ratings.csv"]
     assert written == sum(path.stat().st_size for path in out.iterdir())
     assert find_source(SourceSettings(path=str(out))).format == "ml-latest"
-    settings = NightSettings.model_validate({"source": {"path": str(out)}, "lake": str(tmp_path / "lake")})
-    night = Night(settings, print, LazySession(ExitStack(), spark))
+    night = a_night(tmp_path / "lake", spark, source={"path": str(out)})
     clean_ratings.run(night)
     assert night.run.manifest(RATINGS).rows == SIZE.ratings
     assert night.run.manifest(RATINGS).details["accounts"][RATINGS]["quarantined"] == {}

@@ -1,29 +1,25 @@
 """Training by two workers that Spark's TorchDistributor starts: as good as by one, and clear where it fails."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kgspark.errors import StageError
-from kgspark.graph.relation import Relation
 from kgspark.kge.training.distributed import Job, work
-from kgspark.night.night import LazySession, Night
-from kgspark.night.reads import entity_layout
-from kgspark.night.settings import NightSettings
+from kgspark.night.night import Night
+from kgspark.night.reads import entity_layout, relations_of
 from kgspark.spark.distributor import Distributor, reason_of
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
 from kgspark.tables import MODEL, TRIPLES
-from nights import DATE
+from nights import a_night
 
 
 @pytest.fixture(scope="module")
 def night(spark: Any, ml_small: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
     """A night up to its triples."""
-    given = {"source": {"path": str(ml_small)}, "lake": str(tmp_path_factory.mktemp("lake")), "run_date": DATE}
-    night = Night(NightSettings.model_validate(given), print, LazySession(ExitStack(), spark))
+    night = a_night(tmp_path_factory.mktemp("lake"), spark, source={"path": str(ml_small)})
     for stage in (clean_ratings, index_entities, write_triples):
         stage.run(night)
     return night
@@ -51,10 +47,15 @@ def test_two_workers_reach_the_quality_of_one(night: Night, capfd: pytest.Captur
 
 @pytest.mark.slow
 def test_a_failed_worker_is_one_clear_line(night: Night, tmp_path: Path) -> None:
-    relations = [Relation.from_json(value) for value in night.run.manifest(TRIPLES).details["relations"]]
-    folders = {"triples": night.run.table(TRIPLES), "folder": tmp_path}
-    settings = night.settings.train.resolved().model_copy(update={"workers": 2})
-    job = Job(**folders, fingerprint="", layout=entity_layout(night), relations=relations, settings=settings, threads=1)
+    job = Job(
+        triples=night.run.table(TRIPLES),
+        folder=tmp_path,
+        fingerprint="",
+        layout=entity_layout(night),
+        relations=relations_of(night),
+        settings=night.settings.train.resolved().model_copy(update={"workers": 2}),
+        threads=1,
+    )
     with pytest.raises(StageError) as caught:
         Distributor(night.spark, 2, gpu=False).run(work, job)
     expected = f"train.workers: {tmp_path}: the start of the training is not here; do all machines see this folder?"

@@ -60,15 +60,15 @@ def _run(request: Request) -> object:
         return import_module(command.module).run(request.first, request.others, _LOG.info)
     from kgspark.night.night import open_night
     from kgspark.night.settings import NightSettings
+    from kgspark.runs import Outcome
 
     settings = config.load(NightSettings, Path(request.first), request.others)
     # A stage imports its engines, which takes seconds.
     module = import_module(command.module)
     with open_night(settings, _LOG.info) as night:
         answer = module.run(night)
-        if isinstance(answer, dict):
-            return answer
-        return night.result or {"stages": [vars(outcome) for outcome in night.outcomes]}
+        # A stage answers with its outcome, every other command with the object that --json prints.
+        return {"stages": [vars(answer)]} if isinstance(answer, Outcome) else answer
 
 
 def _one_line(text: str) -> str:

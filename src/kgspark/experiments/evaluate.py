@@ -13,11 +13,11 @@ from kgspark.experiments.recommender import Recommender
 from kgspark.graph.shards import read_graph
 from kgspark.kge.export.model_files import load_model, measured_file
 from kgspark.kge.export.search_space import export_search_space
+from kgspark.manifests import Manifest
 from kgspark.night.evaluate_settings import Protocol
 from kgspark.night.night import Night
 from kgspark.report.figures import comparison
 from kgspark.retrieval.space_recommender import SpaceRecommender
-from kgspark.runs import Manifest
 from kgspark.search_space import SearchSpace
 from kgspark.spark.session import usable_cores
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
@@ -26,8 +26,8 @@ from kgspark.tables import MODEL, SEARCH_SPACE, TRIPLES
 OURS = "kgspark"
 
 
-def run(night: Night) -> None:
-    """Measures the model and `evaluate.baselines`; `--json` prints the rows."""
+def run(night: Night) -> dict[str, Any]:
+    """Measures the model and `evaluate.baselines`; returns the rows, which `--json` prints."""
     settings = night.settings.evaluate
     rows: list[dict[str, Any]] = []
     if settings.protocol is None:
@@ -44,7 +44,7 @@ def run(night: Night) -> None:
             rows += of_seed
     summary = _summary(rows)
     night.say(comparison(summary))
-    night.result = {
+    return {
         "protocol": protocol,
         "run_date": night.settings.run_date,
         "data": held_out.to_json(),

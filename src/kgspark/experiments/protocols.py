@@ -2,16 +2,17 @@
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kgspark.errors import InputError
 from kgspark.files import DataFile, describe_folder, source_signature
 from kgspark.night.evaluate_settings import Protocol
-from kgspark.night.night import Night, Outcome
+from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, id_type
 from kgspark.night.settings import NightSettings
-from kgspark.runs import StageWork
+from kgspark.runs import Outcome, StageWork
 from kgspark.spark import evaluation_sets as populations
 from kgspark.spark.frames import DataFrame, read_table, write_table
 from kgspark.spark.graph.splits import with_split
@@ -82,7 +83,7 @@ def run(night: Night, variant: Night, protocol: Protocol) -> Outcome:
         settings={"protocol": protocol, "split": variant.settings.split.model_dump(exclude={"seed"})},
         sources=sources,
     )
-    return variant.stage(work, lambda work: _write(night, variant, protocol, work), lambda: _summary(variant))
+    return variant.stage(work, partial(_write, night=night, protocol=protocol), _summary)
 
 
 def link(night: Night, variant: Night) -> Outcome:
@@ -90,15 +91,14 @@ def link(night: Night, variant: Night) -> Outcome:
     ratings, tables = night.run.manifest(RATINGS), cleaned_tables(night)
     work = StageWork.plan(variant.run, "population", writes=tables, settings={}, sources={RATINGS: ratings.fingerprint})
 
-    def act(work: StageWork) -> str:
+    def act(variant: Night, work: StageWork) -> None:
         files = {name: _linked(night.run.table(name), folder) for name, folder in work.begin().items()}
         work.commit(files, {RATINGS: {"tables": tables, "id_type": id_type(night)}})
-        return _summary(variant)
 
-    return variant.stage(work, act, lambda: _summary(variant))
+    return variant.stage(work, act, _summary)
 
 
-def _write(night: Night, variant: Night, protocol: Protocol, work: StageWork) -> str:
+def _write(variant: Night, work: StageWork, night: Night, protocol: Protocol) -> None:
     chosen, ids = _ratings(night, variant, protocol)
     folders, files = work.begin(), {}
     if chosen is not None:
@@ -111,7 +111,6 @@ def _write(night: Night, variant: Night, protocol: Protocol, work: StageWork) ->
             side = read_table(night.spark, night.run.table(name))
             files[name] = write_table(populations.named_by(side, written, _KEYS[name]), folders[name])
     work.commit(files, {RATINGS: {"tables": list(folders), "id_type": ids}})
-    return _summary(variant)
 
 
 def _ratings(night: Night, variant: Night, protocol: Protocol) -> tuple[DataFrame | None, str]:

@@ -32,8 +32,8 @@ _TRIAL = {"refit": "none", "refit_on": "all", "checkpoint_every": 0, "warm_start
 _MACHINE = {"device", "threads"}
 
 
-def run(night: Night) -> None:
-    """Searches `tune.space` and leaves `best.yaml` and `trials.csv`; `--json` prints what they hold."""
+def run(night: Night) -> dict[str, Any]:
+    """Searches `tune.space` and leaves `best.yaml` and `trials.csv`; returns their content, which `--json` prints."""
     try:
         from kgspark.tuning.study import Search
     except ModuleNotFoundError as error:
@@ -48,11 +48,9 @@ def run(night: Night) -> None:
         given = {key: base.settings.at(key) for key in space}
         search = Search(folder, space, night.settings.tune, given, fingerprint)
         earlier = len(search.trials())
-        night.say(
-            f"{'tune':<17}{'':>10}   {folder}: {earlier} of {night.settings.tune.trials} trials are there already"
-        )
+        night.note(f"{folder}: {earlier} of {night.settings.tune.trials} trials are there already", "tune")
         search.run(Trainer(base, folder).train, lambda trial: _told(night, search.trials(), folder))
-        night.result = _result(night, search.trials(), folder)
+        return _result(night, search.trials(), folder)
 
 
 def _base(night: Night) -> Night:
@@ -75,7 +73,7 @@ def _usable(night: Night, base: Night) -> Space:
     space = night.settings.tune.space
     usable = {key: dimension for key, dimension in space.items() if relation_of(key) in {None, *present}}
     for key in (key for key in space if key not in usable):
-        night.say(f"{'':<17}{'':>10}   {key} is left out: this data has no such relation")
+        night.note(f"{key} is left out: this data has no such relation")
     if not usable:
         raise ConfigError("tune.space: none of its relations is in this data, so there is nothing to search")
     return usable
@@ -164,7 +162,7 @@ def _told(night: Night, trials: "list[Trial]", folder: Path) -> None:
     }[trial.state]
     changes = " ".join(f"{_short_key(key)}={_short_value(value)}" for key, value in trial.changes.items())
     given = "the settings given" if trial.number == 0 else changes
-    night.say(f"{f'trial {trial.number}':<17}{trial.seconds:8.1f} s   {what}; {given}")
+    night.note(f"{what}; {given}", f"trial {trial.number}", f"{trial.seconds:.1f} s")
     _write(night, trials, folder)
 
 
@@ -184,7 +182,7 @@ def _result(night: Night, trials: "list[Trial]", folder: Path) -> dict[str, Any]
     best = best_of(trials)
     _write(night, trials, folder)  # a kill may have come between a trial and its lines
     told = results.best_line(trials, _metric(night))
-    night.say(f"{f'best of {len(trials)}':<17}{'':>10}   {told}; {folder / BEST}")
+    night.note(f"{told}; {folder / BEST}", f"best of {len(trials)}")
     return {
         "folder": str(folder),
         "metric": f"valid {_metric(night).lower()}",

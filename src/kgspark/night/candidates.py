@@ -1,4 +1,4 @@
-"""The tables of who may be recommended what, as part of the stage recommend."""
+"""Writing the tables that restrict who may be recommended what; the stage recommend calls it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,31 +7,20 @@ from kgspark.errors import ConfigError
 from kgspark.files import DataFile
 from kgspark.graph.layout import EntityLayout
 from kgspark.night.night import Night
-from kgspark.night.reads import id_type, relation_tables
+from kgspark.night.reads import candidate_tables, id_type, relation_tables
 from kgspark.spark.frames import read_table, write_table
-from kgspark.spark.ranking.candidates import Candidates, build_candidates
+from kgspark.spark.ranking.candidates import build_candidates
 from kgspark.tables import CANDIDATES, ENTITIES, SEGMENTS
 
 Offered = dict[str, dict[str, int]]
 
 
-def candidate_tables(night: Night) -> list[str]:
-    """The tables that this night writes: none where everybody is offered everything."""
-    return [SEGMENTS, CANDIDATES] if night.settings.candidates.restrict else []
-
-
-def read_candidates(night: Night) -> Candidates | None:
-    """The tables as this night wrote them; None where everybody is offered everything."""
-    tables = [read_table(night.spark, night.run.table(name)) for name in candidate_tables(night)]
-    return Candidates(*tables) if tables else None
-
-
 def write_candidates(
     night: Night, layout: EntityLayout, folders: Mapping[str, Path]
 ) -> tuple[dict[str, list[DataFile]], Offered]:
-    """Writes both tables, where anything restricts candidates; returns their files, and users and movies by segment.
+    """Writes both tables if anything restricts candidates; returns their files, and users and movies per segment.
 
-    Raises ConfigError where a segment has users and no movie is left for them.
+    Raises ConfigError if a segment has users but no movie is left for them.
     """
     if not candidate_tables(night):
         return {}, {}

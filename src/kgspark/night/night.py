@@ -1,4 +1,4 @@
-"""A night under way: its settings, its folder, one lazily started Spark session, and a line of output a stage."""
+"""A night under way: its settings, its folder, a Spark session that starts on demand, and one output line per stage."""
 
 import os
 import time
@@ -10,35 +10,21 @@ from typing import TYPE_CHECKING
 
 from kgspark.machine import peak_memory
 from kgspark.night.settings import NightSettings
-from kgspark.runs import Run, StageWork
+from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.settings import SessionSettings
 
 if TYPE_CHECKING:
     from kgspark.spark.frames import SparkSession
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a stage did: `ran` is False where its output was current already.
-
-    peak_bytes  the most memory that the night's processes on this machine held at once during the stage
-    """
-
-    stage: str
-    ran: bool
-    summary: str
-    seconds: float
-    peak_bytes: int
-
-
 class LazySession:
-    """A Spark session that starts when it is first asked for, once, and stops with `stack`."""
+    """A Spark session that starts once, when it is first asked for, and stops with `stack`."""
 
     def __init__(self, stack: ExitStack, running: "SparkSession | None" = None) -> None:
         self._stack, self._session, self._starting = stack, running, Lock()
 
     def get(self, settings: SessionSettings) -> "SparkSession":
-        """The session, started with `settings` if it was not running."""
+        """The session; starts it with `settings` if it is not running."""
         with self._starting:
             if self._session is None:
                 from kgspark.spark.session import spark_session
@@ -49,16 +35,15 @@ class LazySession:
 
 @dataclass
 class Night:
-    """What stages share. Nothing else passes between them but tables.
+    """The context that all stages share. Results pass from stage to stage as tables only.
 
-    result  what `--json` prints, where a command has more to tell than its outcomes
+    say  prints one line for the person who watches
     """
 
     settings: NightSettings
     say: Callable[[str], None]
     session: LazySession
     outcomes: list[Outcome] = field(default_factory=list)
-    result: object = None
 
     @property
     def run(self) -> Run:
@@ -67,27 +52,38 @@ class Night:
 
     @property
     def spark(self) -> "SparkSession":
-        """The night's Spark session, started when a stage first needs it."""
+        """The night's Spark session; starts when a stage first needs it."""
         return self.session.get(self.settings.spark)
 
     def variant(self, settings: NightSettings) -> "Night":
-        """A night with other settings in the same Spark session; in the same lake it takes this one's place."""
+        """A night with other settings in the same Spark session. If it has the same lake, it overwrites this night."""
         return Night(settings, self.say, self.session)
 
-    def stage(self, work: StageWork, act: Callable[[StageWork], str], current: Callable[[], str]) -> Outcome:
-        """Runs `act` unless its output is current, and says so in one line.
+    def note(self, text: str, label: str = "", clock: str = "") -> None:
+        """Prints a line in the columns of the stages' lines: label, time taken, text."""
+        self.say(f"{label:<17}{clock:>10}   {text}")
 
-        act      does the work, commits it and returns a summary
-        current  returns the summary of what is already there
+    def stage(
+        self,
+        work: StageWork,
+        act: Callable[["Night", StageWork], None],
+        summary: Callable[["Night"], str],
+        is_intact: Callable[["Night"], bool] = lambda night: True,
+    ) -> Outcome:
+        """Runs `act` unless the output of `work` is current, and prints one line.
+
+        act        does the work and commits it
+        summary    describes in a few words the output that lies there now
+        is_intact  False if a result of the stage outside the night's folder is gone, so that the stage must run again
         """
         started = time.perf_counter()
-        ran = not work.is_current()
+        ran = not (work.is_current() and is_intact(self))
         with peak_memory(os.getpid()) as peak:
-            summary = act(work) if ran else current()
-        outcome = Outcome(work.stage, ran, summary, time.perf_counter() - started, peak.bytes)
+            if ran:
+                act(self, work)
+        outcome = Outcome(work.stage, ran, summary(self), time.perf_counter() - started, peak.bytes)
         self.outcomes.append(outcome)
-        clock = f"{outcome.seconds:6.1f} s" if ran else "up to date"
-        self.say(f"{work.stage:<17}{clock:>10}   {summary}")
+        self.note(outcome.summary, work.stage, f"{outcome.seconds:.1f} s" if ran else "up to date")
         return outcome
 
 

@@ -1,6 +1,8 @@
-"""What earlier stages of a night left for later ones, and the user's own tables: every stage reads through here."""
+"""Reading a night: the results of its earlier stages, the user's own tables, and the places of published tables."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kgspark.errors import InputError
 from kgspark.files import source_signature
@@ -8,8 +10,22 @@ from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.night.night import Night
 from kgspark.spark.frames import DataFrame, read_csv, read_parquet, read_table
+from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Side
-from kgspark.tables import AUDIENCES, ENTITIES, MOVIES, RATINGS, RECOMMENDATIONS, TAGS, TRIPLES, USERS
+from kgspark.tables import (
+    AUDIENCES,
+    CANDIDATES,
+    ENTITIES,
+    MODEL,
+    MOVIES,
+    RATINGS,
+    RECOMMENDATIONS,
+    SEGMENTS,
+    TAGS,
+    TRIPLES,
+    USERS,
+)
+from kgspark.warehouse.targets import TARGETS, Target
 
 SIDES = {RECOMMENDATIONS: Side(USER, MOVIE), AUDIENCES: Side(MOVIE, USER)}
 
@@ -21,7 +37,7 @@ def cleaned_tables(night: Night) -> list[str]:
 
 
 def id_type(night: Night) -> str:
-    """Spark type of user and movie ids: bigint or string."""
+    """Spark type of user and movie ids: `bigint` or `string`."""
     return str(night.run.manifest(RATINGS).details["id_type"])
 
 
@@ -36,7 +52,7 @@ def relations_of(night: Night) -> list[Relation]:
 
 
 def relation_tables(night: Night) -> dict[str, DataFrame]:
-    """Every table that a relation may name, but for those that are derived."""
+    """The tables that a relation may name: cleaned ones and the user's own. Derived tables are not among them."""
     tables = {name: read_table(night.spark, night.run.table(name)) for name in cleaned_tables(night)}
     for name, source in night.settings.source.tables.items():
         path = _existing(name, source.path)
@@ -52,15 +68,9 @@ def own_table_signatures(night: Night) -> dict[str, str]:
 
 
 def related_table_signatures(night: Night) -> dict[str, str]:
-    """Signatures of those of the user's own tables that relations draw on; a list of candidates changes no model."""
+    """Signatures of those of the user's own tables that a relation names; other tables do not change the model."""
     named = {f"source.tables.{relation.table}" for relation in night.settings.relations.values()}
     return {key: signature for key, signature in own_table_signatures(night).items() if key in named}
-
-
-def _existing(name: str, path: str) -> Path:
-    if not Path(path).exists():
-        raise InputError(f"{path}: no such file or folder; source.tables.{name}.path names it")
-    return Path(path).absolute()
 
 
 def ranked_tables(night: Night) -> list[str]:
@@ -71,3 +81,38 @@ def ranked_tables(night: Night) -> list[str]:
 def list_length(night: Night, table: str) -> int:
     """K of a ranked table."""
     return night.settings.recommend.k if table == RECOMMENDATIONS else night.settings.audiences.k
+
+
+def candidate_tables(night: Night) -> list[str]:
+    """The tables that restrict who may be recommended what; none if every user may get every movie."""
+    return [SEGMENTS, CANDIDATES] if night.settings.candidates.restrict else []
+
+
+def read_candidates(night: Night) -> Candidates | None:
+    """The tables of `candidate_tables`, or None if there are none."""
+    tables = [read_table(night.spark, night.run.table(name)) for name in candidate_tables(night)]
+    return Candidates(*tables) if tables else None
+
+
+def held_out_metrics(night: Night) -> Mapping[str, Mapping[str, Any]]:
+    """Figures on held-out likes by name, of `model` and of `popularity`; empty where no like was held out."""
+    metrics: Mapping[str, Mapping[str, Any]] = night.run.manifest(MODEL).details["metrics"]
+    return metrics
+
+
+def publish_targets(night: Night) -> list[Target]:
+    """The targets of `publish.targets`."""
+    return [TARGETS[name] for name in night.settings.publish.targets]
+
+
+def published_places(night: Night) -> dict[str, list[str]]:
+    """Each published table with its place in every target."""
+    return {
+        table: [target.place(night.run, table) for target in publish_targets(night)] for table in ranked_tables(night)
+    }
+
+
+def _existing(name: str, path: str) -> Path:
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file or folder; source.tables.{name}.path names it")
+    return Path(path).absolute()

@@ -1,4 +1,4 @@
-"""Tables of figures for a person's eyes."""
+"""Tables of figures as text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ _SHOWN = ("ndcg@10", "recall@10", "mrr@10", "filtered_mrr", "coverage@10", "fit_
 
 
 def comparison(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line a model: means over seeds, with ± the deviation where there are several.
+    """One line per model: the mean over seeds of each figure, and ± its deviation if there are several seeds.
 
-    rows  `model`, `mean` and `deviation` by name of the figure
+    rows  `model`, and `mean` and `deviation` by name of the figure
     """
     shown = [name for name in _SHOWN if all(name in row["mean"] for row in rows)]
     lines = [f"{'':<14}" + "".join(f"{name.replace('_', ' '):>16}" for name in shown)]

@@ -1,52 +1,39 @@
-"""The last lines of a night: counts, times, metrics beside popularity's, where the tables lie, and a few lists."""
+"""The last lines of a night: its time, its metrics beside popularity's, its published tables, and a few lists."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from kgspark.runs import Run
-from kgspark.tables import MODEL, MOVIES, RECOMMENDATIONS
+from kgspark.runs import Outcome, Run
+from kgspark.tables import MOVIES, RECOMMENDATIONS, Columns
 
 _USERS_SHOWN, _RANKS_SHOWN = 3, 5
 _FIGURES = ("ndcg@10", "recall@10", "mrr@10", "hit@10")
 
 
-class StageOutcome(Protocol):
-    """What the summary needs of a stage's outcome."""
+def night_summary(
+    run: Run,
+    places: Mapping[str, Sequence[str]],
+    metrics: Mapping[str, Mapping[str, Any]],
+    outcomes: Sequence[Outcome],
+) -> str:
+    """The text that ends a night.
 
-    @property
-    def stage(self) -> str:
-        """Name of the stage."""
-
-    @property
-    def ran(self) -> bool:
-        """False where the output was current."""
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock seconds."""
-
-    @property
-    def peak_bytes(self) -> int:
-        """The most memory that was held at once."""
-
-
-def night_summary(run: Run, tables: Sequence[str], outcomes: Sequence[StageOutcome]) -> str:
-    """The text that ends a night."""
-    lines = ["", _times(outcomes), *_metric_lines(run.manifest(MODEL).details.get("metrics", {})), ""]
-    for table in tables:
-        manifest = run.manifest(table)
-        place = run.lake / "warehouse" / table / f"ds={run.date}"
-        lines.append(f"{table}: {manifest.rows:,} rows in {len(manifest.files)} files under {_short(place)}")
+    places   published table to its place in each target
+    metrics  figures on held-out likes, of the model and of popularity
+    """
+    lines = ["", _times(outcomes), *_metric_lines(metrics), ""]
+    for table, found in places.items():
+        lines += [f"{table}: {run.manifest(table).rows:,} rows in {_short(place)}" for place in found]
     lines += ["", *_sample_lines(run)]
     return "\n".join(lines)
 
 
-def _times(outcomes: Sequence[StageOutcome]) -> str:
+def _times(outcomes: Sequence[Outcome]) -> str:
     total = sum(outcome.seconds for outcome in outcomes)
     skipped = sum(not outcome.ran for outcome in outcomes)
     note = f"; {skipped} of {len(outcomes)} stages were up to date" if skipped else ""
@@ -64,35 +51,36 @@ def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _sample_lines(run: Run) -> list[str]:
-    """The first ranks of the first few users, with titles where there are some."""
+    """The first ranks of a few users, with titles if the data has them."""
     rows = _first_rows(run.table(RECOMMENDATIONS))
-    shown = {value for name in ("movie_id", "reason_movie_id") for value in rows[name].to_pylist() if value is not None}
-    titles = _titles(run.table(MOVIES), shown)
+    shown = {movie for name in (Columns.MOVIE_ID, Columns.REASON) for movie in rows[name].to_pylist()}
+    titles = _titles(run.table(MOVIES), shown - {None})
     lines = []
-    for user in pc.unique(rows["user_id"]).to_pylist():
+    for user in pc.unique(rows[Columns.USER_ID]).to_pylist():
         lines.append(f"user {user}")
-        for row in rows.filter(pc.field("user_id") == user).to_pylist():
-            reason = row.get("reason_movie_id")
+        for row in rows.filter(pc.field(Columns.USER_ID) == user).to_pylist():
+            reason, movie = row[Columns.REASON], row[Columns.MOVIE_ID]
             because = f"   because of {titles.get(reason, reason)}" if reason is not None else ""
-            lines.append(f"  {row['rank']:>2}. {titles.get(row['movie_id'], row['movie_id'])}{because}")
+            lines.append(f"  {row[Columns.RANK]:>2}. {titles.get(movie, movie)}{because}")
     return lines
 
 
 def _first_rows(folder: Path) -> pa.Table:
-    """The first ranks of the first users of the first file, reading no more than a batch."""
-    table = ds.dataset(sorted(folder.glob("*.parquet"))[0]).head(100_000, filter=pc.field("rank") <= _RANKS_SHOWN)
-    shown = pc.unique(table["user_id"])[:_USERS_SHOWN]
-    return table.filter(pc.is_in(table["user_id"], value_set=shown))
+    """The first ranks of the first users in the first file; reads the head of that file only."""
+    table = ds.dataset(sorted(folder.glob("*.parquet"))[0]).head(100_000, filter=pc.field(Columns.RANK) <= _RANKS_SHOWN)
+    users = table[Columns.USER_ID]
+    return table.filter(pc.is_in(users, value_set=pc.unique(users)[:_USERS_SHOWN]))
 
 
 def _titles(folder: Path, movie_ids: set[Any]) -> dict[Any, str]:
     if not folder.is_dir():
         return {}
-    wanted = pc.field("movie_id").isin(list(movie_ids))
-    found = ds.dataset(sorted(folder.glob("*.parquet"))).to_table(columns=["movie_id", "title"], filter=wanted)
-    return {row["movie_id"]: row["title"] or str(row["movie_id"]) for row in found.to_pylist()}
+    columns = [Columns.MOVIE_ID, Columns.TITLE]
+    wanted = pc.field(Columns.MOVIE_ID).isin(list(movie_ids))
+    found = ds.dataset(sorted(folder.glob("*.parquet"))).to_table(columns=columns, filter=wanted)
+    return {row[Columns.MOVIE_ID]: row[Columns.TITLE] or str(row[Columns.MOVIE_ID]) for row in found.to_pylist()}
 
 
-def _short(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+def _short(place: str) -> str:
+    """A path below the working directory as a relative one; anything else as it is."""
+    return place.removeprefix(f"{Path.cwd()}/")

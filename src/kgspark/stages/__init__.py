@@ -1,1 +1,1 @@
-"""One file a stage: what it reads, what it writes, and which engine does the work."""
+"""One file per stage: its inputs, its outputs, and the call of the engine that does the work."""

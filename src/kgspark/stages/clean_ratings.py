@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kgspark.errors import InputError
 from kgspark.files import source_signature
-from kgspark.night.night import Night, Outcome
-from kgspark.runs import StageWork
+from kgspark.night.night import Night
+from kgspark.runs import Outcome, StageWork
 from kgspark.spark.cleaning import side_tables as catalogue
 from kgspark.spark.cleaning.accounts import Written, counted, reasons, stop_if_too_bad, summary, told, write_quarantine
 from kgspark.spark.cleaning.dialects import Scale, Source, find_source
@@ -42,14 +43,14 @@ def run(night: Night) -> Outcome:
         },
         sources=_signatures(source),
     )
-    return night.stage(work, lambda work: _clean(night, source, work), lambda: _summary(night))
+    return night.stage(work, partial(_clean, source=source), _summary)
 
 
 def _signatures(source: Source) -> dict[str, str]:
     return {name: source_signature([path]) for name, path in source.paths.items()}
 
 
-def _clean(night: Night, source: Source, work: StageWork) -> str:
+def _clean(night: Night, work: StageWork, source: Source) -> None:
     id_type = "bigint" if has_integer_ids(night.spark, source, night.settings.source.columns) else "string"
     scale = resolve_scale(night.settings.clean, source.scale)
     folders = work.begin()
@@ -79,7 +80,6 @@ def _clean(night: Night, source: Source, work: StageWork) -> str:
         "accounts": {name: asdict(counts) for name, counts in accounts.items()},
     }
     work.commit(files, {RATINGS: details})
-    return _summary(night)
 
 
 def _rules(night: Night, id_type: str, scale: Scale) -> Rules:

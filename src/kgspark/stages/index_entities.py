@@ -3,9 +3,9 @@
 import shutil
 
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
-from kgspark.night.night import Night, Outcome
+from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, entity_layout, id_type, related_table_signatures, relation_tables
-from kgspark.runs import StageWork
+from kgspark.runs import Outcome, StageWork
 from kgspark.spark.frames import read_table, write_table
 from kgspark.spark.graph.entities import kind_counts, members, number_sorted, sorted_members
 from kgspark.spark.graph.relations import kinds_in_order, usable_relations
@@ -22,10 +22,10 @@ def run(night: Night) -> Outcome:
         settings={"relations": {name: r.model_dump() for name, r in night.settings.relations.items()}},
         sources=related_table_signatures(night),
     )
-    return night.stage(work, lambda work: _index(night, work), lambda: _summary(night))
+    return night.stage(work, _index, _summary)
 
 
-def _index(night: Night, work: StageWork) -> str:
+def _index(night: Night, work: StageWork) -> None:
     tables = relation_tables(night)
     relations = usable_relations(night.settings.relations, tables)
     kinds = kinds_in_order(relations)
@@ -37,7 +37,6 @@ def _index(night: Night, work: StageWork) -> str:
     layout = EntityLayout.from_counts(kind_counts(read_table(night.spark, folder), kinds))
     shutil.rmtree(in_order)
     work.commit({ENTITIES: files}, {ENTITIES: {"layout": layout.to_json()}})
-    return _summary(night)
 
 
 def _summary(night: Night) -> str:

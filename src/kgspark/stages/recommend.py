@@ -7,10 +7,11 @@ from typing import Any
 
 from kgspark.errors import StageError
 from kgspark.graph.layout import EntityLayout
-from kgspark.night.candidates import candidate_tables, write_candidates
-from kgspark.night.night import Night, Outcome
+from kgspark.night.candidates import write_candidates
+from kgspark.night.night import Night
 from kgspark.night.reads import (
     SIDES,
+    candidate_tables,
     cleaned_tables,
     entity_layout,
     id_type,
@@ -22,7 +23,7 @@ from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.pool_files import write_pools
 from kgspark.retrieval.ranked_files import RankedFiles, discard_partial, write_ranked
 from kgspark.retrieval.ranking_task import RankingPlan
-from kgspark.runs import StageWork
+from kgspark.runs import Outcome, StageWork
 from kgspark.search_space import SearchSpace
 from kgspark.spark.frames import read_table, task_cores
 from kgspark.spark.ranking.executors import (
@@ -55,10 +56,10 @@ def run(night: Night) -> Outcome:
         },
         sources=own_table_signatures(night) if restricted else {},
     )
-    return night.stage(work, lambda work: _recommend(night, work), lambda: _summary(night))
+    return night.stage(work, _recommend, _summary)
 
 
-def _recommend(night: Night, work: StageWork) -> str:
+def _recommend(night: Night, work: StageWork) -> None:
     model_id = SearchSpace.load(night.run.table(SEARCH_SPACE)).model_id
     layout = entity_layout(night)
     folders = work.begin()
@@ -74,7 +75,6 @@ def _recommend(night: Night, work: StageWork) -> str:
             details[name]["recall"] = _checked_recall(night, name, side)
     files = beside | {name: side.files for name, side in written.items()}
     work.commit(files, details | {name: {"offered": offered} for name in beside})
-    return _summary(night)
 
 
 def _plan(night: Night, layout: EntityLayout, name: str, staging: Path) -> RankingPlan:

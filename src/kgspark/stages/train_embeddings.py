@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,13 +23,13 @@ from kgspark.kge.training.distributed import Team
 from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.training import train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
-from kgspark.night.night import Night, Outcome
+from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, id_type, relations_of
 from kgspark.report.progress import progress_bar
-from kgspark.runs import Run, StageWork
+from kgspark.runs import Outcome, Run, StageWork
 from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES
 
-# Checkpoints and the dashboard's files; not a table, because it must outlive a training that was killed.
+# Folder of checkpoints and of the dashboard's files. It is no table, because it must survive a killed training.
 TRAINING = "training"
 
 
@@ -44,7 +45,7 @@ def run(night: Night) -> Outcome:
         settings=settings.model_dump(),
         sources={"warm_start": earlier.manifest(MODEL).fingerprint} if earlier else None,
     )
-    return night.stage(work, lambda work: _train(night, work, earlier), lambda: _summary(night))
+    return night.stage(work, partial(_train, earlier=earlier), _summary)
 
 
 def _earlier_run(night: Night) -> Run | None:
@@ -52,17 +53,17 @@ def _earlier_run(night: Night) -> Run | None:
     return None if date == "none" else Run(night.run.lake, date)
 
 
-def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
+def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     settings, layout = night.settings.train.resolved(), entity_layout(night)
     relations = relations_of(night)
     rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
-    night.say(f"{'':<17}{'':>10}   {describe(settings)}")
+    night.note(describe(settings))
     if settings.negatives == "auto":
         settings = memory.resolve_negatives(settings, layout, relations, rows)
         if settings.sample_size:
-            night.say(f"{'':<17}{'':>10}   softmax over samples of {settings.sample_size:,} tails: all are too many")
+            night.note(f"softmax over samples of {settings.sample_size:,} tails: all are too many")
     needed = memory.estimate(settings, layout, relations, rows)
-    night.say(f"{'':<17}{'':>10}   training needs about {needed}")
+    night.note(f"training needs about {needed}")
     graph = read_graph(night.run.table(TRIPLES), layout, relations)
     if settings.inverse_relations:
         graph = graph.with_inverses()
@@ -91,11 +92,10 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> str:
     work.commit(files, {MODEL: details, SEARCH_SPACE: {"model_id": space.model_id}})
     checkpoints.discard(folder)
     release_gpu_memory()
-    return _summary(night)
 
 
 def _team(night: Night) -> Team | None:
-    """Workers of the night's Spark session, which a training on the driver alone does not need."""
+    """Workers in the night's Spark session; None, without a session, where the driver trains alone."""
     settings = night.settings.train.resolved()
     if settings.workers == 1:
         return None
@@ -116,8 +116,8 @@ def _shown(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
 def _warm_start(night: Night, earlier: Run, relations: Sequence[Relation]) -> WarmStart:
     old, new = (_entities(run) for run in (earlier, night.run))
     initial = carry_over(measured_file(earlier.table(MODEL)), old, new, relations, night.settings.train.resolved())
-    night.say(
-        f"{'':<17}{'':>10}   warm start from {earlier.date}: {initial.carried_entities:,} of {new.num_rows:,} entities"
+    night.note(
+        f"warm start from {earlier.date}: {initial.carried_entities:,} of {new.num_rows:,} entities"
         f" and {initial.carried_relations} of {len(relations)} relations carried over"
     )
     return initial
@@ -132,7 +132,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _write_ids(night: Night, folder: Path, layout: EntityLayout) -> None:
-    """External ids beside the vectors, in their own type: what ranked rows are named by."""
+    """Writes the external ids of all users and movies, in their own type; ranked rows carry them."""
     entities = ds.dataset(_parts(night.run.table(ENTITIES)))
     for side, kind in ((QUERIES, USER), (ITEMS, MOVIE)):
         table = entities.to_table(columns=["index", "external_id"], filter=pc.field("kind") == kind)

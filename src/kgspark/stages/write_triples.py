@@ -5,9 +5,9 @@ from typing import Any
 from kgspark.errors import StageError
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
-from kgspark.night.night import Night, Outcome
+from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, entity_layout, id_type, related_table_signatures, relation_tables
-from kgspark.runs import StageWork
+from kgspark.runs import Outcome, StageWork
 from kgspark.spark.frames import DataFrame, read_table, write_table
 from kgspark.spark.graph.co_watch import co_watched
 from kgspark.spark.graph.relations import AGE_DAYS, CO_WATCHED, relation_rows, usable_relations
@@ -32,10 +32,10 @@ def run(night: Night) -> Outcome:
         },
         sources=related_table_signatures(night),
     )
-    return night.stage(work, lambda work: _write(night, work), lambda: _summary(night))
+    return night.stage(work, _write, _summary)
 
 
-def _write(night: Night, work: StageWork) -> str:
+def _write(night: Night, work: StageWork) -> None:
     settings = night.settings
     tables = relation_tables(night)
     usable = usable_relations(settings.relations, tables)
@@ -67,7 +67,6 @@ def _write(night: Night, work: StageWork) -> str:
             f"{settings.split.protocol} leaves nothing in train"
         )
     work.commit({TRIPLES: files}, {TRIPLES: _details(relations, layout, counts)})
-    return _summary(night)
 
 
 def _training_likes(ratings: DataFrame, where: str | None) -> DataFrame:

@@ -1,1 +1,1 @@
-"""Where tables are audited and published."""
+"""Publish targets: the places where audited tables go. One file per target, and one line per target in `targets.py`."""

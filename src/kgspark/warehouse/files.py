@@ -6,29 +6,53 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kgspark.errors import AuditError
-from kgspark.files import DataFile, describe_file, replace_folder
+from kgspark.files import describe_file, has_size, replace_folder
+from kgspark.runs import Run
 
 
-def publish(table: str, folder: Path, files: Sequence[DataFile], warehouse: Path, run_date: str) -> Path:
-    """Publishes the audited files of `folder` and returns where they lie now.
+def publish(run: Run, tables: Sequence[str]) -> None:
+    """Puts each table in its place with one rename, after the files of all tables were compared with their manifests.
 
-    The files are linked (copied across disks) beside their destination, compared with what the manifest says of them,
-    and then take the destination's place in one rename. Raises AuditError when a file is not what was audited.
+    Raises AuditError if a file is not what was audited; then nothing is replaced.
     """
-    target = warehouse / table / f"ds={run_date}"
-    incoming = warehouse / table / f".incoming-ds={run_date}"
+    incoming = {table: _folder(run, table).with_name(f".incoming-ds={run.date}") for table in tables}
+    try:
+        for table, folder in incoming.items():
+            _link_audited(run, table, folder)
+        for table, folder in incoming.items():
+            replace_folder(folder, _folder(run, table))
+    finally:
+        for folder in incoming.values():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_there(run: Run, table: str) -> bool:
+    """True if every file of the table lies at its place with its size."""
+    return all(has_size(_folder(run, table) / file.name, file.bytes) for file in run.manifest(table).files)
+
+
+def place(run: Run, table: str) -> str:
+    """The folder of the published files."""
+    return str(_folder(run, table))
+
+
+def _folder(run: Run, table: str) -> Path:
+    return run.lake / "warehouse" / table / f"ds={run.date}"
+
+
+def _link_audited(run: Run, table: str, incoming: Path) -> None:
+    """Links the table's files into a new folder; AuditError if one is not what the manifest says of it."""
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir(parents=True)
-    for file in files:
-        _link(folder / file.name, incoming / file.name)
+    for file in run.manifest(table).files:
+        source = run.table(table) / file.name
+        _link(source, incoming / file.name)
         if describe_file(incoming / file.name) != file:
-            shutil.rmtree(incoming)
-            raise AuditError(f"{folder / file.name}: the file changed after it was written; run the stage again")
-    replace_folder(incoming, target)
-    return target
+            raise AuditError(f"{source}: the file changed after it was written; run the stage again")
 
 
 def _link(source: Path, target: Path) -> None:
+    """A hard link; a copy where the warehouse is on another disk."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,16 +1,23 @@
 """Settings of the publish stage."""
 
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from kgspark.config import Settings
+from kgspark.warehouse.targets import TARGETS
+
+
+def _known(name: str) -> str:
+    if name not in TARGETS:
+        raise ValueError(f"expected one of {', '.join(TARGETS)}")
+    return name
 
 
 class PublishSettings(Settings):
-    """The destinations of audited tables, and the conditions that stop them."""
+    """The targets of audited tables, and the gate before them."""
 
-    targets: tuple[Literal["files"], ...] = Field(
+    targets: tuple[Annotated[str, AfterValidator(_known)], ...] = Field(
         ("files",), min_length=1, description="files: <lake>/warehouse/<table>/ds=<run_date>/*.parquet"
     )
     beat_popularity: bool = Field(

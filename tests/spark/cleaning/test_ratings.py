@@ -1,6 +1,5 @@
 import math
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.errors import InputError
-from kgspark.night.night import LazySession, Night
-from kgspark.night.settings import NightSettings
+from kgspark.night.night import Night
 from kgspark.spark.cleaning.dialects import Scale
 from kgspark.spark.cleaning.rating_rules import REASONS, resolve_scale
 from kgspark.spark.cleaning.ratings import Accounts
 from kgspark.spark.settings import CleanSettings
 from kgspark.stages import clean_ratings
+from nights import DATE, a_night
 from worlds.damage import CSV, DAT, MOVIES, STRING_TABLE, U_DATA, Dialect, Truth, damages, movie_id, write_damaged
 
 ML_100K_FLAGS = "|".join("0" * 19)
 
 
 def _clean(spark: Any, lake: Path, source: dict[str, Any], **clean: Any) -> Night:
-    settings = NightSettings(
-        lake=lake, run_date="2026-02-03", source=source, clean={"max_quarantined_share": 1.0} | clean
-    )
-    night = Night(settings, lambda text: None, LazySession(ExitStack(), spark))
+    night = a_night(lake, spark, source=source, clean={"max_quarantined_share": 1.0} | clean)
     clean_ratings.run(night)
     return night
 
@@ -137,7 +133,7 @@ def test_too_large_a_share_of_bad_lines_stops_the_night_and_leaves_no_table(spar
     ratings.write_text("\n".join([str(CSV.header), *[f"{user},1,3.0,5" for user in range(98)], "x,1,3.0,5", "1,x,3,5"]))
     with pytest.raises(InputError, match=r"2\.00% of the lines are bad, .*1\.00%: 1 bad_movie_id, 1 bad_user_id"):
         _clean(spark, tmp_path / "lake", {"path": str(tmp_path)}, max_quarantined_share=0.01)
-    run = tmp_path / "lake" / "runs" / "2026-02-03"
+    run = tmp_path / "lake" / "runs" / DATE
     assert [path.name for path in run.iterdir()] == [".staging"]
     _clean(spark, tmp_path / "lake", {"path": str(tmp_path)}, max_quarantined_share=0.02)
     assert (run / "ratings").is_dir()

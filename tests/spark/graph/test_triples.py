@@ -1,5 +1,4 @@
 from collections import Counter, defaultdict
-from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ import pytest
 from kgspark.errors import AuditError, ConfigError
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
-from kgspark.night.night import LazySession, Night
-from kgspark.night.settings import NightSettings
 from kgspark.spark.frames import write_table
 from kgspark.spark.graph.co_watch import co_watched
 from kgspark.spark.graph.entities import members
@@ -22,6 +19,7 @@ from kgspark.spark.graph.relations import kinds_in_order, usable_relations
 from kgspark.spark.graph.triples import build_triples, count_triples, sharded
 from kgspark.spark.settings import CoWatchSettings, RelationSettings
 from kgspark.stages import clean_ratings, index_entities, write_triples
+from nights import a_night
 from worlds.tastes import write_world
 
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 3), ("genre", 2), ("actor", 2)])
@@ -271,15 +269,14 @@ def test_a_heavy_user_makes_no_more_pairs_than_the_window_allows(spark: Any) -> 
 
 def test_a_held_out_like_shows_up_in_no_edge_between_movies(spark: Any, tmp_path: Path) -> None:
     world = write_world(tmp_path / "source", groups=2, users=6, movies=6)
-    settings = NightSettings(
-        lake=tmp_path / "lake",
-        run_date="2026-02-03",
+    night = a_night(
+        tmp_path / "lake",
+        spark,
         source={"path": str(tmp_path / "source")},
         relations={"similar": {"table": "co_watched", "head": "movie", "tail": OTHER, "weight": "users"}},
         split={"protocol": "leave-one-out"},
         triples={"co_watch": {"min_users": 1, "window": 3, "top": 100}, "rows_per_shard": 50},
     )
-    night = Night(settings, lambda text: None, LazySession(ExitStack(), spark))
     for stage in (clean_ratings, index_entities, write_triples):
         stage.run(night)
     manifest = night.run.manifest("triples")
@@ -296,7 +293,7 @@ def test_a_held_out_like_shows_up_in_no_edge_between_movies(spark: Any, tmp_path
         (user, movie, int(times[int(entities[user]), int(entities[movie])]))
         for user, movie in likes.loc[likes["split"] == "train", ["head", "tail"]].itertuples(index=False)
     ]
-    expected = _neighbours(training, settings.triples.co_watch)
+    expected = _neighbours(training, night.settings.triples.co_watch)
     similar = table[table["relation"] == "similar"]
     found = {(row.head, row.tail): row.weight for row in similar.itertuples()}
     assert found == expected

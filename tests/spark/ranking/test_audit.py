@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from kgspark.graph.layout import EntityLayout
-from kgspark.spark.ranking.audit import Check, RankedTable, audit_rankings
+from kgspark.spark.ranking import audit
+from kgspark.spark.ranking.audit import Check, Invariant, RankedTable, audit_rankings
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Side
 
@@ -215,3 +216,23 @@ def test_audiences_are_counted_over_all_segments(spark: Any, beside: Any, candid
     side = Side("movie", "user")
     assert _offered_audit(spark, beside, candidates, rows, side) == {}
     assert _offered_audit(spark, beside, candidates, rows[1:], side) == {ROWS: 1, COUNT: 1}
+
+
+TOY_INVARIANTS = [
+    pytest.param(Invariant("scores are small", "row", "score > 10"), _set(2, 1, score=11.0), id="of a row"),
+    pytest.param(Invariant("no movie 77", "item", "item = 77"), _set(2, 3, movie_id=77), id="of an item"),
+    pytest.param(Invariant("lists are short", "query", "listed > 3"), _add(2, 4, 11), id="of a query"),
+]
+
+
+@pytest.mark.parametrize(("invariant", "change"), TOY_INVARIANTS)
+def test_a_new_invariant_is_one_entry_of_the_table(
+    spark: Any,
+    beside: tuple[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    invariant: Invariant,
+    change: Callable[[list[Row]], list[Row]],
+) -> None:
+    monkeypatch.setattr(audit, "INVARIANTS", (*audit.INVARIANTS, invariant))
+    assert invariant.name not in _audit(spark, beside, _table())
+    assert _audit(spark, beside, change(_table()))[invariant.name] == Check(invariant.name, 1, "user_id 2")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -12,6 +11,7 @@ from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device
 from kgspark.kge.model.two_tower import metric_of, parameter_count, vector_width
 from kgspark.kge.settings import TrainSettings
+from kgspark.machine import free_host_bytes
 
 # Bytes per triple while shards are read, sorted and laid out by head: 28 as columns, twice more while sorting, and
 # 28 again by head.
@@ -124,82 +124,11 @@ def _widest(layout: EntityLayout, relations: Sequence[Relation]) -> int:
 
 
 def _demands(needed: MemoryEstimate) -> Iterator[tuple[str, int, int]]:
-    """Where memory is needed, bytes needed and bytes free; without those whose free bytes are unknown."""
-    free = free_host_bytes()
-    if free is not None:
-        yield "host", needed.host_bytes, free
+    """Where memory is needed, bytes needed and bytes free."""
+    yield "host", needed.host_bytes, free_host_bytes()
     if needed.device:
         with torch.cuda.device(needed.device_name):
             yield needed.device_name, needed.device_bytes, torch.cuda.mem_get_info()[0]
-
-
-def free_host_bytes(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still take: what the kernel has available, or less where a cgroup limits it.
-
-    None where neither can be read (not Linux).
-    """
-    found = [_available(root), _cgroup_free(root)]
-    return min((value for value in found if value is not None), default=None)
-
-
-def _available(root: Path) -> int | None:
-    try:
-        for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        return None
-    return None
-
-
-def _cgroup_free(root: Path) -> int | None:
-    """Limit minus usage of this process's memory cgroups, version 2 or 1, the tightest; page cache counts as free."""
-    free = []
-    for folder in _cgroup_folders(root):
-        for limit_name, usage_name, cache_key in (
-            ("memory.max", "memory.current", "inactive_file"),
-            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-        ):
-            limit, usage = _number(folder / limit_name), _number(folder / usage_name)
-            if limit is not None and usage is not None and limit < 1 << 60:  # version 1 writes "none" as almost 2⁶³
-                free.append(max(0, limit - usage + _stat(folder / "memory.stat", cache_key)))
-    return min(free, default=None)
-
-
-def _cgroup_folders(root: Path) -> list[Path]:
-    """The process's own cgroup and all above it, up to the mount (which is its own, seen from inside a container)."""
-    base = root / "sys/fs/cgroup"
-    own = []
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            own.append(base / path.lstrip("/"))
-        elif "memory" in controllers.split(","):
-            own.append(base / "memory" / path.lstrip("/"))
-    above = [folder for each in own for folder in (each, *each.parents) if folder.is_relative_to(base)]
-    return list(dict.fromkeys([*above, base, base / "memory"]))
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # "max" stands for no limit
-        return None
-
-
-def _stat(path: Path, key: str) -> int:
-    try:
-        for line in path.read_text(encoding="ascii").splitlines():
-            name, _, value = line.partition(" ")
-            if name == key:
-                return int(value)
-    except (OSError, ValueError):
-        return 0
-    return 0
 
 
 def _human(size: float) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any, Literal
 
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
@@ -14,8 +15,41 @@ from kgspark.spark.ranking.executors import Side
 
 
 @dataclass(frozen=True)
+class Invariant:
+    """One invariant, as an SQL condition that is true where it is broken.
+
+    of      row: the condition sees a listed row with its neighbour: rank, score, previous_rank (0 at the start of a
+            list), previous_score (null there), known_item (false if the item is no entity of the ranked kind)
+            item: it sees a query and one of its items: listed (rows with that item)
+            query: it sees a query: known_query (1 if the query is an entity, else 0), listed (its rows), due (the rows
+            that it should have), seen (rows whose item it has rated), not_offered (rows outside its candidates)
+    broken  the condition
+    restricted_only  True if it says nothing where every query is offered every item
+    """
+
+    name: str
+    of: Literal["row", "item", "query"]
+    broken: str
+    restricted_only: bool = False
+
+
+# The audit. A new invariant is one more entry; a check fails for each query that breaks it.
+INVARIANTS = (
+    Invariant("only what is offered", "query", "not_offered > 0", restricted_only=True),
+    Invariant("every id has its rows", "query", "known_query > 0 AND listed != due"),
+    Invariant("no rows of an unknown id", "query", "known_query = 0 AND listed > 0"),
+    Invariant("ranks run from 1 without gap", "row", "rank IS NULL OR rank != previous_rank + 1"),
+    Invariant("no item twice", "item", "listed > 1"),
+    Invariant("no seen item", "query", "seen > 0"),
+    Invariant("items are known", "row", "NOT known_item"),
+    Invariant("scores are finite", "row", "score IS NULL OR isnan(score) OR abs(score) = double('infinity')"),
+    Invariant("scores do not increase", "row", "score > previous_score"),
+)
+
+
+@dataclass(frozen=True)
 class Check:
-    """One invariant: how many rows or queries break it (0 is well), and one that does."""
+    """The result for one invariant: how many queries break it (0 is well), and one of them."""
 
     name: str
     failures: int
@@ -24,7 +58,7 @@ class Check:
 
 @dataclass(frozen=True)
 class RankedTable:
-    """A recommendations or audiences table, with K and which kind asks."""
+    """A recommendations or audiences table, its direction, and its K."""
 
     rows: DataFrame
     side: Side
@@ -39,37 +73,42 @@ def audit_rankings(
     id_type: str,
     candidates: Candidates | None = None,
 ) -> list[list[Check]]:
-    """The checks of every table, in one pass over all of them.
+    """The checks of every table, in one pass over all of them: `INVARIANTS`, and the row count.
 
-    Every query has ranks 1..n with n = k, or what its history leaves of what it is offered (the catalogue, or its
-    `candidates`); no item twice; none that was seen; none that it is not offered; scores finite and not increasing; ids
-    known; no row of an unknown query; the row count exact.
+    A query is due n rows: K, or fewer if what it is offered (the catalogue, or its `candidates`) without what it has
+    rated is less.
     """
+    invariants = [invariant for invariant in INVARIANTS if candidates is not None or not invariant.restricted_only]
     listed = _union(_listed(number, table) for number, table in enumerate(tables))
-    known = _union(_ids(number, entities, t.side.item_kind, id_type, "item") for number, t in enumerate(tables))
-    listed = listed.join(known.withColumn("known", F.lit(True)), on=["number", "item"], how="left")
-    asking = _union(_ids(number, entities, t.side.query_kind, id_type, "query") for number, t in enumerate(tables))
-    offered_ratings = ratings if candidates is None else candidates.allowed(ratings)
-    histories = _union(_histories(number, offered_ratings, table.side) for number, table in enumerate(tables))
-    # What is counted of a query comes from several sides; their sums meet in one row a query.
-    counts = [_by_query(_by_item(_in_order(listed))), _leaks(listed, ratings), histories]
+    known_items = _union(_ids(n, entities, t.side.item_kind, id_type, "item") for n, t in enumerate(tables))
+    known_queries = _union(_ids(n, entities, t.side.query_kind, id_type, "query") for n, t in enumerate(tables))
+    rated = ratings if candidates is None else candidates.allowed(ratings)
+    counts = [
+        _listed_counts(listed, known_items, invariants),
+        _seen_counts(listed, ratings),
+        known_queries.withColumn("known_query", F.lit(1)),
+        *(_history_counts(number, rated, table.side) for number, table in enumerate(tables)),
+    ]
     if candidates is None:
-        catalogues = F.array(*[F.lit(layout.count(table.side.item_kind)) for table in tables])
-        offered = catalogues[F.col("number")]
+        offered = _by_table([layout.count(table.side.item_kind) for table in tables])
     else:
-        counts += [_outside(listed, candidates), *(_offered(n, t.side, candidates) for n, t in enumerate(tables))]
+        counts += [_not_offered_counts(listed, candidates)]
+        counts += [_offered_counts(number, table.side, candidates) for number, table in enumerate(tables)]
         offered = F.col("offered")
-    queries = _summed(_union([*counts, asking.withColumn("asking", F.lit(1))]))
-    ks = F.array(*[F.lit(table.k) for table in tables])
-    # An item that is not of the ranked kind cannot have been taken from the catalogue, so histories are exact.
-    due = F.least(ks[F.col("number")], offered - F.col("history"))
-    broken = _broken(candidates is not None)
-    found = {row["number"]: row for row in _measured(queries.withColumn("due", due), broken).collect()}
-    return [_checks(found.get(number), table.side.query_column, broken) for number, table in enumerate(tables)]
+    # Every rated item is an entity of the ranked kind, so what is offered minus the history is exact.
+    due = F.least(_by_table([table.k for table in tables]), offered - F.col("history"))
+    queries = _sum_by_query(_union(counts)).withColumn("due", due)
+    found = {row["number"]: row for row in _failures(queries, invariants).collect()}
+    return [_checks(found.get(number), table.side.query_column, invariants) for number, table in enumerate(tables)]
 
 
 def _union(frames: Iterable[DataFrame]) -> DataFrame:
     return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
+
+
+def _by_table(values: Sequence[int]) -> Column:
+    """The value of the table that a row belongs to."""
+    return F.array(*map(F.lit, values))[F.col("number")]
 
 
 def _listed(number: int, table: RankedTable) -> DataFrame:
@@ -77,98 +116,89 @@ def _listed(number: int, table: RankedTable) -> DataFrame:
     return table.rows.select(F.lit(number).alias("number"), *ids, "user_id", "movie_id", "rank", "score")
 
 
-def _histories(number: int, ratings: DataFrame, side: Side) -> DataFrame:
+def _ids(number: int, entities: DataFrame, kind: str, id_type: str, name: str) -> DataFrame:
+    return index_of(entities, kind, id_type, name, "index").select(F.lit(number).alias("number"), name)
+
+
+def _listed_counts(listed: DataFrame, known_items: DataFrame, invariants: Sequence[Invariant]) -> DataFrame:
+    """Per query: its rows, and how many of them or of its items break each invariant of rows or items."""
+    in_order = Window.partitionBy("number", "query").orderBy("rank")
+    rows = listed.join(known_items.withColumn("known", F.lit(True)), on=["number", "item"], how="left").select(
+        "number", "query", "item", "rank", "score",
+        F.col("known").isNotNull().alias("known_item"),
+        F.coalesce(F.lag("rank").over(in_order), F.lit(0)).alias("previous_rank"),
+        F.lag("score").over(in_order).alias("previous_score"),
+    )  # fmt: skip
+    of_rows, of_items = (_counts_of(invariants, level) for level in ("row", "item"))
+    items = rows.groupBy("number", "query", "item").agg(F.count("*").alias("listed"), *of_rows.values())
+    sums = [F.sum(name).alias(name) for name in ("listed", *of_rows)]
+    return items.groupBy("number", "query").agg(*sums, *of_items.values())
+
+
+def _counts_of(invariants: Sequence[Invariant], level: str) -> dict[str, Column]:
+    """How often the invariants of one level are broken, by the name of the column that takes the count."""
+    return {
+        f"broken_{i}": F.count_if(F.expr(invariant.broken)).alias(f"broken_{i}")
+        for i, invariant in enumerate(invariants)
+        if invariant.of == level
+    }
+
+
+def _seen_counts(listed: DataFrame, ratings: DataFrame) -> DataFrame:
+    """Per query: listed rows whose item it has rated. Both directions look for the same pairs."""
+    found = listed.join(ratings.select("user_id", "movie_id"), on=["user_id", "movie_id"], how="left_semi")
+    return found.groupBy("number", "query").agg(F.count("*").alias("seen"))
+
+
+def _history_counts(number: int, ratings: DataFrame, side: Side) -> DataFrame:
     counted = ratings.groupBy(F.col(side.query_column).alias("query")).agg(F.count("*").alias("history"))
     return counted.withColumn("number", F.lit(number))
 
 
-def _leaks(listed: DataFrame, ratings: DataFrame) -> DataFrame:
-    """Listed rows whose item the query has seen, counted by query. Both directions ask for the same pairs."""
-    found = listed.join(ratings.select("user_id", "movie_id"), on=["user_id", "movie_id"], how="left_semi")
-    return found.groupBy("number", "query").agg(F.count("*").alias("leaks"))
-
-
-def _outside(listed: DataFrame, candidates: Candidates) -> DataFrame:
-    """Listed rows that the user may not be recommended, counted by query."""
-    rows = listed.groupBy("number", "query").agg(F.count("*").alias("outside"))
-    allowed = candidates.allowed(listed).groupBy("number", "query").agg((-F.count("*")).alias("outside"))
+def _not_offered_counts(listed: DataFrame, candidates: Candidates) -> DataFrame:
+    """Per query: listed rows that the user may not be recommended, as all rows minus the allowed ones."""
+    rows = listed.groupBy("number", "query").agg(F.count("*").alias("not_offered"))
+    allowed = candidates.allowed(listed).groupBy("number", "query").agg((-F.count("*")).alias("not_offered"))
     return rows.unionByName(allowed)
 
 
-def _offered(number: int, side: Side, candidates: Candidates) -> DataFrame:
-    """How many items each query is offered; several segments may offer users to a movie, but never one user twice."""
+def _offered_counts(number: int, side: Side, candidates: Candidates) -> DataFrame:
+    """Per query: items that it is offered. Several segments may offer users to a movie, but never one user twice."""
     asking, items = (
         (candidates.segments, candidates.movies)
         if side.query_kind == USER
         else (candidates.movies, candidates.segments)
     )
     sizes = items.groupBy("segment").agg(F.count("*").alias("offered"))
-    of_segment = asking.join(sizes, on="segment")
+    of_segment = asking.join(sizes, on="segment", how="inner")
     return of_segment.select(F.lit(number).alias("number"), F.col(side.query_column).alias("query"), "offered")
 
 
-def _ids(number: int, entities: DataFrame, kind: str, id_type: str, name: str) -> DataFrame:
-    return index_of(entities, kind, id_type, name, "index").select(F.lit(number).alias("number"), name)
-
-
-def _in_order(listed: DataFrame) -> DataFrame:
-    """Marks rows whose rank does not follow the one before it, or whose score is higher than the one before."""
-    in_order = Window.partitionBy("number", "query").orderBy("rank")
-    before = F.coalesce(F.lag("rank").over(in_order), F.lit(0))
-    finite = F.col("score").isNotNull() & ~F.isnan("score") & (F.abs("score") != float("inf"))
-    return listed.select(
-        "number", "query", "item",
-        F.col("known").isNull().alias("unknown"),
-        (F.col("rank").isNull() | (F.col("rank") != before + 1)).alias("gap"),
-        (F.col("score") > F.lag("score").over(in_order)).alias("rise"),
-        (~finite).alias("not_finite"),
-    )  # fmt: skip
-
-
-def _by_item(listed: DataFrame) -> DataFrame:
-    """One row a (query, item): how often it is listed, and what is wrong with it."""
-    flags = [F.count_if(name).alias(name) for name in ("unknown", "gap", "rise", "not_finite")]
-    return listed.groupBy("number", "query", "item").agg(F.count("*").alias("size"), *flags)
-
-
-def _by_query(pairs: DataFrame) -> DataFrame:
-    sums = [F.sum(name).alias(name) for name in ("size", "unknown", "gap", "rise", "not_finite")]
-    return pairs.groupBy("number", "query").agg(F.count_if(F.col("size") > 1).alias("twice"), *sums)
-
-
-def _summed(counts: DataFrame) -> DataFrame:
+def _sum_by_query(counts: DataFrame) -> DataFrame:
+    """One row per query; a count that some frame lacks is 0 there."""
     names = [name for name in counts.columns if name not in ("number", "query")]
     return counts.groupBy("number", "query").agg(*[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in names])
 
 
-def _broken(restricted: bool) -> dict[str, Column]:
-    """The checks by name: whether a query breaks them."""
-    only = {"only what is offered": F.col("outside") > 0} if restricted else {}
-    return only | {
-        "every id has its rows": (F.col("asking") > 0) & (F.col("size") != F.col("due")),
-        "no rows of an unknown id": (F.col("asking") == 0) & (F.col("size") > 0),
-        "ranks run from 1 without gap": F.col("gap") > 0,
-        "no item twice": F.col("twice") > 0,
-        "no seen item": F.col("leaks") > 0,
-        "items are known": F.col("unknown") > 0,
-        "scores are finite": F.col("not_finite") > 0,
-        "scores do not increase": F.col("rise") > 0,
-    }
-
-
-def _measured(queries: DataFrame, checks: Mapping[str, Column]) -> DataFrame:
-    """One row a table: queries that break each check and one of them, rows that are due, and rows that are there."""
-    broken = list(checks.values())
+def _failures(queries: DataFrame, invariants: Sequence[Invariant]) -> DataFrame:
+    """One row per table: queries that break each invariant and the least of them, rows due, and rows listed."""
+    broken = [
+        F.expr(invariant.broken) if invariant.of == "query" else F.col(f"broken_{i}") > 0
+        for i, invariant in enumerate(invariants)
+    ]
     return queries.groupBy("number").agg(
-        *[F.count_if(condition).alias(f"n{i}") for i, condition in enumerate(broken)],
-        *[F.min(F.when(condition, F.col("query"))).cast("string").alias(f"e{i}") for i, condition in enumerate(broken)],
-        F.sum(F.when(F.col("asking") > 0, F.col("due"))).alias("due"),
-        F.sum("size").alias("rows"),
+        *[F.count_if(condition).alias(f"failures_{i}") for i, condition in enumerate(broken)],
+        *[F.min(F.when(c, F.col("query"))).cast("string").alias(f"example_{i}") for i, c in enumerate(broken)],
+        F.sum(F.when(F.col("known_query") > 0, F.col("due"))).alias("due"),
+        F.sum("listed").alias("listed"),
     )
 
 
-def _checks(measured: Row | None, query: str, broken: Iterable[str]) -> list[Check]:
-    row = {} if measured is None else measured.asDict()
-    checks = [Check(name, row.get(f"n{i}", 0), f"{query} {row.get(f'e{i}')}") for i, name in enumerate(broken)]
-    due, rows = row.get("due") or 0, row.get("rows") or 0
-    return [*checks, Check("row count as expected", abs(due - rows), f"{rows:,} rows, {due:,} expected")]
+def _checks(found: Row | None, query: str, invariants: Sequence[Invariant]) -> list[Check]:
+    row: Mapping[str, Any] = {} if found is None else found.asDict()
+    checks = [
+        Check(invariant.name, row.get(f"failures_{i}", 0), f"{query} {row.get(f'example_{i}')}")
+        for i, invariant in enumerate(invariants)
+    ]
+    due, listed = row.get("due") or 0, row.get("listed") or 0
+    return [*checks, Check("row count as expected", abs(due - listed), f"{listed:,} rows, {due:,} expected")]

@@ -1,0 +1,67 @@
+"""The manifest of a table: the last file written into its folder, and the sign that the table is complete."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import kgspark
+from kgspark.files import DataFile, write_atomically
+
+MANIFEST = "_manifest.json"
+_PACKAGES = ("pyspark", "torch", "tgraphx", "faiss-cpu", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Record of a complete table: who wrote it, from which inputs and settings, into which files.
+
+    fingerprint  hash of all that the table depends on (see `StageWork.fingerprint`)
+    inputs       name of each table or outside source that was read, to its fingerprint or signature
+    details      figures that later stages and reports read
+    """
+
+    table: str
+    stage: str
+    fingerprint: str
+    inputs: Mapping[str, str]
+    settings: Mapping[str, Any]
+    files: Sequence[DataFile]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    written: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the whole table."""
+        return sum(file.rows or 0 for file in self.files)
+
+    def write(self, folder: Path) -> None:
+        """Writes `_manifest.json` in one step."""
+        text = json.dumps(asdict(self) | {"rows": self.rows}, indent=2, ensure_ascii=False, default=str)
+        write_atomically(folder / MANIFEST, text + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest | None":
+        """The manifest in `folder`, or None where it is missing or cannot be read."""
+        try:
+            value = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            value.pop("rows")
+            value["files"] = [DataFile(**file) for file in value["files"]]
+            return cls(**value)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+
+def versions() -> dict[str, str]:
+    """Versions of kgspark, Python, and those engine packages that are installed."""
+    found = {"kgspark": kgspark.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,63 @@
+"""A night runs a stage when it must, and says one line about it."""
+
+from pathlib import Path
+
+import pytest
+
+from kgspark.files import write_atomically
+from kgspark.manifests import Manifest
+from kgspark.night.night import Night
+from kgspark.runs import Outcome, StageWork
+from nights import a_night
+
+
+def _count(night: Night, work: StageWork) -> None:
+    """A stage that writes how often it ran."""
+    before = Manifest.read(night.run.table("counts"))
+    folder = work.begin()["counts"]
+    folder.mkdir()
+    write_atomically(folder / "note", "text")
+    work.commit({"counts": []}, {"counts": {"runs": 1 + (before.details["runs"] if before else 0)}})
+
+
+def _summary(night: Night) -> str:
+    return f"ran {night.run.manifest('counts').details['runs']} times"
+
+
+def _run(night: Night, intact: bool = True, **settings: int) -> Outcome:
+    work = StageWork.plan(night.run, "count", writes=("counts",), settings=settings)
+    return night.stage(work, _count, _summary, lambda night: intact)
+
+
+def test_a_stage_runs_for_new_settings_or_a_loss_outside_the_night_and_else_not(tmp_path: Path) -> None:
+    night = a_night(tmp_path, source={"path": "x"})
+    runs = [_run(night), _run(night), _run(night, k=1), _run(night, intact=False, k=1), _run(night, k=1)]
+    assert [outcome.ran for outcome in runs] == [True, False, True, True, False]
+    assert [outcome.summary for outcome in runs] == [f"ran {count} times" for count in (1, 1, 2, 3, 3)]
+    assert night.outcomes == runs
+
+
+def test_every_line_has_the_same_columns(tmp_path: Path) -> None:
+    said: list[str] = []
+    night = a_night(tmp_path, say=said.append, source={"path": "x"})
+    _run(night)
+    _run(night)
+    night.note("a further word")
+    night.note("all done", "trial 3", "1.5 s")
+    starts = [line.index(text) for line, text in zip(said, ("ran", "ran", "a further", "all done"), strict=True)]
+    assert starts == [30] * 4
+    assert said[1] == "count            up to date   ran 1 times"
+    assert said[3] == "trial 3               1.5 s   all done"
+
+
+def test_an_error_in_a_stage_leaves_no_outcome(tmp_path: Path) -> None:
+    night = a_night(tmp_path, source={"path": "x"})
+    work = StageWork.plan(night.run, "count", writes=("counts",), settings={})
+
+    def fail(night: Night, work: StageWork) -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        night.stage(work, fail, _summary)
+    assert night.outcomes == []
+    assert not work.is_current()

@@ -1,0 +1,130 @@
+"""A target that is added as one module and one entry of TARGETS: a real night publishes to it beside `files`."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from kgspark.night.night import Night
+from kgspark.runs import Run
+from kgspark.stages import nightly, publish
+from kgspark.warehouse.targets import TARGETS
+from nights import DATE, a_night
+from worlds.tastes import write_world
+
+TABLES = ("recommendations", "audiences")
+
+
+class SqliteTarget:
+    """A toy: one SQLite table per published table, in `<lake>/published.db`; it keeps the latest date only."""
+
+    def publish(self, run: Run, tables: Sequence[str]) -> None:
+        """Replaces all tables in one transaction."""
+        with closing(self._connect(run)) as database, database:
+            for table in tables:
+                rows = ds.dataset(sorted(run.table(table).glob("*.parquet"))).to_table()
+                database.execute(f"DROP TABLE IF EXISTS {table}")
+                database.execute(f"CREATE TABLE {table} ({', '.join(rows.column_names)})")
+                marks = ", ".join("?" * rows.num_columns)
+                values = zip(*(column.to_pylist() for column in rows.columns), strict=True)
+                database.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
+
+    def is_there(self, run: Run, table: str) -> bool:
+        """True if the table has the night's number of rows."""
+        with closing(self._connect(run)) as database:
+            try:
+                (count,) = database.execute(f"SELECT count(*) FROM {table} WHERE ds = ?", [run.date]).fetchone()
+            except sqlite3.OperationalError:
+                return False
+        return count == run.manifest(table).rows
+
+    def place(self, run: Run, table: str) -> str:
+        """Database and table."""
+        return f"{run.lake / 'published.db'}:{table}"
+
+    def _connect(self, run: Run) -> sqlite3.Connection:
+        return sqlite3.connect(run.lake / "published.db")
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def toy() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TARGETS, "sqlite", SqliteTarget())
+        yield TARGETS["sqlite"]
+
+
+@pytest.fixture(scope="module")
+def night(spark: Any, toy: SqliteTarget, said: list[str], tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A whole night of a small world, published to both targets."""
+    folder = tmp_path_factory.mktemp("night")
+    write_world(folder / "source", groups=3, users=12, movies=6)
+    night = a_night(
+        folder / "lake",
+        spark,
+        said.append,
+        source={"path": str(folder / "source")},
+        train={"dim": 8, "epochs": 2},
+        recommend={"k": 5},
+        audiences={"k": 5},
+        publish={"targets": ["files", "sqlite"], "beat_popularity": False},
+    )
+    nightly.run(night)
+    return night
+
+
+def lists(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(rows, key=lambda row: row[:3])
+
+
+def in_files(night: Night, table: str) -> list[tuple[Any, ...]]:
+    found = pq.read_table(night.run.lake / "warehouse" / table / f"ds={DATE}", partitioning=None)
+    return lists([tuple(row.values()) for row in found.to_pylist()])
+
+
+def in_sqlite(night: Night, table: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(night.run.lake / "published.db")) as database:
+        return lists(database.execute(f"SELECT * FROM {table}").fetchall())
+
+
+def test_both_targets_hold_the_same_rows(night: Night) -> None:
+    for table in TABLES:
+        assert len(in_files(night, table)) == night.run.manifest(table).rows > 0
+        assert in_sqlite(night, table) == in_files(night, table)
+
+
+def test_the_summary_names_the_place_in_each_target(night: Night, said: list[str]) -> None:
+    places = [line.split(" rows in ")[1] for line in said[-1].splitlines() if " rows in " in line]
+    warehouse, database = night.run.lake / "warehouse", night.run.lake / "published.db"
+    assert places == [
+        f"{warehouse}/recommendations/ds={DATE}",
+        f"{database}:recommendations",
+        f"{warehouse}/audiences/ds={DATE}",
+        f"{database}:audiences",
+    ]
+
+
+def test_a_night_that_lies_in_both_is_current_until_one_of_them_is_emptied(night: Night) -> None:
+    assert not publish.run(night).ran
+    with closing(sqlite3.connect(night.run.lake / "published.db")) as database, database:
+        database.execute("DROP TABLE audiences")
+    assert publish.run(night).ran
+    assert in_sqlite(night, "audiences") == in_files(night, "audiences")
+    for file in (night.run.lake / "warehouse" / "recommendations" / f"ds={DATE}").iterdir():
+        file.unlink()
+    assert publish.run(night).ran
+    assert in_files(night, "recommendations") == in_sqlite(night, "recommendations")
+    assert not publish.run(night).ran
+
+
+def test_a_new_list_of_targets_publishes_again(night: Night) -> None:
+    only_files = night.settings.publish.model_copy(update={"targets": ("files",)})
+    assert publish.run(night.variant(night.settings.model_copy(update={"publish": only_files}))).ran

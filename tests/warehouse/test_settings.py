@@ -1,0 +1,30 @@
+"""`publish.targets` takes the names of the table of targets, whatever they are."""
+
+import pytest
+
+from kgspark import config
+from kgspark.errors import ConfigError
+from kgspark.warehouse import files
+from kgspark.warehouse.settings import PublishSettings
+from kgspark.warehouse.targets import TARGETS
+
+
+def test_an_unknown_target_is_one_line_that_names_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TARGETS, "other", files)
+    expected = r"^command line: publish\.targets\.1: expected one of files, other, found 'nowhere'$"
+    with pytest.raises(ConfigError, match=expected):
+        config.from_overrides(Publish, ["publish.targets=[files, nowhere]"])
+
+
+def test_a_new_name_is_taken_and_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TARGETS, "other", files)
+    given = config.from_overrides(Publish, ["publish.targets=[other, files]"])
+    assert given.publish.targets == ("other", "files")
+    with pytest.raises(ConfigError, match=r"publish\.targets: expected a list of 1 or more"):
+        config.from_overrides(Publish, ["publish.targets=[]"])
+
+
+class Publish(config.Settings):
+    """A configuration with nothing but the section."""
+
+    publish: PublishSettings
