@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,10 @@ def test_what_a_child_held_for_a_moment_is_counted() -> None:
 
 
 def test_what_others_hold_is_not_counted() -> None:
-    hold = f"held = bytearray({100 * MIB}); held[::4096] = b'x' * len(held[::4096]); input()"
-    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE) as other:
-        time.sleep(1)
+    hold = f"held = bytearray({100 * MIB}); held[::4096] = b'x' * len(held[::4096]); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
         with peak_memory(other.pid) as its_own:
             pass
         assert 100 * MIB < its_own.bytes < 200 * MIB
