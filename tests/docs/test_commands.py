@@ -42,6 +42,7 @@ NOT_RUN = (
     (r"kgspark tune ", "trains 40 times; tests/experiments/test_tune.py runs a small search"),
     (r"evaluate\.protocol=", "trains once per seed; tests/experiments/test_evaluate.py runs every protocol"),
     (r"spark://HOST|/mnt/", "needs a cluster; tests/stages/test_same_bytes.py submits a night to a small one"),
+    (r"--install-completion", "changes the reader's shell; the help must name it"),
     (r"data/ml-32m", "32 million ratings"),
     (r"nightly conf/ml-1m", "the README's night on other files; tests/spark/cleaning reads every dialect"),
     (r"spark-submit", "starts a JVM of its own; tests/stages/test_same_bytes.py submits the jobs"),
@@ -168,6 +169,9 @@ def test_every_command_runs_or_is_checked(command: Command, checkout: Path, requ
     check = PROGRAMS.get(command.program)
     assert check, f"{command}: no check for {command.program}; add one to PROGRAMS"
     words = [_filled_in(word) for word in command.words[1:]]
+    if words == ["--install-completion"]:
+        assert words[0] in request.getfixturevalue("run")(["--help"])
+        return
     if command.program != "kgspark" or _reason_not_to_run(command):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(checkout)

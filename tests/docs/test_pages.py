@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,19 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
         name = re.split(r"[=:]", span.split()[0])[0]
         if KEY.fullmatch(name) and name.split(".")[0] in SECTIONS and not NO_SETTINGS.fullmatch(name):
             assert name in SETTINGS or name.startswith(OWN_NAMES), f"{page.name}: no setting {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_source_file_that_a_page_names_exists(page: Path) -> None:
+    for span in code_spans(page):
+        if re.fullmatch(r"[\w/]+(/|\.py)", span):
+            assert (ROOT / span).exists() or (ROOT / "src" / "kgspark" / span).exists(), f"{page.name}: no {span}"
+
+
+def test_every_table_of_additions_exists() -> None:
+    # As in: `TARGETS` (`warehouse/targets.py`)
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([A-Z]+)` \(`([\w/]+)\.py`\)", text)
+    assert len(named) >= 9
+    for table, module in named:
+        assert getattr(import_module(f"kgspark.{module.replace('/', '.')}"), table), table
