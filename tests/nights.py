@@ -67,6 +67,7 @@ class WarmProcess:
     def close(self) -> None:
         """Ends the process."""
         self._process.kill()
+        self._process.wait()
 
     def run(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """Runs one command, 600 seconds at most."""
