@@ -50,16 +50,16 @@ for line in sys.stdin:
 """
 
 
-class _WarmProcess:
-    """Reads commands from its input, answers exit codes on a pipe, and prints into two files."""
+class WarmProcess:
+    """Reads commands from its input, answers exit codes on a pipe, and prints into two files; works in `folder`."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = ROOT) -> None:
         # Appended to whatever is read meanwhile, and open as long as the process is.
         self._printed = [tempfile.TemporaryFile("a+b", buffering=0) for _ in range(2)]  # noqa: SIM115
         codes, theirs = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-c", _LOOP, str(theirs)],
-            cwd=ROOT,
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=self._printed[0],
             stderr=self._printed[1],
@@ -67,7 +67,12 @@ class _WarmProcess:
         )
         os.close(theirs)
         self._codes = os.fdopen(codes)
-        atexit.register(self._process.kill)
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
 
     def run(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """Runs one command, 600 seconds at most."""
@@ -89,8 +94,8 @@ class _WarmProcess:
 
 
 @cache
-def _warm_process() -> _WarmProcess:
-    return _WarmProcess()
+def _warm_process() -> WarmProcess:
+    return WarmProcess()
 
 
 def configuration(folder: Path, **sections: object) -> Path:
