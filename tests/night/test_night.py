@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kgspark.files import write_atomically
+from kgspark.logs import STAGE
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
 from kgspark.runs import Outcome, StageWork
@@ -48,6 +49,14 @@ def test_every_line_has_the_same_columns(tmp_path: Path) -> None:
     assert starts == [30] * 4
     assert said[1] == "count            up to date   ran 1 times"
     assert said[3] == "trial 3               1.5 s   all done"
+
+
+def test_json_lines_name_the_stage_that_says_them(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+    night = a_night(tmp_path, say=lambda text: said.append((STAGE.get(), text.split()[0])), source={"path": "x"})
+    _run(night)
+    night.say("afterwards")
+    assert said == [("count", "count"), ("", "afterwards")]
 
 
 def test_an_error_in_a_stage_leaves_no_outcome(tmp_path: Path) -> None:

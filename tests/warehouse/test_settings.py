@@ -11,7 +11,7 @@ from kgspark.warehouse.targets import TARGETS
 
 def test_an_unknown_target_is_one_line_that_names_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TARGETS, "other", files)
-    expected = r"^command line: publish\.targets\.1: expected one of files, other, found 'nowhere'$"
+    expected = r"^command line: publish\.targets\.1: expected 'files' or 'other', found 'nowhere'$"
     with pytest.raises(ConfigError, match=expected):
         config.from_overrides(Publish, ["publish.targets=[files, nowhere]"])
 

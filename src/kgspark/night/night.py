@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from kgspark.logs import lines_of
 from kgspark.machine import peak_memory
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome, Run, StageWork
@@ -76,14 +77,15 @@ class Night:
         summary    describes in a few words the output that lies there now
         is_intact  False if a result of the stage outside the night's folder is gone, so that the stage must run again
         """
-        started = time.perf_counter()
-        ran = not (work.is_current() and is_intact(self))
-        with peak_memory(os.getpid()) as peak:
-            if ran:
-                act(self, work)
-        outcome = Outcome(work.stage, ran, summary(self), time.perf_counter() - started, peak.bytes)
-        self.outcomes.append(outcome)
-        self.note(outcome.summary, work.stage, f"{outcome.seconds:.1f} s" if ran else "up to date")
+        with lines_of(work.stage):
+            started = time.perf_counter()
+            ran = not (work.is_current() and is_intact(self))
+            with peak_memory(os.getpid()) as peak:
+                if ran:
+                    act(self, work)
+            outcome = Outcome(work.stage, ran, summary(self), time.perf_counter() - started, peak.bytes)
+            self.outcomes.append(outcome)
+            self.note(outcome.summary, work.stage, f"{outcome.seconds:.1f} s" if ran else "up to date")
         return outcome
 
 

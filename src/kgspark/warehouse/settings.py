@@ -2,22 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from kgspark.config import Settings
+from kgspark.config import OneOf, Settings
 from kgspark.warehouse.targets import TARGETS
-
-
-def _known(name: str) -> str:
-    if name not in TARGETS:
-        raise ValueError(f"expected one of {', '.join(TARGETS)}")
-    return name
 
 
 class PublishSettings(Settings):
     """The targets of audited tables, and the gate before them."""
 
-    targets: tuple[Annotated[str, AfterValidator(_known)], ...] = Field(
+    targets: tuple[Annotated[str, OneOf(TARGETS)], ...] = Field(
         ("files",), min_length=1, description="files: <lake>/warehouse/<table>/ds=<run_date>/*.parquet"
     )
     beat_popularity: bool = Field(
