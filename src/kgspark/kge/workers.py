@@ -11,8 +11,8 @@ from kgspark.metrics.ranking import means
 
 
 @dataclass(frozen=True)
-class Share:
-    """A worker's part of the heads of one step.
+class StepHeads:
+    """This worker's part of the heads of one step.
 
     rows     int64 (n,): heads whose vectors this worker updates, as positions among its own rows of their kind
     asking   int64 (B,): indices into `rows` of the heads whose triples are here; None for all
@@ -36,12 +36,12 @@ class Workers:
     count: int = 1
     rank: int = 0
 
-    def mine(self, heads: np.ndarray, private: bool) -> Share:
+    def mine(self, heads: np.ndarray, private: bool) -> StepHeads:
         """This worker's part of a step over `heads` int64 (n,), positions of a kind as `union` gives them."""
         if self.count == 1:
-            return Share(heads, None, private)
+            return StepHeads(heads, None, private)
         here = np.flatnonzero(self.has(heads))
-        return Share(heads[here] // self.count, None, True) if private else Share(heads, here, False)
+        return StepHeads(heads[here] // self.count, None, True) if private else StepHeads(heads, here, False)
 
     def sum(self, tensors: Sequence[torch.Tensor]) -> None:
         """Puts into each tensor its sum over the workers, the same bytes in every one of them."""

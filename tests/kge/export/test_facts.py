@@ -41,7 +41,7 @@ class World:
 
 
 def town() -> Graph:
-    """Who lives in city g likes the movies of genre g; everybody watched the first movie of the next genre."""
+    """Users in city g like the movies of genre g; every user watched the first movie of the next genre."""
     rows = []
     for user in range(USERS):
         group = user % GROUPS
@@ -125,7 +125,7 @@ def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
 
 
 def test_what_was_drawn_from_likes_is_no_fact():
-    """Who has no likes has no neighbours by likes either: a map that counts on them would be off for just those."""
+    """A movie without likes has no neighbours by likes either, so a map fitted on such neighbours would fail for it."""
     graph, chosen = town(), settings(model="distmult", init="normal")
     near = Relation(4, "watched_with", "movie", "movie", of_likes=True)
     heads = np.delete(np.arange(MOVIES), NEW_MOVIE)

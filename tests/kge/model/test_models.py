@@ -1,4 +1,4 @@
-"""What is exported ranks exactly as tgraphx's score_triples ranks, for every model."""
+"""Exported vectors rank exactly as tgraphx's score_triples, for every model."""
 
 from dataclasses import replace
 

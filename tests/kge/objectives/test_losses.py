@@ -68,7 +68,7 @@ def test_a_triples_weight_scales_its_gradient():
     chosen = settings(objective="softplus", batch_size=64)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     before = parameters_by_table(model)["relation_emb"].clone()
-    SampledObjective(model, block_world().weighted({"has_genre": 0.0}), chosen).epoch(1, lambda share: 0.1)
+    SampledObjective(model, block_world().weighted({"has_genre": 0.0}), chosen).epoch(1, lambda done: 0.1)
     moved = (parameters_by_table(model)["relation_emb"] != before).any(1)
     assert moved.tolist() == [True, False]
 

@@ -19,7 +19,7 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.graph.triples import TripleSet
-from kgspark.kge.objectives.negatives import NegativeSampler, head_shares
+from kgspark.kge.objectives.negatives import NegativeSampler, head_probabilities
 from worlds.graphs import settings
 
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 5), ("genre", 2)])
@@ -35,7 +35,7 @@ def sampler(known=KNOWN, layout=LAYOUT, relations=RELATIONS, **changes):
 
 
 def counted(triples: torch.Tensor) -> dict[tuple[int, int, int], int]:
-    """How often each triple of (…, 3) came up."""
+    """The number of times that each triple of (…, 3) came up."""
     found, counts = torch.unique(triples.reshape(-1, 3), dim=0, return_counts=True)
     return {tuple(row): int(count) for row, count in zip(found.tolist(), counts, strict=True)}
 
@@ -67,10 +67,10 @@ def test_negatives_are_distributed_as_tgraphxs(name, filtered):
         assert chi2_contingency(table).pvalue > 1e-3
 
 
-def test_bernoulli_shares_are_tgraphxs():
+def test_bernoulli_probabilities_are_tgraphxs():
     expected = BernoulliNegativeSampler(LAYOUT.size, 1, KNOWN)._rel_prob
-    torch.testing.assert_close(head_shares(KNOWN, 2), expected)
-    assert head_shares(KNOWN, 3)[2] == 0.5  # a relation without triples
+    torch.testing.assert_close(head_probabilities(KNOWN, 2), expected)
+    assert head_probabilities(KNOWN, 3)[2] == 0.5  # a relation without triples
 
 
 GRAPHS = st.builds(
@@ -91,7 +91,7 @@ def test_filtered_negatives_are_all_the_unknown_triples_and_no_other(graph, name
     known = torch.tensor(rows)
     layout = EntityLayout.from_counts([("user", users), ("movie", movies)])
     drawing = sampler(known, layout, RELATIONS[:1], sampler=name, filtered=True, negatives=300, corrupt_heads=heads)
-    share = float(head_shares(known, 1)[0]) if name == "bernoulli" else heads
+    share = float(head_probabilities(known, 1)[0]) if name == "bernoulli" else heads
     everyone = range(layout.size)
     user_range, movie_range = (range(users), range(users, layout.size)) if name == "typed" else (everyone, everyone)
     for row, positive, drawable in zip(rows, known, drawing.drawable(known).tolist(), strict=True):

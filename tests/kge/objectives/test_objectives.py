@@ -117,7 +117,7 @@ def test_genre_triples_touch_no_movie_as_a_tail(name, norm):
     initialise(model, only, chosen)
     before = {key: table.clone() for key, table in parameters_by_table(model).items()}
 
-    SoftmaxObjective(model, only, chosen).epoch(1, lambda share: 0.1)
+    SoftmaxObjective(model, only, chosen).epoch(1, lambda done: 0.1)
 
     moved = torch.zeros(LAYOUT.size, dtype=torch.bool)
     for key, table in parameters_by_table(model).items():

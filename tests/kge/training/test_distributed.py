@@ -78,7 +78,7 @@ def weights(model):
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory, shards):
-    """What three workers arrive at, and the folder that they worked in."""
+    """The results of three workers, and the folder that they worked in."""
     folder = tmp_path_factory.mktemp("three")
     return run(folder, shards, workers=3), folder
 
@@ -92,7 +92,7 @@ def test_three_workers_take_the_steps_of_one(tmp_path, shards, three):
     assert trained.best_epoch == one.best_epoch
     for name, table in weights(one.model).items():
         assert np.abs(table - weights(trained.model)[name]).max() < 1e-3
-    # Every row was laid together: nothing is left of the files that workers exchanged.
+    # The files that workers exchanged were joined and removed.
     assert not list(folder.glob(".checkpoint*"))
 
 

@@ -53,8 +53,8 @@ class TwoTower:
     query_each         queries of heads, each by the relation row that `chosen` (n,) names; by default `query` of rows
                        that are picked first
     moduli             sizes (n, width) of the coordinates of entity or relation rows, complex ones by their modulus
-    spectral           what a spectral start adds to the entity tables' rows, given unit vectors (n, dim); by default
-                       the vectors, in every table
+    spectral           the additions of a spectral start to entity rows, by table, for their unit vectors (n, dim);
+                       by default the vectors, in every table
     """
 
     build: Callable[[int, int, TrainSettings], torch.nn.Module]
@@ -83,7 +83,7 @@ class TwoTower:
         return dict(zip(self.item_tables or self.entity_tables, parts, strict=True))
 
     def spectral_rows(self, vectors: torch.Tensor) -> RowsByTable:
-        """What a spectral start adds to the entity rows of the given unit vectors (n, dim), by table."""
+        """The additions of a spectral start to entity rows, by table, for their unit vectors (n, dim)."""
         return dict.fromkeys(self.entity_tables, vectors) if self.spectral is None else self.spectral(vectors)
 
 

@@ -1,1 +1,1 @@
-"""What training minimises: the softmax and the sampled objectives, negatives, losses, the optimizer."""
+"""The objectives that training minimises, softmax and sampled: their batches, negatives, losses and optimizer."""

@@ -12,7 +12,7 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.graph.relation import Relation, head_only_kinds
 from kgspark.kge.settings import TrainSettings
-from kgspark.kge.workers import Share, Workers
+from kgspark.kge.workers import StepHeads, Workers
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Task:
 class Batch:
     """One step.
 
-    share  this worker's part of the heads
-    tails  of those heads in it that have triples here
+    heads  this worker's part of the heads
+    tails  of the heads that have triples here
     done   fraction of the epoch that precedes the step
     """
 
     task: Task
-    share: Share
+    heads: StepHeads
     tails: Histories
     done: float
 
@@ -73,13 +73,13 @@ class Batches:
         planned = []
         for task in self.tasks:
             size = self._heads_per_step(task)
-            heads = generator.permutation(task.heads)
-            planned += [(task, heads[start : start + size]) for start in range(0, len(heads), size)]
+            positions = generator.permutation(task.heads)
+            planned += [(task, positions[start : start + size]) for start in range(0, len(positions), size)]
         for step, at in enumerate(generator.permutation(len(planned))):
-            task, heads = planned[at]
-            share = self.workers.mine(heads, task.private)
-            asking = share.rows if share.asking is None else share.rows[share.asking]
-            yield Batch(task, share, task.tails.pick(asking), step / len(planned))
+            task, positions = planned[at]
+            heads = self.workers.mine(positions, task.private)
+            asking = heads.rows if heads.asking is None else heads.rows[heads.asking]
+            yield Batch(task, heads, task.tails.pick(asking), step / len(planned))
 
     def _task(self, graph: Graph, relation: Relation, splits: Sequence[str], private: bool) -> Task:
         layout, tails = graph.layout, graph.histories(relation, splits)

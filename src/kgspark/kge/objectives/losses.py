@@ -109,21 +109,21 @@ class _ListwiseLoss(torch.autograd.Function):
         logits = scores if log_counts is None else scores.add_(log_counts, alpha=temperature)
         rows = torch.div(positions, logits.shape[1], rounding_mode="floor")
         peak = logits.amax(1)
-        shares = logits.sub_(peak[:, None]).mul_(1 / temperature)
-        flat = shares.view(-1)
+        exponentials = logits.sub_(peak[:, None]).mul_(1 / temperature)
+        flat = exponentials.view(-1)
         positives = flat[positions]  # log of the numerators
-        shares.exp_()
+        exponentials.exp_()
         own = flat[positions]
-        total = shares.sum(1)
+        total = exponentials.sum(1)
         denominators = total[rows]  # (n,)
         if spared:
             total = total.sub(_sums(own, degrees), alpha=spared)
             denominators = total[rows] + spared * own
         loss = (weights * (denominators.log() - positives)).sum()
         pulls = weights / denominators
-        shares.mul_(_sums(pulls, degrees)[:, None])
+        exponentials.mul_(_sums(pulls, degrees)[:, None])
         flat[positions] = (1 - spared) * flat[positions] + spared * own * pulls - weights
-        ctx.save_for_backward(shares)
+        ctx.save_for_backward(exponentials)
         ctx.temperature = temperature
         return loss
 

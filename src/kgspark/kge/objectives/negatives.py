@@ -53,9 +53,9 @@ class NegativeSampler:
         self.starts, stops = torch.tensor(ranges, device=device).permute(2, 0, 1)  # each (2 sides, relations)
         self.sizes = stops - self.starts
         if settings.sampler == "bernoulli":
-            self.head_share = head_shares(known, count)
+            self.head_probability = head_probabilities(known, count)
         else:
-            self.head_share = torch.full((count,), settings.corrupt_heads, device=device)
+            self.head_probability = torch.full((count,), settings.corrupt_heads, device=device)
         self.known = _Known(known, layout.size, count, self.starts) if settings.filtered else None
 
     def draw(self, positives: torch.Tensor, generator: torch.Generator) -> Corruptions:
@@ -63,9 +63,10 @@ class NegativeSampler:
         shape = (len(positives), self.negatives)
         relations = positives[:, 1]
         unknown = self._unknown(positives)  # (2, B)
-        share = self.head_share[relations]
+        probability = self.head_probability[relations]
         by_head, by_tail = (
-            weight * unknown[side] / self.sizes[side, relations] for side, weight in ((0, share), (1, 1 - share))
+            weight * unknown[side] / self.sizes[side, relations]
+            for side, weight in ((0, probability), (1, 1 - probability))
         )
         device = positives.device
         at_head = torch.rand(shape, generator=generator, device=device) < (by_head / (by_head + by_tail))[:, None]
@@ -80,8 +81,8 @@ class NegativeSampler:
 
     def drawable(self, positives: torch.Tensor) -> torch.Tensor:
         """Tells which positives have any triple to be corrupted into, bool (B,)."""
-        unknown, share = self._unknown(positives), self.head_share[positives[:, 1]]
-        return (unknown[0] > 0) & (share > 0) | (unknown[1] > 0) & (share < 1)
+        unknown, probability = self._unknown(positives), self.head_probability[positives[:, 1]]
+        return (unknown[0] > 0) & (probability > 0) | (unknown[1] > 0) & (probability < 1)
 
     def _unknown(self, positives: torch.Tensor) -> torch.Tensor:
         """Number of candidates for the head and for the tail that make no known triple, int64 (2, B)."""
@@ -134,7 +135,7 @@ class _Known:
         return triples[:, 2 if side == 0 else 0] * self.relations + triples[:, 1]
 
 
-def head_shares(triples: torch.Tensor, relations: int) -> torch.Tensor:
+def head_probabilities(triples: torch.Tensor, relations: int) -> torch.Tensor:
     """Bernoulli's probability of corrupting the head, float32 (relations,), of distinct triples int64 (n, 3).
 
     Tails per head over the sum of tails per head and heads per tail (Wang et al. 2014, section 3.2). As those are n / H

@@ -90,15 +90,15 @@ class SoftmaxObjective:
         return float(totals[0]) / max(float(totals[1]), 1e-12)
 
     def _step(self, batch: Batch, rate: float, draws: _Draws) -> torch.Tensor:
-        settings, device, task, share = self.settings, self.device, batch.task, batch.share
-        head_rows = torch.from_numpy(share.rows + task.head_range[0]).to(device)
+        settings, device, task, heads = self.settings, self.device, batch.task, batch.heads
+        head_rows = torch.from_numpy(heads.rows + task.head_range[0]).to(device)
         candidates = self._candidates(task, torch.from_numpy(batch.tails.indices).to(device), draws.tails)
         relation_row = slice(task.relation.index, task.relation.index + 1)
         head = self.optimizer.leaves(self.tower.entity_tables, head_rows)
         tail = self.optimizer.leaves(self.tower.entity_tables, candidates.rows)
         relation = self.optimizer.leaves(self.tower.relation_tables, relation_row)
 
-        asking = head if share.asking is None else _pick(head, torch.from_numpy(share.asking).to(device))
+        asking = head if heads.asking is None else _pick(head, torch.from_numpy(heads.asking).to(device))
         queries = self._drop(self.tower.query(asking, relation), draws.dropout)  # (B, width)
         items = self.tower.item(tail)  # (N, width)
         scores = training_scores(queries, items, self.metric)  # (B, N)
@@ -109,7 +109,7 @@ class SoftmaxObjective:
         loss = listwise_loss(scores, *positives, settings.temperature, candidates.log_counts, settings.spare_positives)
         cost = self._penalty((asking, relation, tail), degrees, columns, len(items))
         ((loss + cost) / settings.batch_size).backward()
-        self._sum_gradients(tail, relation, {} if share.private else head)
+        self._sum_gradients(tail, relation, {} if heads.private else head)
 
         self.optimizer.step(tail, candidates.rows, rate)
         self.optimizer.step(relation, relation_row, rate)

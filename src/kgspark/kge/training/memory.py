@@ -1,4 +1,4 @@
-"""The memory that a training needs, estimated before it starts, and the memory that the machine has free."""
+"""The memory that a training needs, estimated before it starts and compared with the free memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ def _widest(layout: EntityLayout, relations: Sequence[Relation]) -> int:
 
 
 def _demands(needed: MemoryEstimate) -> Iterator[tuple[str, int, int]]:
-    """Where memory is needed, bytes needed and bytes free."""
+    """For the host and the training device: its name, the bytes needed and the bytes free."""
     yield "host", needed.host_bytes, free_host_bytes()
     if needed.device:
         with torch.cuda.device(needed.device_name):

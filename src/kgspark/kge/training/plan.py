@@ -25,7 +25,7 @@ from kgspark.tables import TEST, TRAIN, VALID
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training learns, and how.
+    """The graph that a training learns, and the settings by which it does.
 
     workers  the processes that train together; `graph` is then the part of this one
     """
