@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from kgspark.external_ids import ITEMS, QUERIES, write_ids
+from kgspark.search_space import ITEMS, QUERIES, write_ids
 from kgspark.files import describe_folder
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation

@@ -9,14 +9,14 @@ from kgspark.graph.layout import EntityLayout
 from kgspark.spark.ranking import audit
 from kgspark.spark.ranking.audit import Check, Invariant, RankedTable, audit_rankings
 from kgspark.spark.ranking.candidates import Candidates
-from kgspark.spark.ranking.executors import Side
+from kgspark.spark.ranking.executors import Direction
 
 K = 3
 USERS, MOVIES = [1, 2, 3, 40], [7, 8, 9, 10, 11]
 LAYOUT = EntityLayout.from_counts([("user", len(USERS)), ("movie", len(MOVIES)), ("genre", 1)])
 # User 3 has seen all but two movies, and user 40 nothing.
 SEEN = {1: [7], 2: [8, 9], 3: [7, 8, 9], 40: []}
-SIDE = Side("user", "movie")
+SIDE = Direction("user", "movie")
 
 Row = dict[str, Any]
 
@@ -56,7 +56,9 @@ def beside(spark: Any) -> tuple[Any, Any]:
     return spark.createDataFrame(ratings).coalesce(1), spark.createDataFrame(entities).coalesce(1)
 
 
-def _audit(spark: Any, beside: tuple[Any, Any], rows: list[Row], side: Side = SIDE, k: int = K) -> dict[str, Check]:
+def _audit(
+    spark: Any, beside: tuple[Any, Any], rows: list[Row], side: Direction = SIDE, k: int = K
+) -> dict[str, Check]:
     (checks,) = audit_rankings([RankedTable(_frame(spark, rows), side, k)], *beside, LAYOUT, "bigint")
     return {check.name: check for check in checks if check.failures}
 
@@ -142,7 +144,7 @@ def _audiences() -> list[Row]:
 
 
 def test_the_other_direction(spark: Any, beside: tuple[Any, Any]) -> None:
-    rows, side = _audiences(), Side("movie", "user")
+    rows, side = _audiences(), Direction("movie", "user")
     assert _audit(spark, beside, rows, side, k=2) == {}
     next(row for row in rows if row["movie_id"] == 9)["user_id"] = 3
     found = _audit(spark, beside, rows, side, k=2)
@@ -151,7 +153,7 @@ def test_the_other_direction(spark: Any, beside: tuple[Any, Any]) -> None:
 
 def test_two_tables_in_one_pass_are_told_apart(spark: Any, beside: tuple[Any, Any]) -> None:
     lists = RankedTable(_frame(spark, _set(1, 1, score=math.nan)(_table())), SIDE, K)
-    audiences = RankedTable(_frame(spark, _audiences()), Side("movie", "user"), 2)
+    audiences = RankedTable(_frame(spark, _audiences()), Direction("movie", "user"), 2)
     ours, theirs = audit_rankings([lists, audiences], *beside, LAYOUT, "bigint")
     assert [check.name for check in ours if check.failures] == ["scores are finite"]
     assert [check for check in theirs if check.failures] == []
@@ -186,7 +188,7 @@ def _offered_table() -> list[Row]:
 
 
 def _offered_audit(
-    spark: Any, beside: Any, candidates: Candidates, rows: list[Row], side: Side = SIDE
+    spark: Any, beside: Any, candidates: Candidates, rows: list[Row], side: Direction = SIDE
 ) -> dict[str, int]:
     tables = [RankedTable(_frame(spark, rows), side, K)]
     (checks,) = audit_rankings(tables, *beside, LAYOUT, "bigint", candidates)
@@ -213,7 +215,7 @@ def test_audiences_are_counted_over_all_segments(spark: Any, beside: Any, candid
         for movie, found in users.items()
         for rank, user in enumerate(found, 1)
     ]
-    side = Side("movie", "user")
+    side = Direction("movie", "user")
     assert _offered_audit(spark, beside, candidates, rows, side) == {}
     assert _offered_audit(spark, beside, candidates, rows[1:], side) == {ROWS: 1, COUNT: 1}
 
