@@ -11,7 +11,7 @@ Higher is better for every metric. The value equals tgraphx's `score_triples` up
 that were moved towards the user's latest likes (`train.export.recent_share`).
 
 The formulas are written down in seven places, each for a reason. A new metric needs all of them, an error bound in
-`retrieval.bounds`, and FAISS's name in `retrieval.index`; tests compare every place with `pairwise_scores`.
+`retrieval.bounds`, and FAISS's name in `retrieval.index`; tests/test_search_space.py compares them all.
 
 pairwise_scores          float64, given pairs: the reference, slow
 kge.model.scoring        torch, with gradients, without the offset

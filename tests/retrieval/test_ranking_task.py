@@ -10,8 +10,7 @@ from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import build_index, load_index
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.topk import top_k
-from kgspark.search_space import read_ids, write_ids
-from kgspark.tables import SOURCES
+from kgspark.search_space from kgspark.tables import SOURCES
 from worlds.rankings import METRICS, random_world
 from worlds.streams import ranked, save, stream, task
 
@@ -87,20 +86,6 @@ def test_audiences_are_the_other_side_of_the_same_scores(tmp_path, metric):
     assert pairs == mirrored
 
 
-def test_a_block_waits_for_no_more_than_its_own_rows(tmp_path):
-    world = random_world("inner_product", 32, users=64, k=5)
-    ids = save(world, tmp_path)
-    drawn = []
-
-    def batches():
-        for batch in stream(world.seen, ids["queries"]).to_batches(max_chunksize=10):
-            drawn.append(batch["position"][-1].as_py())
-            yield batch
-
-    for number, _ in enumerate(task(tmp_path, 5, block=8).rank(batches())):
-        assert drawn[-1] // 8 <= number + 1 or drawn[-2] // 8 <= number
-
-
 def test_only_some_queries_and_none_at_all(tmp_path):
     world = random_world("l2", 36, users=30, k=4)
     ids = save(world, tmp_path)
@@ -129,21 +114,6 @@ def test_reasons_name_a_liked_movie(tmp_path):
         task(tmp_path, 6, "queries", reason_name="because")
 
 
-def test_broken_streams_are_refused_in_one_line(tmp_path):
-    world = random_world("l2", 44, users=5, k=3)
-    ids = save(world, tmp_path)
-    asked = task(tmp_path, 3)
-    table = stream(Histories(np.array([0, 1, 2, 2, 2, 2]), np.array([0, 0])), ids["queries"])
-    with pytest.raises(StageError, match="sorted by position"):
-        ranked(table.take(pa.array([2, 3, 0, 1])), asked)
-    with pytest.raises(StageError, match="query 1 must have exactly one header row"):
-        ranked(table.take(pa.array([0, 1, 3])), asked)
-    with pytest.raises(StageError, match="query 1 must have exactly one header row"):
-        ranked(table.take(pa.array([0, 1, 2, 2])), asked)
-    with pytest.raises(StageError, match="query 5 lies outside the search space's 5 vectors"):
-        ranked(stream(Histories.empty(6), [*ids["queries"], 1]), asked)
-
-
 def test_the_index_is_built_once_and_again_after_a_new_model(tmp_path):
     world = random_world("l2", 48)
     save(world, tmp_path)
@@ -153,13 +123,5 @@ def test_the_index_is_built_once_and_again_after_a_new_model(tmp_path):
     assert np.shares_memory(first.vectors, first.vectors.base)
     save(random_world("l2", 52), tmp_path)
     assert len(load_index(tmp_path, "items")) == len(random_world("l2", 52).space.items)
-
-
-def test_missing_and_foreign_ids_are_named(tmp_path):
     with pytest.raises(InputError, match=r"search_space\.json: missing"):
         load_index(tmp_path / "nowhere", "items")
-    with pytest.raises(InputError, match=r"item_ids\.arrow: missing"):
-        read_ids(tmp_path, "items", 3)
-    write_ids(tmp_path, "items", pa.array(["a", "b"]))
-    with pytest.raises(InputError, match="2 ids for 3 vectors"):
-        read_ids(tmp_path, "items", 3)
