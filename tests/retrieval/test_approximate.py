@@ -33,7 +33,7 @@ def histories(rows: int, catalogue: int, seed: int) -> Histories:
     sizes = np.minimum(rng.zipf(1.4, rows) - 1, catalogue)
     sizes[0] = catalogue - 3  # a user who has seen nearly everything
     chosen = [rng.permutation(catalogue)[:size] for size in sizes]
-    return Histories(np.concatenate(([0], np.cumsum(sizes))), np.concatenate(chosen))
+    return Histories.of(chosen)
 
 
 def approximate(folder: Path, index: FlatIndex, settings: IndexSettings) -> Any:

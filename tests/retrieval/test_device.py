@@ -47,7 +47,7 @@ def test_so_they_are_over_several_tiles_and_threads(monkeypatch, metric, device)
     rng = np.random.default_rng(1)
     queries, items = (rng.standard_normal((rows, 32), dtype=np.float32) for rows in (700, 4000))
     sizes = np.minimum(rng.zipf(1.4, 700), 600)
-    seen = Histories(np.concatenate(([0], np.cumsum(sizes))), rng.integers(0, 4000, sizes.sum()))
+    seen = Histories.from_sizes(sizes, rng.integers(0, 4000, sizes.sum()))
     same_lists(build_index(items, metric, 2.0, threads=2), queries, seen, 20, device)
 
 

@@ -56,7 +56,7 @@ def best_allowed(scores: np.ndarray, allowed: np.ndarray, k: int) -> list[list[i
 
 def transposed(seen: Histories, movies: int) -> Histories:
     order = np.argsort(seen.indices, kind="stable")
-    return Histories(np.concatenate(([0], np.cumsum(seen.counts(movies)))), seen.rows()[order])
+    return Histories.from_sizes(seen.counts(movies), seen.rows()[order])
 
 
 def seen_matrix(seen: Histories, columns: int) -> np.ndarray:

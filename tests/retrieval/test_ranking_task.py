@@ -5,12 +5,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kgspark.errors import InputError, StageError
+from kgspark.errors import InputError
 from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import build_index, load_index
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.topk import top_k
-from kgspark.search_space from kgspark.tables import SOURCES
+from kgspark.tables import SOURCES
 from worlds.rankings import METRICS, random_world
 from worlds.streams import ranked, save, stream, task
 
@@ -65,7 +65,7 @@ def test_audiences_are_the_other_side_of_the_same_scores(tmp_path, metric):
     movies = len(world.space.items)
     order = np.argsort(world.seen.indices, kind="stable")
     sizes = np.bincount(world.seen.indices, minlength=movies)
-    seen_by = Histories(np.concatenate(([0], np.cumsum(sizes))), world.seen.rows()[order])
+    seen_by = Histories.from_sizes(sizes, world.seen.rows()[order])
     forward = ranked(stream(world.seen, ids["queries"]), task(tmp_path, movies))
     backward = ranked(
         stream(seen_by, ids["items"]),
@@ -106,8 +106,7 @@ def test_reasons_name_a_liked_movie(tmp_path):
     out = ranked(stream(world.seen, ids["queries"], liked=liked), asked)
     index = build_index(world.space.items, "inner_product")
     best = top_k(index, world.space.queries, world.seen, 6)
-    likes = Histories(np.concatenate(([0], np.cumsum(liked)))[world.seen.indptr], world.seen.indices[liked])
-    nearest = nearest_liked(world.space.items, best.ids, likes)[best.ids >= 0]
+    nearest = nearest_liked(world.space.items, best.ids, world.seen.where(liked))[best.ids >= 0]
     assert out["because"].to_pylist() == [ids["items"][m] if m >= 0 else None for m in nearest]
     assert 0 < out["because"].null_count < len(out)
     with pytest.raises(ValueError, match="side='items'"):

@@ -77,5 +77,4 @@ def _positions(folder: Path, names: dict[Side, pa.Array], *more: str) -> list[np
 
 def _by_query(query: np.ndarray, item: np.ndarray, order: np.ndarray, queries: int) -> Histories:
     """The items of each query, by rising `order`."""
-    starts = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=queries))])
-    return Histories(starts, item[np.lexsort((order, query))])
+    return Histories.from_sizes(np.bincount(query, minlength=queries), item[np.lexsort((order, query))])

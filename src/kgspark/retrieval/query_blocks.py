@@ -66,10 +66,10 @@ def _decode(rows: pa.Table, asking: int) -> QueryBlock:
     headers = np.flatnonzero(~is_seen)
     _check(position, headers, asking)
     sizes = np.diff(headers, append=len(position)) - 1
-    histories = Histories(np.concatenate(([0], np.cumsum(sizes))), seen.drop_null().to_numpy().astype(np.int64))
+    histories = Histories.from_sizes(sizes, seen.drop_null().to_numpy().astype(np.int64))
     liked = rows[QueryColumns.LIKED].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False)[is_seen]
     ids = rows[QueryColumns.QUERY_ID].combine_chunks().take(pa.array(headers))
-    return QueryBlock(position[headers], ids, histories, _marked(histories, liked))
+    return QueryBlock(position[headers], ids, histories, histories.where(liked))
 
 
 def _check(position: np.ndarray, headers: np.ndarray, asking: int) -> None:
@@ -80,9 +80,3 @@ def _check(position: np.ndarray, headers: np.ndarray, asking: int) -> None:
         raise StageError(f"query {position[stray]} must have exactly one header row, before its seen rows")
     if position[-1] >= asking:
         raise StageError(f"query {position[-1]} lies outside the search space's {asking} vectors")
-
-
-def _marked(histories: Histories, marks: np.ndarray) -> Histories:
-    """The entries that `marks` bool (nnz,) selects."""
-    sizes = np.bincount(histories.rows()[marks], minlength=len(histories))
-    return Histories(np.concatenate(([0], np.cumsum(sizes))), histories.indices[marks])
