@@ -1,4 +1,4 @@
-"""What retrieval needs to rank exactly as the trained model does, and nothing of the model itself.
+"""The vectors that retrieval ranks with, and their external ids. Ranking by them equals ranking by the trained model.
 
 `score(u, m)` is a function of `queries[u]` and `items[m]` alone, by `metric`:
 
@@ -7,8 +7,20 @@ l2             offset − ‖q − t‖₂                                      
 l1             offset − ‖q − t‖₁                                        TransE, norm 1
 modulus        offset − Σᵢ √((qᵢ − tᵢ)² + (qᵢ₊ₙ − tᵢ₊ₙ)²), n = d/2      RotatE, complex coordinates (re, im)
 
-Higher is better throughout. The value equals tgraphx's `score_triples` up to float32 rounding, but for queries that
-were moved towards the user's latest likes (`train.export.recent_share`).
+Higher is better for every metric. The value equals tgraphx's `score_triples` up to float32 rounding, except for queries
+that were moved towards the user's latest likes (`train.export.recent_share`).
+
+The formulas are written down in seven places, each for a reason. A new metric needs all of them, an error bound in
+`retrieval.bounds`, and FAISS's name in `retrieval.index`; tests/test_search_space.py compares them all.
+
+pairwise_scores          float64, given pairs: the reference, slow
+kge.model.scoring        torch, with gradients, without the offset
+    score_matrix         all pairs: the model's own values
+    training_scores      all pairs: cheaper; the same order as score_matrix, but for modulus only nearly
+    ranking_scores       all pairs: cheaper; the same order as score_matrix, other values
+    pair_scores          given pairs: for objectives that draw negatives
+retrieval.scores         float32, whose bits do not depend on the batch: every published score
+retrieval.cuda_search    torch on a GPU, all pairs, best first: finds candidates, as FAISS does on CPUs
 """
 
 import json
@@ -17,11 +29,22 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
 
 from kgspark.errors import InputError
 from kgspark.tables import LEARNED, SOURCES
 
 Metric = Literal["inner_product", "l2", "l1", "modulus"]
+
+# The two sets of vectors of a search space. Recommendations rank the items, audiences rank the queries.
+Side = Literal["items", "queries"]
+ITEMS: Side = "items"
+QUERIES: Side = "queries"
+OPPOSITE: dict[Side, Side] = {ITEMS: QUERIES, QUERIES: ITEMS}
+
+# Arrow IPC files of one column `id` (int64 or string); row i names vector i.
+_ID_FILES: dict[Side, str] = {ITEMS: "item_ids.arrow", QUERIES: "query_ids.arrow"}
 
 
 @dataclass(frozen=True)
@@ -30,9 +53,11 @@ class SearchSpace:
 
     queries  float32 (U, d): the translated user vectors (h + r for TransE, h ∘ r for RotatE, ...)
     items    float32 (M, d): the effective movie vectors, after the model's own normalisation
-    query_sources, item_sources  uint8 (U,) and (M,): what each vector came from, a place in `tables.SOURCES`
+    query_sources, item_sources  uint8 (U,) and (M,): origin of each vector, a position in `tables.SOURCES`
     offset   added to a distance-based score (RotatE's margin); 0 elsewhere
-    model_id names the weights that the vectors came from
+    model_id names the weights that the vectors were computed from
+
+    Raises ValueError for an unknown metric and for shapes that do not fit together.
     """
 
     queries: np.ndarray
@@ -48,18 +73,27 @@ class SearchSpace:
             raise ValueError(f"unknown metric {self.metric!r}; expected one of {', '.join(get_args(Metric))}")
         if self.queries.ndim != 2 or self.items.ndim != 2 or self.queries.shape[1] != self.items.shape[1]:
             raise ValueError(f"queries {self.queries.shape} and items {self.items.shape} must both be (rows, d)")
-        for sources, vectors in ((self.query_sources, self.queries), (self.item_sources, self.items)):
+        for side in (QUERIES, ITEMS):
+            sources, vectors = self.sources(side), self.vectors(side)
             if sources.shape != (len(vectors),):
-                raise ValueError(f"sources {sources.shape} must be one a vector ({len(vectors)})")
+                raise ValueError(f"{side}: sources {sources.shape} must be one per vector ({len(vectors)})")
 
     @classmethod
     def learned(cls, queries: np.ndarray, items: np.ndarray, metric: Metric) -> "SearchSpace":
-        """Vectors that all come from likes."""
+        """A search space whose vectors were all learned from likes."""
         users, movies = (np.full(len(vectors), SOURCES.index(LEARNED), np.uint8) for vectors in (queries, items))
         return cls(queries, items, users, movies, metric)
 
+    def vectors(self, side: Side) -> np.ndarray:
+        """The vectors of one side, float32 (rows, d)."""
+        return self.items if side == ITEMS else self.queries
+
+    def sources(self, side: Side) -> np.ndarray:
+        """The origin of each vector of one side, uint8 (rows,): positions in `tables.SOURCES`."""
+        return self.item_sources if side == ITEMS else self.query_sources
+
     def save(self, folder: Path) -> None:
-        """Writes an `.npy` file an array and `search_space.json` into an existing folder."""
+        """Writes one `.npy` file per array, and `search_space.json`, into an existing folder."""
         np.save(folder / "queries.npy", np.ascontiguousarray(self.queries, dtype=np.float32))
         np.save(folder / "items.npy", np.ascontiguousarray(self.items, dtype=np.float32))
         np.save(folder / "query_sources.npy", self.query_sources.astype(np.uint8))
@@ -69,7 +103,10 @@ class SearchSpace:
 
     @classmethod
     def load(cls, folder: Path) -> "SearchSpace":
-        """Memory-maps a saved search space, so that processes of one machine share its pages."""
+        """Memory-maps a saved search space, so that the processes of a machine share its pages.
+
+        Raises InputError if a file is missing.
+        """
         try:
             header = json.loads((folder / "search_space.json").read_text(encoding="utf-8"))
             arrays = {
@@ -82,7 +119,7 @@ class SearchSpace:
 
 
 def pairwise_scores(space: SearchSpace, users: np.ndarray, movies: np.ndarray) -> np.ndarray:
-    """Scores of the pairs `(users[i], movies[i])`, float64 (n,): the definition that every index is held to."""
+    """Scores of the pairs `(users[i], movies[i])`, float64 (n,): the reference for every other implementation."""
     q = space.queries[users].astype(np.float64)
     t = space.items[movies].astype(np.float64)
     if space.metric == "inner_product":
@@ -94,3 +131,26 @@ def pairwise_scores(space: SearchSpace, users: np.ndarray, movies: np.ndarray) -
     half = q.shape[1] // 2
     difference = q - t
     return space.offset - np.hypot(difference[:, :half], difference[:, half:]).sum(axis=1)
+
+
+def write_ids(folder: Path, side: Side, ids: pa.Array) -> Path:
+    """Writes the external ids of the vectors of `side`, in order, into an existing folder; returns the file."""
+    table = pa.table({"id": ids})
+    with pa.OSFile(str(folder / _ID_FILES[side]), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return folder / _ID_FILES[side]
+
+
+def read_ids(folder: Path, side: Side, rows: int) -> pa.Array:
+    """The external ids of the vectors of `side`, int64 or string (rows,), memory-mapped.
+
+    Raises InputError if the file is missing, or if it does not hold exactly `rows` ids.
+    """
+    path = folder / _ID_FILES[side]
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; train-embeddings writes it with the search space") from None
+    if len(table) != rows:
+        raise InputError(f"{path}: {len(table)} ids for {rows} vectors; they are not of the same night")
+    return table["id"].combine_chunks()

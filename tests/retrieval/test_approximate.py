@@ -1,24 +1,23 @@
 """Approximate indexes: what they find is scored exactly, nobody's list is short, and the loss is measured."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from kgspark.errors import ConfigError
 from kgspark.graph.histories import Histories
-from kgspark.retrieval.approximate import approximate_top_k, build_approximate, load_approximate
-from kgspark.retrieval.index import FlatIndex, build_index
+from kgspark.retrieval.approximate import KINDS, Recall, approximate_top_k, build_approximate, load_approximate
+from kgspark.retrieval.index import FlatIndex, build_index, load_index
 from kgspark.retrieval.pool_files import load_pools, write_pools
-from kgspark.retrieval.ranking_task import RankingPlan, Recall, rank_batches
 from kgspark.retrieval.scores import score_pairs
-from kgspark.retrieval.settings import IndexSettings
+from kgspark.retrieval.settings import IndexSettings, Kind
 from kgspark.retrieval.topk import Ranking, top_k
+from kgspark.search_space import ITEMS
 from worlds.rankings import METRICS, random_world
-from worlds.streams import save, stream
+from worlds.streams import save, stream, task
 
-KINDS = ("ivf", "hnsw", "pq")
 K = 20
 
 
@@ -34,7 +33,7 @@ def histories(rows: int, catalogue: int, seed: int) -> Histories:
     sizes = np.minimum(rng.zipf(1.4, rows) - 1, catalogue)
     sizes[0] = catalogue - 3  # a user who has seen nearly everything
     chosen = [rng.permutation(catalogue)[:size] for size in sizes]
-    return Histories(np.concatenate(([0], np.cumsum(sizes))), np.concatenate(chosen))
+    return Histories.of(chosen)
 
 
 def approximate(folder: Path, index: FlatIndex, settings: IndexSettings) -> Any:
@@ -89,20 +88,25 @@ def test_recall_is_counted_over_the_sample_alone(tmp_path: Path) -> None:
     world = random_world("inner_product", 52, users=100, k=10)
     assert len(world.space.items) > 1000
     ids = save(world, tmp_path)
-    settings = IndexSettings(kind="ivf", cells=20, probes=1, refine=1)
-    plan = RankingPlan(str(tmp_path), "items", 10, 16, pools=str(tmp_path / "pools"), index=settings, sample_every=7)
-    assert write_pools(plan.pool_files, None, settings, 1) == ["ivf"]
+    settings = IndexSettings(kind="ivf", cells=20, probes=1, refine=1, sample=15)
+    index, pools = load_index(tmp_path, ITEMS), tmp_path / "pools"
+    assert write_pools(pools, index, ITEMS, None, settings) == ["ivf"]
+    asked = task(tmp_path, 10, queries=100, block=16, pools=str(pools), index=settings)
+    assert asked.sample_every == 7  # 15 of the 100 queries
     recall = Recall()
-    batches = list(rank_batches(iter(stream(world.seen, ids["queries"]).to_batches()), plan, recall))
-    index = build_index(world.space.items, "inner_product")
+    batches = list(asked.rank(iter(stream(world.seen, ids["queries"]).to_batches()), recall))
     exact = top_k(index, world.space.queries, world.seen, 10)
-    found_by = load_pools(plan.pool_files, 1)[0].found_by
+    found_by = load_pools(pools, index)[0].found_by
     got = approximate_top_k(index, found_by, settings, world.space.queries, world.seen, 10)
     assert sum(batch.num_rows for batch in batches) == got.counts.sum()
     pairs = [(set(e[e >= 0]), set(g)) for e, g in zip(exact.ids[::7], got.ids[::7], strict=True)]
     assert recall.listed == sum(len(wanted) for wanted, _ in pairs)
     assert recall.found == sum(len(wanted & found) for wanted, found in pairs)
     assert 0 < recall.found < recall.listed
+
+
+def test_every_kind_of_the_settings_has_its_record() -> None:
+    assert {"flat", *KINDS} == set(get_args(Kind))
 
 
 def test_auto_goes_by_size_and_codes_must_fit(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kgspark.errors import StageError
-from kgspark.retrieval import cuda_search as matrix_search
+from kgspark.retrieval import cuda_search
 from kgspark.retrieval.cuda_search import MatrixSearch
 
 FAISS_METRICS = {"inner_product": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
@@ -31,7 +31,7 @@ def exact(queries: np.ndarray, items: np.ndarray, metric: str) -> np.ndarray:
 @pytest.mark.parametrize("metric", FAISS_METRICS)
 @pytest.mark.parametrize(("tile", "cells"), [(65_536, 1 << 26), (100, 1500), (7, 1)])
 def test_finds_what_faiss_finds_in_blocks_of_any_size(monkeypatch, metric, device, tile, cells):
-    monkeypatch.setattr(matrix_search, "_TILE_ROWS", tile)
+    monkeypatch.setattr(cuda_search, "_TILE_ROWS", tile)
     queries, items = vectors(1, 33), vectors(2, 950)
     values, ids = pickle.loads(pickle.dumps(MatrixSearch(device, cells)))(queries, items, 20, metric)
     expected, rows = faiss.knn(queries, items, 20, metric=FAISS_METRICS[metric])
@@ -74,21 +74,21 @@ def test_asked_for_more_than_there_is_it_gives_everything_best_first(metric):
 def test_vectors_are_moved_once_and_leave_with_their_array(monkeypatch, device):
     moved = []
     monkeypatch.setattr(
-        matrix_search,
+        cuda_search,
         "_moved",
-        lambda array, to, real=matrix_search._moved: moved.append(len(array)) or real(array, to),
+        lambda array, to, real=cuda_search._moved: moved.append(len(array)) or real(array, to),
     )
     items, search = vectors(7, 300), MatrixSearch(device)
     gc.collect()
-    before = len(matrix_search._resident)
+    before = len(cuda_search._resident)
     first = search(vectors(8, 5), items, 3, "l2")
     second = search(vectors(8, 5), items, 3, "l2")
     assert moved == [5, 300, 5]
     assert first[1].tolist() == second[1].tolist()
-    assert len(matrix_search._resident) == before + 1
+    assert len(cuda_search._resident) == before + 1
     del items
     gc.collect()
-    assert len(matrix_search._resident) == before
+    assert len(cuda_search._resident) == before
 
 
 def test_blocks_are_halved_where_the_device_is_nearly_full(monkeypatch):

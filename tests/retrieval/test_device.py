@@ -2,7 +2,6 @@
 
 import pickle
 import sys
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -13,15 +12,14 @@ from hypothesis import strategies as st
 
 from kgspark.errors import StageError
 from kgspark.graph.histories import Histories
-from kgspark.retrieval import cuda_search as matrix_search
+from kgspark.retrieval import cuda_search, device
 from kgspark.retrieval.cuda_search import MatrixSearch
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import FlatIndex, build_index
-from kgspark.retrieval.ranking_task import RankingPlan
 from kgspark.retrieval.topk import top_k
 from kgspark.spark.ranking.task_gpu import task_gpu
 from worlds.rankings import METRICS, random_world
-from worlds.streams import ranked, save, stream
+from worlds.streams import ranked, save, stream, task
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -45,11 +43,11 @@ def test_lists_are_those_of_faiss_to_the_bit(device, metric, seed, k, largest):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("metric", METRICS)
 def test_so_they_are_over_several_tiles_and_threads(monkeypatch, metric, device):
-    monkeypatch.setattr(matrix_search, "_TILE_ROWS", 700)
+    monkeypatch.setattr(cuda_search, "_TILE_ROWS", 700)
     rng = np.random.default_rng(1)
     queries, items = (rng.standard_normal((rows, 32), dtype=np.float32) for rows in (700, 4000))
     sizes = np.minimum(rng.zipf(1.4, 700), 600)
-    seen = Histories(np.concatenate(([0], np.cumsum(sizes))), rng.integers(0, 4000, sizes.sum()))
+    seen = Histories.from_sizes(sizes, rng.integers(0, 4000, sizes.sum()))
     same_lists(build_index(items, metric, 2.0, threads=2), queries, seen, 20, device)
 
 
@@ -63,21 +61,21 @@ def test_a_task_writes_the_same_rows_with_either(tmp_path, metric):
         asked.append(1)
         return MatrixSearch("cpu")
 
-    plans = [RankingPlan(str(tmp_path), "items", 15, block=16, engine=choose) for choose in (None, engine)]
-    by_faiss, by_torch = (ranked(stream(world.seen, ids["queries"]), plan) for plan in plans)
+    tasks = [task(tmp_path, 15, block=16, engine=choose) for choose in (None, engine)]
+    by_faiss, by_torch = (ranked(stream(world.seen, ids["queries"]), task) for task in tasks)
     assert isinstance(by_torch, pa.Table)
     assert by_torch.equals(by_faiss)
     assert asked == [1]
 
 
-def test_the_choice_travels_with_a_task_and_is_made_there():
-    plan = pickle.loads(pickle.dumps(RankingPlan("space", "items", 5, engine=RankingDevice("auto", task_gpu))))
-    assert plan.engine == RankingDevice("auto", task_gpu)
+def test_the_choice_travels_with_a_task_and_is_made_there(tmp_path):
+    sent = pickle.loads(pickle.dumps(task(tmp_path, 5, engine=RankingDevice("auto", task_gpu))))
+    assert sent.engine == RankingDevice("auto", task_gpu)
     assert RankingDevice("cpu", task_gpu)() is None
     if torch.cuda.is_available():
-        assert plan.engine() == RankingDevice("cuda", task_gpu)() == MatrixSearch("cuda:0")
+        assert sent.engine() == RankingDevice("cuda", task_gpu)() == MatrixSearch("cuda:0")
     else:
-        assert plan.engine() is None
+        assert sent.engine() is None
         with pytest.raises(
             StageError, match=r"recommend\.device: cuda asked for, but a machine that ranks has no CUDA"
         ):
@@ -88,9 +86,8 @@ def test_the_choice_travels_with_a_task_and_is_made_there():
 def test_auto_searches_on_the_gpu(tmp_path):
     world = random_world("inner_product", 20, k=15)
     ids = save(world, tmp_path)
-    plan = partial(RankingPlan, str(tmp_path), "items", 15)
     on_gpu, on_cpu = (
-        ranked(stream(world.seen, ids["queries"]), plan(engine=RankingDevice(name, task_gpu)))
+        ranked(stream(world.seen, ids["queries"]), task(tmp_path, 15, engine=RankingDevice(name, task_gpu)))
         for name in ("auto", "cpu")
     )
     assert on_gpu.equals(on_cpu)
@@ -98,11 +95,9 @@ def test_auto_searches_on_the_gpu(tmp_path):
 
 def test_a_machine_without_a_driver_never_loads_torch(monkeypatch):
     """An executor has no torch; where it has one, loading it for nothing would cost every worker seconds."""
-    from kgspark.retrieval import device as ranking_device
-
-    monkeypatch.setattr(ranking_device, "_has_driver", lambda: False)
+    monkeypatch.setattr(device, "_has_driver", lambda: False)
     monkeypatch.delitem(sys.modules, "kgspark.retrieval.cuda_search")
-    ranking_device._may_have_cuda.cache_clear()
+    device._may_have_cuda.cache_clear()
     assert RankingDevice("auto", task_gpu)() is None
     assert "kgspark.retrieval.cuda_search" not in sys.modules
-    ranking_device._may_have_cuda.cache_clear()
+    device._may_have_cuda.cache_clear()

@@ -10,16 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kgspark.external_ids import Side
 from kgspark.graph.histories import Histories
-from kgspark.retrieval.index import build_index
-from kgspark.retrieval.pool_files import PoolFiles, load_pools, write_pools
+from kgspark.retrieval.index import build_index, load_index
+from kgspark.retrieval.pool_files import load_pools, write_pools
 from kgspark.retrieval.pools import Pool, rank_pools
-from kgspark.retrieval.ranking_task import RankingPlan
 from kgspark.retrieval.scores import score_all
 from kgspark.retrieval.settings import IndexSettings
+from kgspark.search_space import ITEMS, Side
 from worlds.rankings import World, random_world
-from worlds.streams import ranked, save, stream
+from worlds.streams import ranked, save, stream, task
 
 SEGMENTS = ("empty", "fr", "kids", "rest")
 
@@ -31,20 +30,21 @@ def write_segments(folder: Path, world: World, seed: int) -> np.ndarray:
     of_user = rng.integers(1, len(SEGMENTS), users)  # nobody is in "empty"
     offered = rng.random((len(SEGMENTS), movies)) < np.array([[0.5], [0.02], [0.5], [1.0]])
     rows = {"segments": (np.arange(users), of_user), "candidates": np.nonzero(offered)[::-1]}
-    for name, (index, segment) in rows.items():
+    for name, (position, segment) in rows.items():
         (folder / name).mkdir()
-        mixed = rng.permutation(len(index))
+        mixed = rng.permutation(len(position))
         for number, part in enumerate(np.array_split(mixed, 2)):
-            table = {"index": index[part].astype(np.int64), "segment": pa.array(SEGMENTS).take(pa.array(segment[part]))}
-            pq.write_table(pa.table(table), folder / name / f"part-{number:05d}.parquet")
+            names = pa.array(SEGMENTS).take(pa.array(segment[part]))
+            table = pa.table({"position": position[part].astype(np.int64), "segment": names})
+            pq.write_table(table, folder / name / f"part-{number:05d}.parquet")
     return offered[of_user]
 
 
 def pools_of(folder: Path, side: Side) -> Sequence[Pool]:
-    files = PoolFiles(str(folder), side, str(folder / "pools"))
-    shutil.rmtree(files.pools, ignore_errors=True)
-    write_pools(files, folder, IndexSettings(), threads=1)
-    return load_pools(files, threads=1)
+    index = load_index(folder, side)
+    shutil.rmtree(folder / "pools" / side, ignore_errors=True)
+    write_pools(folder / "pools" / side, index, side, folder, IndexSettings())
+    return load_pools(folder / "pools" / side, index)
 
 
 def best_allowed(scores: np.ndarray, allowed: np.ndarray, k: int) -> list[list[int]]:
@@ -56,7 +56,7 @@ def best_allowed(scores: np.ndarray, allowed: np.ndarray, k: int) -> list[list[i
 
 def transposed(seen: Histories, movies: int) -> Histories:
     order = np.argsort(seen.indices, kind="stable")
-    return Histories(np.concatenate(([0], np.cumsum(seen.counts(movies)))), seen.rows()[order])
+    return Histories.from_sizes(seen.counts(movies), seen.rows()[order])
 
 
 def seen_matrix(seen: Histories, columns: int) -> np.ndarray:
@@ -90,14 +90,14 @@ def test_everybody_gets_the_best_of_what_they_are_offered(tmp_path: Path, metric
             assert got.scores[row, : got.counts[row]].tobytes() == scores[place, wanted[row]].tobytes()
 
 
-def test_a_plan_with_candidates_ranks_and_reasons_by_them(tmp_path: Path) -> None:
+def test_a_task_with_candidates_ranks_and_reasons_by_them(tmp_path: Path) -> None:
     world = random_world("inner_product", 4, k=10)
     ids = save(world, tmp_path)
     allowed = write_segments(tmp_path, world, 1)
     pools_of(tmp_path, "items")
-    plan = RankingPlan(str(tmp_path), "items", 10, block=16, pools=str(tmp_path / "pools"), reason_name="because")
+    asked = task(tmp_path, 10, block=16, pools=str(tmp_path / "pools" / ITEMS), reason_name="because")
     table = stream(world.seen, ids["queries"], liked=np.ones(len(world.seen.indices), dtype=bool))
-    out = ranked(table, plan)
+    out = ranked(table, asked)
     places = {external: place for place, external in enumerate(ids["items"])}
     users = {external: place for place, external in enumerate(ids["queries"])}
     seen = world.seen_sets()
@@ -113,12 +113,11 @@ def test_a_plan_with_candidates_ranks_and_reasons_by_them(tmp_path: Path) -> Non
 def test_pools_that_were_written_again_are_opened_again(tmp_path: Path) -> None:
     world = random_world("l2", 8)
     save(world, tmp_path)
-    files = PoolFiles(str(tmp_path), "items", str(tmp_path / "pools"))
     write_segments(tmp_path, world, 1)
     before = pools_of(tmp_path, "items")
-    assert load_pools(files, 1) is before
-    pq.write_table(pa.table({"index": [0], "segment": ["rest"]}), tmp_path / "candidates" / "part-00000.parquet")
-    pq.write_table(pa.table({"index": [1], "segment": ["rest"]}), tmp_path / "candidates" / "part-00001.parquet")
+    assert load_pools(tmp_path / "pools" / ITEMS, load_index(tmp_path, ITEMS)) is before
+    pq.write_table(pa.table({"position": [0], "segment": ["rest"]}), tmp_path / "candidates" / "part-00000.parquet")
+    pq.write_table(pa.table({"position": [1], "segment": ["rest"]}), tmp_path / "candidates" / "part-00001.parquet")
     assert [pool.offered.tolist() for pool in pools_of(tmp_path, "items")][-1] == [0, 1]
 
 

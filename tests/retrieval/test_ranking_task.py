@@ -5,16 +5,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kgspark.errors import InputError, StageError
-from kgspark.external_ids import read_ids, write_ids
+from kgspark.errors import InputError
 from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import build_index, load_index
-from kgspark.retrieval.ranking_task import RankingPlan, rank_batches
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.topk import top_k
 from kgspark.tables import SOURCES
 from worlds.rankings import METRICS, random_world
-from worlds.streams import ranked, save, stream
+from worlds.streams import ranked, save, stream, task
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -22,8 +20,8 @@ from worlds.streams import ranked, save, stream
 def test_rows_say_what_top_k_found(tmp_path, metric, strings):
     world = random_world(metric, 20, k=15)
     ids = save(world, tmp_path, strings)
-    plan = RankingPlan(str(tmp_path), "items", 15, block=16, query_name="user_id", item_name="movie_id")
-    out = ranked(stream(world.seen, ids["queries"]), pickle.loads(pickle.dumps(plan)))
+    asked = task(tmp_path, 15, block=16, query_name="user_id", item_name="movie_id")
+    out = ranked(stream(world.seen, ids["queries"]), pickle.loads(pickle.dumps(asked)))
     index = build_index(world.space.items, metric, world.space.offset)
     best = top_k(index, world.space.queries, world.seen, 15)
     sources = [[SOURCES[place] for place in side] for side in (world.space.query_sources, world.space.item_sources)]
@@ -49,14 +47,14 @@ def test_bytes_do_not_depend_on_blocks_batches_or_partitions(tmp_path, metric):
     world = random_world(metric, 24, users=120, k=12)
     ids = save(world, tmp_path)
     table = stream(world.seen, ids["queries"])
-    whole = ranked(table, RankingPlan(str(tmp_path), "items", 12, block=1000), 10**6).combine_chunks()
+    whole = ranked(table, task(tmp_path, 12, block=1000), 10**6).combine_chunks()
     for block, batch, threads in ((1, 1000, 1), (7, 3, 2), (64, 50, 1), (1000, 1, 2)):
-        got = ranked(table, RankingPlan(str(tmp_path), "items", 12, block=block, threads=threads), batch)
+        got = ranked(table, task(tmp_path, 12, block=block, threads=threads), batch)
         assert got.combine_chunks().equals(whole)
     for partitions in (2, 7):
         edges = np.linspace(0, 120, partitions + 1).astype(int)
-        plan = RankingPlan(str(tmp_path), "items", 12, block=32)
-        parts = [ranked(stream(world.seen, ids["queries"], range(a, b)), plan) for a, b in itertools.pairwise(edges)]
+        asked = task(tmp_path, 12, block=32)
+        parts = [ranked(stream(world.seen, ids["queries"], range(a, b)), asked) for a, b in itertools.pairwise(edges)]
         assert pa.concat_tables(parts).combine_chunks().equals(whole)
 
 
@@ -67,11 +65,11 @@ def test_audiences_are_the_other_side_of_the_same_scores(tmp_path, metric):
     movies = len(world.space.items)
     order = np.argsort(world.seen.indices, kind="stable")
     sizes = np.bincount(world.seen.indices, minlength=movies)
-    seen_by = Histories(np.concatenate(([0], np.cumsum(sizes))), world.seen.rows()[order])
-    forward = ranked(stream(world.seen, ids["queries"]), RankingPlan(str(tmp_path), "items", movies))
+    seen_by = Histories.from_sizes(sizes, world.seen.rows()[order])
+    forward = ranked(stream(world.seen, ids["queries"]), task(tmp_path, movies))
     backward = ranked(
         stream(seen_by, ids["items"]),
-        RankingPlan(str(tmp_path), "queries", 50, query_name="movie_id", item_name="user_id"),
+        task(tmp_path, 50, "queries", query_name="movie_id", item_name="user_id"),
     )
     pairs = {
         (user, movie): (score, source)
@@ -88,61 +86,31 @@ def test_audiences_are_the_other_side_of_the_same_scores(tmp_path, metric):
     assert pairs == mirrored
 
 
-def test_a_block_waits_for_no_more_than_its_own_rows(tmp_path):
-    world = random_world("inner_product", 32, users=64, k=5)
-    ids = save(world, tmp_path)
-    drawn = []
-
-    def batches():
-        for batch in stream(world.seen, ids["queries"]).to_batches(max_chunksize=10):
-            drawn.append(batch["index"][-1].as_py())
-            yield batch
-
-    for number, _ in enumerate(rank_batches(batches(), RankingPlan(str(tmp_path), "items", 5, block=8))):
-        assert drawn[-1] // 8 <= number + 1 or drawn[-2] // 8 <= number
-
-
 def test_only_some_queries_and_none_at_all(tmp_path):
     world = random_world("l2", 36, users=30, k=4)
     ids = save(world, tmp_path)
-    plan = RankingPlan(str(tmp_path), "items", 4, block=8)
+    asked = task(tmp_path, 4, block=8)
     table = stream(world.seen, ids["queries"])
-    some = ranked(table.filter(np.isin(table["index"].to_numpy(), [3, 4, 29])), plan)
-    whole = ranked(table, plan)
+    some = ranked(table.filter(np.isin(table["position"].to_numpy(), [3, 4, 29])), asked)
+    whole = ranked(table, asked)
     kept = pa.compute.is_in(whole["query_id"], pa.array([ids["queries"][u] for u in (3, 4, 29)]))
     assert some.combine_chunks().equals(whole.filter(kept).combine_chunks())
-    assert list(rank_batches(iter([]), plan)) == []
+    assert list(asked.rank(iter([]))) == []
 
 
 def test_reasons_name_a_liked_movie(tmp_path):
     world = random_world("inner_product", 40, k=6)
     ids = save(world, tmp_path, strings=True)
     liked = np.random.default_rng(0).random(len(world.seen.indices)) < 0.4
-    plan = RankingPlan(str(tmp_path), "items", 6, block=16, reason_name="because")
-    out = ranked(stream(world.seen, ids["queries"], liked=liked), plan)
+    asked = task(tmp_path, 6, block=16, reason_name="because")
+    out = ranked(stream(world.seen, ids["queries"], liked=liked), asked)
     index = build_index(world.space.items, "inner_product")
     best = top_k(index, world.space.queries, world.seen, 6)
-    likes = Histories(np.concatenate(([0], np.cumsum(liked)))[world.seen.indptr], world.seen.indices[liked])
-    nearest = nearest_liked(world.space.items, best.ids, likes)[best.ids >= 0]
+    nearest = nearest_liked(world.space.items, best.ids, world.seen.where(liked))[best.ids >= 0]
     assert out["because"].to_pylist() == [ids["items"][m] if m >= 0 else None for m in nearest]
     assert 0 < out["because"].null_count < len(out)
     with pytest.raises(ValueError, match="side='items'"):
-        RankingPlan(str(tmp_path), "queries", 6, reason_name="because")
-
-
-def test_broken_streams_are_refused_in_one_line(tmp_path):
-    world = random_world("l2", 44, users=5, k=3)
-    ids = save(world, tmp_path)
-    plan = RankingPlan(str(tmp_path), "items", 3)
-    table = stream(Histories(np.array([0, 1, 2, 2, 2, 2]), np.array([0, 0])), ids["queries"])
-    with pytest.raises(StageError, match="sorted by index"):
-        ranked(table.take(pa.array([2, 3, 0, 1])), plan)
-    with pytest.raises(StageError, match="query 1 must have exactly one header row"):
-        ranked(table.take(pa.array([0, 1, 3])), plan)
-    with pytest.raises(StageError, match="query 1 must have exactly one header row"):
-        ranked(table.take(pa.array([0, 1, 2, 2])), plan)
-    with pytest.raises(StageError, match="query 5 lies outside the search space's 5 vectors"):
-        ranked(stream(Histories.empty(6), [*ids["queries"], 1]), plan)
+        task(tmp_path, 6, "queries", reason_name="because")
 
 
 def test_the_index_is_built_once_and_again_after_a_new_model(tmp_path):
@@ -151,16 +119,8 @@ def test_the_index_is_built_once_and_again_after_a_new_model(tmp_path):
     first = load_index(tmp_path, "items")
     assert load_index(tmp_path, "items") is first
     assert load_index(tmp_path, "queries") is not first
-    assert np.shares_memory(first.index.vectors, first.index.vectors.base)
+    assert np.shares_memory(first.vectors, first.vectors.base)
     save(random_world("l2", 52), tmp_path)
-    assert len(load_index(tmp_path, "items").index) == len(random_world("l2", 52).space.items)
-
-
-def test_missing_and_foreign_ids_are_named(tmp_path):
+    assert len(load_index(tmp_path, "items")) == len(random_world("l2", 52).space.items)
     with pytest.raises(InputError, match=r"search_space\.json: missing"):
         load_index(tmp_path / "nowhere", "items")
-    with pytest.raises(InputError, match=r"item_ids\.arrow: missing"):
-        read_ids(tmp_path, "items", 3)
-    write_ids(tmp_path, "items", pa.array(["a", "b"]))
-    with pytest.raises(InputError, match="2 ids for 3 vectors"):
-        read_ids(tmp_path, "items", 3)

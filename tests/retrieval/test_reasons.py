@@ -19,7 +19,7 @@ def test_equals_cosines_computed_one_by_one(monkeypatch, floats):
     rng = np.random.default_rng(1)
     items = rng.standard_normal((300, 24), dtype=np.float32)
     sizes = np.minimum(rng.zipf(1.5, 80) - 1, 250)
-    liked = Histories(np.concatenate(([0], np.cumsum(sizes))), rng.integers(0, 300, sizes.sum()))
+    liked = Histories.from_sizes(sizes, rng.integers(0, 300, sizes.sum()))
     recommended = rng.integers(-1, 300, (80, 9))
     got = nearest_liked(items, recommended, liked, longest=60)
     unit = items / np.linalg.norm(items.astype(np.float64), axis=1, keepdims=True)

@@ -89,7 +89,7 @@ def test_a_query_s_bytes_do_not_depend_on_its_neighbours_or_threads(metric, grou
     users, movies, k = 600, 4000, 30
     queries, items = (rng.standard_normal((rows, 48), dtype=np.float32) for rows in (users, movies))
     sizes = np.minimum(rng.zipf(1.4, users), 900)
-    seen = Histories(np.concatenate(([0], np.cumsum(sizes))), rng.integers(0, movies, sizes.sum()))
+    seen = Histories.from_sizes(sizes, rng.integers(0, movies, sizes.sum()))
     whole = top_k(build_index(items, metric, threads=1), queries, seen, k)
     index = build_index(items, metric, threads=2)
     picked = rng.permutation(users)[: 12 if group == 1 else users]
@@ -167,7 +167,7 @@ def test_a_checkerboard_recommends_the_withheld_square(metric):
     colours = np.float32([[1, 0, 0, 1], [0, 1, 1, 0]])
     side = colours[np.arange(size) % 2]
     same = [[m for m in range(u % 2, size, 2) if m != (u * 6 + u % 2) % size] for u in range(size)]
-    seen = Histories(np.concatenate(([0], np.cumsum([len(s) for s in same]))), np.concatenate(same))
+    seen = Histories.of(same)
     ranking = top_k(build_index(side, metric), side, seen, 1)
     assert ranking.ids[:, 0].tolist() == [(u * 6 + u % 2) % size for u in range(size)]
 
@@ -204,7 +204,7 @@ def planted(sizes: np.ndarray, on_top: np.ndarray, rows: int, seed: int) -> tupl
     parts = [
         np.concatenate([order[u, : best[u]], rng.integers(0, rows, sizes[u] - best[u])]) for u in range(len(sizes))
     ]
-    return queries, items, Histories(np.concatenate(([0], np.cumsum(sizes))), np.concatenate(parts))
+    return queries, items, Histories.of(parts)
 
 
 def check_planted(queries: np.ndarray, items: np.ndarray, seen: Histories, k: int, metric, threads: int = 1) -> None:

@@ -41,7 +41,7 @@ def random_world(metric: Metric, seed: int, users: int = 40, largest: int = 1500
     sizes = np.minimum(rng.zipf(1.3, users) - 1, movies)
     sizes[rng.random(users) < 0.05] = movies
     chosen = [rng.permutation(movies)[:size] for size in sizes]
-    seen = Histories(np.concatenate(([0], np.cumsum(sizes))), np.concatenate([*chosen, np.empty(0, np.int64)]))
+    seen = Histories.of(chosen)
     sources = [rng.integers(0, 3, len(vectors)).astype(np.uint8) for vectors in (queries, items)]
     space = SearchSpace(queries, items, *sources, metric, 0.0 if metric == "inner_product" else 12.0, "m")
     return World(space, seen, k or int(rng.integers(1, 150)))

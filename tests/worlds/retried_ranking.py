@@ -2,7 +2,8 @@
 
     python retried_ranking.py MASTER SPACE STREAM OUT QUERIES PER_FILE
 
-Prints a JSON line a file. Task 0 dies in the middle of its file; task 1 sleeps there until Spark has run a second copy.
+Prints one JSON line per file. Task 0 dies in the middle of its file; task 1 sleeps there until Spark has run a second
+copy.
 """
 
 import json
@@ -10,43 +11,44 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 from pyspark import TaskContext
 
-from kgspark.retrieval.ranked_files import RankedFiles, write_ranked
-from kgspark.retrieval.ranking_task import RankingPlan
-from kgspark.spark.ranking.executors import SideWriter, write_on_executors
+from kgspark.retrieval.ranking_task import RankingTask
+from kgspark.search_space import ITEMS
+from kgspark.spark.ranking.executors import write_on_executors
 from kgspark.spark.session import spark_session
 from kgspark.spark.settings import SessionSettings
 
 HANGS_SECONDS = 120
 
 
-def disturbed(batches: Iterator[pa.RecordBatch], files: RankedFiles) -> Iterator[pa.RecordBatch]:
-    """`write_ranked`, disturbed once a file is half written."""
-    task = TaskContext.get()
-    assert task is not None
+class DisturbedTask(RankingTask):
+    """A ranking task that is disturbed once its file is half written."""
 
-    def half() -> Iterator[pa.RecordBatch]:
-        fails = task.attemptNumber() == 0
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return RankingTask.__call__(self, self._disturbed(batches))
+
+    def _disturbed(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        context = TaskContext.get()
+        assert context is not None
+        fails = context.attemptNumber() == 0
         for batch in batches:
-            if fails and list(Path(files.folder).glob(f".partial-part-{task.partitionId():05d}*")):
+            if fails and list(Path(self.out).glob(f".partial-part-{context.partitionId():05d}*")):
                 fails = False
-                if task.partitionId() == 0:
+                if context.partitionId() == 0:
                     os._exit(1)
-                if task.partitionId() == 1:
+                if context.partitionId() == 1:
                     time.sleep(HANGS_SECONDS)
             yield batch
 
-    return write_ranked(half(), files)
 
-
-def ranked_files(space: str, out: str, per_file: int) -> RankedFiles:
-    """What is ranked, and where it is written."""
-    return RankedFiles(RankingPlan(space, "items", 9, block=4), out, per_file, {"ds": "2026-01-02"})
+def calm_task(space: str, out: str, queries: int, per_file: int) -> RankingTask:
+    """The task whose files the disturbed one must write too."""
+    return RankingTask(space, ITEMS, 9, queries, per_file, out, {"ds": "2026-01-02"}, block=4)
 
 
 def main(master: str, space: str, stream: str, out: str, queries: int, per_file: int) -> None:
@@ -59,12 +61,10 @@ def main(master: str, space: str, stream: str, out: str, queries: int, per_file:
         "spark.sql.execution.arrow.maxRecordsPerBatch": 20,
         "spark.log.level": "ERROR",
     }
-    files = ranked_files(space, out, per_file)
+    task = DisturbedTask(**vars(calm_task(space, out, queries, per_file)))
     with spark_session(SessionSettings(master=master, conf=conf), "retried ranking") as session:
-        frame = session.read.parquet(stream).selectExpr("0 AS side", "*")
-        writer = SideWriter(queries, per_file, partial(disturbed, files=files))
-        for file in write_on_executors(frame, [writer])[0].files:
-            print(json.dumps({"name": file.name, "sha256": file.sha256}))
+        for file in write_on_executors(session.read.parquet(stream), [task])[0].files:
+            print(json.dumps({name: asdict(file)[name] for name in ("name", "sha256")}))
 
 
 if __name__ == "__main__":

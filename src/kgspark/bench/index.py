@@ -16,9 +16,8 @@ from kgspark import config
 from kgspark.bench.night_side import NightSide, read_sides
 from kgspark.config import Settings
 from kgspark.graph.histories import Histories
-from kgspark.retrieval.approximate import approximate_top_k, build_approximate, load_approximate
+from kgspark.retrieval.approximate import Recall, approximate_top_k, build_approximate, load_approximate
 from kgspark.retrieval.index import FlatIndex
-from kgspark.retrieval.ranking_task import Recall
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking, top_k
 from kgspark.runs import versions
@@ -53,7 +52,7 @@ def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
             continue
         measured = _measured(side, settings)
         rows += [{"table": table, **row} for row in measured]
-        say(f"{table}: {len(side.loaded.index):,} ranked, {measured[0]['queries']:,} queries, K = {side.k}")
+        say(f"{table}: {len(side.index):,} ranked, {measured[0]['queries']:,} queries, K = {side.k}")
         for row in measured:
             say(
                 f"  {row['kind']:<5}{row['queries_per_second']:>12,.0f} queries/s{row['speedup']:>7.1f} x"
@@ -88,9 +87,9 @@ class _Built:
 
 
 def _measured(side: NightSide, settings: IndexBenchSettings) -> list[Row]:
-    index = side.loaded.index
+    index = side.index
     chosen = np.unique(np.linspace(0, len(side.seen) - 1, settings.queries).astype(np.int64))
-    asked = _Asked(index, side.loaded.asking[chosen], side.seen.pick(chosen), side.k)
+    asked = _Asked(index, side.asking[chosen], side.seen.pick(chosen), side.k)
     with tempfile.TemporaryDirectory(prefix="kgspark-bench-") as scratch:
         built = {"flat": _Built(lambda: top_k(index, asked.queries, asked.seen, side.k), 0.0, index.vectors.nbytes)}
         for kind in settings.kinds:

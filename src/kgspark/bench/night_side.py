@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgspark.errors import InputError
-from kgspark.external_ids import ITEMS, QUERIES, Side, read_ids
 from kgspark.graph.histories import Histories
-from kgspark.retrieval.index import LoadedSide, load_index
+from kgspark.retrieval.index import FlatIndex, load_index
 from kgspark.runs import Manifest
+from kgspark.search_space import ITEMS, OPPOSITE, QUERIES, SearchSpace, Side, read_ids
 from kgspark.tables import AUDIENCES, CANDIDATES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
 
 _ID = {QUERIES: "user_id", ITEMS: "movie_id"}
@@ -24,13 +24,15 @@ class NightSide:
     """A ranked table, and what it was ranked from.
 
     k       rows a query was to get, at most
-    loaded  the ranked side, and the vectors that ask
+    index   over the ranked side
+    asking  float32 (Q, d): the vectors that ask
     names   external ids of both sides, by position
     seen    ranked positions that each query has rated, by rising position
     """
 
     k: int
-    loaded: LoadedSide
+    index: FlatIndex
+    asking: np.ndarray
     names: dict[Side, pa.Array]
     seen: Histories
 
@@ -58,12 +60,12 @@ def read_sides(run: Path, threads: int = 1) -> dict[str, NightSide]:
 
 
 def _read_side(run: Path, ranked: Side, k: int, threads: int) -> NightSide:
-    asking: Side = QUERIES if ranked == ITEMS else ITEMS
-    loaded = load_index(run / SEARCH_SPACE, ranked, threads)
-    sizes = {asking: len(loaded.asking), ranked: len(loaded.index)}
+    index = load_index(run / SEARCH_SPACE, ranked, threads)
+    asking = SearchSpace.load(run / SEARCH_SPACE).vectors(OPPOSITE[ranked])
+    sizes = {OPPOSITE[ranked]: len(asking), ranked: len(index)}
     names = {side: read_ids(run / SEARCH_SPACE, side, rows) for side, rows in sizes.items()}
     query, item = _positions(run / RATINGS, names)
-    return NightSide(k, loaded, names, _by_query(query, item, item, len(loaded.asking)))
+    return NightSide(k, index, asking, names, _by_query(query, item, item, len(asking)))
 
 
 def _positions(folder: Path, names: dict[Side, pa.Array], *more: str) -> list[np.ndarray]:
@@ -75,5 +77,4 @@ def _positions(folder: Path, names: dict[Side, pa.Array], *more: str) -> list[np
 
 def _by_query(query: np.ndarray, item: np.ndarray, order: np.ndarray, queries: int) -> Histories:
     """The items of each query, by rising `order`."""
-    starts = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=queries))])
-    return Histories(starts, item[np.lexsort((order, query))])
+    return Histories.from_sizes(np.bincount(query, minlength=queries), item[np.lexsort((order, query))])

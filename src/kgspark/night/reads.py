@@ -11,7 +11,7 @@ from kgspark.graph.relation import Relation
 from kgspark.night.night import Night
 from kgspark.spark.frames import DataFrame, read_csv, read_parquet, read_table
 from kgspark.spark.ranking.candidates import Candidates
-from kgspark.spark.ranking.executors import Side
+from kgspark.spark.ranking.executors import Direction
 from kgspark.tables import (
     AUDIENCES,
     CANDIDATES,
@@ -27,7 +27,7 @@ from kgspark.tables import (
 )
 from kgspark.warehouse.targets import TARGETS, Target
 
-SIDES = {RECOMMENDATIONS: Side(USER, MOVIE), AUDIENCES: Side(MOVIE, USER)}
+DIRECTIONS = {RECOMMENDATIONS: Direction(USER, MOVIE), AUDIENCES: Direction(MOVIE, USER)}
 
 
 def cleaned_tables(night: Night) -> list[str]:

@@ -1,9 +1,9 @@
-"""The best score that a row FAISS did not return can still have: what makes a cut-off list provably exact.
+"""An upper bound on the score of any row that FAISS did not return; it proves that a list is exact.
 
-FAISS's values, or those of an engine in its place, are rounded, and so are the scores of `scores`; a dot product of d
+FAISS's values, or those of an engine in its place, are rounded, and so are the scores of `scores`. A dot product of d
 float32 terms, summed in any order, is off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴
-(Higham, Accuracy and Stability of Numerical Algorithms, eq. 3.5). Every bound below adds the errors of both sides, and
-a few operations for what surrounds the sum.
+(Higham, Accuracy and Stability of Numerical Algorithms, eq. 3.5). Every bound below adds the errors of both values, and
+a few operations for the arithmetic around the sum.
 """
 
 import numpy as np
@@ -14,11 +14,12 @@ from kgspark.retrieval.index import FlatIndex, row_norms
 _UNIT = 2.0**-24
 # Relative slack for the roundings of a square root and of the bound's own arithmetic.
 _SLACK = 4 * _UNIT
+# Squared norms up to here leave room below float32's largest number, about 3.4e38.
 _LARGEST = 1e37
 
 
 def check_range(index: FlatIndex, queries: np.ndarray) -> None:
-    """Raises StageError where scores could overflow float32."""
+    """Raises StageError if a score of the queries float32 (B, d) could overflow float32."""
     if (float(row_norms(queries).max(initial=0.0)) + index.radius) ** 2 > _LARGEST:
         raise StageError("the vectors' norms are so large that their scores overflow float32; the model has diverged")
 
@@ -41,13 +42,14 @@ def ceilings(index: FlatIndex, queries: np.ndarray, cut: np.ndarray) -> np.ndarr
 
 
 def _relative_error(terms: int) -> float:
+    """Higham's bound for a sum of `terms` products, with eight operations to spare."""
     return (terms + 8) * _UNIT / (1 - (terms + 8) * _UNIT)
 
 
 def _nearest_modulus(index: FlatIndex, queries: np.ndarray, squared: np.ndarray) -> np.ndarray:
-    """The least sum of moduli Σ|zᵢ| at a squared Euclidean distance Σ|zᵢ|² of at least `squared`.
+    """Lower bounds float64 (B,) on the sum of moduli Σ|zᵢ|, given squared Euclidean distances Σ|zᵢ|² ≥ `squared`.
 
-    Σ|z| ≥ √(Σ|z|²), and Σ|z| ≥ Σ|z|² / D where no |zᵢ| exceeds D. With unit moduli D = 2 and the second reads n - q·t.
+    Σ|z| ≥ √(Σ|z|²), and Σ|z| ≥ Σ|z|² / D if no |zᵢ| exceeds D. For unit moduli D = 2, and the second is n - q·t.
     """
     half = queries.shape[1] // 2
     largest = np.hypot(queries[:, :half], queries[:, half:]).max(axis=1, initial=0.0) + index.largest_modulus

@@ -1,10 +1,10 @@
 """Bulk nearest-neighbour search as blocks of matrix product and top-k on any torch device.
 
-A stand-in for FAISS's flat search where a task has a CUDA device: candidates and values by the same conventions, to be
-scored again by whoever asked. Products are in full float32, never TF32 or bfloat16, each a sum of d products in any
+It replaces FAISS's flat search if a task has a CUDA device. It returns candidates and values by the same conventions;
+the caller scores them again. Products are in full float32, never TF32 or bfloat16, each a sum of d products in any
 order: off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴ (Higham, Accuracy and Stability
-of Numerical Algorithms, eq. 3.5). Squared distances are ‖q‖² + ‖t‖² - 2 q·t of such sums, off by at most that share of
-(‖q‖ + ‖t‖)², and two roundings more. That is what `retrieval.bounds` allows for.
+of Numerical Algorithms, eq. 3.5). Squared distances are ‖q‖² + ‖t‖² - 2 q·t of such sums, off by at most the same
+fraction of (‖q‖ + ‖t‖)², and two more roundings. `retrieval.bounds` allows for these errors.
 """
 
 import threading
@@ -17,11 +17,11 @@ import torch
 
 from kgspark.errors import StageError
 
-# Rows of a block: long enough for a product at full speed, whatever the queries beside it.
+# Rows per tile: enough for a product at full speed with any number of queries.
 _TILE_ROWS = 65_536
-# Vectors stay on the device if they take at most this share of its free memory.
-_LARGEST_SHARE = 0.5
-# Free memory without which a task had better search elsewhere.
+# Vectors stay on the device if they take at most this fraction of its free memory.
+_LARGEST_FRACTION = 0.5
+# Bytes of free memory that a task needs to search on the device.
 _LEAST_FREE = 1 << 30
 
 
@@ -29,9 +29,9 @@ _LEAST_FREE = 1 << 30
 class MatrixSearch:
     """A search on one device; small, and pickled with a task.
 
-    device  torch's name of it: "cuda:1", "cpu"
-    cells   of a block of values, 4 bytes each, at most; top-k needs a few times as much. Halved where other tasks on
-            the device leave less
+    device  torch's name of the device: "cuda:1", "cpu"
+    cells   number of values per block at most, 4 bytes each; top-k needs a few times as much memory. Blocks are halved
+            if other tasks leave too little memory on the device
     """
 
     device: str
@@ -45,8 +45,8 @@ class MatrixSearch:
         queries float32 (B, d), vectors float32 (N, d). Values are inner products, falling (`inner_product`), or squared
         Euclidean (`l2`) or L1 distances (`l1`), rising. Equal values come in any order. Vectors stay on the device for
         the next call with the same array, which must not change. Sets torch to full float32 products for the rest of
-        the process: to put it back would change it under another thread's feet. Raises ValueError for another metric,
-        and StageError where the device's memory does not hold a block of one query.
+        the process, because resetting it would change the precision of another thread's products. Raises ValueError for
+        another metric, and StageError if the device's memory does not hold a block of one query.
         """
         measure = _MEASURES.get(metric)
         if measure is None:
@@ -74,7 +74,7 @@ class MatrixSearch:
     def _block(
         self, queries: np.ndarray, vectors: np.ndarray, depth: int, measure: "Measure"
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """The largest measures and their rows (b, depth); None where other tasks leave too little of the memory."""
+        """The largest measures and their rows, both (b, depth); None if the device has too little free memory."""
         with _turn, torch.inference_mode(), torch.autocast(torch.device(self.device).type, enabled=False):
             try:
                 values, rows = self._best(_moved(queries, self.device), vectors, depth, measure)
@@ -87,20 +87,20 @@ class MatrixSearch:
     def _best(
         self, queries: torch.Tensor, vectors: np.ndarray, depth: int, measure: "Measure"
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The largest measures (b, depth) of queries (b, d), and their rows, tile after tile of the vectors."""
+        """The largest measures and their rows, both (b, depth), of queries (b, d), one tile of vectors at a time."""
         values = torch.empty((len(queries), 0), device=self.device)
         ids = torch.empty((len(queries), 0), dtype=torch.int64, device=self.device)
         for begin, tile in _tiles(vectors, self.device):
-            found, places = torch.topk(measure(queries, tile), min(depth, len(tile)), dim=1)
-            values, ids = torch.cat([values, found], dim=1), torch.cat([ids, places + begin], dim=1)
+            found, rows = torch.topk(measure(queries, tile), min(depth, len(tile)), dim=1)
+            values, ids = torch.cat([values, found], dim=1), torch.cat([ids, rows + begin], dim=1)
             if values.shape[1] > depth:
-                values, places = torch.topk(values, depth, dim=1)
-                ids = ids.gather(1, places)
+                values, columns = torch.topk(values, depth, dim=1)
+                ids = ids.gather(1, columns)
         return values, ids
 
 
 def cuda_devices() -> int:
-    """How many CUDA devices torch sees in this process."""
+    """Number of CUDA devices that torch sees in this process."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
@@ -108,7 +108,7 @@ def has_room(number: int) -> bool:
     """Whether a GiB of the CUDA device's memory is free."""
     try:
         return torch.cuda.mem_get_info(number)[0] >= _LEAST_FREE
-    except RuntimeError:  # so little that not even a context could be made
+    except RuntimeError:  # too little memory even to create a context
         return False
 
 
@@ -119,30 +119,30 @@ def _inner_products(queries: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
     return queries @ tile.T
 
 
-def _less_squared_distances(queries: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
+def _negative_squared_distances(queries: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
     products = (queries @ tile.T).mul_(2)
     return products.sub_(queries.square().sum(dim=1)[:, None]).sub_(tile.square().sum(dim=1)[None, :])
 
 
-def _less_l1_distances(queries: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
+def _negative_l1_distances(queries: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
     return torch.cdist(queries, tile, p=1.0).neg_()
 
 
-# What is largest for the best vector.
+# By metric, a measure that is largest for the best vector: queries (b, d), tile (n, d) -> (b, n).
 _MEASURES: dict[str, Measure] = {
     "inner_product": _inner_products,
-    "l2": _less_squared_distances,
-    "l1": _less_l1_distances,
+    "l2": _negative_squared_distances,
+    "l1": _negative_l1_distances,
 }
 
 _resident: dict[tuple[int, str], tuple[weakref.ref[np.ndarray], torch.Tensor]] = {}
 _moving = threading.Lock()
-# Threads of a process take turns: one block fills the device, and memory does not grow with them.
+# Threads of a process take turns: one block keeps the device busy, and memory does not grow with their number.
 _turn = threading.Lock()
 
 
 def _tiles(vectors: np.ndarray, device: str) -> Iterator[tuple[int, torch.Tensor]]:
-    """The vectors on the device, tile by tile, each with its first row's place."""
+    """The vectors on the device, one tile at a time, each with the number of its first row."""
     kept = _kept(vectors, device)
     for begin in range(0, len(vectors), _TILE_ROWS):
         end = begin + _TILE_ROWS
@@ -150,15 +150,15 @@ def _tiles(vectors: np.ndarray, device: str) -> Iterator[tuple[int, torch.Tensor
 
 
 def _kept(vectors: np.ndarray, device: str) -> torch.Tensor | None:
-    """All vectors on the device, moved there once for as long as the array lives; None if they are too large."""
+    """All vectors on the device, where they stay as long as the array lives; None if they are too large."""
     key = (id(vectors), device)
     with _moving:
         if key in _resident:
             return _resident[key][1]
-        if device.startswith("cuda") and vectors.nbytes > _LARGEST_SHARE * torch.cuda.mem_get_info(device)[0]:
+        if device.startswith("cuda") and vectors.nbytes > _LARGEST_FRACTION * torch.cuda.mem_get_info(device)[0]:
             return None
         moved = _moved(vectors, device)
-        # An id may be another array's once this one is gone, so its vectors must go with it.
+        # Python may reuse the id of an array that is gone, so its vectors must go with it.
         _resident[key] = (weakref.ref(vectors, lambda _: _resident.pop(key, None)), moved)
         return moved
 

@@ -1,7 +1,7 @@
-"""Whether a ranking task searches with CUDA or with FAISS, decided where the task runs.
+"""The choice between CUDA and FAISS for the searches of a ranking task, made where the task runs.
 
-An executor that only ranks has no torch, and a cluster may have GPUs on some machines only; both give the same lists,
-since whatever is found is scored again by `retrieval.scores`.
+An executor that only ranks has no torch, and a cluster may have GPUs on some machines only. Both searches give the same
+lists, since every row that is found is scored again by `retrieval.scores`.
 """
 
 import ctypes
@@ -18,16 +18,16 @@ from kgspark.retrieval.settings import Device
 
 @dataclass(frozen=True)
 class RankingDevice:
-    """`recommend.device`, pickled with a task and asked there.
+    """`recommend.device`; pickled with a task and called there.
 
-    gpu_of_task  the number of the device that is this task's, of so many; asked in the task
+    gpu_of_task  called in the task with the number of CUDA devices; returns the number of the one to use
     """
 
     name: Device
     gpu_of_task: Callable[[int], int]
 
     def __call__(self) -> Engine | None:
-        """The search on CUDA, or None for FAISS. Raises StageError for `cuda` where the task has none."""
+        """The search on CUDA, or None for FAISS. Raises StageError for `cuda` on a machine that cannot search there."""
         if self.name == "cpu":
             return None
         engine = self._cuda_search()
@@ -39,7 +39,7 @@ class RankingDevice:
         return engine
 
     def _cuda_search(self) -> Engine | None:
-        """The search on this task's CUDA device, if there is one with room."""
+        """The search on this task's CUDA device; None without a device, or if too little of its memory is free."""
         if not _may_have_cuda():
             return None
         from kgspark.retrieval.cuda_search import cuda_devices
@@ -50,7 +50,7 @@ class RankingDevice:
 
 @cache
 def _search_on(number: int) -> Engine | None:
-    """Decided once in a process: what its own tasks keep on the device is not missing there."""
+    """Decided once per process, so that memory which its own earlier tasks hold on the device does not count."""
     from kgspark.retrieval.cuda_search import MatrixSearch, has_room
 
     return MatrixSearch(f"cuda:{number}") if has_room(number) else None
@@ -58,7 +58,7 @@ def _search_on(number: int) -> Engine | None:
 
 @cache
 def _may_have_cuda() -> bool:
-    """Importing torch takes seconds, so the driver is looked for first."""
+    """Whether a CUDA driver and torch are there. Importing torch takes seconds, so the driver is looked for first."""
     return _has_driver() and find_spec("torch") is not None
 
 

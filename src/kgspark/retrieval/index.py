@@ -1,7 +1,9 @@
-"""The FAISS index over one side of a search space, built once in a process.
+"""The exact index over one side of a search space, built once per process.
 
-The index is FAISS's flat search over the caller's own array: nothing is copied, so the Spark Python workers of a
-machine share the pages of one memory-mapped file. `faiss.knn` is what `IndexFlat` runs, minus the copy.
+It is FAISS's flat search over the caller's own array: nothing is copied, so the Spark Python workers of a machine share
+the pages of one memory-mapped file. `faiss.knn` is what `IndexFlat` runs, minus the copy. An approximate index
+(`approximate`) only finds candidates; their scores, and the exact answer where it finds too few, come from the flat
+index over the same vectors. A search on a GPU (`device`) takes the place of FAISS inside the flat index.
 """
 
 from collections.abc import Callable
@@ -14,27 +16,29 @@ import faiss
 import numpy as np
 
 from kgspark.errors import StageError
-from kgspark.external_ids import Side
-from kgspark.search_space import Metric, SearchSpace
+from kgspark.search_space import Metric, SearchSpace, Side
 
-# By FAISS's names. RotatE's sum of moduli is none: its candidates come by Euclidean distance (for unit moduli
-# the same order as the inner product over (re, im)), and `bounds` says what the rows that were not fetched can still
-# score.
+# The distance that finds candidates, by FAISS's name. FAISS has no sum of moduli (RotatE), so Euclidean distance finds
+# them (for unit moduli it has the same order as the inner product over (re, im)), and `bounds` says what a row that was
+# not fetched can still score.
 _CANDIDATES_BY = {"inner_product": "inner_product", "l2": "l2", "l1": "l1", "modulus": "l2"}
 _FAISS_METRIC = {"inner_product": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
 
-# Vectors looked at together, so that a check of mapped files takes no memory of their size.
+# Vectors checked at a time, so that a check of a mapped file does not hold all of it in memory.
 _ROWS = 1 << 16
 
-# A search that stands in for FAISS's: (queries, vectors, depth, name of a FAISS metric) -> (values, rows), as
-# `FlatIndex.search` describes them, with sums of float32 products in any order and no coarser error.
+# A search that replaces FAISS's: (queries float32 (B, d), vectors float32 (N, d), depth, FAISS metric by name) ->
+# (values float32, rows int64), both (B, min(depth, N)), as `FlatIndex.search` returns them. Values must be sums of
+# float32 products or differences in any order, without coarser rounding: `bounds` relies on it. Several threads may
+# call it at once. The one implementation is `cuda_search.MatrixSearch`.
 Engine = Callable[[np.ndarray, np.ndarray, int, str], tuple[np.ndarray, np.ndarray]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlatIndex:
-    """Vectors to rank, float32 (N, d), C-contiguous and finite, and how to score them.
+    """Vectors to rank, and how to score them. An index equals only itself.
 
+    vectors  float32 (N, d), C-contiguous and finite
     offset   added to a distance-based score
     threads  cores that a search may use
     engine   searches in FAISS's place; None for FAISS
@@ -51,10 +55,10 @@ class FlatIndex:
         return len(self.vectors)
 
     def search(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """FAISS's best `depth` rows of each query float32 (B, d): values float32, rows int64 (B, depth).
+        """FAISS's best `depth` rows of each query float32 (B, d): values float32, rows int64, both (B, depth).
 
         Values are inner products, squared Euclidean distances (l2, modulus) or L1 distances, best first. Their last
-        bits depend on the batch that they were computed in; `scores` computes the ones that do not.
+        bits depend on the batch that they were computed in; `scores` computes values that do not.
         """
         metric = _CANDIDATES_BY[self.metric]
         if self.engine is not None:
@@ -64,12 +68,12 @@ class FlatIndex:
 
     @cached_property
     def on_one_core(self) -> "FlatIndex":
-        """The same index, whose calls keep to the thread that makes them; several threads may make them at once."""
+        """The same index for use by several threads at once: each call runs in the thread that makes it."""
         return self if self.threads == 1 else replace(self, threads=1)
 
     @cached_property
     def columns(self) -> np.ndarray:
-        """The vectors by coordinate, float32 (d, N): what the coordinate-wise metrics read."""
+        """The vectors by coordinate, float32 (d, N), as the coordinate-wise metrics read them."""
         return np.ascontiguousarray(self.vectors.T)
 
     @cached_property
@@ -84,25 +88,10 @@ class FlatIndex:
         return float(np.hypot(self.vectors[:, :half], self.vectors[:, half:]).max(initial=0.0))
 
 
-@dataclass(frozen=True)
-class LoadedSide:
-    """One side of a saved search space, ready to be asked by the other.
-
-    index         over the ranked side
-    asking        float32 (Q, d): the vectors that ask
-    asking_sources  uint8 (Q,), ranked_sources uint8 (N,): places in `tables.SOURCES`
-    """
-
-    index: FlatIndex
-    asking: np.ndarray
-    asking_sources: np.ndarray
-    ranked_sources: np.ndarray
-
-
 def build_index(vectors: np.ndarray, metric: Metric, offset: float = 0.0, threads: int = 1) -> FlatIndex:
-    """An exact index over `vectors` float32 (N, d); nothing is copied if they are C-contiguous float32 already.
+    """An exact index over `vectors` (N, d); nothing is copied if they are C-contiguous float32 already.
 
-    Raises ValueError for a wrong shape or metric and StageError for a vector that is not finite.
+    Raises ValueError for a wrong shape or metric, and StageError for a vector that is not finite.
     """
     if metric not in get_args(Metric):
         raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(get_args(Metric))}")
@@ -112,36 +101,30 @@ def build_index(vectors: np.ndarray, metric: Metric, offset: float = 0.0, thread
     return FlatIndex(np.ascontiguousarray(vectors, dtype=np.float32), metric, offset, threads)
 
 
-_loaded: dict[tuple[Path, Side, int], tuple[object, LoadedSide]] = {}
+_loaded: dict[tuple[Path, Side, int], tuple[object, FlatIndex]] = {}
 
 
-def load_index(folder: Path, side: Side, threads: int = 1) -> LoadedSide:
-    """The index over `side` of the search space in `folder`, built at most once in this process.
+def load_index(folder: Path, side: Side, threads: int = 1) -> FlatIndex:
+    """The index over `side` of the search space in `folder`, built at most once per process.
 
     A folder that was written again (another model_id, or a newer file) is loaded again. Raises InputError if a file is
-    missing.
+    missing, StageError for a vector that is not finite.
     """
     space = SearchSpace.load(folder)
     stamp = (space.model_id, *((folder / name).stat().st_mtime_ns for name in ("queries.npy", "items.npy")))
     key = (folder.resolve(), side, threads)
-    if key in _loaded and _loaded[key][0] == stamp:
-        return _loaded[key][1]
-    if side == "items":
-        index = build_index(space.items, space.metric, space.offset, threads)
-        loaded = LoadedSide(index, space.queries, space.query_sources, space.item_sources)
-    else:
-        index = build_index(space.queries, space.metric, space.offset, threads)
-        loaded = LoadedSide(index, space.items, space.item_sources, space.query_sources)
-    _loaded[key] = (stamp, loaded)
-    return loaded
+    if key not in _loaded or _loaded[key][0] != stamp:
+        _loaded[key] = (stamp, build_index(space.vectors(side), space.metric, space.offset, threads))
+    return _loaded[key][1]
 
 
 def use_threads(threads: int) -> None:
-    """Lets FAISS use `threads` cores of this process, and sets the sizes at which it works best here.
+    """Lets FAISS use `threads` cores of this process, and sets the tile sizes that are fastest here.
 
-    FAISS's defaults (1.15) search fewer than about 1,000 queries of 128 dimensions without BLAS, which is slower from
-    four queries on. Its threads meet at a barrier after every tile of rows, 1,024 of them by default, which costs most
-    where other tasks compete for the cores; one thread alone keeps a smaller tile in its cache.
+    FAISS 1.15 by default searches fewer than about 1,000 queries of 128 dimensions without BLAS, which is slower from
+    four queries on. Its threads wait for each other after every tile of rows (1,024 by default); that costs most when
+    other tasks compete for the cores, so several threads get larger tiles. One thread keeps the smaller tile in its
+    cache.
     """
     faiss.omp_set_num_threads(threads)
     faiss.cvar.distance_compute_blas_threshold = 512
@@ -154,7 +137,7 @@ def row_norms(vectors: np.ndarray) -> np.ndarray:
 
 
 def check_finite(vectors: np.ndarray, name: str) -> None:
-    """Raises StageError naming the first row that holds NaN or infinity, which FAISS would drop without a word."""
+    """Raises StageError naming the first row that holds NaN or infinity; FAISS would silently drop it."""
     for start in range(0, len(vectors), _ROWS):
         finite = np.isfinite(vectors[start : start + _ROWS]).all(axis=1)
         if not finite.all():

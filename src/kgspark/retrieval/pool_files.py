@@ -1,11 +1,11 @@
-"""Pools on a disk that every machine sees: written once by the stage, mapped into memory by every worker.
+"""Pools on a disk that every machine sees: written once by the stage, memory-mapped by every worker.
 
-A pool is a folder, numbered from 0: `vectors.npy`, `offered.npy` and `asking.npy` where it is a part of the search
-space (see `pools.Pool`), and `index.faiss` where it is searched approximately.
+The pools of one ranked side are sub-folders of one folder, numbered from 0. A pool that is a part of the search space
+holds `vectors.npy`, `offered.npy` and `asking.npy` (see `pools.Pool`); one that is searched approximately also holds
+`index.faiss`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,71 +14,57 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from kgspark.external_ids import ITEMS, Side
 from kgspark.retrieval.approximate import build_approximate, load_approximate
-from kgspark.retrieval.index import FlatIndex, build_index, load_index
+from kgspark.retrieval.index import FlatIndex, build_index
 from kgspark.retrieval.pools import Pool
 from kgspark.retrieval.settings import IndexSettings
-from kgspark.tables import CANDIDATES, SEGMENTS
+from kgspark.search_space import ITEMS, Side
+from kgspark.tables import CANDIDATES, SEGMENTS, Columns
 
 # Vectors copied at a time.
 _ROWS = 1 << 16
 
 
-@dataclass(frozen=True)
-class PoolFiles:
-    """Where pools are read from; small, and pickled with a task.
+def write_pools(
+    folder: Path, index: FlatIndex, side: Side, candidates: Path | None, settings: IndexSettings
+) -> list[str]:
+    """Writes the pools of a ranked side into the absent `folder`; returns the kind of search of each pool.
 
-    space   folder of the search space
-    side    the ranked side
-    folder  holds the pools of both sides; None for one pool of everything, searched exactly
+    index       over the whole ranked side `side`
+    candidates  holds the tables `segments` and `candidates`; None for one pool of everything
+
+    A pool with enough rows gets the approximate index that `settings` asks for. Users without any candidate, and movies
+    that no user is offered, are in no pool and get no rows.
     """
-
-    space: str
-    side: Side
-    folder: str | None = None
-
-    @property
-    def pools(self) -> Path:
-        """Folder of the pools of this side."""
-        return Path(self.folder or "") / self.side
-
-
-def write_pools(files: PoolFiles, candidates: Path | None, settings: IndexSettings, threads: int) -> list[str]:
-    """Writes the pools of one side, with the index of each that is large enough for one; returns their kinds of search.
-
-    `candidates` holds the tables `segments` and `candidates`; None for one pool of everything. Who is offered nothing
-    is in no pool, and gets no rows.
-    """
-    index = load_index(Path(files.space), files.side, threads).index
-    parts = [None] if candidates is None else list(_parts(files.side, candidates))
+    folder.mkdir(parents=True)
+    parts = [None] if candidates is None else list(_parts(side, candidates))
     kinds: list[str] = []
     for number, part in enumerate(parts):
-        folder = files.pools / str(number)
-        folder.mkdir(parents=True)
+        of_pool = folder / str(number)
+        of_pool.mkdir()
         if part is not None:
-            _write_part(folder, index, *part)
-        pool = _read_pool(folder, index)
+            _write_part(of_pool, index, *part)
+        pool = _read_pool(of_pool, index)
         kind = settings.kind_for(len(pool.index))
         if kind != "flat":
-            build_approximate(folder / "index.faiss", pool.index, settings)
+            build_approximate(of_pool / "index.faiss", pool.index, settings)
         kinds.append(kind)
     return kinds
 
 
-def load_pools(files: PoolFiles, threads: int) -> Sequence[Pool]:
-    """The pools, opened once in a process for files that stay as they are. Raises InputError if one is missing."""
-    parts = [] if files.folder is None else sorted(files.pools.glob("*/*"))
-    stamp = tuple(path.stat().st_mtime_ns for path in [*sorted(Path(files.space).iterdir()), *parts])
-    return _opened(files, threads, stamp)
+def load_pools(folder: Path, index: FlatIndex) -> Sequence[Pool]:
+    """The pools that `write_pools` wrote to `folder` for the whole side `index`.
+
+    They are opened once per process, and again only if `index` is another one or a file changes.
+    """
+    stamp = tuple(path.stat().st_mtime_ns for path in sorted(folder.glob("*/*")))
+    return _open_pools(folder, index, stamp)
 
 
 @lru_cache(maxsize=4)
-def _opened(files: PoolFiles, threads: int, stamp: tuple[int, ...]) -> Sequence[Pool]:
-    index = load_index(Path(files.space), files.side, threads).index
-    if files.folder is None:
-        return [Pool(index)]
-    return [_read_pool(folder, index) for folder in sorted(files.pools.iterdir(), key=lambda path: int(path.name))]
+def _open_pools(folder: Path, index: FlatIndex, stamp: tuple[int, ...]) -> Sequence[Pool]:
+    """`stamp` names the state of the files, so that the cache does not answer for earlier ones."""
+    return [_read_pool(path, index) for path in sorted(folder.iterdir(), key=lambda path: int(path.name))]
 
 
 def _read_pool(folder: Path, whole: FlatIndex) -> Pool:
@@ -104,16 +90,17 @@ def _write_part(folder: Path, index: FlatIndex, offered: np.ndarray, asking: np.
 
 
 def _parts(side: Side, candidates: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What each segment with users and movies is offered and who of it asks, int64 positions, sorted."""
+    """Per segment with users and movies: the offered and the asking positions, int64, sorted."""
     users, movies = (_positions(candidates / table) for table in (SEGMENTS, CANDIDATES))
     for segment in sorted(users.keys() & movies.keys()):
         yield (movies[segment], users[segment]) if side == ITEMS else (users[segment], movies[segment])
 
 
 def _positions(folder: Path) -> dict[str, np.ndarray]:
-    """Sorted positions int64 by segment, of a table with columns index and segment."""
-    table: pa.Table = ds.dataset(sorted(folder.glob("*.parquet"))).to_table(columns=["index", "segment"])
+    """Sorted positions int64 by segment, of a table with columns position and segment."""
+    files = sorted(folder.glob("*.parquet"))
+    table: pa.Table = ds.dataset(files).to_table(columns=[Columns.POSITION, Columns.SEGMENT])
     return {
-        name: np.sort(table.filter(pc.field("segment") == name)["index"].to_numpy())
-        for name in pc.unique(table["segment"]).to_pylist()
+        name: np.sort(table.filter(pc.field(Columns.SEGMENT) == name)[Columns.POSITION].to_numpy())
+        for name in pc.unique(table[Columns.SEGMENT]).to_pylist()
     }

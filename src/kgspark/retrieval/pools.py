@@ -1,8 +1,8 @@
-"""Who is ranked against what: all queries against all rows, or each segment's users against its candidates.
+"""Pools: all queries against all rows, or each segment's users against its candidates.
 
-A pool is a set of queries and the rows that they are offered. For recommendations the users of a segment ask its
-candidates; for audiences the candidates of a segment ask its users, and a movie that several segments offer gets the
-best of all of them.
+A pool is a set of queries and the rows that they are offered. For recommendations, the users of a segment ask for its
+candidates; for audiences, the candidates of a segment ask for its users, and a movie that is a candidate of several
+segments gets the best users of all of them.
 """
 
 from collections.abc import Sequence
@@ -34,17 +34,17 @@ class Pool:
     found_by: faiss.Index | None = None
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
-        """Which of the queries at `positions` int64 (B,) are of this pool, as places in `positions`."""
+        """The rows of `positions` int64 (B,) whose query belongs to this pool, int64."""
         if self.asking is None:
             return np.arange(len(positions))
-        places = np.minimum(np.searchsorted(self.asking, positions), len(self.asking) - 1)
-        return np.flatnonzero(self.asking[places] == positions)
+        found = np.minimum(np.searchsorted(self.asking, positions), len(self.asking) - 1)
+        return np.flatnonzero(self.asking[found] == positions)
 
     def top_k(self, queries: np.ndarray, seen: Histories, k: int, settings: IndexSettings | None) -> Ranking:
-        """The k best unseen offered rows of each query float32 (B, d), by their positions on the ranked side.
+        """The k best unseen offered rows of each query float32 (B, d), as positions on the ranked side.
 
         seen      positions on the ranked side
-        settings  of the approximate search; None ranks exactly
+        settings  settings of the approximate search; None ranks exactly
         """
         if self.offered is not None:
             seen = seen.within(self.offered)
@@ -66,9 +66,12 @@ def rank_pools(
     k: int,
     settings: IndexSettings | None = None,
 ) -> Ranking:
-    """Each query's k best over all pools that it is of; rows of different pools must not overlap for one query.
+    """Each query's k best rows over all pools that it belongs to; these must not offer it the same row twice.
 
-    queries float32 (B, d) of the queries at `positions` int64 (B,); `settings` as in `Pool.top_k`.
+    queries    float32 (B, d)
+    positions  int64 (B,): the queries' positions inside their kind
+    seen       positions on the ranked side
+    settings   settings of the approximate search; None ranks exactly
     """
     ids = np.full((len(positions), k), -1, dtype=np.int64)
     scores = np.full((len(positions), k), -np.inf, dtype=np.float32)

@@ -1,203 +1,165 @@
-"""Ranking inside a Spark task: Arrow batches of queries and their histories in, Arrow batches of ranked rows out.
+"""Ranking inside a Spark task: Arrow batches of queries in, one Parquet file of ranked rows out.
 
-This is the function that the recommend stage hands to `mapInArrow`; it knows nothing of Spark. Recommendations ask the
-items with users; audiences ask the users with items. All four scores are symmetric, so the same code serves both.
+A `RankingTask` is the function that the recommend stage hands to `mapInArrow`; nothing here depends on Spark.
+Recommendations rank the items for queries, audiences rank the queries for items. All four scores are symmetric, so the
+same code serves both.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from kgspark.errors import StageError
-from kgspark.external_ids import Side, read_ids
 from kgspark.graph.histories import Histories
-from kgspark.retrieval.index import Engine, LoadedSide, load_index
-from kgspark.retrieval.pool_files import PoolFiles, load_pools
+from kgspark.ranking_schemas import FILE_DESCRIPTION, QueryColumns
+from kgspark.retrieval.approximate import Recall
+from kgspark.retrieval.index import Engine, FlatIndex, load_index
+from kgspark.retrieval.pool_files import load_pools
 from kgspark.retrieval.pools import Pool, rank_pools
+from kgspark.retrieval.query_blocks import QueryBlock, read_blocks
+from kgspark.retrieval.ranked_files import write_ranked
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking
-from kgspark.tables import SOURCES
+from kgspark.search_space import ITEMS, OPPOSITE, SearchSpace, Side, read_ids
+from kgspark.tables import SOURCES, Columns
 
 
 @dataclass(frozen=True)
-class RankingPlan:
-    """All that a task needs to rank; small, and pickled with the task.
+class RankingTask:
+    """Ranks one side of a search space for the queries of the other; small, and pickled with every task.
 
-    folder       holds the search space and the ranked side's external ids (`external_ids`), readable on every machine
+    Folders are paths that every machine sees.
+
+    space        folder of the search space and its external ids
     side         the ranked side: "items" recommends items to queries, "queries" finds queries for items
-    k            rows a query gets, at most
-    block        queries ranked at a time; bounds the memory, never changes a value
-    threads      cores of the task
-    engine       asked in the task for what searches there in FAISS's place; None, or its None, for FAISS
-    pools        folder of `write_pools`; None offers everything to everybody, and searches exactly
+    k            rows per query, at most
+    queries      number of queries that there are
+    queries_per_file  file i holds the queries [i · queries_per_file, (i + 1) · queries_per_file)
+    out          existing folder that the files are written to
+    constants    further columns of the files, each holding one string in every row
+    query_name   column of the asking external id
+    item_name    column of the ranked external id
+    reason_name  column of the liked item that is nearest to the recommended one, or None to leave it out
+    block        queries ranked at a time; bounds the memory, and never changes a value
+    threads      cores that a task may use
+    engine       called in the task; returns the search that replaces FAISS's there, or None for FAISS
+    pools        folder of `write_pools`; None ranks the whole side for every query, exactly
     index        settings of the approximate search
-    sample_every one query in so many is ranked exactly too, to measure recall; 0 for none
-    query_name   output column of the asking external id
-    item_name    output column of the ranked external id
-    reason_name  output column of the liked item nearest to each recommended one, or None to leave it out
     """
 
-    folder: str
+    space: str
     side: Side
     k: int
+    queries: int
+    queries_per_file: int
+    out: str
+    constants: Mapping[str, str] = field(default_factory=dict)
+    query_name: str = "query_id"
+    item_name: str = "item_id"
+    reason_name: str | None = None
     block: int = 4096
     threads: int = 1
     engine: Callable[[], Engine | None] | None = None
     pools: str | None = None
     index: IndexSettings = field(default_factory=IndexSettings)
-    sample_every: int = 0
-    query_name: str = "query_id"
-    item_name: str = "item_id"
-    reason_name: str | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for reasons asked of the wrong side."""
-        if self.reason_name is not None and self.side != "items":
+        if self.reason_name is not None and self.side != ITEMS:
             raise ValueError("reasons compare items with items, so they need side='items'")
 
     @property
-    def pool_files(self) -> PoolFiles:
-        """Who is ranked against what."""
-        return PoolFiles(self.folder, self.side, self.pools)
+    def sample_every(self) -> int:
+        """One query in so many is ranked exactly too, to measure the recall of an approximate search; 0 for none."""
+        return 0 if self.index.kind == "flat" else -(-self.queries // self.index.sample)
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Ranks the queries of one file, writes the file, and yields one row that describes it (`FILE_DESCRIPTION`).
+
+        batches  the part of the stream of queries that belongs to the file; see `rank`. No rows give no file
+        """
+        batches = (batch for batch in batches if batch.num_rows)
+        first = next(batches, None)
+        if first is None:
+            return
+        number = first[QueryColumns.POSITION][0].as_py() // self.queries_per_file
+        recall = Recall()
+        ranked = self.rank(chain([first], batches), recall)
+        file = write_ranked(Path(self.out) / f"part-{number:05d}.parquet", ranked, self.constants)
+        described = {QueryColumns.DIRECTION: first[QueryColumns.DIRECTION][0].as_py(), **asdict(file), **asdict(recall)}
+        yield pa.RecordBatch.from_pylist([described], schema=FILE_DESCRIPTION)
+
+    def rank(self, batches: Iterator[pa.RecordBatch], recall: Recall | None = None) -> Iterator[pa.RecordBatch]:
+        """Ranks every query of a part of the stream of queries (`query_schema`), sorted by position, header row first.
+
+        Yields the ranked rows by query and rising rank: `query_name`, `rank` int32 from 1, `item_name`, `score`
+        float32, `source` string (the weaker origin of the two vectors, see `tables.SOURCES`) and `reason_name` (null
+        for a query without a liked item). Values do not depend on how the stream was cut into batches or partitions.
+        `recall`, if given, is added up over one query in `sample_every`. Raises StageError for a stream that
+        `read_blocks` refuses, InputError if a folder lacks a file.
+        """
+        opened = _open(self)
+        for block in read_blocks(batches, self.block, len(opened.asking)):
+            ranking = opened.rank(block.positions, block.seen, self.k, self.index)
+            if recall is not None and self.sample_every:
+                _measure(recall, opened, block, ranking, self.sample_every)
+            yield _rows(self, opened, block, ranking)
 
 
-@dataclass
-class Recall:
-    """What a sample of the queries should have got, and how much of it an approximate index found.
+@dataclass(frozen=True)
+class _Opened:
+    """The files of a task, opened: the index over the ranked side with its pools and ids, and the vectors that ask."""
 
-    listed  rows of the sampled queries' exact lists
-    found   how many of them are in the lists that are written
-    """
+    index: FlatIndex
+    pools: Sequence[Pool]
+    ids: pa.Array
+    asking: np.ndarray
+    asking_sources: np.ndarray
+    ranked_sources: np.ndarray
 
-    listed: int = 0
-    found: int = 0
-
-    def count(self, exact: Ranking, written: Ranking) -> None:
-        """Counts two rankings of the same queries, (B, k) each."""
-        wanted = Histories(np.concatenate(([0], np.cumsum(exact.counts))), exact.ids[exact.ids >= 0])
-        self.listed += len(wanted.indices)
-        self.found += int(wanted.contains(written.ids).sum())
+    def rank(self, positions: np.ndarray, seen: Histories, k: int, settings: IndexSettings | None = None) -> Ranking:
+        """The lists of the queries at `positions` int64 (B,) that have seen `seen`; without settings, exactly."""
+        return rank_pools(self.pools, self.asking[positions], positions, seen, k, settings)
 
 
-def rank_batches(
-    batches: Iterator[pa.RecordBatch], plan: RankingPlan, recall: Recall | None = None
-) -> Iterator[pa.RecordBatch]:
-    """Ranks every query of a stream that is sorted by `index` (ties: the header row first).
-
-    In, a header row a query and then a row for everything it has seen; a query may span batches:
-
-    - `index` int64: position among the asking vectors
-    - `query_id` int64 or string: its external id on the header row, null on the others
-    - `seen` int64: position on the ranked side, null on the header row
-    - `liked` bool, only with `reason_name`: whether the seen item may serve as a reason; ignored on the header row
-
-    Out, a query's rows by rising rank: `query_name`, `rank` int32 from 1, `item_name`, `score` float32, `source` string
-    (what the two vectors came from, see `tables.SOURCES`), and `reason_name` (null without a liked item). Values do
-    not depend on how the stream was cut into batches or partitions. `recall`, if given, is added up on the way, over
-    one query in `plan.sample_every`. Raises StageError if the stream is not sorted, a
-    header is missing, or a position does not exist; InputError if the folder lacks a file.
-    """
-    folder = Path(plan.folder)
-    loaded = load_index(folder, plan.side, plan.threads)
-    ids = read_ids(folder, plan.side, len(loaded.index))
-    pools = load_pools(plan.pool_files, plan.threads)
-    engine = plan.engine() if plan.engine is not None else None
+def _open(task: RankingTask) -> _Opened:
+    folder, asking = Path(task.space), OPPOSITE[task.side]
+    space = SearchSpace.load(folder)
+    index = load_index(folder, task.side, task.threads)
+    pools = [Pool(index)] if task.pools is None else load_pools(Path(task.pools), index)
+    engine = task.engine() if task.engine is not None else None
     if engine is not None:
         pools = [replace(pool, index=replace(pool.index, engine=engine)) for pool in pools]
-    for block in _blocks(batches, plan.block):
-        yield _rank_block(block, loaded, pools, ids, plan, recall)
+    ids = read_ids(folder, task.side, len(index))
+    return _Opened(index, pools, ids, space.vectors(asking), space.sources(asking), space.sources(task.side))
 
 
-def _blocks(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
-    """The stream cut where `index // size` changes, so that a block holds whole queries."""
-    held: list[pa.RecordBatch] = []
-    last = -1
-    for batch in batches:
-        if batch.num_rows == 0:
-            continue
-        index = np.concatenate(([last], batch["index"].to_numpy()))
-        if (np.diff(index) < 0).any():
-            raise StageError("queries to rank must come sorted by index")
-        begins = np.flatnonzero(np.diff(index // size)).tolist()
-        for place, (start, end) in enumerate(pairwise([0, *begins, batch.num_rows])):
-            if place > 0 and held:  # every piece but the first begins a block
-                yield pa.Table.from_batches(held)
-                held = []
-            if start < end:
-                held.append(batch.slice(start, end - start))
-        last = int(index[-1])
-    if held:
-        yield pa.Table.from_batches(held)
-
-
-def _rank_block(
-    block: pa.Table, loaded: LoadedSide, pools: Sequence[Pool], ids: pa.Array, plan: RankingPlan, recall: Recall | None
-) -> pa.RecordBatch:
-    positions, histories, seen_rows = _histories(block, len(loaded.asking))
-    ranking = rank_pools(pools, loaded.asking[positions], positions, histories, plan.k, plan.index)
-    if recall is not None and plan.sample_every:
-        _measure(recall, ranking, pools, loaded, positions, histories, plan)
-    filled = ranking.ids >= 0
-    asked = np.repeat(np.arange(len(positions)), ranking.counts)
-    rank = np.broadcast_to(np.arange(1, plan.k + 1, dtype=np.int32), filled.shape)[filled]
-    ranked = ranking.ids[filled]
-    source = np.minimum(loaded.asking_sources[positions][asked], loaded.ranked_sources[ranked])
-    query_ids = block["query_id"].combine_chunks().filter(pa.array(~seen_rows))
-    columns = {
-        plan.query_name: query_ids.take(pa.array(asked)),
-        "rank": pa.array(rank),
-        plan.item_name: ids.take(pa.array(ranked)),
-        "score": pa.array(ranking.scores[filled]),
-        "source": pa.array(SOURCES).take(pa.array(source)),
-    }
-    if plan.reason_name is not None:
-        liked = _liked(block, histories, seen_rows)
-        columns[plan.reason_name] = _reasons(loaded, ranking, liked, ids)
-    return pa.RecordBatch.from_pydict(columns)
-
-
-def _measure(
-    recall: Recall,
-    ranking: Ranking,
-    pools: Sequence[Pool],
-    loaded: LoadedSide,
-    positions: np.ndarray,
-    histories: Histories,
-    plan: RankingPlan,
-) -> None:
-    rows = np.flatnonzero(positions % plan.sample_every == 0)
-    exact = rank_pools(pools, loaded.asking[positions[rows]], positions[rows], histories.pick(rows), plan.k)
+def _measure(recall: Recall, opened: _Opened, block: QueryBlock, ranking: Ranking, every: int) -> None:
+    """Compares the lists of one query in `every` with their exact lists."""
+    rows = np.flatnonzero(block.positions % every == 0)
+    exact = opened.rank(block.positions[rows], block.seen.pick(rows), ranking.ids.shape[1])
     recall.count(exact, Ranking(ranking.ids[rows], ranking.scores[rows], ranking.counts[rows]))
 
 
-def _histories(block: pa.Table, asking: int) -> tuple[np.ndarray, Histories, np.ndarray]:
-    """Positions int64 (B,) of the block's queries, their histories, and which rows of the block are seen rows."""
-    index, seen = block["index"].to_numpy(), block["seen"].combine_chunks()
-    seen_rows = seen.is_valid().to_numpy(zero_copy_only=False)
-    headers = np.flatnonzero(~seen_rows)
-    starts = np.flatnonzero(np.diff(index, prepend=-1))
-    if not np.array_equal(headers, starts):
-        stray = np.setxor1d(headers, starts)[0]
-        raise StageError(f"query {index[stray]} must have exactly one header row, before its seen rows")
-    if index[-1] >= asking:
-        raise StageError(f"query {index[-1]} lies outside the search space's {asking} vectors")
-    sizes = np.diff(headers, append=len(index)) - 1
-    indptr = np.concatenate(([0], np.cumsum(sizes)))
-    return index[headers], Histories(indptr, seen.drop_null().to_numpy().astype(np.int64)), seen_rows
-
-
-def _liked(block: pa.Table, seen: Histories, seen_rows: np.ndarray) -> Histories:
-    """The part of the histories that the `liked` column marks."""
-    marked = block["liked"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False)[seen_rows]
-    sizes = np.bincount(seen.rows()[marked], minlength=len(seen))
-    return Histories(np.concatenate(([0], np.cumsum(sizes))), seen.indices[marked])
-
-
-def _reasons(loaded: LoadedSide, ranking: Ranking, liked: Histories, ids: pa.Array) -> pa.Array:
-    nearest = nearest_liked(loaded.index.vectors, ranking.ids, liked)[ranking.ids >= 0]
-    return ids.take(pa.array(nearest, mask=nearest < 0))
+def _rows(task: RankingTask, opened: _Opened, block: QueryBlock, ranking: Ranking) -> pa.RecordBatch:
+    """The lists of a block as rows of the ranked table."""
+    filled = ranking.ids >= 0
+    asked = np.repeat(np.arange(len(block.positions)), ranking.counts)  # row of the block, for every ranked row
+    ranked = ranking.ids[filled]
+    rank = np.broadcast_to(np.arange(1, task.k + 1, dtype=np.int32), filled.shape)[filled]
+    source = np.minimum(opened.asking_sources[block.positions][asked], opened.ranked_sources[ranked])
+    columns = {
+        task.query_name: block.ids.take(pa.array(asked)),
+        Columns.RANK: pa.array(rank),
+        task.item_name: opened.ids.take(pa.array(ranked)),
+        Columns.SCORE: pa.array(ranking.scores[filled]),
+        Columns.SOURCE: pa.array(SOURCES).take(pa.array(source)),
+    }
+    if task.reason_name is not None:
+        nearest = nearest_liked(opened.index.vectors, ranking.ids, block.liked)[filled]
+        columns[task.reason_name] = opened.ids.take(pa.array(nearest, mask=nearest < 0))
+    return pa.RecordBatch.from_pydict(columns)

@@ -1,4 +1,4 @@
-"""Why a movie was recommended: the liked movie that is most like it."""
+"""The reason of a recommendation: the liked movie that is most similar to the recommended one."""
 
 from collections.abc import Iterator
 
@@ -7,16 +7,19 @@ import numpy as np
 from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import row_norms
 
-# Gathered vectors of a batch of users stay below this many floats.
+# A batch of users is small enough that its gathered vectors take fewer floats than this.
 _FLOATS = 8_000_000
 
 
 def nearest_liked(items: np.ndarray, recommended: np.ndarray, liked: Histories, longest: int = 512) -> np.ndarray:
     """For every recommended movie, the user's liked movie with the largest cosine to it in item space.
 
-    items float32 (M, d); recommended int64 (B, k), padded with -1; liked: positions of items, one list a user. Returns
-    int64 (B, k), -1 where nothing was recommended or liked; of equals, the one that stands first in the list. Only a
-    list's first `longest` entries are looked at, so put the most telling (the latest) first.
+    items        float32 (M, d)
+    recommended  int64 (B, k): positions of items, padded with -1
+    liked        positions of items, one list per user; only its first `longest` entries count
+
+    Returns positions int64 (B, k), -1 where nothing was recommended or liked. Among equal cosines, the first of the
+    list wins. Raises StageError for a liked position outside [0, M).
     """
     liked.check(len(recommended), len(items))
     norms = row_norms(items)
@@ -35,9 +38,9 @@ def nearest_liked(items: np.ndarray, recommended: np.ndarray, liked: Histories, 
 
 
 def _padded_groups(sizes: np.ndarray, k: int, dimensions: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Users with something liked, grouped by the power of two that holds their list, in bounded batches.
+    """Batches of users with at least one like, and the width of their padded lists: the next power of two.
 
-    The width depends on the user's own list alone, and so do the products that are computed for them.
+    A width depends on the user's own list alone, and so does the rounding of the user's products.
     """
     widths = 2 ** np.ceil(np.log2(np.maximum(sizes, 1))).astype(np.int64)
     for width in np.unique(widths[sizes > 0]):

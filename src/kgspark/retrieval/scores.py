@@ -1,9 +1,9 @@
 """Scores whose bits depend on the two vectors alone, never on the batch or the tile that they were computed in.
 
-FAISS's search multiplies matrices, and a matrix product rounds differently with the shape of its batch. Whatever is
-ranked and published is therefore scored here, pair by pair in a fixed order, so that a retried Spark task, or another
-partitioning, writes the same bytes. (Machines with different SIMD widths may still differ in the last bit of
-inner_product and l2.)
+FAISS's search multiplies matrices, and a matrix product rounds differently with the shape of its batch. Every score
+that orders a list or is published is therefore computed here, pair by pair in a fixed order, so that a retried Spark
+task, or another partitioning, writes the same bytes. (Machines with different SIMD widths may still differ in the last
+bit of inner_product and l2.)
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ import numpy as np
 
 from kgspark.retrieval.index import FlatIndex, use_threads
 
-# Queries and rows of a tile: its few float32 buffers stay in a core's second-level cache.
+# Queries and rows per tile: its few float32 buffers stay in a core's second-level cache.
 _TILE_QUERIES, _TILE_ROWS = 16, 2048
-# By name: FAISS's type stubs leave these two out.
+# FAISS's functions by name, because its type stubs lack these two.
 _PAIR_KERNELS = {"inner_product": "fvec_inner_products_by_idx", "l2": "fvec_L2sqr_by_idx"}
 
 
@@ -47,14 +47,14 @@ def score_all(index: FlatIndex, queries: np.ndarray) -> np.ndarray:
         for corner in corners:
             fill(corner)
     else:
-        _ = index.columns  # made before the threads ask for it
+        _ = index.columns  # computed once, before several threads ask for it
         with ThreadPoolExecutor(index.threads) as pool:
             list(pool.map(fill, corners))
     return scores
 
 
 def _by_faiss(index: FlatIndex, queries: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """FAISS's pair kernels: one vector with one vector, whatever stands beside them."""
+    """Scores by FAISS's pair kernels, each from one vector and one vector, independent of the others."""
     use_threads(index.threads)
     out = np.zeros(ids.shape, dtype=np.float32)
     kernel = getattr(faiss, _PAIR_KERNELS[index.metric])
@@ -67,7 +67,10 @@ def _by_faiss(index: FlatIndex, queries: np.ndarray, ids: np.ndarray) -> np.ndar
 def _by_coordinate(
     index: FlatIndex, queries: np.ndarray, pick: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
 ) -> np.ndarray:
-    """l1 and modulus, summed coordinate after coordinate; every step rounds the same way at every position."""
+    """Scores by l1 or modulus, summed one coordinate after the other; a step rounds the same way at every position.
+
+    pick  the values of one coordinate, of all rows or of those asked for: they broadcast with (B, 1) to `shape`
+    """
     total, term, square = np.zeros(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.float32)
     width = queries.shape[1] if index.metric == "l1" else queries.shape[1] // 2
     for j in range(width):

@@ -1,4 +1,4 @@
-"""A search space as a recommender whose scores are those that are ranked and published."""
+"""A search space as a recommender; its scores are those that order and appear in the published lists."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from kgspark.search_space import SearchSpace
 
 
 class SpaceRecommender:
-    """Scores users by the vectors of a search space."""
+    """Scores movies for users by the vectors of a search space."""
 
     def __init__(self, space: SearchSpace, threads: int) -> None:
         """Raises StageError for vectors that are not finite."""

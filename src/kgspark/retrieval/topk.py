@@ -1,13 +1,13 @@
-"""Every query's exact top K among what it has not seen.
+"""Every query's exact top K among the rows that it has not seen.
 
-FAISS is asked without any selector, which would take it off its fast path, and for more than k rows: for as many of a
-history as other queries' histories let expect on top, and a margin. What was seen is dropped, the rest is scored again
-by `scores`, and `bounds` says whether a row that was not fetched could still belong to the list. Where it could (more
-of the history on top than expected, ties, or RotatE's loose bound), those queries are asked again, now for k + |seen|
-and deeper, and in the end against everything.
+FAISS is asked without a selector, because a selector takes it off its fast path. It is asked for k + margin rows, plus
+an estimate, learned from earlier batches, of how many already-seen rows rank at the top. Seen rows are dropped, the
+others are scored again by `scores`, and `bounds` says whether a row that was not fetched could still belong to the
+list. If it could (more seen rows at the top than estimated, ties, or RotatE's loose bound), the query is asked again
+for k + |seen| rows with a larger margin, and in the end all rows are scored.
 
-A few hundred queries are one thread's work: their search and all that follows stay in its cache, and no thread waits
-for another.
+Each thread works on a few hundred queries at a time: their search and everything after it stay in the thread's cache,
+and no thread waits for another.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,22 +22,24 @@ from kgspark.retrieval.bounds import ceilings, check_range
 from kgspark.retrieval.index import FlatIndex, check_finite
 from kgspark.retrieval.scores import score_all, score_pairs
 
-# Unseen rows fetched beyond k, one search after the other; then everything is scored. A deeper search rarely tightens
-# the modulus bound enough, so that metric gets one chance.
+# Unseen rows fetched beyond k in the first search, the second and so on; after the last, all rows are scored. A deeper
+# search rarely tightens the modulus bound enough, so that metric is searched once.
 _MARGINS = {"inner_product": (8, 256, 4096), "l2": (8, 256, 4096), "l1": (16, 256, 4096), "modulus": (256,)}
-# Metrics whose search costs more the deeper it goes; the others' costs what it costs, and is not asked twice.
+# Metrics whose search takes longer the deeper it goes, so that an estimate pays off. For the others depth is cheap, and
+# only a second search is expensive.
 _LEARNING = ("inner_product", "l2")
-# Asking FAISS for more than this share of the index costs more than scoring all of it.
-_DEEPEST_SHARE = 0.25
-# Histories up to here share a bucket: a search of few queries costs more each than one that is somewhat too deep.
+# Asking FAISS for more than this fraction of the index takes longer than scoring all of it.
+_DEEPEST_FRACTION = 0.25
+# Histories up to this size are searched together: a search of few queries takes longer per query than a search that is
+# somewhat too deep.
 _SMALLEST_BUCKET = 64
-# Queries of a search: enough for a matrix product at full speed, and few enough to stay in a core's cache.
+# Queries per search: enough for a matrix product at full speed, and few enough to stay in a core's cache.
 _BATCH, _SMALLEST_BATCH = 512, 64
-# A device behind an engine works on more of them at once.
+# The same for a search on a device, which works on more of them at once.
 _ENGINE_BATCH = 8192
-# Cells of the (queries, rows) buffers of all threads; each costs up to 24 bytes while it is ranked.
+# Cells of the (queries, rows) buffers of all threads together; a cell takes up to 24 bytes.
 _CELLS = 4_000_000
-# A table of marks that stays near the caches, and whose pages are soon touched.
+# Bytes of the table of marks: small enough to stay close to the caches.
 _MARK_BYTES = 8_000_000
 _NOTHING = np.uint64(2**64 - 1)
 
@@ -54,9 +56,10 @@ class Ranking:
 def top_k(index: FlatIndex, queries: np.ndarray, seen: Histories, k: int) -> Ranking:
     """The k best unseen rows of each query float32 (B, d), by falling score and then by rising id.
 
-    Exact: equal to sorting the scores of `score_pairs` over the whole index. A query with fewer than k unseen rows gets
-    all of them. The result of a query does not depend on the queries beside it. Raises StageError for vectors that are
-    not finite or too large for float32, and for a seen position outside the index; ValueError for wrong shapes.
+    The result is exact: equal to sorting the scores of `score_pairs` over the whole index. A query with fewer than k
+    unseen rows gets all of them. The result of a query does not depend on the other queries. Raises
+    StageError for vectors that are not finite or too large for float32, and for a seen position outside the index;
+    ValueError for wrong shapes.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     if k < 1 or queries.ndim != 2 or queries.shape[1] != index.vectors.shape[1]:
@@ -64,22 +67,22 @@ def top_k(index: FlatIndex, queries: np.ndarray, seen: Histories, k: int) -> Ran
     seen.check(len(queries), len(index))
     check_finite(queries, "the queries")
     check_range(index, queries)
-    asked = _Asked(index.on_one_core, queries, seen, np.full((len(queries), k), _NOTHING))
+    call = _Call(index.on_one_core, queries, seen, np.full((len(queries), k), _NOTHING))
     margins = _MARGINS[index.metric]
     expected = _Expected(learns=index.metric in _LEARNING)
     pending = np.arange(len(queries))
     for margin in margins:
         parts = _parts(pending, seen.sizes, k + margin, index)
-        unsettled = _spread(partial(_fetch, asked, margin, expected), parts, index.threads)
+        unsettled = _spread(partial(_fetch, call, margin, expected), parts, index.threads)
         pending = np.concatenate([np.empty(0, np.int64), *unsettled])
         expected = _Expected(learns=False)
-    _spread(partial(_scan, asked), _cut(pending, len(index), index.threads), index.threads)
-    return _unpack(asked.keys)
+    _spread(partial(_scan, call), _cut(pending, len(index), index.threads), index.threads)
+    return _unpack(call.keys)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What one call of `top_k` works on: the arguments, and the keys uint64 (B, k) of the lists found so far."""
+class _Call:
+    """The arguments of one call of `top_k`, and the keys uint64 (B, k) of the lists found so far."""
 
     index: FlatIndex
     queries: np.ndarray
@@ -88,94 +91,101 @@ class _Asked:
 
 
 class _Expected:
-    """How many rows of a history to expect on top: at first all, and then what the searches so far have shown.
+    """An estimate of how many seen rows rank at the top: first all of them, then as earlier searches have shown.
 
-    Small histories are searched first, which costs little whatever is expected. Threads learn from one another as they
-    go; what they learn decides how deep a search goes, and never its result.
+    Small histories are searched first, where a poor estimate costs little. All threads share the estimate. It decides
+    how deep a search goes, and never changes a result.
     """
 
-    # A history of fewer rows says little about the share of a larger one.
+    # Histories of fewer rows say little about the fraction that larger ones have at the top.
     _telling = 32
-    # Nearly all of the histories are to stay within what is expected; a second search costs more than a deeper one.
+    # The estimate is generous, because a second search takes longer than a deeper one.
     _quantile, _slack, _spare = 0.98, 1.25, 16
 
     def __init__(self, learns: bool) -> None:
         self._learns = learns
-        self._share = 1.0
+        self._fraction = 1.0
 
     def rows(self, sizes: np.ndarray) -> int:
-        """Rows to fetch for histories of these sizes int64 (B,), B ≥ 1."""
+        """Rows to fetch beyond k and the margin, for histories of these sizes int64 (B,), B ≥ 1."""
         largest = int(sizes.max())
-        return min(largest, self._spare + int(self._slack * self._share * largest))
+        return min(largest, self._spare + int(self._slack * self._fraction * largest))
 
     def learn(self, sizes: np.ndarray, found: np.ndarray) -> None:
-        """`found` int64 (B,): rows of the histories that stood above the lists' ends."""
+        """Learns from a search: `found` int64 (B,) rows, of histories of `sizes` int64 (B,), ranked above the cuts."""
         telling = sizes >= self._telling
         if self._learns and telling.any():
-            self._share = float(np.quantile(found[telling] / sizes[telling], self._quantile))
+            self._fraction = float(np.quantile(found[telling] / sizes[telling], self._quantile))
 
 
 def _spread(work: Callable[[np.ndarray], np.ndarray], parts: Iterable[np.ndarray], threads: int) -> list[np.ndarray]:
-    """The parts' results, in their order. NumPy and FAISS let go of the interpreter while they work."""
+    """The results of the parts, in order. Threads help, since NumPy and FAISS release the interpreter's lock."""
     if threads == 1:
         return [work(part) for part in parts]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, parts))
 
 
-def _parts(rows: np.ndarray, sizes: np.ndarray, beside: int, index: FlatIndex) -> Iterator[np.ndarray]:
-    """Cuts `rows` into searches, small histories first, and none with one of more than twice another's size."""
+def _parts(rows: np.ndarray, sizes: np.ndarray, unseen: int, index: FlatIndex) -> Iterator[np.ndarray]:
+    """Cuts `rows` into searches for `unseen` rows besides the seen ones, small histories first.
+
+    Above the smallest bucket, no history of a search is more than twice as long as another.
+    """
     rows = rows[np.argsort(sizes[rows], kind="stable")]
     levels = np.ceil(np.log2(np.maximum(sizes[rows], _SMALLEST_BUCKET)))
     for bucket in np.split(rows, np.flatnonzero(np.diff(levels)) + 1):
         if len(bucket):
-            depth = min(beside + int(sizes[bucket[-1]]), int(_DEEPEST_SHARE * len(index)))
+            depth = min(unseen + int(sizes[bucket[-1]]), int(_DEEPEST_FRACTION * len(index)))
             yield from _cut(bucket, depth, index.threads, _BATCH if index.engine is None else _ENGINE_BATCH)
 
 
 def _cut(rows: np.ndarray, width: int, threads: int, batch: int = _BATCH) -> Iterator[np.ndarray]:
-    """Cuts `rows` evenly so that the threads' buffers of `width` cells a row stay small, and no thread goes without."""
+    """Cuts `rows` evenly: buffers of `width` cells per row stay small, and every thread gets a part."""
     most = max(1, min(batch, _CELLS // threads // max(width, 1)))
     least = max(1, min(_SMALLEST_BATCH, most))
     count = min(-(-len(rows) // (most * threads)) * threads, -(-len(rows) // least))
     yield from np.array_split(rows, max(count, -(-len(rows) // most))) if len(rows) else ()
 
 
-def _fetch(asked: _Asked, margin: int, expected: _Expected, rows: np.ndarray) -> np.ndarray:
-    """Finds the lists of `rows` among FAISS's best; returns the rows whose list is not proven, to be asked again."""
-    index, k = asked.index, asked.keys.shape[1]
-    seen = asked.seen.pick(rows)
+def _fetch(call: _Call, margin: int, expected: _Expected, rows: np.ndarray) -> np.ndarray:
+    """Finds the lists of `rows` among FAISS's best; returns the rows whose list is not proven exact."""
+    index, k = call.index, call.keys.shape[1]
+    seen = call.seen.pick(rows)
     depth = k + margin + expected.rows(seen.sizes)
-    if depth > _DEEPEST_SHARE * len(index):
+    if depth > _DEEPEST_FRACTION * len(index):
         return rows
-    queries = asked.queries[rows]
+    queries = call.queries[rows]
     values, ids = index.search(queries, depth)
     kept, last = _drop_seen(ids, seen, len(index), k + margin)
     expected.learn(seen.sizes, last + 1 - (kept >= 0).sum(axis=1))
     ranked = np.sort(_pack(score_pairs(index, queries, kept), kept), axis=1)[:, :k]
-    asked.keys[rows] = ranked
+    call.keys[rows] = ranked
     cut = values[np.arange(len(rows)), last]
     settled = _unpack(ranked[:, -1:]).scores[:, 0] > ceilings(index, queries, cut)
     return rows[~settled]
 
 
 def _drop_seen(ids: np.ndarray, seen: Histories, catalogue: int, keep: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `keep` unseen of each row's fetched ids (B, depth), padded with -1, and the column of the last of them.
+    """Drops seen ids from each row's fetched ids (B, depth), best first.
 
-    Where fewer than `keep` were fetched, that is the last column.
+    Returns the first `keep` unseen ids of each row, int64 (B, keep) padded with -1, and the column of the last of them,
+    int64 (B,); that is the last column if fewer than `keep` are unseen.
     """
     unseen = ~_was_seen(ids, seen, catalogue)
     counts = np.count_nonzero(unseen, axis=1)
     begins = np.cumsum(counts) - counts
-    places = np.append(np.flatnonzero(unseen), 0)  # of the unseen in the flat ids; the end pads rows with too few
-    picked = places[np.minimum(begins[:, None] + np.arange(keep), len(places) - 1)]
+    flat = np.append(np.flatnonzero(unseen), 0)  # positions of unseen ids; the last one pads rows with too few
+    picked = flat[np.minimum(begins[:, None] + np.arange(keep), len(flat) - 1)]
     kept = np.where(np.arange(keep) < counts[:, None], ids.ravel()[picked], -1)
     depth = ids.shape[1]
     return kept, np.where(counts >= keep, picked[:, -1] - np.arange(len(ids)) * depth, depth - 1)
 
 
 def _was_seen(ids: np.ndarray, seen: Histories, catalogue: int) -> np.ndarray:
-    """Which of the ids (B, depth) are in their row's history, by marking a bounded table of (rows, catalogue)."""
+    """Whether each of the ids (B, depth) is in its row's history, bool (B, depth).
+
+    Histories are marked in a table (rows, catalogue) of bounded size, for some rows at a time.
+    """
     found = np.empty(ids.shape, dtype=bool)
     step = max(1, min(len(ids), _MARK_BYTES // catalogue))
     marks = np.zeros(step * catalogue, dtype=bool)
@@ -196,10 +206,10 @@ def top_k_of_scores(scores: np.ndarray, seen: Histories, k: int) -> Ranking:
     return _unpack(_best_keys(scores, seen, k))
 
 
-def _scan(asked: _Asked, rows: np.ndarray) -> np.ndarray:
+def _scan(call: _Call, rows: np.ndarray) -> np.ndarray:
     """Finds the lists of `rows` from the scores of the whole index; returns `rows`."""
-    scores = score_all(asked.index, asked.queries[rows])
-    asked.keys[rows] = _best_keys(scores, asked.seen.pick(rows), asked.keys.shape[1])
+    scores = score_all(call.index, call.queries[rows])
+    call.keys[rows] = _best_keys(scores, call.seen.pick(rows), call.keys.shape[1])
     return rows
 
 
@@ -214,10 +224,10 @@ def _best_keys(scores: np.ndarray, seen: Histories, k: int) -> np.ndarray:
 
 
 def _pack(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """One uint64 that sorts by falling score, then by rising id; all ones where the id is -1.
+    """Keys uint64, of the broadcast shape, that sort by falling score, then by rising id; all ones if the id is -1.
 
     The bits of a float32 sort as integers once the sign is handled; NumPy sorts integers several times faster than it
-    sorts two keys.
+    sorts by two keys.
     """
     bits = (scores + np.float32(0)).view(np.uint32)  # -0.0 and 0.0 are the same score
     falling = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
@@ -226,6 +236,7 @@ def _pack(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def _unpack(keys: np.ndarray) -> Ranking:
+    """The lists of sorted keys (B, k): the inverse of `_pack`."""
     filled = keys != _NOTHING
     falling = (keys >> np.uint64(32)).astype(np.uint32)
     scores = np.where(falling >> 31, falling, ~falling & np.uint32(0x7FFFFFFF)).view(np.float32)

@@ -9,7 +9,7 @@ from kgspark.errors import AuditError
 from kgspark.files import write_atomically
 from kgspark.night.night import Night
 from kgspark.night.reads import (
-    SIDES,
+    DIRECTIONS,
     candidate_tables,
     entity_layout,
     held_out_metrics,
@@ -68,7 +68,7 @@ def _check_popularity(night: Night) -> None:
 
 def _audit(night: Night, tables: Sequence[str]) -> dict[str, list[Check]]:
     frames = {name: read_table(night.spark, night.run.table(name)) for name in (*tables, RATINGS, ENTITIES)}
-    ranked = [RankedTable(frames[name], SIDES[name], list_length(night, name)) for name in tables]
+    ranked = [RankedTable(frames[name], DIRECTIONS[name], list_length(night, name)) for name in tables]
     checks = audit_rankings(
         ranked, frames[RATINGS], frames[ENTITIES], entity_layout(night), id_type(night), read_candidates(night)
     )

@@ -1,7 +1,6 @@
 """recommend: every user's top-K unseen movies, and every movie's top-K users, ranked on Spark's executors."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from kgspark.graph.layout import EntityLayout
 from kgspark.night.candidates import write_candidates
 from kgspark.night.night import Night
 from kgspark.night.reads import (
-    SIDES,
+    DIRECTIONS,
     candidate_tables,
     cleaned_tables,
     entity_layout,
@@ -20,22 +19,17 @@ from kgspark.night.reads import (
     ranked_tables,
 )
 from kgspark.retrieval.device import RankingDevice
+from kgspark.retrieval.index import load_index
 from kgspark.retrieval.pool_files import write_pools
-from kgspark.retrieval.ranked_files import RankedFiles, discard_partial, write_ranked
-from kgspark.retrieval.ranking_task import RankingPlan
+from kgspark.retrieval.ranked_files import discard_partial
+from kgspark.retrieval.ranking_task import RankingTask
 from kgspark.runs import Outcome, StageWork
-from kgspark.search_space import SearchSpace
+from kgspark.search_space import ITEMS, QUERIES, SearchSpace
 from kgspark.spark.frames import read_table, task_cores
-from kgspark.spark.ranking.executors import (
-    SideWriter,
-    WrittenSide,
-    queries_a_task,
-    query_stream,
-    write_on_executors,
-)
+from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, query_stream, write_on_executors
 from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
-from kgspark.tables import ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
+from kgspark.tables import ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, Columns
 
 
 def run(night: Night) -> Outcome:
@@ -60,79 +54,74 @@ def run(night: Night) -> Outcome:
 
 
 def _recommend(night: Night, work: StageWork) -> None:
-    model_id = SearchSpace.load(night.run.table(SEARCH_SPACE)).model_id
-    layout = entity_layout(night)
-    folders = work.begin()
-    beside, offered = write_candidates(night, layout, folders)
-    names = ranked_tables(night)
-    plans = {name: _plan(night, layout, name, work.staging) for name in names}
-    kinds = {name: _write_pools(night, plan, work.staging) for name, plan in plans.items()}
-    written = _rank(night, layout, model_id, {name: (plans[name], folders[name]) for name in names})
-    details: dict[str, dict[str, Any]] = {}
-    for name, side in written.items():
-        details[name] = {"model_id": model_id, "k": plans[name].k, "search": kinds[name]}
-        if side.listed:
-            details[name]["recall"] = _checked_recall(night, name, side)
-    files = beside | {name: side.files for name, side in written.items()}
-    work.commit(files, details | {name: {"offered": offered} for name in beside})
+    layout, folders = entity_layout(night), work.begin()
+    candidate_files, offered = write_candidates(night, layout, folders)
+    tasks = {name: _task(night, layout, name, work.staging) for name in ranked_tables(night)}
+    kinds = {name: _write_pools(night, task, work.staging) for name, task in tasks.items()}
+    written = _write_rankings(night, layout, tasks)
+    details: dict[str, dict[str, Any]] = {name: {"offered": offered} for name in candidate_files}
+    for name, task in tasks.items():
+        details[name] = {"model_id": task.constants[Columns.MODEL_ID], "k": task.k, "search": kinds[name]}
+        if written[name].listed:
+            details[name]["recall"] = _checked_recall(night, name, written[name])
+    work.commit(candidate_files | {name: table.files for name, table in written.items()}, details)
 
 
-def _plan(night: Night, layout: EntityLayout, name: str, staging: Path) -> RankingPlan:
-    settings, side = night.settings, SIDES[name]
-    approximate = settings.recommend.index.kind != "flat"
-    one_exact_pool = not approximate and not settings.candidates.restrict
-    return RankingPlan(
-        folder=str(night.run.table(SEARCH_SPACE)),
-        side="items" if name == RECOMMENDATIONS else "queries",
-        k=list_length(night, name),
+def _task(night: Night, layout: EntityLayout, name: str, staging: Path) -> RankingTask:
+    """The function that ranks table `name` on executors. Its pools need not be written yet."""
+    settings, direction, space = night.settings, DIRECTIONS[name], night.run.table(SEARCH_SPACE)
+    recommends = name == RECOMMENDATIONS
+    one_exact_pool = settings.recommend.index.kind == "flat" and not settings.candidates.restrict
+    queries, k = layout.count(direction.query_kind), list_length(night, name)
+    return RankingTask(
+        space=str(space),
+        side=ITEMS if recommends else QUERIES,
+        k=k,
+        queries=queries,
+        queries_per_file=queries_per_file(queries, k, settings.recommend.rows_per_file),
+        out=str(staging / name),
+        constants={Columns.MODEL_ID: SearchSpace.load(space).model_id, Columns.DS: settings.run_date},
+        query_name=direction.query_column,
+        item_name=direction.item_column,
+        reason_name=Columns.REASON if recommends else None,
         block=settings.recommend.block,
         threads=task_cores(night.spark),
         engine=RankingDevice(settings.recommend.device, task_gpu),
-        pools=None if one_exact_pool else str(staging / "pools"),
+        pools=None if one_exact_pool else str(staging / "pools" / name),
         index=settings.recommend.index,
-        sample_every=-(-layout.count(side.query_kind) // settings.recommend.index.sample) if approximate else 0,
-        query_name=side.query_column,
-        item_name=side.item_column,
-        reason_name=f"reason_{side.item_column}" if name == RECOMMENDATIONS else None,
     )
 
 
-def _write_pools(night: Night, plan: RankingPlan, staging: Path) -> list[str]:
-    """Writes what is ranked against what, once for all executors; returns the kinds of search."""
-    if plan.pools is None:
+def _write_pools(night: Night, task: RankingTask, staging: Path) -> list[str]:
+    """Writes the pools that a task ranks against, once for all executors; returns their kinds of search, sorted."""
+    if task.pools is None:
         return ["flat"]
-    settings = night.settings
-    candidates = staging if settings.candidates.restrict else None
-    return sorted(set(write_pools(plan.pool_files, candidates, settings.recommend.index, usable_cores())))
+    whole = load_index(Path(task.space), task.side, usable_cores())
+    candidates = staging if night.settings.candidates.restrict else None
+    return sorted(set(write_pools(Path(task.pools), whole, task.side, candidates, task.index)))
 
 
-def _rank(
-    night: Night, layout: EntityLayout, model_id: str, plans: Mapping[str, tuple[RankingPlan, Path]]
-) -> dict[str, WrittenSide]:
+def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, RankingTask]) -> dict[str, WrittenFiles]:
+    """Ranks all tables in one Spark job, and writes their files."""
     stream = query_stream(
         read_table(night.spark, night.run.table(RATINGS)),
         read_table(night.spark, night.run.table(ENTITIES)),
         layout,
-        [SIDES[name] for name in plans],
+        [DIRECTIONS[name] for name in tasks],
         id_type(night),
         night.settings.target.where or "true",
     )
-    writers = []
-    for name, (plan, folder) in plans.items():
-        queries = layout.count(SIDES[name].query_kind)
-        per_task = queries_a_task(queries, plan.k, night.settings.recommend.rows_per_file)
-        folder.mkdir()
-        files = RankedFiles(plan, str(folder), per_task, {"model_id": model_id, "ds": night.settings.run_date})
-        writers.append(SideWriter(queries, per_task, partial(write_ranked, files=files)))
-    written = write_on_executors(stream, writers)
-    for _, folder in plans.values():
-        discard_partial(folder)
-    return dict(zip(plans, written, strict=True))
+    for task in tasks.values():
+        Path(task.out).mkdir()
+    written = write_on_executors(stream, list(tasks.values()))
+    for task in tasks.values():
+        discard_partial(Path(task.out))
+    return dict(zip(tasks, written, strict=True))
 
 
-def _checked_recall(night: Night, name: str, side: WrittenSide) -> float:
-    """Share of the sample's exact lists that was found; StageError below the floor."""
-    recall = side.found / side.listed
+def _checked_recall(night: Night, name: str, table: WrittenFiles) -> float:
+    """Fraction of the sample's exact lists that the search found. Raises StageError if it is below the minimum."""
+    recall = table.found / table.listed
     floor = night.settings.recommend.index.min_recall
     if recall < floor:
         raise StageError(

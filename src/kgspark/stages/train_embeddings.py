@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from kgspark.external_ids import ITEMS, QUERIES, write_ids
 from kgspark.files import describe_folder
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
@@ -27,6 +26,7 @@ from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, id_type, relations_of
 from kgspark.report.progress import progress_bar
 from kgspark.runs import Outcome, Run, StageWork
+from kgspark.search_space import ITEMS, QUERIES, write_ids
 from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES
 
 # Folder of checkpoints and of the dashboard's files. It is no table, because it must survive a killed training.

@@ -9,14 +9,14 @@ from kgspark.graph.layout import EntityLayout
 from kgspark.spark.ranking import audit
 from kgspark.spark.ranking.audit import Check, Invariant, RankedTable, audit_rankings
 from kgspark.spark.ranking.candidates import Candidates
-from kgspark.spark.ranking.executors import Side
+from kgspark.spark.ranking.executors import Direction
 
 K = 3
 USERS, MOVIES = [1, 2, 3, 40], [7, 8, 9, 10, 11]
 LAYOUT = EntityLayout.from_counts([("user", len(USERS)), ("movie", len(MOVIES)), ("genre", 1)])
 # User 3 has seen all but two movies, and user 40 nothing.
 SEEN = {1: [7], 2: [8, 9], 3: [7, 8, 9], 40: []}
-SIDE = Side("user", "movie")
+DIRECTION = Direction("user", "movie")
 
 Row = dict[str, Any]
 
@@ -56,14 +56,16 @@ def beside(spark: Any) -> tuple[Any, Any]:
     return spark.createDataFrame(ratings).coalesce(1), spark.createDataFrame(entities).coalesce(1)
 
 
-def _audit(spark: Any, beside: tuple[Any, Any], rows: list[Row], side: Side = SIDE, k: int = K) -> dict[str, Check]:
-    (checks,) = audit_rankings([RankedTable(_frame(spark, rows), side, k)], *beside, LAYOUT, "bigint")
+def _audit(
+    spark: Any, beside: tuple[Any, Any], rows: list[Row], direction: Direction = DIRECTION, k: int = K
+) -> dict[str, Check]:
+    (checks,) = audit_rankings([RankedTable(_frame(spark, rows), direction, k)], *beside, LAYOUT, "bigint")
     return {check.name: check for check in checks if check.failures}
 
 
 def test_a_right_table_passes(spark: Any, beside: tuple[Any, Any]) -> None:
     assert _audit(spark, beside, _table()) == {}
-    (checks,) = audit_rankings([RankedTable(_frame(spark, _table()), SIDE, K)], *beside, LAYOUT, "bigint")
+    (checks,) = audit_rankings([RankedTable(_frame(spark, _table()), DIRECTION, K)], *beside, LAYOUT, "bigint")
     assert len({check.name for check in checks}) == 9
 
 
@@ -142,16 +144,16 @@ def _audiences() -> list[Row]:
 
 
 def test_the_other_direction(spark: Any, beside: tuple[Any, Any]) -> None:
-    rows, side = _audiences(), Side("movie", "user")
-    assert _audit(spark, beside, rows, side, k=2) == {}
+    rows, direction = _audiences(), Direction("movie", "user")
+    assert _audit(spark, beside, rows, direction, k=2) == {}
     next(row for row in rows if row["movie_id"] == 9)["user_id"] = 3
-    found = _audit(spark, beside, rows, side, k=2)
+    found = _audit(spark, beside, rows, direction, k=2)
     assert list(found.values()) == [Check("no seen item", 1, "movie_id 9")]
 
 
 def test_two_tables_in_one_pass_are_told_apart(spark: Any, beside: tuple[Any, Any]) -> None:
-    lists = RankedTable(_frame(spark, _set(1, 1, score=math.nan)(_table())), SIDE, K)
-    audiences = RankedTable(_frame(spark, _audiences()), Side("movie", "user"), 2)
+    lists = RankedTable(_frame(spark, _set(1, 1, score=math.nan)(_table())), DIRECTION, K)
+    audiences = RankedTable(_frame(spark, _audiences()), Direction("movie", "user"), 2)
     ours, theirs = audit_rankings([lists, audiences], *beside, LAYOUT, "bigint")
     assert [check.name for check in ours if check.failures] == ["scores are finite"]
     assert [check for check in theirs if check.failures] == []
@@ -186,9 +188,9 @@ def _offered_table() -> list[Row]:
 
 
 def _offered_audit(
-    spark: Any, beside: Any, candidates: Candidates, rows: list[Row], side: Side = SIDE
+    spark: Any, beside: Any, candidates: Candidates, rows: list[Row], direction: Direction = DIRECTION
 ) -> dict[str, int]:
-    tables = [RankedTable(_frame(spark, rows), side, K)]
+    tables = [RankedTable(_frame(spark, rows), direction, K)]
     (checks,) = audit_rankings(tables, *beside, LAYOUT, "bigint", candidates)
     assert len({check.name for check in checks}) == 10
     return {check.name: check.failures for check in checks if check.failures}
@@ -213,9 +215,9 @@ def test_audiences_are_counted_over_all_segments(spark: Any, beside: Any, candid
         for movie, found in users.items()
         for rank, user in enumerate(found, 1)
     ]
-    side = Side("movie", "user")
-    assert _offered_audit(spark, beside, candidates, rows, side) == {}
-    assert _offered_audit(spark, beside, candidates, rows[1:], side) == {ROWS: 1, COUNT: 1}
+    direction = Direction("movie", "user")
+    assert _offered_audit(spark, beside, candidates, rows, direction) == {}
+    assert _offered_audit(spark, beside, candidates, rows[1:], direction) == {ROWS: 1, COUNT: 1}
 
 
 TOY_INVARIANTS = [

@@ -1,4 +1,4 @@
-"""Who may be recommended what, from conditions, lists and segments."""
+"""The candidates of each user, from conditions, lists and segments."""
 
 from typing import Any
 
@@ -44,11 +44,11 @@ def built(tables: dict[str, Any], entities: Any, **settings: Any) -> Candidates:
 
 
 def offered(candidates: Candidates) -> dict[int, list[int]]:
-    """Movies by user; and every index is that of its id."""
-    segments = [tuple(row) for row in candidates.segments.select("user_id", "index", "segment").collect()]
-    movies = [tuple(row) for row in candidates.movies.select("movie_id", "index", "segment").collect()]
-    assert all(USERS[index] == user for user, index, _ in segments)
-    assert all(MOVIES[index] == movie for movie, index, _ in movies)
+    """Movies by user; also checks that every position is that of its id."""
+    segments = [tuple(row) for row in candidates.segments.select("user_id", "position", "segment").collect()]
+    movies = [tuple(row) for row in candidates.movies.select("movie_id", "position", "segment").collect()]
+    assert all(USERS[position] == user for user, position, _ in segments)
+    assert all(MOVIES[position] == movie for movie, position, _ in movies)
     assert sorted(user for user, _, _ in segments) == USERS
     return {user: sorted(movie for movie, _, name in movies if name == mine) for user, _, mine in segments}
 

@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.files import DataFile
-from kgspark.graph.layout import GENRE, MOVIE, USER
+from kgspark.graph.layout import GENRE, MOVIE, USER, EntityLayout
 from kgspark.spark.graph.relations import AGE_DAYS, CO_WATCHED, relation_rows
 from kgspark.spark.settings import RelationSettings
 from kgspark.tables import MOVIES, RATINGS, USERS
@@ -86,3 +86,9 @@ def index_of(entities: DataFrame, kind: str, id_type: str, id_name: str, index_n
     return entities.where(F.col("kind") == kind).select(
         F.col("external_id").try_cast(id_type).alias(id_name), F.col("index").alias(index_name)
     )
+
+
+def position_of(entities: DataFrame, layout: EntityLayout, kind: str, id_type: str) -> DataFrame:
+    """The map from external id (`user_id` or `movie_id`, of `id_type`) to `position` inside the kind, to join with."""
+    known = index_of(entities, kind, id_type, f"{kind}_id", "position")
+    return known.withColumn("position", F.col("position") - layout.range(kind)[0])

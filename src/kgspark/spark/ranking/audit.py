@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from kgspark.graph.layout import USER, EntityLayout
 from kgspark.spark.graph.entities import index_of
 from kgspark.spark.ranking.candidates import Candidates
-from kgspark.spark.ranking.executors import Side
+from kgspark.spark.ranking.executors import Direction
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RankedTable:
     """A recommendations or audiences table, its direction, and its K."""
 
     rows: DataFrame
-    side: Side
+    direction: Direction
     k: int
 
 
@@ -80,26 +80,26 @@ def audit_rankings(
     """
     invariants = [invariant for invariant in INVARIANTS if candidates is not None or not invariant.restricted_only]
     listed = _union(_listed(number, table) for number, table in enumerate(tables))
-    known_items = _union(_ids(n, entities, t.side.item_kind, id_type, "item") for n, t in enumerate(tables))
-    known_queries = _union(_ids(n, entities, t.side.query_kind, id_type, "query") for n, t in enumerate(tables))
+    known_items = _union(_ids(n, entities, t.direction.item_kind, id_type, "item") for n, t in enumerate(tables))
+    known_queries = _union(_ids(n, entities, t.direction.query_kind, id_type, "query") for n, t in enumerate(tables))
     rated = ratings if candidates is None else candidates.allowed(ratings)
     counts = [
         _listed_counts(listed, known_items, invariants),
         _seen_counts(listed, ratings),
         known_queries.withColumn("known_query", F.lit(1)),
-        *(_history_counts(number, rated, table.side) for number, table in enumerate(tables)),
+        *(_history_counts(number, rated, table.direction) for number, table in enumerate(tables)),
     ]
     if candidates is None:
-        offered = _by_table([layout.count(table.side.item_kind) for table in tables])
+        offered = _by_table([layout.count(table.direction.item_kind) for table in tables])
     else:
         counts += [_not_offered_counts(listed, candidates)]
-        counts += [_offered_counts(number, table.side, candidates) for number, table in enumerate(tables)]
+        counts += [_offered_counts(number, table.direction, candidates) for number, table in enumerate(tables)]
         offered = F.col("offered")
     # Every rated item is an entity of the ranked kind, so what is offered minus the history is exact.
     due = F.least(_by_table([table.k for table in tables]), offered - F.col("history"))
     queries = _sum_by_query(_union(counts)).withColumn("due", due)
     found = {row["number"]: row for row in _failures(queries, invariants).collect()}
-    return [_checks(found.get(number), table.side.query_column, invariants) for number, table in enumerate(tables)]
+    return [_checks(found.get(number), table.direction.query_column, invariants) for number, table in enumerate(tables)]
 
 
 def _union(frames: Iterable[DataFrame]) -> DataFrame:
@@ -112,7 +112,7 @@ def _by_table(values: Sequence[int]) -> Column:
 
 
 def _listed(number: int, table: RankedTable) -> DataFrame:
-    ids = [F.col(table.side.query_column).alias("query"), F.col(table.side.item_column).alias("item")]
+    ids = [F.col(table.direction.query_column).alias("query"), F.col(table.direction.item_column).alias("item")]
     return table.rows.select(F.lit(number).alias("number"), *ids, "user_id", "movie_id", "rank", "score")
 
 
@@ -150,8 +150,8 @@ def _seen_counts(listed: DataFrame, ratings: DataFrame) -> DataFrame:
     return found.groupBy("number", "query").agg(F.count("*").alias("seen"))
 
 
-def _history_counts(number: int, ratings: DataFrame, side: Side) -> DataFrame:
-    counted = ratings.groupBy(F.col(side.query_column).alias("query")).agg(F.count("*").alias("history"))
+def _history_counts(number: int, ratings: DataFrame, direction: Direction) -> DataFrame:
+    counted = ratings.groupBy(F.col(direction.query_column).alias("query")).agg(F.count("*").alias("history"))
     return counted.withColumn("number", F.lit(number))
 
 
@@ -162,16 +162,16 @@ def _not_offered_counts(listed: DataFrame, candidates: Candidates) -> DataFrame:
     return rows.unionByName(allowed)
 
 
-def _offered_counts(number: int, side: Side, candidates: Candidates) -> DataFrame:
+def _offered_counts(number: int, direction: Direction, candidates: Candidates) -> DataFrame:
     """Per query: items that it is offered. Several segments may offer users to a movie, but never one user twice."""
     asking, items = (
         (candidates.segments, candidates.movies)
-        if side.query_kind == USER
+        if direction.query_kind == USER
         else (candidates.movies, candidates.segments)
     )
     sizes = items.groupBy("segment").agg(F.count("*").alias("offered"))
     of_segment = asking.join(sizes, on="segment", how="inner")
-    return of_segment.select(F.lit(number).alias("number"), F.col(side.query_column).alias("query"), "offered")
+    return of_segment.select(F.lit(number).alias("number"), F.col(direction.query_column).alias("query"), "offered")
 
 
 def _sum_by_query(counts: DataFrame) -> DataFrame:

@@ -1,27 +1,31 @@
 """Bulk ranking on executors: whole queries streamed through a ranking function, block by block."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from itertools import accumulate, chain
+from typing import Protocol
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from kgspark.files import DataFile
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
-from kgspark.spark.graph.entities import index_of
+from kgspark.ranking_schemas import FILE_DESCRIPTION, QueryColumns, query_schema
+from kgspark.spark.graph.entities import position_of
+from kgspark.tables import Columns
 
-# At least this many tasks, where there are queries enough, so that a small night uses more than one core.
+# A small night is cut into at least this many tasks, so that it uses more than one core, unless that would leave a task
+# with fewer queries than this.
 _LEAST_TASKS = 16
-_LEAST_QUERIES_A_TASK = 1024
-_DESCRIPTION = "name string, sha256 string, bytes bigint, rows bigint, listed bigint, found bigint"
+_LEAST_QUERIES_PER_TASK = 1024
 
 
 @dataclass(frozen=True)
-class Side:
-    """Which kind asks and which is ranked: users ask for movies, or movies for an audience of users."""
+class Direction:
+    """The kind that asks and the kind that is ranked: users ask for movies, or movies ask for users (an audience)."""
 
     query_kind: str
     item_kind: str
@@ -38,110 +42,109 @@ class Side:
 
 
 def query_stream(
-    ratings: DataFrame, entities: DataFrame, layout: EntityLayout, sides: Sequence[Side], id_type: str, liked: str
+    ratings: DataFrame,
+    entities: DataFrame,
+    layout: EntityLayout,
+    directions: Sequence[Direction],
+    id_type: str,
+    liked: str,
 ) -> DataFrame:
-    """Rows `side`, `index`, `query_id`, `seen`, `liked`: a query's first row has its id, then comes one a seen item.
+    """The stream of queries, with the columns of `query_schema`; column `direction` is a position in `directions`.
 
-    side   position in `sides`; index and seen count from 0 inside their kind
-    liked  SQL condition on the ratings: whether a seen item may serve as the reason of a recommended one
-    Every query has its first row, whether or not it has seen anything.
+    liked  SQL condition on the ratings: whether a seen item may serve as the reason of a recommendation
+
+    Every user or movie of an asking kind has its header row, whether or not it has seen anything.
     """
-    positions = {}
-    for kind in (USER, MOVIE):
-        known = index_of(entities, kind, id_type, f"{kind}_id", "index")
-        positions[kind] = known.withColumn(kind, F.col("index") - layout.range(kind)[0]).drop("index")
-    first = [
-        positions[side.query_kind].select(
-            F.lit(number).alias("side"),
-            F.col(side.query_kind).alias("index"),
-            F.col(side.query_column).alias("query_id"),
-            F.lit(None).cast("bigint").alias("seen"),
-            F.lit(None).cast("boolean").alias("liked"),
+    known = {
+        kind: position_of(entities, layout, kind, id_type).withColumnRenamed(Columns.POSITION, kind)
+        for kind in (USER, MOVIE)
+    }
+    headers = [
+        known[direction.query_kind].select(
+            F.lit(number).alias(QueryColumns.DIRECTION),
+            F.col(direction.query_kind).alias(QueryColumns.POSITION),
+            F.col(direction.query_column).alias(QueryColumns.QUERY_ID),
+            F.lit(None).cast("bigint").alias(QueryColumns.SEEN),
+            F.lit(None).cast("boolean").alias(QueryColumns.LIKED),
         )
-        for number, side in enumerate(sides)
+        for number, direction in enumerate(directions)
     ]
-    pairs = ratings.select("user_id", "movie_id", F.expr(liked).alias("liked"))
-    pairs = pairs.join(positions[USER], on="user_id").join(positions[MOVIE], on="movie_id")
+    pairs = ratings.select(Columns.USER_ID, Columns.MOVIE_ID, F.expr(liked).alias(QueryColumns.LIKED))
+    pairs = pairs.join(known[USER], on=Columns.USER_ID, how="inner")
+    pairs = pairs.join(known[MOVIE], on=Columns.MOVIE_ID, how="inner")
     seen = [
         F.struct(
-            F.lit(number).alias("side"),
-            F.col(side.query_kind).alias("index"),
-            F.lit(None).cast(id_type).alias("query_id"),
-            F.col(side.item_kind).alias("seen"),
-            "liked",
+            F.lit(number).alias(QueryColumns.DIRECTION),
+            F.col(direction.query_kind).alias(QueryColumns.POSITION),
+            F.lit(None).cast(id_type).alias(QueryColumns.QUERY_ID),
+            F.col(direction.item_kind).alias(QueryColumns.SEEN),
+            QueryColumns.LIKED,
         )
-        for number, side in enumerate(sides)
+        for number, direction in enumerate(directions)
     ]
-    # The joins are the work, so every pair is looked up once and then laid out for each side.
-    return reduce(DataFrame.unionByName, [*first, pairs.select(F.inline(F.array(*seen)))])
+    # The joins are the expensive part, so each pair is joined once and then repeated for each direction.
+    stream = reduce(DataFrame.unionByName, [*headers, pairs.select(F.inline(F.array(*seen)))])
+    return stream.to(from_arrow_schema(query_schema(id_type)))
 
 
-def queries_a_task(queries: int, rows_a_query: int, rows_per_file: int) -> int:
-    """Queries that one task ranks and one file holds, as a function of the sizes alone.
+def queries_per_file(queries: int, rows_per_query: int, rows_per_file: int) -> int:
+    """Number of queries that one task ranks into one file, as a function of the sizes alone.
 
-    Nothing of the machine enters, so the files are the same on a laptop and on a cluster.
+    It depends on nothing of the machine, so the files are the same on a laptop and on a cluster.
     """
-    fitting = max(1, rows_per_file // max(1, rows_a_query))
-    spread = max(_LEAST_QUERIES_A_TASK, -(-queries // _LEAST_TASKS))
+    fitting = max(1, rows_per_file // max(1, rows_per_query))
+    spread = max(_LEAST_QUERIES_PER_TASK, -(-queries // _LEAST_TASKS))
     return min(fitting, spread)
 
 
-@dataclass(frozen=True)
-class SideWriter:
-    """How one side of a stream is cut into tasks, and what a task does with its part.
-
-    queries   that there are; task i gets [i · per_task, (i + 1) · per_task), in order
-    write     ranks one task's queries into one file, and yields the file's name, bytes, sha256 and rows, and how many
-              rows of a sample's exact lists there are (listed) and were found
-    """
-
-    queries: int
-    per_task: int
-    write: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+class RankingFunction(Protocol):
+    """Ranks the queries of one direction, a file at a time; pickled with every task."""
 
     @property
-    def tasks(self) -> int:
-        """Tasks of this side, and files."""
-        return max(1, -(-self.queries // self.per_task))
+    def queries(self) -> int:
+        """Number of queries that there are."""
+
+    @property
+    def queries_per_file(self) -> int:
+        """File i holds the queries [i · queries_per_file, (i + 1) · queries_per_file)."""
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Ranks one file's part of the stream (`query_schema`), writes the file, and yields its `FILE_DESCRIPTION`."""
 
 
 @dataclass
-class WrittenSide:
-    """The files of one side, in order; `listed` and `found` are sums over them (see `SideWriter.write`)."""
+class WrittenFiles:
+    """The files of one direction, in order, and the sums over them of `listed` and `found` (see `FILE_DESCRIPTION`)."""
 
     files: list[DataFile] = field(default_factory=list)
     listed: int = 0
     found: int = 0
 
 
-def write_on_executors(stream: DataFrame, writers: Sequence[SideWriter]) -> list[WrittenSide]:
-    """Sends every side of the stream through its writer; returns what each side wrote.
+def write_on_executors(stream: DataFrame, functions: Sequence[RankingFunction]) -> list[WrittenFiles]:
+    """Sends each direction of the stream, one task per file, through its function; returns what each of them wrote.
 
-    Only these descriptions, a row a file, come back to the driver.
+    Only the descriptions, one row per file, come back to the driver.
     """
-    before = list(accumulate((writer.tasks for writer in writers), initial=0))
-    per_task = F.array(*[F.lit(writer.per_task) for writer in writers])
-    task = F.array(*map(F.lit, before))[F.col("side")] + F.floor(F.col("index") / per_task[F.col("side")])
-    placed = stream.repartitionById(before[-1], task.cast("int"))
-    ordered = placed.sortWithinPartitions("index", F.col("seen").asc_nulls_first())
-    write = partial(_write_side, writes=[writer.write for writer in writers])
-    written = [WrittenSide() for _ in writers]
-    for row in sorted(ordered.mapInArrow(write, f"side int, {_DESCRIPTION}").collect()):
-        side = written[row["side"]]
-        side.files.append(DataFile(row["name"], row["bytes"], row["sha256"], row["rows"]))
-        side.listed += row["listed"]
-        side.found += row["found"]
+    tasks = [max(1, -(-function.queries // function.queries_per_file)) for function in functions]
+    first_task = F.array(*map(F.lit, accumulate(tasks[:-1], initial=0)))
+    per_file = F.array(*[F.lit(function.queries_per_file) for function in functions])
+    direction = F.col(QueryColumns.DIRECTION)
+    task = first_task[direction] + F.floor(F.col(QueryColumns.POSITION) / per_file[direction])
+    placed = stream.repartitionById(sum(tasks), task.cast("int"))
+    ordered = placed.sortWithinPartitions(QueryColumns.POSITION, F.col(QueryColumns.SEEN).asc_nulls_first())
+    described = ordered.mapInArrow(partial(_run_task, functions=functions), from_arrow_schema(FILE_DESCRIPTION))
+    written = [WrittenFiles() for _ in functions]
+    for row in sorted(described.collect(), key=lambda row: (row["direction"], row["name"])):
+        of_direction = written[row[QueryColumns.DIRECTION]]
+        of_direction.files.append(DataFile(row["name"], row["bytes"], row["sha256"], row["rows"]))
+        of_direction.listed += row["listed"]
+        of_direction.found += row["found"]
     return written
 
 
-def _write_side(
-    batches: Iterator[pa.RecordBatch], writes: Sequence[Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]]
-) -> Iterator[pa.RecordBatch]:
-    """Runs in a task, whose rows are all of one side."""
+def _run_task(batches: Iterator[pa.RecordBatch], functions: Sequence[RankingFunction]) -> Iterator[pa.RecordBatch]:
+    """Runs in a task, whose rows all have the same direction."""
     first = next((batch for batch in batches if batch.num_rows), None)
-    if first is None:
-        return
-    side = first["side"][0]
-    for described in writes[side.as_py()](chain([first], batches)):
-        columns = [pa.repeat(side, described.num_rows), *described.columns]
-        yield pa.RecordBatch.from_arrays(columns, names=["side", *described.schema.names])
+    if first is not None:
+        yield from functions[first[QueryColumns.DIRECTION][0].as_py()](chain([first], batches))

@@ -1,13 +1,13 @@
-"""Which GPU of its machine a Spark task works on."""
+"""The GPU that a Spark task works on."""
 
 from pyspark import TaskContext
 
 
 def task_gpu(visible: int) -> int:
-    """Number, 0 ≤ n < `visible`, of the CUDA device for the task that asks; `visible` ≥ 1 is how many torch sees.
+    """Number of the CUDA device for the calling task, 0 ≤ n < `visible`; torch sees `visible` ≥ 1 devices.
 
-    The one that Spark's resource scheduling gave it (`spark.task.resource.gpu.amount`); without that, tasks are dealt
-    out by their partition. 0 outside a task.
+    It is the device that Spark's resource scheduling gave the task (`spark.task.resource.gpu.amount`). Without such
+    scheduling, the task's partition decides. 0 outside a task.
     """
     context = TaskContext.get()
     if context is None:
@@ -15,5 +15,5 @@ def task_gpu(visible: int) -> int:
     given = context.resources().get("gpu")
     if given is None or not given.addresses[0].isdigit():
         return context.partitionId() % visible
-    # A container may number the devices that it sees anew.
+    # Inside a container, device numbers may start again at 0, so Spark's number may be too large.
     return int(given.addresses[0]) % visible
