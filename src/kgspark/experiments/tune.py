@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgspark.errors import ConfigError, StageError
-from kgspark.experiments import protocols as population
+from kgspark.experiments import protocols
 from kgspark.files import write_atomically
 from kgspark.graph.graph import Graph
 from kgspark.graph.shards import read_graph
@@ -32,8 +32,8 @@ _TRIAL = {"refit": "none", "refit_on": "all", "checkpoint_every": 0, "warm_start
 _MACHINE = {"device", "threads"}
 
 
-def run(night: Night) -> None:
-    """Searches `tune.space` and leaves `best.yaml` and `trials.csv`; `--json` prints what they hold."""
+def run(night: Night) -> dict[str, Any]:
+    """Searches `tune.space` and leaves `best.yaml` and `trials.csv`; returns their content, which `--json` prints."""
     try:
         from kgspark.tuning.study import Search
     except ModuleNotFoundError as error:
@@ -52,7 +52,7 @@ def run(night: Night) -> None:
             f"{'tune':<17}{'':>10}   {folder}: {earlier} of {night.settings.tune.trials} trials are there already"
         )
         search.run(Trainer(base, folder).train, lambda trial: _told(night, search.trials(), folder))
-        night.result = _result(night, search.trials(), folder)
+        return _result(night, search.trials(), folder)
 
 
 def _base(night: Night) -> Night:
@@ -62,8 +62,8 @@ def _base(night: Night) -> Night:
         base = night
         clean_ratings.run(night)
     else:
-        base = population.evaluation_night(night, settings.protocol, settings.seeds[0])
-        population.run(night, base, settings.protocol)
+        base = protocols.evaluation_night(night, settings.protocol, settings.seeds[0])
+        protocols.run(night, base, settings.protocol)
     index_entities.run(base)
     write_triples.run(base)
     return base
@@ -147,7 +147,7 @@ class Trainer:
             night = night.variant(settings.model_copy(update={"lake": lake, "train": self._base.settings.train}))
         if self._read is None or self._read[0] != night.run.lake:
             if night is not self._base:
-                population.link(self._base, night)
+                protocols.link(self._base, night)
                 index_entities.run(night)
                 write_triples.run(night)
             self._read = night.run.lake, read_trial_graph(night)
