@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kgspark.errors import StageError
-from kgspark.experiments.tune import Trainer, read_trial_graph
+from kgspark.experiments.trials import Trainer, read_trial_graph
 from kgspark.night.night import LazySession, Night
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Manifest

@@ -1,6 +1,6 @@
-"""The clock of `bench train`: epochs of several trainings in turn, and what they take of a GPU.
+"""The clock of `bench train`: epochs of several trainings in turn, and their usage of a GPU.
 
-The clock runs while triples are trained. It stands still while they are read, laid out or measured, on both sides.
+The clock runs while triples are trained, not while they are read, laid out or measured; so it is for all contestants.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a piece of work takes of the machine: peak memory, and on a GPU how busy it was."""
+"""Usage of the machine by a piece of work: peak memory, and the utilisation of a GPU."""
 
 import resource
 import statistics
