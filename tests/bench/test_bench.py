@@ -1,4 +1,4 @@
-"""`kgspark bench`: one JSON object, a row a system. No figure of time is tested."""
+"""`kgspark bench`: one JSON object, one row per system. No figure of time is tested."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,8 @@ def test_bench_train(few_movies):
     [
         (
             ["trian"],
-            "unknown benchmark 'trian'; expected one of nightly, models, graph, topk, index, executors, etl, train",
+            "unknown benchmark 'trian'; expected one of nightly, models, graph, keys, topk, index, "
+            "executors, etl, train",
         ),
         (["train", "samples=3"], "command line: samples: unknown key; did you mean 'sample'?"),
         (["train", "generated.ratings=10", "generated.movies=2", "generated.users=3"], "must leave half of all pairs"),

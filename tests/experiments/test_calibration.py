@@ -1,4 +1,4 @@
-"""The harness itself: populations, splits, baselines and metrics give the figures that others have published."""
+"""Evaluation sets, splits, baselines and metrics give the figures that others have published."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from kgspark.experiments.held_out import HeldOut, Measured, measure
 from kgspark.graph.histories import Histories
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.peers import item_to_item, popularity
+from kgspark.peers.baselines import Likes
 from kgspark.peers.settings import PeerSettings
 from kgspark.spark.evaluation_sets import core, without_cold
 from kgspark.spark.graph.splits import with_split
@@ -27,7 +28,7 @@ def liked(spark: Any, ml_1m: Path) -> Any:
 
 
 def held_out(split: Any, hidden: tuple[str, ...] = ()) -> HeldOut:
-    """Positions in the order of ids; of `hidden` nothing is learned."""
+    """Positions in the order of ids; the splits `hidden` are not learned."""
     table = split.select("user_id", "movie_id", "split").toPandas()
     users, user = np.unique(table["user_id"], return_inverse=True)
     movies, movie = np.unique(table["movie_id"], return_inverse=True)
@@ -42,6 +43,10 @@ def held_out(split: Any, hidden: tuple[str, ...] = ()) -> HeldOut:
     return HeldOut(part(learned), part(hidden), part(("test",)), len(movies))
 
 
+def likes(data: HeldOut) -> Likes:
+    return Likes(data.train, data.movies, PeerSettings(), seed=42, session=lambda: None)
+
+
 def means(measured: Measured) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in measured.by_user.items()}
 
@@ -54,9 +59,7 @@ def test_ease_lands_on_its_published_recbole_row(liked: Any) -> None:
     for seed in (5, 6, 7, 8):
         data = held_out(with_split(dense, SplitSettings(protocol="per-user", seed=seed), None), hidden=("valid",))
         assert (len(data.train), data.movies) == (6_033, 3_123)
-        found.append(
-            means(measure(item_to_item.fit_ease(data.train, data.movies, PeerSettings().ease), data, SETTINGS))
-        )
+        found.append(means(measure(item_to_item.fit_ease(likes(data)), data, SETTINGS)))
     dense.unpersist()
     for name, published in (("recall@10", 0.2139), ("mrr@10", 0.4808), ("ndcg@10", 0.2865)):
         assert np.mean([row[name] for row in found]) == pytest.approx(published, abs=0.003)
@@ -66,5 +69,5 @@ def test_popularity_is_replays_to_the_digit_on_the_split_by_time(liked: Any) -> 
     split = without_cold(with_split(liked, SplitSettings(protocol="time", test=0.2, valid=0.0), None))
     data = held_out(split)
     assert (len(data.train.indices), len(data.test.indices), len(data.asking)) == (669_181, 86_542, 1_139)
-    found = means(measure(popularity.fit(data.train, data.movies), data, SETTINGS))
+    found = means(measure(popularity.fit(likes(data)), data, SETTINGS))
     assert round(found["ndcg@10"], 4) == 0.2437

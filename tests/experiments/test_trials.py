@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kgspark.errors import StageError
-from kgspark.experiments.tune import Trainer, read_trial_graph
+from kgspark.experiments.trials import Trainer, read_trial_graph
 from kgspark.manifests import Manifest
 from kgspark.tables import ENTITIES, TRAIN, TRIPLES, VALID
 from kgspark.tuning.study import PrunedError

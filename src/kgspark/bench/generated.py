@@ -1,9 +1,10 @@
-"""Synthetic likes, made at once in memory: a graph to time training on, larger than a data set."""
+"""Synthetic ratings, made at once in memory: a graph to train on, and histories to leave out of lists."""
 
 import numpy as np
 from pydantic import Field
 
 from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.graph.triples import Pairs, TripleSet
@@ -12,10 +13,10 @@ from kgspark.tables import TRAIN
 
 
 class GeneratedSettings(SyntheticSettings):
-    """A synthetic graph whose ratings are likes, all of them; none by default."""
+    """A synthetic graph whose ratings are all likes; none by default."""
 
     ratings: int = Field(0, ge=0, description="distinct pairs of user and movie, all likes; 0 for no such graph")
-    negatives: int = Field(4096, ge=0, description="train.negatives there: tails sampled a step, 0 for all movies")
+    negatives: int = Field(4096, ge=0, description="train.negatives there: tails sampled per step, 0 for all movies")
 
 
 def generated_likes(settings: GeneratedSettings, target: str) -> Graph:
@@ -23,11 +24,22 @@ def generated_likes(settings: GeneratedSettings, target: str) -> Graph:
 
     The same settings give the same triples.
     """
-    world = SyntheticWorld(settings)
     layout = EntityLayout.from_counts([(USER, settings.users), (MOVIE, settings.movies)])
-    start = layout.range(MOVIE)[0]
+    users, movies = _pairs(settings)
+    pairs = Pairs(users, movies + layout.range(MOVIE)[0], np.ones(len(users), np.float32))
+    return Graph(TripleSet({(TRAIN, 0): pairs}), layout, (Relation(0, target, USER, MOVIE),))
+
+
+def generated_histories(settings: SyntheticSettings) -> Histories:
+    """The movies that each user has rated, with a long tail of users."""
+    users, movies = _pairs(settings)
+    counts = np.bincount(users, minlength=settings.users)
+    return Histories(np.concatenate([[0], np.cumsum(counts)]), movies)
+
+
+def _pairs(settings: SyntheticSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Users and movies int64 (ratings,) of a whole world, by user and then by movie, each pair once."""
+    world = SyntheticWorld(settings)
     sizes = world.block_sizes(np.array([world.block_weight(block) for block in range(world.blocks)]))
     drawn = [world.ratings(block, int(size)) for block, size in enumerate(sizes)]
-    users, movies = (np.concatenate([getattr(part, name) for part in drawn]) for name in ("users", "movies"))
-    pairs = Pairs(users, movies + start, np.ones(len(users), np.float32))
-    return Graph(TripleSet({(TRAIN, 0): pairs}), layout, (Relation(0, target, USER, MOVIE),))
+    return np.concatenate([part.users for part in drawn]), np.concatenate([part.movies for part in drawn])

@@ -1,16 +1,17 @@
-"""bench graph: what each part of the knowledge graph adds to likes alone, and what the default graph is without it."""
+"""bench graph: the worth of each part of the knowledge graph beside likes alone, and of the default graph."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kgspark import config
-from kgspark.bench.variants import Say, VariantsSettings, figure, run_variants
+from pydantic import Field
+
+from kgspark.bench.common import Row, Say
+from kgspark.bench.variants import VariantsSettings, figure, run_variants
 from kgspark.night.default_graph import DEFAULT_RELATIONS
 
 _NOTHING: dict[str, Any] = dict.fromkeys(name for name in DEFAULT_RELATIONS if name != "liked")
 _PEOPLE = ("has_gender", "has_age", "has_occupation")
-SHOWN = {
+COLUMNS = {
     "NDCG@10": figure("ndcg@10"),
     "Recall@10": figure("recall@10"),
     "few-like users": figure("by_history", "cold", "ndcg@10"),
@@ -19,16 +20,25 @@ SHOWN = {
 }
 
 
-def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
-    """A row a graph."""
-    settings = config.from_overrides(VariantsSettings, overrides)
-    common: dict[str, Any] = {}
-    if settings.facts:
-        common = {"source": {"tables": {"facts": {"path": str(Path(settings.facts).absolute())}}}}
-    return run_variants("graph", settings, _variants(settings.facts is not None), common, SHOWN, say)
+class GraphBenchSettings(VariantsSettings):
+    """`kgspark bench graph`."""
+
+    facts: Path | None = Field(None, description="a CSV of facts (movieId, relation, value) to add; null for none")
 
 
-def _variants(facts: bool) -> dict[str, dict[str, Any]]:
+SETTINGS = GraphBenchSettings
+
+
+def run(settings: GraphBenchSettings, say: Say) -> Row:
+    """One row per graph."""
+    if settings.facts is None:
+        return run_variants(settings, variants_of(), COLUMNS, say)
+    source = {"tables": {"facts": {"path": str(settings.facts.absolute())}}}
+    return run_variants(settings, variants_of(facts=True), COLUMNS, say, {"source": source})
+
+
+def variants_of(facts: bool = False) -> dict[str, dict[str, Any]]:
+    """The graphs by name, as changes of the settings."""
     likes = {"weight": "1.0"}
     variants: dict[str, dict[str, Any]] = {
         "likes alone": _graph({"liked": likes}),

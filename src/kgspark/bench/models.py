@@ -1,11 +1,11 @@
 """bench models: every tgraphx model with its own recipe, through the whole chain, on one split."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from kgspark import config
-from kgspark.bench.variants import Say, VariantsSettings, figure, run_variants
+from kgspark.bench.common import Row, Say
+from kgspark.bench.variants import VariantsSettings, figure, run_variants
 
+SETTINGS = VariantsSettings
 VARIANTS: dict[str, dict[str, Any]] = {
     "TransE, norm 2": {"train": {"model": "transe"}},
     "TransE, norm 1": {"train": {"model": "transe", "norm": 1}},
@@ -15,7 +15,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "RESCAL": {"train": {"model": "rescal"}},
     "RotatE": {"train": {"model": "rotate"}},
 }
-SHOWN = {
+COLUMNS = {
     "NDCG@10": figure("ndcg@10"),
     "Recall@10": figure("recall@10"),
     "MRR@10": figure("mrr@10"),
@@ -24,7 +24,6 @@ SHOWN = {
 }
 
 
-def run(overrides: Sequence[str], say: Say) -> dict[str, Any]:
-    """A row a model."""
-    settings = config.from_overrides(VariantsSettings, overrides)
-    return run_variants("models", settings, VARIANTS, {}, SHOWN, say)
+def run(settings: VariantsSettings, say: Say) -> Row:
+    """One row per model."""
+    return run_variants(settings, VARIANTS, COLUMNS, say)

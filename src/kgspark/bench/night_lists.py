@@ -1,4 +1,4 @@
-"""bench topk night=FOLDER: a night's own lists beside all scores sorted, list by list."""
+"""bench topk night=FOLDER: a night's own lists, compared one by one with all scores sorted."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ from kgspark.graph.histories import Histories
 from kgspark.retrieval.scores import score_all
 from kgspark.retrieval.topk import top_k_of_scores
 
-# Scores in memory at a time, 4 bytes each.
+# Scores in memory at once, 4 bytes each.
 _CELLS = 20_000_000
 
 
 def compare_night(run: Path) -> list[dict[str, Any]]:
-    """What the ranked tables in the run folder `run` say beside all scores sorted, with what was rated left out.
+    """Compares the ranked tables in the run folder `run` with all scores sorted, without the rated rows.
 
-    A row a table: `lists`, how many of them are `wrong` (an id, the order or the length differs), and `seen`, the rows
-    that the asking side has rated. Raises InputError as `read_sides` does.
+    One row per table: `lists`, the number of them that are `wrong` (an id, the order or the length differs), and
+    `seen`, the number of rows that the query has rated. Raises InputError as `read_sides` does.
     """
     return [{"table": table, **_compare_table(run / table, side)} for table, side in read_sides(run).items()]
 
@@ -39,7 +39,7 @@ def _compare_table(folder: Path, side: NightSide) -> dict[str, int]:
 
 
 def _padded(lists: Histories, width: int) -> np.ndarray:
-    """int64 (B, width), with -1 behind shorter lists."""
+    """int64 (B, width), with -1 at the end of shorter lists."""
     padded = np.full((len(lists), width), -1)
     padded[np.arange(width) < lists.sizes[:, None]] = lists.indices
     return padded

@@ -1,4 +1,4 @@
-"""One ranked table of a finished night, as a benchmark reads it: vectors, ids and who has seen what."""
+"""One ranked table of a finished night as a benchmark reads it: vectors, ids, and the rows that each query has seen."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from kgspark.errors import InputError
 from kgspark.graph.histories import Histories
+from kgspark.manifests import Manifest
 from kgspark.retrieval.index import FlatIndex, load_index
-from kgspark.runs import Manifest
 from kgspark.search_space import ITEMS, OPPOSITE, QUERIES, SearchSpace, Side, read_ids
 from kgspark.tables import AUDIENCES, CANDIDATES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
 
@@ -21,13 +21,13 @@ _RANKED: dict[str, Side] = {RECOMMENDATIONS: ITEMS, AUDIENCES: QUERIES}
 
 @dataclass(frozen=True)
 class NightSide:
-    """A ranked table, and what it was ranked from.
+    """A ranked table, and the data that it was ranked from.
 
-    k       rows a query was to get, at most
+    k       the most rows per query
     index   over the ranked side
-    asking  float32 (Q, d): the vectors that ask
+    asking  float32 (Q, d): the vectors of the queries
     names   external ids of both sides, by position
-    seen    ranked positions that each query has rated, by rising position
+    seen    ranked positions that each query has rated, in rising order
     """
 
     k: int
@@ -37,7 +37,7 @@ class NightSide:
     seen: Histories
 
     def lists(self, folder: Path, order: str) -> Histories:
-        """The ranked positions of each query in the table at `folder`, by rising column `order`."""
+        """The ranked positions of each query in the table at `folder`, sorted by the column `order`."""
         query, item, place = _positions(folder, self.names, order)
         return _by_query(query, item, place, len(self.seen))
 
@@ -45,10 +45,10 @@ class NightSide:
 def read_sides(run: Path, threads: int = 1) -> dict[str, NightSide]:
     """The ranked tables of the run folder `run` by name.
 
-    Raises InputError where there is no such night, or one that restricts candidates.
+    Raises InputError if there is no such night, or if it restricts its candidates.
     """
     if (run / CANDIDATES).exists():
-        raise InputError(f"{run}: this night restricts what is offered; night= takes one without candidates")
+        raise InputError(f"{run}: this night restricts its candidates; night= takes one that does not")
     manifests = {table: Manifest.read(run / table) for table in _RANKED}
     if manifests[RECOMMENDATIONS] is None:
         raise InputError(f"{run}: no table recommendations; night= takes a night's folder, <lake>/runs/<run_date>")
@@ -76,5 +76,5 @@ def _positions(folder: Path, names: dict[Side, pa.Array], *more: str) -> list[np
 
 
 def _by_query(query: np.ndarray, item: np.ndarray, order: np.ndarray, queries: int) -> Histories:
-    """The items of each query, by rising `order`."""
+    """The items of each query, sorted by `order`."""
     return Histories.from_sizes(np.bincount(query, minlength=queries), item[np.lexsort((order, query))])

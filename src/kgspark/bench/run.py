@@ -1,15 +1,23 @@
-"""bench: kgspark beside its peers, all systems of a benchmark in one run."""
+"""bench: kgspark beside its peers, all systems of a benchmark in one run.
+
+A further benchmark is a file of this folder and a line in `BENCHES`. The file NAME.py has `SETTINGS`, the class of its
+settings, and `run(settings, say)`, which returns `rows`, one per system, and whatever else the benchmark finds.
+"""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
+from kgspark import config
 from kgspark.errors import ConfigError
+from kgspark.runs import versions
 
 BENCHES = {
     "nightly": "from the ratings file to published top-K, beside MLlib ALS",
     "models": "all tgraphx models on one split, beside popularity and EASE",
-    "graph": "what each relation of the graph adds, overall and where there are few ratings",
+    "graph": "what each relation of the graph adds, overall and for users and movies with few ratings",
+    "keys": "what each optional key of train is worth, on the validation and the test likes",
     "topk": "all users' filtered top-K beside implicit's, unfiltered FAISS and Spark's own",
     "index": "the approximate kinds of search beside the exact one, on a night's vectors",
     "executors": "the recommend stage on one process's cores, on executors, and on a cluster: the same bytes",
@@ -19,9 +27,26 @@ BENCHES = {
 
 
 def run(name: str, overrides: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
-    """Runs the named benchmark; ConfigError for a name that there is not."""
+    """Runs the named benchmark with `overrides`, dotted.key=value; returns the object that `--json` prints."""
+    benchmark = load(name)
+    settings = config.from_overrides(benchmark.SETTINGS, overrides)
+    from kgspark.spark.session import usable_cores
+
+    figures: dict[str, Any] = benchmark.run(settings, say)
+    measured_with = {"settings": settings.model_dump(mode="json"), "cores": usable_cores()}
+    return {"bench": name, **measured_with, **figures, "versions": versions()}
+
+
+def load(name: str) -> ModuleType:
+    """The module of the named benchmark; ConfigError for an unknown name, or if a package that it needs is missing."""
     if name not in BENCHES:
         raise ConfigError(f"bench: unknown benchmark {name!r}; expected one of {', '.join(BENCHES)}")
-    # As a stage does, a benchmark brings its engines with it.
-    answer: dict[str, Any] = import_module(f"kgspark.bench.{name}").run(overrides, say)
-    return answer
+    try:
+        return import_module(f"kgspark.bench.{name}")
+    except ModuleNotFoundError as error:
+        package = (error.name or "kgspark").partition(".")[0]
+        if package == "kgspark":
+            raise
+        raise ConfigError(
+            f"bench: {name} needs the package {package}: pip install 'kgspark[spark,train,retrieve,bench]'"
+        ) from None

@@ -1,74 +1,96 @@
-"""Nights that differ in a few settings, measured one after the other on the same split: what a setting is worth."""
+"""Nights that differ in a few settings, measured one after the other on the same split: the worth of a setting."""
 
-import tempfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from pydantic import Field
 
-from kgspark.bench.settings import night_settings
+from kgspark.bench.common import BUNDLED, Row, Say, Source, night_settings, scratch_folder
 from kgspark.config import Settings, merged
-from kgspark.experiments.evaluate import measured
+from kgspark.experiments.evaluate import OURS, measure_protocol
 from kgspark.night.evaluate_settings import Protocol
 from kgspark.night.night import open_night
-from kgspark.runs import versions
+from kgspark.night.settings import NightSettings
+from kgspark.peers.baselines import BaselineName
 
-Say = Callable[[str], None]
-Row = dict[str, Any]
 Changes = Mapping[str, Any]
+# Columns of the printed table: heading, and the figure of a row.
+Columns = Mapping[str, Callable[[Row], float]]
 
 
 class VariantsSettings(Settings):
-    """`kgspark bench models` and `kgspark bench graph`."""
+    """`kgspark bench models`, `kgspark bench graph` and `kgspark bench keys`."""
 
-    source: str = Field("tests/data/ml-latest-small", description="a MovieLens folder")
+    source: Source = BUNDLED
     protocol: Protocol = Field("random", description="as evaluate.protocol")
-    seed: int = Field(42, description="of split and training")
-    baselines: tuple[str, ...] = Field(("popularity", "ease"), description="measured beside the first variant")
-    facts: str | None = Field(None, description="bench graph: a CSV of facts (movieId, relation, value) to add")
+    seeds: tuple[int, ...] = Field((42,), min_length=1, description="of split and training, one measurement each")
+    baselines: tuple[BaselineName, ...] = Field(("popularity", "ease"), description="measured beside the first variant")
     overrides: tuple[str, ...] = Field((), description="further dotted.key=value for every night")
 
 
 def run_variants(
-    name: str,
     settings: VariantsSettings,
     variants: Mapping[str, Changes],
-    common: Changes,
-    shown: Mapping[str, Callable[[Row], float]],
+    columns: Columns,
     say: Say,
-) -> dict[str, Any]:
-    """One row a variant, and one a baseline.
+    common: Changes | None = None,
+) -> Row:
+    """One row per seed and variant or baseline, and in `summary` the columns' means over the seeds.
 
-    variants  changes of the settings, by what they are called
-    common    what all nights have beside the source
-    shown     columns of the table that `say` gets: heading, and its figure of a row
+    variants  changes of the settings, by the name of the variant
+    common    changes that all nights share
     """
+    say(f"{settings.source}, protocol {settings.protocol}, seeds {', '.join(map(str, settings.seeds))}")
+    say(f"{'':<34}" + "".join(f"{heading:>18}" for heading in columns))
     rows: list[Row] = []
-    say(f"bench {name}: {settings.source}, protocol {settings.protocol}, seed {settings.seed}")
-    with tempfile.TemporaryDirectory(prefix="kgspark-bench-") as scratch:
+    with scratch_folder() as scratch:
         nights = {
-            title: night_settings(settings.source, Path(scratch), settings.overrides, merged(common, changes))
+            title: night_settings(settings.source, scratch, settings.overrides, merged(common or {}, changes))
             for title, changes in variants.items()
         }
-        with open_night(next(iter(nights.values())), lambda text: None) as opened:
-            for number, (title, chosen) in enumerate(nights.items()):
-                peers = settings.baselines if number == 0 else ()
-                evaluate = chosen.evaluate.model_copy(update={"baselines": peers})
-                night = opened.variant(chosen.model_copy(update={"evaluate": evaluate}))
-                for row in measured(night, settings.protocol, settings.seed)[0]:
-                    rows.append({**row, "model": title if row["model"] == "kgspark" else row["model"]})
-                    say(_line(rows[-1], shown, number == 0 and len(rows) == 1))
-    return {"bench": name, "settings": settings.model_dump(), "rows": rows, "versions": versions()}
+        for row in _measure(settings, nights):
+            rows.append(row)
+            say(_line(row["model"], [figure_of(row) for figure_of in columns.values()]))
+    summary = _summary(rows, columns)
+    if len(settings.seeds) > 1:
+        for mean in summary:
+            say(_line(f"mean: {mean['model']}", [mean["mean"].get(heading, math.nan) for heading in columns]))
+    return {"rows": rows, "summary": summary}
 
 
-def _line(row: Row, shown: Mapping[str, Callable[[Row], float]], first: bool) -> str:
-    heading = f"{'':<34}" + "".join(f"{title:>18}" for title in shown) + "\n" if first else ""
-    return heading + f"{row['model']:<34}" + "".join(f"{of(row):>18.4f}" for of in shown.values())
+def _measure(settings: VariantsSettings, nights: Mapping[str, NightSettings]) -> Iterator[Row]:
+    with open_night(next(iter(nights.values())), lambda text: None) as opened:
+        # Seeds in the outer loop, because all variants of a seed share its split.
+        for seed, (number, (title, chosen)) in product(settings.seeds, enumerate(nights.items())):
+            baselines = settings.baselines if number == 0 else ()
+            evaluate = chosen.evaluate.model_copy(update={"baselines": baselines})
+            night = opened.variant(chosen.model_copy(update={"evaluate": evaluate}))
+            for row in measure_protocol(night, settings.protocol, seed)[0]:
+                yield row | {"model": title if row["model"] == OURS else row["model"]}
+
+
+def _line(name: str, figures: Sequence[float]) -> str:
+    return f"{name:<34}" + "".join(f"{figure:>18.4f}" for figure in figures)
+
+
+def _summary(rows: Sequence[Row], columns: Columns) -> list[Row]:
+    """Mean and sample deviation of every column over the seeds, one row per variant and baseline."""
+    summary = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        figures = {heading: [figure_of(row) for row in own] for heading, figure_of in columns.items()}
+        figures = {heading: values for heading, values in figures.items() if not math.isnan(values[0])}
+        means = {heading: statistics.fmean(values) for heading, values in figures.items()}
+        deviations = {heading: statistics.stdev(values) for heading, values in figures.items() if len(values) > 1}
+        summary.append({"model": model, "mean": means, "deviation": deviations})
+    return summary
 
 
 def figure(*path: str) -> Callable[[Row], float]:
-    """The figure at a path of a row; not a number where there is none."""
+    """The figure at a path of nested keys in a row; not a number if a key is absent."""
 
     def of(row: Row) -> float:
         value: Any = row

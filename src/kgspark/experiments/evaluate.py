@@ -2,20 +2,18 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-from kgspark.experiments import baselines
-from kgspark.experiments import protocols as population
+from kgspark.experiments import protocols
 from kgspark.experiments.held_out import HeldOut, Measured, measure, read_held_out
-from kgspark.experiments.recommender import Recommender
 from kgspark.graph.shards import read_graph
 from kgspark.kge.export.model_files import load_model, measured_file
 from kgspark.kge.export.search_space import export_search_space
 from kgspark.manifests import Manifest
 from kgspark.night.evaluate_settings import Protocol
 from kgspark.night.night import Night
+from kgspark.peers.baselines import Likes, Recommender, fit_baseline
 from kgspark.report.figures import comparison
 from kgspark.retrieval.space_recommender import SpaceRecommender
 from kgspark.search_space import SearchSpace
@@ -24,25 +22,22 @@ from kgspark.stages import clean_ratings, index_entities, train_embeddings, writ
 from kgspark.tables import MODEL, SEARCH_SPACE, TRIPLES
 
 OURS = "kgspark"
+Row = dict[str, Any]
 
 
-def run(night: Night) -> dict[str, Any]:
-    """Measures the model and `evaluate.baselines`; returns the rows, which `--json` prints."""
+def run(night: Night) -> Row:
+    """Measures the model and `evaluate.baselines`; returns the object that `--json` prints."""
     settings = night.settings.evaluate
-    rows: list[dict[str, Any]] = []
     if settings.protocol is None:
-        if Manifest.read(night.run.table(MODEL)) is None:
-            clean_ratings.run(night)
-            _train(night)
-        held_out = read_held_out(night)
-        rows = _rows(night, held_out, _before_refit(night))
         protocol: str = night.settings.split.protocol
+        rows, held_out = _measure_night(night)
     else:
         protocol = settings.protocol
+        rows = []
         for seed in settings.seeds:
-            of_seed, held_out = measured(night, settings.protocol, seed)
-            rows += of_seed
-    summary = _summary(rows)
+            rows_of_seed, held_out = measure_protocol(night, settings.protocol, seed)
+            rows += rows_of_seed
+    summary = summarise(rows)
     night.say(comparison(summary))
     return {
         "protocol": protocol,
@@ -53,13 +48,22 @@ def run(night: Night) -> dict[str, Any]:
     }
 
 
-def measured(night: Night, protocol: Protocol, seed: int) -> tuple[list[dict[str, Any]], HeldOut]:
-    """Trains as the protocol would have it with one seed; a row for our model and for each baseline."""
-    variant = population.evaluation_night(night, protocol, seed)
-    population.run(night, variant, protocol)
+def measure_protocol(night: Night, protocol: Protocol, seed: int) -> tuple[list[Row], HeldOut]:
+    """Trains as the protocol demands, with one seed; one row for our model and one per baseline."""
+    variant = protocols.evaluation_night(night, protocol, seed)
+    protocols.run(night, variant, protocol)
     _train(variant)
     held_out = read_held_out(variant, variant.settings.train.resolved().learned_splits)
     return _rows(variant, held_out, SearchSpace.load(variant.run.table(SEARCH_SPACE))), held_out
+
+
+def _measure_night(night: Night) -> tuple[list[Row], HeldOut]:
+    """The same for the night's own model and split; trains first if there is no model."""
+    if Manifest.read(night.run.table(MODEL)) is None:
+        clean_ratings.run(night)
+        _train(night)
+    held_out = read_held_out(night)
+    return _rows(night, held_out, _space_before_refit(night)), held_out
 
 
 def _train(night: Night) -> None:
@@ -67,39 +71,50 @@ def _train(night: Night) -> None:
         stage.run(night)
 
 
-def _before_refit(night: Night) -> SearchSpace:
-    """The night's vectors as they were before the refit that let them see the held-out likes."""
+def _space_before_refit(night: Night) -> SearchSpace:
+    """The night's vectors as they were before the refit, which learns the held-out likes."""
     saved = load_model(measured_file(night.run.table(MODEL)))
     graph = read_graph(night.run.table(TRIPLES), saved.layout, saved.relations)
     settings = saved.settings.model_copy(update={"refit": "none"})
     return export_search_space(saved.build(), graph, settings)
 
 
-def _rows(night: Night, held_out: HeldOut, space: SearchSpace) -> list[dict[str, Any]]:
-    """One row a model: ours first, then each baseline with our lead over it."""
+def _rows(night: Night, held_out: HeldOut, space: SearchSpace) -> list[Row]:
+    """One row per model: ours first, then each baseline with our lead over it."""
     settings, seed = night.settings.evaluate, night.settings.train.seed
-    trained = night.run.manifest(MODEL).details["training"]["seconds"]
-    ours = measure(SpaceRecommender(space, usable_cores()), held_out, settings)
-    rows = [{"model": OURS, "seed": seed, **ours.row(held_out, settings, seed), "fit_seconds": trained}]
-    for name in settings.baselines:
-        rows.append(_baseline_row(name, partial(baselines.fit, night, held_out, name), held_out, ours, night))
-    return rows
+    training = night.run.manifest(MODEL).details["training"]
+    ours = measure(_recommender(space), held_out, settings)
+    row = {"model": OURS, "seed": seed, **ours.row(held_out, settings, seed), "fit_seconds": training["seconds"]}
+    return [row | {"valid": training["valid"]}] + [
+        _baseline_row(name, night, held_out, ours) for name in settings.baselines
+    ]
 
 
-def _baseline_row(
-    name: str, fit: Callable[[], Recommender], held_out: HeldOut, ours: Measured, night: Night
-) -> dict[str, Any]:
+def _baseline_row(name: str, night: Night, held_out: HeldOut, ours: Measured) -> Row:
     settings, seed = night.settings.evaluate, night.settings.train.seed
     started = time.perf_counter()
-    recommender = fit()
-    fitted = time.perf_counter()
+    recommender = fit_on(name, night, held_out)
+    seconds = time.perf_counter() - started
     measured = measure(recommender, held_out, settings)
-    row = {"model": name, "seed": seed, **measured.row(held_out, settings, seed), "fit_seconds": fitted - started}
+    row = {"model": name, "seed": seed, **measured.row(held_out, settings, seed), "fit_seconds": seconds}
     return row | {"lead": ours.lead(measured, settings, seed)}
 
 
-def _summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and sample deviation over the seeds of every figure, a row a model."""
+def fit_on(name: str, night: Night, held_out: HeldOut) -> Recommender:
+    """The baseline `name`, fitted on the likes that a model learns."""
+    settings = night.settings
+    likes = Likes(
+        held_out.train, held_out.movies, settings.evaluate.peers, settings.train.seed, session=lambda: night.spark
+    )
+    return _recommender(fit_baseline(name, likes))
+
+
+def _recommender(fitted: Recommender | SearchSpace) -> Recommender:
+    return SpaceRecommender(fitted, usable_cores()) if isinstance(fitted, SearchSpace) else fitted
+
+
+def summarise(rows: Sequence[Row]) -> list[Row]:
+    """Mean and sample deviation of every figure over the seeds, one row per model."""
     summary = []
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]

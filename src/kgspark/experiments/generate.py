@@ -1,4 +1,4 @@
-"""generate: synthetic ratings of any size, shaped as MovieLens is, to try a night or a cluster on."""
+"""generate: synthetic ratings of any size in MovieLens' format, to try a night or a cluster with."""
 
 import shutil
 import time
@@ -23,7 +23,7 @@ class GenerateSettings(SyntheticSettings):
 
 
 def run(out: str, overrides: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
-    """Writes the folder `out`, whole or not at all; InputError where there is something already."""
+    """Writes the folder `out` completely or not at all; InputError if it exists already."""
     settings, folder = config.from_overrides(GenerateSettings, overrides), Path(out)
     if folder.exists():
         raise InputError(f"{folder}: exists already; remove it, or name another folder")

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from kgspark.errors import StageError
-from kgspark.experiments.recommender import Recommender
 from kgspark.graph.histories import Histories
 from kgspark.graph.layout import MOVIE
 from kgspark.graph.shards import read_graph
@@ -19,10 +18,11 @@ from kgspark.metrics.rarity import recall_by_popularity
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, relations_of
+from kgspark.peers.baselines import Recommender
 from kgspark.retrieval.topk import top_k_of_scores
 from kgspark.tables import TEST, TRAIN, TRIPLES, VALID
 
-# Scores held at once: 32 MiB of float32, and a few times that while they are ranked.
+# Scores in memory at once: 32 MiB of float32, and a few times that while they are ranked.
 _CELLS = 1 << 23
 
 
@@ -30,9 +30,9 @@ _CELLS = 1 << 23
 class HeldOut:
     """Likes of all users, by movie position.
 
-    train   what a model is fitted on
-    hidden  likes that are neither trained on nor to be found: they are left out of the lists, as train is
-    test    what is to be found
+    train   the likes that a model is fitted on
+    hidden  likes that are neither trained on nor to be found; like train, they are left out of the lists
+    test    the likes to be found
     """
 
     train: Histories
@@ -42,7 +42,7 @@ class HeldOut:
 
     @property
     def asking(self) -> np.ndarray:
-        """Users with something to be found, int64."""
+        """Users with at least one like to be found, int64."""
         return np.flatnonzero(self.test.sizes)
 
     def to_json(self) -> dict[str, int]:
@@ -62,7 +62,7 @@ class Measured:
     """Figures of one recommender.
 
     by_user        metric to float64 (asking users,)
-    by_popularity  recall by how many training likes a movie has
+    by_popularity  recall by the number of training likes of a movie
     """
 
     by_user: Mapping[str, np.ndarray]
@@ -79,7 +79,7 @@ class Measured:
         return row
 
     def lead(self, other: "Measured", settings: EvaluateSettings, seed: int) -> dict[str, Any]:
-        """How far these figures are ahead of another's, user by user, with the 95 % interval of the mean difference."""
+        """Mean difference between these figures and another's, user by user, with its 95 % interval."""
         differences = {name: values - other.by_user[name] for name, values in self.by_user.items()}
         limits = intervals(differences, settings.resamples, seed)
         return {
@@ -89,7 +89,7 @@ class Measured:
 
 
 def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) -> HeldOut:
-    """The target's likes from the triples; StageError where the split holds nothing out."""
+    """The target relation's likes from the triples; StageError if the split holds nothing out."""
     graph = read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
     target = graph.relation(night.settings.train.target)
 
@@ -100,13 +100,13 @@ def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) 
     test = likes(TEST)
     if not len(test.indices):
         raise StageError(
-            f"split.protocol={night.settings.split.protocol} holds no like out, so nothing can be measured"
+            f"split.protocol={night.settings.split.protocol} holds out no like, so nothing can be measured"
         )
     return HeldOut(likes(*train_splits), hidden, test, graph.layout.count(MOVIE))
 
 
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:
-    """All movies are ranked for every user with something to be found, but for those that the user is known to like."""
+    """Ranks, for every user with a like to be found, all movies but those that the user is already known to like."""
     seen, asking = held_out.train | held_out.hidden, held_out.asking
     hits, ranks, lists = [], [], []
     step = max(1, _CELLS // max(held_out.movies, 1))

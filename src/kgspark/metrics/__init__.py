@@ -1,1 +1,1 @@
-"""Figures of recommendation quality, in NumPy: of ranked lists, of links, beyond accuracy, and their uncertainty."""
+"""Measures of recommendation quality in NumPy: of ranked lists, of links, beyond accuracy, and their uncertainty."""

@@ -1,11 +1,12 @@
-"""What lists are like, apart from being right: coverage, novelty and concentration.
+"""Properties of lists other than accuracy: coverage, novelty and concentration.
 
-With n[m] the lists that hold movie m, and p[m] the share of users who liked m in training:
+n[m] is the number of lists that contain movie m, and p[m] the fraction of users who liked m in training.
 
-coverage@K  share of the catalogue that is in some list
-novelty@K   mean of −log₂ p[m] over all recommended rows, in bits (Zhou et al. 2010); no like counts as one
-gini@K      Gini coefficient of n over the catalogue: 0 where every movie is recommended equally often, towards 1 where
-            a few movies take all places (Fleder and Hosanagar 2009)
+coverage@K  fraction of the catalogue that is in at least one list
+novelty@K   mean of −log₂ p[m] over all recommended rows, in bits (Zhou et al. 2010); a movie without likes
+            counts as a movie with one
+gini@K      Gini coefficient of n over the catalogue: 0 if every movie is recommended equally often, towards 1 if a
+            few movies take all positions (Fleder and Hosanagar 2009)
 """
 
 from collections.abc import Sequence
@@ -16,9 +17,9 @@ import numpy as np
 def beyond_accuracy(lists: np.ndarray, likes: np.ndarray, users: int, ks: Sequence[int] = (10,)) -> dict[str, float]:
     """Coverage, novelty and Gini coefficient of the lists.
 
-    lists  int (U, K): movie positions in [0, len(likes)); -1 where a list is shorter
-    likes  int (M,): how many of the `users` liked each movie in training
-    Returns `{"coverage@10": ..., "novelty@10": ..., "gini@10": ...}` for every K; novelty is 0 without any row.
+    lists  int (U, K): movie positions in [0, len(likes)); -1 at the end of a shorter list
+    likes  int (M,): number of the `users` who liked each movie in training
+    Returns `{"coverage@10": ..., "novelty@10": ..., "gini@10": ...}` for every K; novelty is 0 if there is no row.
     """
     rarity = -np.log2(np.maximum(likes, 1) / max(users, 1))
     figures = {}
@@ -33,7 +34,7 @@ def beyond_accuracy(lists: np.ndarray, likes: np.ndarray, users: int, ks: Sequen
 
 
 def gini(counts: np.ndarray) -> float:
-    """Gini coefficient of non-negative counts (n,): Σᵢ (2i − n − 1) xᵢ / (n Σ x) over sorted x; 0 where all are 0."""
+    """Gini coefficient of non-negative counts (n,): Σᵢ (2i − n − 1) xᵢ / (n Σ x) over sorted x; 0 if all are 0."""
     ordered = np.sort(counts).astype(np.float64)
     total, n = ordered.sum(), len(ordered)
     if not total:

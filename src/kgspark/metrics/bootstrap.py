@@ -1,7 +1,7 @@
 """Confidence intervals by resampling users.
 
-The Poisson bootstrap (Chamandy et al. 2012): every user gets a weight drawn from Poisson(1) in each resample, which for
-more than a few dozen users is the multinomial bootstrap without its bookkeeping.
+The Poisson bootstrap (Chamandy et al. 2012): in each resample every user gets a weight drawn from Poisson(1). For more
+than a few dozen users this equals the multinomial bootstrap, and needs no bookkeeping.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ _CELLS = 1 << 22
 
 
 def intervals(
-    values: Mapping[str, np.ndarray], resamples: int, seed: int, share: float = 0.95
+    values: Mapping[str, np.ndarray], resamples: int, seed: int, fraction: float = 0.95
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of the mean of each array (U,), from the same resamples of users for all of them.
 
-    share  of resampled means that lie inside
+    fraction  of the resampled means that lie inside
     """
     names = list(values)
     if not names or not resamples or not len(values[names[0]]):
@@ -28,8 +28,8 @@ def intervals(
     step = max(1, _CELLS // len(table))
     for start in range(0, resamples, step):
         weights = generator.poisson(1.0, (min(step, resamples - start), len(table))).astype(np.float64)
-        # A resample of nobody can only happen to a handful of users; it would divide by zero.
+        # A resample without any user happens only with very few users; it would divide by zero.
         weights[weights.sum(axis=1) == 0] = 1.0
         means.append(weights @ table / weights.sum(axis=1, keepdims=True))
-    low, high = np.quantile(np.concatenate(means), [(1 - share) / 2, (1 + share) / 2], axis=0)
+    low, high = np.quantile(np.concatenate(means), [(1 - fraction) / 2, (1 + fraction) / 2], axis=0)
     return {name: (float(low[at]), float(high[at])) for at, name in enumerate(names)}

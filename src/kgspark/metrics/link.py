@@ -1,7 +1,7 @@
 """Filtered ranks of held-out links, as link prediction defines them (Bordes et al. 2013, section 4.2).
 
-The rank of a true tail among all tails of its kind, the other known tails of its head left out; tails with an equal
-score count one half (the average-tie policy, Berrendorf et al. 2020):
+The rank of a true tail is taken among all tails of its kind, without the other known tails of its head. Tails with an
+equal score count one half (the average-tie policy, Berrendorf et al. 2020):
 
     rank = 1 + |higher| + ½ |equal|        MRR = mean(1 / rank)        Hits@K = mean(rank ≤ K)
 """
@@ -20,7 +20,7 @@ def filtered_ranks(scores: np.ndarray, known: Histories, wanted: Histories) -> n
     """Ranks float64 (n,) of the wanted tails, in the order in which they are given.
 
     scores  float32 (B, N): every tail's score for each of B heads
-    known   every tail that is true of each head, the wanted ones among them
+    known   all true tails of each head, including the wanted ones
     wanted  the tails to rank
     """
     candidates = scores.copy()
@@ -36,7 +36,7 @@ def filtered_ranks(scores: np.ndarray, known: Histories, wanted: Histories) -> n
 
 
 def link_metrics(ranks: np.ndarray, ks: Sequence[int] = (1, 3, 10)) -> dict[str, float]:
-    """Mean reciprocal rank and Hits@K over links; empty without any."""
+    """Mean reciprocal rank and Hits@K over links; empty if there are none."""
     if not len(ranks):
         return {}
     figures = {"filtered_mrr": float((1 / ranks).mean())}

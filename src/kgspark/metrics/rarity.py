@@ -1,4 +1,4 @@
-"""Recall of what is rare: a mean over users is decided by popular movies, and says little about the others."""
+"""Recall by the popularity of movies, because popular movies decide a mean over users."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,13 +13,13 @@ def recall_by_popularity(
     limits: tuple[int, int],
     ks: Sequence[int],
 ) -> Mapping[str, Mapping[str, float]]:
-    """Share of the held-out likes found in the top K, by how many training likes their movie has.
+    """Fraction of the held-out likes that are in the top K, by the number of training likes of their movie.
 
-    lists   int (U, K): movie positions; -1 where a list is shorter
-    hits    bool (U, K): which of them are held-out likes
+    lists   int (U, K): movie positions; -1 at the end of a shorter list
+    hits    bool (U, K): True for a held-out like
     wanted  int (n,): the movie of every held-out like
     likes   int (M,): training likes of every movie
-    limits  likes from which a movie is no longer rare, and from which it is popular
+    limits  number of likes from which a movie is no longer rare, and from which it is popular
     Returns, for each of `rare`, `common` and `popular` with a held-out like: `likes` and `recall@K`.
     """
     rare, popular = limits

@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from kgspark.config import Settings
-from kgspark.peers.settings import Baseline, PeerSettings
+from kgspark.peers.baselines import BaselineName
+from kgspark.peers.settings import PeerSettings
 
 Protocol = Literal["random", "leave-one-out", "recbole", "time", "cold-users", "cold-movies", "files"]
 
@@ -27,7 +28,7 @@ class EvaluateSettings(Settings):
     )
     seeds: tuple[int, ...] = Field((42,), min_length=1, description="seeds of split and training, one measurement each")
     ks: tuple[PositiveInt, ...] = Field((10, 20, 100), min_length=1, description="lengths of the measured lists")
-    baselines: tuple[Baseline, ...] = Field(
+    baselines: tuple[BaselineName, ...] = Field(
         ("popularity", "item-knn", "ease"),
         description="models measured beside; also mllib-als, and with the extra bench implicit-als and implicit-bpr",
     )

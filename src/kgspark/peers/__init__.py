@@ -1,1 +1,1 @@
-"""Other people's recommenders, behind the same search space as ours; only measurements import them."""
+"""Recommenders of other people, measured beside ours. Only measurements import them."""

@@ -8,9 +8,9 @@ from scipy.sparse import csr_matrix
 
 from kgspark.errors import StageError
 from kgspark.graph.histories import Histories
-from kgspark.peers.settings import EaseSettings, ItemKnnSettings
+from kgspark.peers.baselines import Likes
 
-# Rows of similarities held at once.
+# Rows of similarities in memory at once.
 _BLOCK = 1024
 _LARGEST_CATALOGUE = 40_000
 
@@ -32,39 +32,41 @@ class ItemToItem:
         return np.asarray(scores if isinstance(scores, np.ndarray) else scores.todense(), dtype=np.float32)
 
 
-def matrix(likes: Histories, catalogue: int) -> csr_matrix:
+def like_matrix(by_user: Histories, movies: int) -> csr_matrix:
     """The likes as a sparse float32 (U, M) of ones."""
-    ones = np.ones(len(likes.indices), np.float32)
-    return csr_matrix((ones, likes.indices, likes.indptr), shape=(len(likes), catalogue))
+    ones = np.ones(len(by_user.indices), np.float32)
+    return csr_matrix((ones, by_user.indices, by_user.indptr), shape=(len(by_user), movies))
 
 
-def fit_ease(likes: Histories, catalogue: int, settings: EaseSettings) -> ItemToItem:
+def fit_ease(likes: Likes) -> ItemToItem:
     """EASE (Steck 2019, equation 8): B = I − P diag(P)⁻¹ with P = (XᵀX + λI)⁻¹, so its diagonal is zero.
 
     Raises StageError for a catalogue whose square does not fit into memory.
     """
+    catalogue, l2 = likes.movies, likes.settings.ease.l2
     if catalogue > _LARGEST_CATALOGUE:
         raise StageError(f"evaluate.baselines: ease inverts a matrix of {catalogue:,}² movies; take it out of the list")
-    history = matrix(likes, catalogue)
+    history = like_matrix(likes.by_user, catalogue)
     gram = np.asarray((history.T @ history).todense(), dtype=np.float64)
-    gram[np.diag_indices(catalogue)] += settings.l2
+    gram[np.diag_indices(catalogue)] += l2
     # A Cholesky factor inverts a symmetric matrix in half the time of a general solver, and fills only one triangle.
     factor, failed = lapack.dpotrf(gram, lower=0, overwrite_a=1)
     inverse, failed_too = lapack.dpotri(factor, lower=0, overwrite_c=1)
     if failed or failed_too:
-        raise StageError(f"evaluate.peers.ease.l2: λ = {settings.l2} leaves a singular matrix; raise it")
+        raise StageError(f"evaluate.peers.ease.l2: λ = {l2} leaves a singular matrix; raise it")
     inverse = np.triu(inverse) + np.triu(inverse, 1).T
     weights = (-inverse / np.diag(inverse)).astype(np.float32)
     weights[np.diag_indices(catalogue)] = 0
     return ItemToItem(history, weights)
 
 
-def fit_item_knn(likes: Histories, catalogue: int, settings: ItemKnnSettings) -> ItemToItem:
-    """Cosine similarities s(i, j) = |Uᵢ ∩ Uⱼ| / (√(|Uᵢ| |Uⱼ|) + shrink), each movie's largest `neighbours` kept
+def fit_item_knn(likes: Likes) -> ItemToItem:
+    """Cosine similarities s(i, j) = |Uᵢ ∩ Uⱼ| / (√(|Uᵢ| |Uⱼ|) + shrink); each movie keeps its largest `neighbours`
     (Sarwar et al. 2001; shrinkage as in Bell and Koren 2007)."""
-    history = matrix(likes, catalogue)
+    catalogue, settings = likes.movies, likes.settings.item_knn
+    history = like_matrix(likes.by_user, catalogue)
     by_movie = history.T.tocsr()
-    norms = np.sqrt(likes.counts(catalogue))
+    norms = np.sqrt(likes.by_user.counts(catalogue))
     kept = min(settings.neighbours, catalogue)
     rows, columns, values = [], [], []
     for start in range(0, catalogue, _BLOCK):
@@ -77,7 +79,7 @@ def fit_item_knn(likes: Histories, catalogue: int, settings: ItemKnnSettings) ->
         columns.append(best.ravel())
         values.append(np.take_along_axis(similarity, best, axis=1).ravel().astype(np.float32))
     entries = np.concatenate(values), (np.concatenate(columns), np.concatenate(rows))
-    # A movie is scored by its own neighbours in the history, so they stand in its column.
+    # A movie's score is summed over its own neighbours in the history, so they are in its column.
     weights = csr_matrix(entries, shape=(catalogue, catalogue))
     weights.eliminate_zeros()
     return ItemToItem(history, weights)

@@ -1,4 +1,4 @@
-"""Spark MLlib's ALS, as a data engineer would use it for the same nightly table: a peer to be measured beside."""
+"""ALS of Spark MLlib, used as a data engineer would use it for the same nightly table."""
 
 from pathlib import Path
 
@@ -8,7 +8,23 @@ from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+from kgspark.peers.baselines import Likes
 from kgspark.search_space import SearchSpace
+
+
+def fit_likes(likes: Likes) -> SearchSpace:
+    """The baseline mllib-als, with `evaluate.peers.mllib_als`."""
+    settings, by_user = likes.settings.mllib_als, likes.by_user
+    columns = {"user": by_user.rows().astype(np.int32), "item": np.asarray(by_user.indices).astype(np.int32)}
+    model = fit(
+        likes.session().createDataFrame(pa.table(columns)),
+        rank=settings.factors,
+        iterations=settings.iterations,
+        alpha=settings.alpha,
+        regularization=settings.regularization,
+        seed=likes.seed,
+    )
+    return search_space(model, len(by_user), likes.movies)
 
 
 def read_movielens(session: SparkSession, path: Path, separator: str, header: bool) -> DataFrame:
@@ -38,9 +54,9 @@ def fit(
 
 
 def top_unseen(model: ALSModel, ratings: DataFrame, k: int) -> DataFrame:
-    """user, rank, item, score: the top k that the user has not rated, from `recommendForAllUsers`.
+    """user, rank, item, score: the top k that the user has not rated, from `recommendForAllUsers`. Runs a Spark job.
 
-    MLlib filters nothing that was seen, so everybody is asked for k and the longest history.
+    MLlib cannot leave out rated items, so the job asks for k plus the length of the longest history, for every user.
     """
     longest = ratings.groupBy("user").count().agg(F.max("count")).collect()[0][0]
     lists = model.recommendForAllUsers(k + longest).select("user", F.explode("recommendations").alias("row"))
@@ -51,7 +67,10 @@ def top_unseen(model: ALSModel, ratings: DataFrame, k: int) -> DataFrame:
 
 
 def search_space(model: ALSModel, users: int, items: int) -> SearchSpace:
-    """The factors as vectors to rank with, zero where unknown; ids are positions in [0, users) and [0, items)."""
+    """The factors as vectors to rank with, zero for an unknown id; ids are positions in [0, users) and [0, items).
+
+    Collects both tables of factors.
+    """
     vectors = []
     for factors, count in ((model.userFactors, users), (model.itemFactors, items)):
         rows = factors.collect()
@@ -62,7 +81,7 @@ def search_space(model: ALSModel, users: int, items: int) -> SearchSpace:
 
 
 def from_factors(session: SparkSession, users: np.ndarray, items: np.ndarray, partitions: int) -> ALSModel:
-    """MLlib's model over given factors float32 (U, d) and (N, d), as if it had been fitted; cached."""
+    """MLlib's model with the given factors float32 (U, d) and (N, d), as if it had been fitted; both are cached."""
     frames = []
     for vectors in (users, items):
         rows = pa.table({"id": pa.array(np.arange(len(vectors), dtype=np.int32)), "features": _lists(vectors)})

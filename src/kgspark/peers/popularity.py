@@ -1,15 +1,15 @@
-"""Everybody is recommended what most users like."""
+"""The baseline that recommends the most liked movies to every user."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from kgspark.graph.histories import Histories
+from kgspark.peers.baselines import Likes
 
 
 @dataclass(frozen=True)
 class Popularity:
-    """One score a movie, float32 (M,), the same for every user."""
+    """One score per movie, float32 (M,), the same for every user."""
 
     score: np.ndarray
 
@@ -18,6 +18,6 @@ class Popularity:
         return np.broadcast_to(self.score, (len(users), len(self.score)))
 
 
-def fit(likes: Histories, catalogue: int) -> Popularity:
+def fit(likes: Likes) -> Popularity:
     """Scores a movie by its number of likes."""
-    return Popularity(likes.counts(catalogue).astype(np.float32))
+    return Popularity(likes.by_user.counts(likes.movies).astype(np.float32))

@@ -1,12 +1,8 @@
 """Settings of the baselines; importable without any of them."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from kgspark.config import Settings
-
-Baseline = Literal["popularity", "item-knn", "ease", "mllib-als", "implicit-als", "implicit-bpr"]
 
 
 class ItemKnnSettings(Settings):

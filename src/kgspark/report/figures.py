@@ -1,17 +1,20 @@
-"""Tables of figures as text."""
+"""The table of figures that `kgspark evaluate` prints."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_SHOWN = ("ndcg@10", "recall@10", "mrr@10", "filtered_mrr", "coverage@10", "fit_seconds")
+from kgspark.metrics.ranking import METRICS
+
+_NOT_OF_LISTS = ("filtered_mrr", "coverage@10", "fit_seconds")
 
 
 def comparison(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One line per model: the mean over seeds of each figure, and ± its deviation if there are several seeds.
+    """One line per model: the means over the seeds, with ± the deviation if there are several.
 
     rows  `model`, and `mean` and `deviation` by name of the figure
     """
-    shown = [name for name in _SHOWN if all(name in row["mean"] for row in rows)]
+    known = (*(f"{name}@10" for name, metric in METRICS.items() if metric.shown), *_NOT_OF_LISTS)
+    shown = [name for name in known if all(name in row["mean"] for row in rows)]
     lines = [f"{'':<14}" + "".join(f"{name.replace('_', ' '):>16}" for name in shown)]
     for row in rows:
         cells = (_cell(name, row["mean"][name], row["deviation"].get(name)) for name in shown)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
@@ -71,9 +70,3 @@ def rows_frame(session: SparkSession, rows: Sequence[Sequence[Any]], schema: str
 def task_cores(session: SparkSession) -> int:
     """Cores that one task may use."""
     return int(session.conf.get("spark.task.cpus", "1") or 1)
-
-
-def pairs_frame(session: SparkSession, users: np.ndarray, items: np.ndarray) -> DataFrame:
-    """Columns user and item (int) from two integer arrays (n,) of the driver; for measurements on one machine."""
-    table = pa.table({"user": users.astype(np.int32), "item": items.astype(np.int32)})
-    return session.createDataFrame(table)

@@ -1,1 +1,1 @@
-"""A search for better settings: what may change, what is proposed next, and what came of it."""
+"""A search for better settings: its space, its proposals, its results."""

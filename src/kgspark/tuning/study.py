@@ -1,7 +1,7 @@
-"""The search itself: proposals from Optuna's TPE, a journal that a killed search goes on from, and pruning.
+"""The search itself: proposals from Optuna's TPE, a journal from which a killed search goes on, and pruning.
 
-A proposal depends on the seed, the trial's number and the trials decided before it, and on nothing that a process
-holds: a search that was killed and called again proposes what an uninterrupted one would have.
+A proposal depends only on the seed, the trial's number and the trials before it, not on the memory of a process. So a
+search that was killed and called again proposes the same as an uninterrupted one.
 """
 
 import math
@@ -25,29 +25,29 @@ from kgspark.tuning.space import Changes, Space, matching
 
 JOURNAL = "journal.log"
 _STUDY = "tune"
-# A trial is compared at tenths of its epochs, because the step size follows the share of them that is done.
+# Trials are compared at tenths of their epochs, because the step size depends on the fraction that is done.
 _STEPS = 10
-# Trials that must be complete before one is stopped for being below their median.
+# Trials that must be complete before another is stopped for being below their median.
 _COMPLETE_BEFORE_PRUNING = 5
 
 Report = Callable[[int, int, float], None]
-"""Called with epoch, epochs in all and validation figure; raises PrunedError where the trial should end."""
+"""Called with epoch, number of epochs and validation figure; raises PrunedError if the trial should end."""
 Objective = Callable[[Changes, Report], float]
 State = Literal["complete", "pruned", "failed"]
 
 
 class PrunedError(Exception):
-    """Ends a trial that lies behind the others; not an error of anything."""
+    """Ends a trial that is behind the others; it is no error."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that was decided.
+    """A trial that has ended.
 
-    changes  what it was given over the settings; of trial 0, what the settings given have in the space
-    value    the validation figure, where it was complete
+    changes  the settings that it changed; for trial 0, the given settings' values of the keys in the space
+    value    the validation figure of a complete trial
     seconds  wall-clock
-    reason   of a failed trial, one line
+    reason   one line, for a failed trial
     """
 
     number: int
@@ -64,12 +64,12 @@ class Trial:
 
 
 class Search:
-    """A search in a folder that no other process works in."""
+    """A search in a folder in which no other process works."""
 
     def __init__(self, folder: Path, space: Space, settings: TuneSettings, given: Changes, fingerprint: str) -> None:
-        """Opens or begins the search; StageError where `folder` holds one of other data, space or settings.
+        """Opens or begins the search; StageError if `folder` holds one of other data, space or settings.
 
-        given  the settings as they are, by dotted key; keys whose value lies outside the space are left out of trial 0
+        given  the given settings by dotted key; keys whose value is outside the space are left out of trial 0
         """
         self._space, self._settings = space, settings
         self._given = {key: found for key in space if (found := matching(space[key], given[key])) is not None}
@@ -89,32 +89,32 @@ class Search:
             self._study.set_user_attr("fingerprint", fingerprint)
         elif begun_with != fingerprint:
             raise StageError(
-                f"{folder}: this search was begun with other data, space or settings; choose another tune.name"
+                f"{folder}: this search began with other data, space or settings; choose another tune.name"
             )
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL)  # cut off by a kill: it is done again
+            self._study.tell(trial.number, state=TrialState.FAIL)  # a kill interrupted it: it is repeated
 
     def trials(self) -> list[Trial]:
-        """The decided trials, by number; those that were cut off have none."""
+        """The trials that have ended, by number; interrupted ones have no number."""
         finished = self._study.get_trials(
             deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         )
         decided = [trial for trial in finished if trial.state != TrialState.FAIL or "reason" in trial.user_attrs]
-        return [_decided(number, trial) for number, trial in enumerate(decided)]
+        return [_as_trial(number, trial) for number, trial in enumerate(decided)]
 
-    def run(self, objective: Objective, told: Callable[[Trial], None]) -> None:
-        """Decides trials until there are `trials` of them or `minutes` have passed, calling `told` with each.
+    def run(self, objective: Objective, ended: Callable[[Trial], None]) -> None:
+        """Runs trials until there are `trials` of them or `minutes` have passed; calls `ended` with each.
 
-        `objective` gets the changes of a trial and returns its validation figure, more is better. A trial whose
-        objective raises StageError has failed, and the search goes on; any other error ends it.
+        `objective` gets the changes of a trial and returns its validation figure; higher is better. A trial whose
+        objective raises StageError has failed, and the search goes on; any other error ends the search.
         """
         minutes = self._settings.minutes
         until = math.inf if minutes is None else time.monotonic() + 60 * minutes
         while (number := len(self.trials())) < self._settings.trials and time.monotonic() < until:
-            self._decide(number, objective)
-            told(self.trials()[number])
+            self._run_trial(number, objective)
+            ended(self.trials()[number])
 
-    def _decide(self, number: int, objective: Objective) -> None:
+    def _run_trial(self, number: int, objective: Objective) -> None:
         begun = time.perf_counter()
         trial = self._ask(number)
         progress = _Progress(trial)
@@ -144,14 +144,14 @@ class Search:
 
 
 class _Progress:
-    """Tells Optuna a trial's best figure so far at every tenth of its epochs."""
+    """Reports a trial's best figure so far to Optuna, at every tenth of its epochs."""
 
     def __init__(self, trial: optuna.trial.Trial) -> None:
         self._trial, self._tenths, self._best = trial, 0, -math.inf
         self.epoch = 0
 
     def report(self, epoch: int, epochs: int, value: float) -> None:
-        """Raises PrunedError where the trial lies behind; never after its last epoch, when it is done anyway."""
+        """Raises PrunedError if the trial is behind the others, but not after its last epoch, when it is complete."""
         self.epoch, self._best = epoch, max(self._best, value)
         reached = epoch * _STEPS // epochs
         for tenth in range(self._tenths + 1, reached + 1):
@@ -162,7 +162,7 @@ class _Progress:
 
 
 class _FolderIsLocked(JournalFileOpenLock):
-    """Nobody else writes here, and Optuna's own lock file would outlive a kill."""
+    """No lock: no other process writes here, and Optuna's own lock file would stay after a kill."""
 
     def acquire(self) -> bool:
         return True
@@ -172,16 +172,16 @@ class _FolderIsLocked(JournalFileOpenLock):
 
 
 def best_of(trials: list[Trial]) -> Trial:
-    """The complete trial with the highest figure, the first of equals; StageError where none is complete."""
+    """The complete trial with the highest figure, the first of equals; StageError if none is complete."""
     complete = [trial for trial in trials if trial.value is not None]
     if not complete:
         reasons = {trial.reason for trial in trials if trial.reason}
-        told = f": {'; '.join(sorted(reasons))}" if reasons else "; raise tune.minutes"
-        raise StageError(f"tune: none of {len(trials)} trials came to an end{told}")
+        advice = f": {'; '.join(sorted(reasons))}" if reasons else "; raise tune.minutes"
+        raise StageError(f"tune: none of {len(trials)} trials is complete{advice}")
     return max(complete, key=lambda trial: (trial.value, -trial.number))
 
 
-def _decided(number: int, trial: FrozenTrial) -> Trial:
+def _as_trial(number: int, trial: FrozenTrial) -> Trial:
     states: dict[TrialState, State] = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
     attributes = trial.user_attrs
     return Trial(
@@ -200,7 +200,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
         return CategoricalDistribution(dimension.choices)
     low, high = dimension.low, dimension.high
     if dimension.step is not None:
-        # Optuna wants an end that the steps reach.
+        # Optuna demands an end that the steps reach.
         high = low + math.floor((high - low) / dimension.step + 1e-9) * dimension.step
     if dimension.whole:
         return IntDistribution(low, high, log=dimension.log, step=dimension.step or 1)
@@ -208,7 +208,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def _cut_torn_line(journal: Path) -> None:
-    """A kill amid a write leaves half a line, which nothing may be appended to."""
+    """A kill in the middle of a write leaves half a line; the next line must not be appended to it."""
     if journal.exists():
         text = journal.read_bytes()
         if not text.endswith(b"\n"):

@@ -1,1 +1,1 @@
-"""Programs that a benchmark starts and times as processes of their own."""
+"""Programs that a benchmark starts as processes of their own, to time and compare them."""

@@ -5,7 +5,6 @@ python -m kgspark.bench.processes.als MOVIELENS_FOLDER OUT K MASTER
 
 import json
 import sys
-from pathlib import Path
 
 from kgspark.peers import mllib_als
 from kgspark.spark.cleaning.dialects import find_source
@@ -15,11 +14,11 @@ from kgspark.tables import RATINGS
 
 
 def main(folder: str, out: str, k: int, master: str) -> dict[str, int]:
-    """Reads, fits, ranks and writes; returns how many rows there are, and how many users have fewer than K."""
+    """Reads, fits, ranks and writes; returns the number of rows, and of users with fewer than K rows."""
     source = find_source(SourceSettings(path=folder))
     layout = source.layouts[RATINGS]
     if layout is None:
-        raise SystemExit("bench_als reads MovieLens text files")
+        raise SystemExit(f"{folder}: expected MovieLens text files, the only format that bench nightly reads")
     with plain_session(master) as session:
         ratings = mllib_als.read_movielens(session, source.paths[RATINGS], layout.separator, layout.header is not None)
         ratings = ratings.cache()
@@ -30,4 +29,5 @@ def main(folder: str, out: str, k: int, master: str) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(str(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), sys.argv[4])))
+    folder, out, k, master = sys.argv[1:]
+    print(json.dumps(main(folder, out, int(k), master)))

@@ -1,8 +1,8 @@
-"""DuckDB for the tables that clean-ratings, index-entities and write-triples give of a MovieLens folder.
+"""DuckDB, writing the tables that clean-ratings, index-entities and write-triples make of a MovieLens folder.
 
 python -m kgspark.bench.processes.duckdb_etl SOURCE OUT THREADS SHARD_ROWS
 
-The input must be without a fault: there is no quarantine here, and a line that cannot be read ends the run.
+The input must have no faults: there is no quarantine here, and a line that cannot be read ends the run.
 """
 
 import json
@@ -14,9 +14,9 @@ from typing import Any
 import duckdb
 
 _PARQUET = "(format parquet, compression zstd)"
-# The number of watched_with.
+# The index of the relation watched_with.
 _OF_LIKES = 4
-# What our default split gives train, validation and test.
+# The limits of our default split between test, validation and train.
 _VALID_FROM, _TRAIN_FROM = 0.15, 0.1925
 
 _MOVIES = r"""
@@ -26,7 +26,7 @@ select movie_id, trim(title) as title,
 from read_csv($source, header = true, auto_detect = false, quote = '"',
     columns = {movie_id: 'bigint', title: 'varchar', genres: 'varchar'})
 """
-# A rating's number on the scale stands in the lowest bits below its time: the latest wins, then the higher one.
+# The rating's number on the scale is in the lowest bits, below its time: the latest rating wins, then the higher one.
 _RATINGS = """
 select user_id, movie_id, (max(packed) & 15) / 2.0::double as rating, max(packed) >> 4 as timestamp
 from (
@@ -103,7 +103,7 @@ _COLUMNS = {
 def run(source: Path, out: Path, threads: int, shard_rows: int) -> dict[str, float]:
     """Writes movies, ratings, entities and triples as Parquet into the absent folder `out`; seconds of each stage.
 
-    shard_rows  most triples a shard if every rating gave two, as in our default configuration
+    shard_rows  most triples per shard if every rating gave two triples, as in our default configuration
     """
     out.mkdir()
     connection = duckdb.connect(config={"threads": threads, "temp_directory": str(out / "spilled")})
@@ -131,11 +131,11 @@ def run(source: Path, out: Path, threads: int, shard_rows: int) -> dict[str, flo
 
 
 def differences(ours: Path, theirs: Path) -> list[str]:
-    """What is not the same in two sets of tables, a folder and `run`'s; empty where they are equal.
+    """The differences between two sets of tables, a night's folder and that of `run`; empty if they are equal.
 
-    Rows are counted, and their hashes added up, so that no order matters. Which rating is held out is drawn by another
-    hash there: of splits, the shares must be the same, within six standard deviations, and of what is drawn from the
-    training likes the number, within two hundredths more.
+    Rows are counted and their hashes added up, so the order does not matter. DuckDB draws the held-out ratings by
+    another hash. So the sizes of the splits must agree within six standard deviations, and the number of pairs that
+    are drawn from the training likes within two hundredths more.
     """
     connection = duckdb.connect()
     found = []

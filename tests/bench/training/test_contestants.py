@@ -1,4 +1,4 @@
-"""The clock of `bench train`: what it times really trains, and counts its triples right. No time is tested."""
+"""The contestants of `bench train` really train, and count their triples right. No time is tested."""
 
 from itertools import pairwise
 
@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from kgspark.bench import training_speed as speed
 from kgspark.bench.generated import GeneratedSettings
-from kgspark.bench.training_speed import KgsparkEpochs, KGTrainerEpochs, Lap
-from kgspark.bench.usage import usage_of
+from kgspark.bench.training.clock import speeds_in_turn
+from kgspark.bench.training.kgtrainer import KGTrainerEpochs, stock_settings
+from kgspark.bench.training.ours import KgsparkEpochs, Lap, first_at, generated_speed, race
+from kgspark.bench.training.triples import sample_triples
+from kgspark.bench.training.usage import usage_of
 from kgspark.tables import TEST, TRAIN, VALID
 from worlds.graphs import LIKED, MODELS, USERS, block_world, settings
 
@@ -18,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def stock(**changes):
-    return speed.stock_settings(settings(**changes), batch_size=32)
+    return stock_settings(settings(**changes), batch_size=32)
 
 
 def weights(model):
@@ -40,7 +42,7 @@ def test_kgtrainer_trains_every_model(name, norm):
 
 def test_filtered_negatives_are_no_known_triples():
     world = block_world()
-    runner = KGTrainerEpochs(speed.sample(world, 50, seed=1), stock(), known=world)
+    runner = KGTrainerEpochs(sample_triples(world, 50, seed=1), stock(), known=world)
     assert runner.triples == 50
     assert runner.epoch() > 0
     drawn = runner.sampler.sample(runner.rows, torch.Generator().manual_seed(1)).view(-1, 3)
@@ -85,7 +87,8 @@ def test_contestants_take_turns_after_a_warm_up():
             order.append(self.name)
             return float(len(order))
 
-    first, second = speed.in_turn([Contestant("a"), Contestant("b")], rounds=2)
+    speeds = speeds_in_turn({name: Contestant(name) for name in "ab"}, rounds=2)
+    first, second = speeds.values()
     assert order == ["a", "b"] * 3
     assert (first.seconds, second.seconds) == ((3.0, 5.0), (4.0, 6.0))
     assert (first.triples, first.usage) == (5, None)
@@ -93,17 +96,16 @@ def test_contestants_take_turns_after_a_warm_up():
 
 def test_a_sample_is_of_distinct_train_triples():
     world = block_world()
-    some = speed.sample(world, 100, seed=3)
+    some = sample_triples(world, 100, seed=3)
     assert len(some) == 100
     assert {split for split, _ in some.triples.parts} == {TRAIN}
     for (split, relation), pairs in some.triples.parts.items():
-        whole = set(
-            zip(world.triples.parts[split, relation].heads, world.triples.parts[split, relation].tails, strict=True)
-        )
+        every = world.triples.parts[split, relation]
+        whole = set(zip(every.heads, every.tails, strict=True))
         assert len(whole & set(zip(pairs.heads, pairs.tails, strict=True))) == len(pairs)
-    assert speed.sample(world, 100, seed=3).fingerprint() == some.fingerprint()
-    assert speed.sample(world, 100, seed=4).fingerprint() != some.fingerprint()
-    assert len(speed.sample(world, 10**6, seed=3)) == TRAIN_TRIPLES
+    assert sample_triples(world, 100, seed=3).fingerprint() == some.fingerprint()
+    assert sample_triples(world, 100, seed=4).fingerprint() != some.fingerprint()
+    assert len(sample_triples(world, 10**6, seed=3)) == TRAIN_TRIPLES
 
 
 def test_a_race_scores_every_epoch_with_its_clock_stopped():
@@ -118,25 +120,25 @@ def test_a_race_scores_every_epoch_with_its_clock_stopped():
         seen.append(space.model_id)
         return float((np.where(known, np.inf, distances).argmin(1) == withheld.indices).mean())
 
-    laps = speed.race(world, settings(epochs=30), (TRAIN,), score)
+    laps = race(world, settings(epochs=30), (TRAIN,), score)
     assert [lap.epoch for lap in laps] == list(range(1, 31))
     assert len(set(seen)) == 30  # other vectors after every epoch
     assert all(earlier.seconds < later.seconds for earlier, later in pairwise(laps))
-    assert speed.first_at(laps, 1.0) is not None
+    assert first_at(laps, 1.0) is not None
 
 
 def test_the_first_lap_at_the_target():
     laps = [Lap(1, 2.0, 0.1), Lap(2, 3.0, 0.3), Lap(3, 4.0, 0.2), Lap(4, 5.0, 0.4)]
-    assert speed.first_at(laps, 0.2) == laps[1]
-    assert speed.first_at(laps, 0.3) == laps[1]
-    assert speed.first_at(laps, 0.5) is None
-    assert speed.first_at([], 0.0) is None
+    assert first_at(laps, 0.2) == laps[1]
+    assert first_at(laps, 0.3) == laps[1]
+    assert first_at(laps, 0.5) is None
+    assert first_at([], 0.0) is None
 
 
 @pytest.mark.parametrize("negatives", [0, 20])
 def test_a_generated_graph_is_trained(negatives):
     size = GeneratedSettings(ratings=2_000, users=200, movies=100, negatives=negatives)
-    found = speed.generated_speed(size, settings(device="cpu"), rounds=2)
+    found = generated_speed(size, settings(device="cpu"), rounds=2)
     assert found.triples == 2_000
     assert len(found.seconds) == 2
     assert found.usage.host_peak_bytes > 2**20
@@ -154,5 +156,5 @@ def test_usage_repeats_the_work_until_enough_time_has_passed():
 @pytest.mark.gpu
 def test_a_gpu_tells_its_peak_memory():
     size = GeneratedSettings(ratings=2_000, users=200, movies=100, negatives=20)
-    found = speed.generated_speed(size, settings(device="cuda"), rounds=1)
+    found = generated_speed(size, settings(device="cuda"), rounds=1)
     assert found.usage.device_peak_bytes > 0

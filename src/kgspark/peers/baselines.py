@@ -1,0 +1,81 @@
+"""The baselines of an evaluation by name. None of their packages is imported before one of them is fitted.
+
+A further baseline is a file with a function like those named here, and a line in `BASELINES`; if it has settings, also
+a section of `PeerSettings`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+
+from kgspark.config import OneOf
+from kgspark.errors import ConfigError
+from kgspark.graph.histories import Histories
+from kgspark.peers.settings import PeerSettings
+from kgspark.search_space import SearchSpace
+
+
+class Recommender(Protocol):
+    """Anything that scores the whole catalogue for a user."""
+
+    def scores(self, users: np.ndarray) -> np.ndarray:
+        """Scores float32 (B, M) of every movie for the users int64 (B,): higher is better, none is left out."""
+
+
+@dataclass(frozen=True)
+class Likes:
+    """Everything that a baseline is fitted on.
+
+    by_user  positions of the movies that each user likes
+    movies   number of movies in the catalogue
+    session  returns the night's Spark session, and starts it if necessary
+    """
+
+    by_user: Histories
+    movies: int
+    settings: PeerSettings
+    seed: int
+    session: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A peer that `kgspark evaluate` can measure beside the model.
+
+    function  "module:name" of a function from `Likes` to a recommender, or to vectors to rank by
+    extra     the extra of this package that installs what the module imports; None if every night has it
+    """
+
+    function: str
+    extra: str | None = None
+
+
+BASELINES: dict[str, Baseline] = {
+    "popularity": Baseline("kgspark.peers.popularity:fit"),
+    "item-knn": Baseline("kgspark.peers.item_to_item:fit_item_knn"),
+    "ease": Baseline("kgspark.peers.item_to_item:fit_ease"),
+    "mllib-als": Baseline("kgspark.peers.mllib_als:fit_likes"),
+    "implicit-als": Baseline("kgspark.peers.implicit_models:fit_als", extra="bench"),
+    "implicit-bpr": Baseline("kgspark.peers.implicit_models:fit_bpr", extra="bench"),
+}
+
+
+def fit_baseline(name: str, likes: Likes) -> Recommender | SearchSpace:
+    """Fits one of `BASELINES`; ConfigError if its package is not installed."""
+    baseline = BASELINES[name]
+    try:
+        fit = resolve_name(baseline.function)
+    except ModuleNotFoundError:
+        if baseline.extra is None:
+            raise
+        raise ConfigError(
+            f"evaluate.baselines: {name} needs the extra {baseline.extra}: pip install 'kgspark[{baseline.extra}]'"
+        ) from None
+    recommender: Recommender | SearchSpace = fit(likes)
+    return recommender
+
+
+BaselineName = Annotated[str, OneOf(BASELINES)]
