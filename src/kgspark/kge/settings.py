@@ -231,7 +231,8 @@ _SCALES = {"softmax": "temperature", "bpr": "temperature", "warp": "margin", "ma
 
 def describe(settings: TrainSettings) -> str:
     """The essentials in a line: `transe, dim 256, rate 0.002, temperature 0.14, 16 epochs`."""
-    model = f"{settings.model} with norm 1" if (settings.model, settings.norm) == ("transe", 1) else settings.model
+    has_norm = MODELS[settings.model].norm_1 is not None
+    model = f"{settings.model} with norm 1" if has_norm and settings.norm == 1 else settings.model
     scale = _SCALES.get(settings.objective)
     parts = [
         model if settings.objective == "softmax" else f"{model} by {settings.objective}",
