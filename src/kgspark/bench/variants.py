@@ -44,7 +44,7 @@ def run_variants(
     common    changes that all nights share
     """
     say(f"{settings.source}, protocol {settings.protocol}, seeds {', '.join(map(str, settings.seeds))}")
-    say(f"{'':<34}" + "".join(f"{heading:>18}" for heading in columns))
+    say(f"{'':<38}" + "".join(f"{heading:>18}" for heading in columns))
     rows: list[Row] = []
     with scratch_folder() as scratch:
         nights = {
@@ -73,7 +73,7 @@ def _measure(settings: VariantsSettings, nights: Mapping[str, NightSettings]) ->
 
 
 def _line(name: str, figures: Sequence[float]) -> str:
-    return f"{name:<34}" + "".join(f"{figure:>18.4f}" for figure in figures)
+    return f"{name:<38}" + "".join(f"{figure:>18.4f}" for figure in figures)
 
 
 def _summary(rows: Sequence[Row], columns: Columns) -> list[Row]:
