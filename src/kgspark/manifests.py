@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +12,7 @@ import kgspark
 from kgspark.files import DataFile, write_atomically
 
 MANIFEST = "_manifest.json"
-_PACKAGES = ("pyspark", "torch", "tgraphx", "faiss-cpu", "numpy", "pyarrow")
+_ENGINES = ("pyspark", "torch", "tgraphx", "faiss-cpu", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,14 @@ class Manifest:
 
 def versions() -> dict[str, str]:
     """Versions of kgspark, Python, and those engine packages that are installed."""
-    found = {"kgspark": kgspark.__version__, "python": platform.python_version()}
-    for package in _PACKAGES:
+    own = {"kgspark": kgspark.__version__, "python": platform.python_version()}
+    return own | package_versions(_ENGINES)
+
+
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those packages that are installed."""
+    found = {}
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

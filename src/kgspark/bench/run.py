@@ -11,7 +11,7 @@ from typing import Any
 
 from kgspark import config
 from kgspark.errors import ConfigError
-from kgspark.runs import versions
+from kgspark.manifests import versions
 
 BENCHES = {
     "nightly": "from the ratings file to published top-K, beside MLlib ALS",

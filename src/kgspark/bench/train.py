@@ -17,16 +17,15 @@ from kgspark.config import Settings
 from kgspark.experiments.evaluate import fit_on
 from kgspark.experiments.held_out import HeldOut, measure, read_held_out
 from kgspark.graph.graph import Graph
-from kgspark.graph.shards import read_graph
 from kgspark.kge.device import pick_device
 from kgspark.kge.settings import TrainSection, TrainSettings
 from kgspark.night.night import Night, open_night
-from kgspark.night.reads import entity_layout, relations_of
+from kgspark.night.reads import knowledge_graph
 from kgspark.peers.baselines import Recommender
 from kgspark.retrieval.space_recommender import SpaceRecommender
 from kgspark.search_space import SearchSpace
 from kgspark.spark.session import usable_cores
-from kgspark.tables import TRAIN, TRIPLES, VALID
+from kgspark.tables import TRAIN, VALID
 
 KGTRAINER, KGTRAINER_FILTERED = "tgraphx KGTrainer", "tgraphx KGTrainer, filtered negatives"
 STOCK, OURS, GENERATED = "kgspark, KGTrainer's objective", "kgspark", "kgspark, generated graph"
@@ -61,7 +60,7 @@ def run(settings: TrainBenchSettings, say: Say) -> Row:
     say(f"bench train: {settings.source}, {train.model} of {train.dim} dimensions on {device}")
     with scratch_folder() as scratch:
         night = _write_night(settings, scratch, say)
-        graph = read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
+        graph = knowledge_graph(night)
         # The race comes first: as in a night, the costs that a process pays once are on its clock.
         against_ease = _race(night, graph, say)
         train = night.settings.train.resolved()

@@ -9,7 +9,6 @@ import numpy as np
 from kgspark.errors import StageError
 from kgspark.graph.histories import Histories
 from kgspark.graph.layout import MOVIE
-from kgspark.graph.shards import read_graph
 from kgspark.metrics.beyond_accuracy import beyond_accuracy
 from kgspark.metrics.bootstrap import intervals
 from kgspark.metrics.link import filtered_ranks, link_metrics
@@ -17,10 +16,10 @@ from kgspark.metrics.ranking import hit_matrix, ranking_metrics
 from kgspark.metrics.rarity import recall_by_popularity
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.night import Night
-from kgspark.night.reads import entity_layout, relations_of
+from kgspark.night.reads import knowledge_graph
 from kgspark.peers.baselines import Recommender
 from kgspark.retrieval.topk import top_k_of_scores
-from kgspark.tables import TEST, TRAIN, TRIPLES, VALID
+from kgspark.tables import TEST, TRAIN, VALID
 
 # Scores in memory at once: 32 MiB of float32, and a few times that while they are ranked.
 _CELLS = 1 << 23
@@ -90,7 +89,7 @@ class Measured:
 
 def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) -> HeldOut:
     """The target relation's likes from the triples; StageError if the split holds nothing out."""
-    graph = read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
+    graph = knowledge_graph(night)
     target = graph.relation(night.settings.train.target)
 
     def likes(*splits: str) -> Histories:

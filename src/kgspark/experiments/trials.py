@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 from kgspark.errors import StageError
 from kgspark.experiments import protocols
 from kgspark.graph.graph import Graph
-from kgspark.graph.shards import read_graph
 from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.training import train
 from kgspark.night.night import Night
-from kgspark.night.reads import entity_layout, relations_of
+from kgspark.night.reads import knowledge_graph
 from kgspark.night.settings import NightSettings
 from kgspark.report.progress import progress_bar
 from kgspark.stages import index_entities, write_triples
-from kgspark.tables import TEST, TRIPLES, VALID
+from kgspark.tables import TEST, VALID
 from kgspark.tuning.space import Changes, as_number, relation_of
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def read_trial_graph(night: Night) -> Graph:
 
     Raises StageError if the split leaves no validation likes.
     """
-    graph = read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
+    graph = knowledge_graph(night)
     if not len(graph.pairs(graph.relation(night.settings.train.target), (VALID,))):
         raise StageError(
             f"split.protocol={night.settings.split.protocol} leaves no validation likes to choose settings by"

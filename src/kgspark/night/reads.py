@@ -6,8 +6,10 @@ from typing import Any
 
 from kgspark.errors import InputError
 from kgspark.files import source_signature
+from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
+from kgspark.graph.shards import read_graph
 from kgspark.night.night import Night
 from kgspark.spark.frames import DataFrame, read_csv, read_parquet, read_table
 from kgspark.spark.ranking.candidates import Candidates
@@ -49,6 +51,11 @@ def entity_layout(night: Night) -> EntityLayout:
 def relations_of(night: Night) -> list[Relation]:
     """The relations of this night's triples, in index order."""
     return [Relation.from_json(value) for value in night.run.manifest(TRIPLES).details["relations"]]
+
+
+def knowledge_graph(night: Night) -> Graph:
+    """The triples of this night, in memory, with their relations and the layout of their entities."""
+    return read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
 
 
 def relation_tables(night: Night) -> dict[str, DataFrame]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kgspark.errors import StageError
+from kgspark.errors import ConfigError, StageError
+from kgspark.files import DataFile
 from kgspark.graph.layout import EntityLayout
-from kgspark.night.candidates import write_candidates
 from kgspark.night.night import Night
 from kgspark.night.reads import (
     DIRECTIONS,
@@ -17,6 +17,7 @@ from kgspark.night.reads import (
     list_length,
     own_table_signatures,
     ranked_tables,
+    relation_tables,
 )
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import load_index
@@ -25,11 +26,12 @@ from kgspark.retrieval.ranked_files import discard_partial
 from kgspark.retrieval.ranking_task import RankingTask
 from kgspark.runs import Outcome, StageWork
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace
-from kgspark.spark.frames import read_table, task_cores
+from kgspark.spark.frames import read_table, task_cores, write_table
+from kgspark.spark.ranking.candidates import build_candidates
 from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, query_stream, write_on_executors
 from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
-from kgspark.tables import ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, Columns
+from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEGMENTS, Columns
 
 
 def run(night: Night) -> Outcome:
@@ -55,7 +57,7 @@ def run(night: Night) -> Outcome:
 
 def _recommend(night: Night, work: StageWork) -> None:
     layout, folders = entity_layout(night), work.begin()
-    candidate_files, offered = write_candidates(night, layout, folders)
+    candidate_files, offered = _write_candidates(night, layout, folders)
     tasks = {name: _task(night, layout, name, work.staging) for name in ranked_tables(night)}
     kinds = {name: _write_pools(night, task, work.staging) for name, task in tasks.items()}
     written = _write_rankings(night, layout, tasks)
@@ -65,6 +67,36 @@ def _recommend(night: Night, work: StageWork) -> None:
         if written[name].listed:
             details[name]["recall"] = _checked_recall(night, name, written[name])
     work.commit(candidate_files | {name: table.files for name, table in written.items()}, details)
+
+
+def _write_candidates(
+    night: Night, layout: EntityLayout, folders: Mapping[str, Path]
+) -> tuple[dict[str, list[DataFile]], dict[str, dict[str, int]]]:
+    """Writes both tables if anything restricts candidates; returns their files, and users and movies per segment.
+
+    Raises ConfigError if a segment has users but no movie is left for them.
+    """
+    if not candidate_tables(night):
+        return {}, {}
+    entities = read_table(night.spark, night.run.table(ENTITIES))
+    built = build_candidates(night.settings.candidates, relation_tables(night), entities, layout, id_type(night))
+    files = {
+        SEGMENTS: write_table(built.segments, folders[SEGMENTS]),
+        CANDIDATES: write_table(built.movies, folders[CANDIDATES]),
+    }
+    users, movies = (_count_by_segment(night, folders[name]) for name in (SEGMENTS, CANDIDATES))
+    for segment, count in users.items():
+        if not movies.get(segment):
+            raise ConfigError(
+                f"candidates: no movie is left for the {count:,} users of segment {segment!r}; relax candidates.where, "
+                f"min_ratings, allow, deny or segments.{segment}.movies"
+            )
+    return files, {name: {"users": users[name], "movies": movies[name]} for name in sorted(users)}
+
+
+def _count_by_segment(night: Night, folder: Path) -> dict[str, int]:
+    counted = read_table(night.spark, folder).groupBy(Columns.SEGMENT).count().collect()
+    return {row[Columns.SEGMENT]: row["count"] for row in counted}
 
 
 def _task(night: Night, layout: EntityLayout, name: str, staging: Path) -> RankingTask:

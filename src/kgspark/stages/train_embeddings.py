@@ -10,24 +10,25 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from kgspark.files import describe_folder
-from kgspark.graph.layout import MOVIE, USER, EntityLayout
+from kgspark.graph.graph import Graph
+from kgspark.graph.layout import MOVIE, USER
 from kgspark.graph.relation import Relation
-from kgspark.graph.shards import read_graph
 from kgspark.kge.device import pick_device, release_gpu_memory
 from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.settings import describe
-from kgspark.kge.training import checkpoints, memory
+from kgspark.kge.settings import TrainSettings, describe
+from kgspark.kge.training import checkpoints
 from kgspark.kge.training.distributed import Team
+from kgspark.kge.training.memory import MemoryEstimate, estimate, resolve_negatives
 from kgspark.kge.training.run_folder import Epoch
-from kgspark.kge.training.training import train
+from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
 from kgspark.night.night import Night
-from kgspark.night.reads import entity_layout, id_type, relations_of
+from kgspark.night.reads import entity_layout, held_out_metrics, id_type, knowledge_graph, relations_of
 from kgspark.report.progress import progress_bar
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.search_space import ITEMS, QUERIES, write_ids
-from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES
+from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Columns
 
 # Folder of checkpoints and of the dashboard's files. It is no table, because it must survive a killed training.
 TRAINING = "training"
@@ -54,17 +55,8 @@ def _earlier_run(night: Night) -> Run | None:
 
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
-    settings, layout = night.settings.train.resolved(), entity_layout(night)
-    relations = relations_of(night)
-    rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
-    night.note(describe(settings))
-    if settings.negatives == "auto":
-        settings = memory.resolve_negatives(settings, layout, relations, rows)
-        if settings.sample_size:
-            night.note(f"softmax over samples of {settings.sample_size:,} tails: all are too many")
-    needed = memory.estimate(settings, layout, relations, rows)
-    night.note(f"training needs about {needed}")
-    graph = read_graph(night.run.table(TRIPLES), layout, relations)
+    settings, needed = _resolve(night)
+    graph = knowledge_graph(night)
     if settings.inverse_relations:
         graph = graph.with_inverses()
     initial = _warm_start(night, earlier, graph.relations) if earlier else None
@@ -72,7 +64,27 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("training", settings.epochs) as advance:
         trained = train(graph, settings, folder, _shown(advance), initial, _team(night))
+    _write(night, work, graph, trained, needed)
+    checkpoints.discard(folder)
+    release_gpu_memory()
 
+
+def _resolve(night: Night) -> tuple[TrainSettings, MemoryEstimate]:
+    """The settings with a number for `negatives: auto`, and the memory that they need; prints both."""
+    settings, layout, relations = night.settings.train.resolved(), entity_layout(night), relations_of(night)
+    rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
+    night.note(describe(settings))
+    if settings.negatives == "auto":
+        settings = resolve_negatives(settings, layout, relations, rows)
+        if settings.sample_size:
+            night.note(f"softmax over samples of {settings.sample_size:,} tails: all are too many")
+    needed = estimate(settings, layout, relations, rows)
+    night.note(f"training needs about {needed}")
+    return settings, needed
+
+
+def _write(night: Night, work: StageWork, graph: Graph, trained: Trained, needed: MemoryEstimate) -> None:
+    """Commits the model, and the search space that is exported from it."""
     folders = work.begin()
     for path in folders.values():
         path.mkdir()
@@ -81,7 +93,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
         save_model(folders[MODEL] / MEASURED_FILE, trained.measured, graph, trained.settings)
     space = export_search_space(trained.model, graph, trained.settings)
     space.save(folders[SEARCH_SPACE])
-    _write_ids(night, folders[SEARCH_SPACE], layout)
+    _write_ids(night, folders[SEARCH_SPACE])
     details = {
         "model_id": space.model_id,
         "metrics": {"model": trained.test, "popularity": trained.popularity},
@@ -90,8 +102,6 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     }
     files = {name: describe_folder(path) for name, path in folders.items()}
     work.commit(files, {MODEL: details, SEARCH_SPACE: {"model_id": space.model_id}})
-    checkpoints.discard(folder)
-    release_gpu_memory()
 
 
 def _team(night: Night) -> Team | None:
@@ -124,25 +134,25 @@ def _warm_start(night: Night, earlier: Run, relations: Sequence[Relation]) -> Wa
 
 
 def _entities(run: Run) -> pa.Table:
-    return ds.dataset(_parts(run.table(ENTITIES))).to_table(columns=["kind", "external_id", "index"])
+    return ds.dataset(_parts(run.table(ENTITIES))).to_table(columns=[Columns.KIND, Columns.EXTERNAL_ID, Columns.INDEX])
 
 
 def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def _write_ids(night: Night, folder: Path, layout: EntityLayout) -> None:
+def _write_ids(night: Night, folder: Path) -> None:
     """Writes the external ids of all users and movies, in their own type; ranked rows carry them."""
     entities = ds.dataset(_parts(night.run.table(ENTITIES)))
     for side, kind in ((QUERIES, USER), (ITEMS, MOVIE)):
-        table = entities.to_table(columns=["index", "external_id"], filter=pc.field("kind") == kind)
-        ids = table.sort_by("index")["external_id"].combine_chunks()
+        table = entities.to_table(columns=[Columns.INDEX, Columns.EXTERNAL_ID], filter=pc.field(Columns.KIND) == kind)
+        ids = table.sort_by(Columns.INDEX)[Columns.EXTERNAL_ID].combine_chunks()
         write_ids(folder, side, ids.cast(pa.int64()) if id_type(night) == "bigint" else ids)
 
 
 def _summary(night: Night) -> str:
-    details = night.run.manifest(MODEL).details
-    training, metrics = details["training"], details["metrics"]
+    details, metrics = night.run.manifest(MODEL).details, held_out_metrics(night)
+    training = details["training"]
     text = f"{details['model_id']}: best of {training['epochs']} epochs is {training['best_epoch']}"
     ours, popular = metrics["model"].get("ndcg@10"), metrics["popularity"].get("ndcg@10")
     if ours is not None and popular is not None:

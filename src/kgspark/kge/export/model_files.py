@@ -1,7 +1,6 @@
 """Saved models: one safetensors file with a JSON header; loaded as data, never unpickled."""
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -15,7 +14,10 @@ from kgspark.graph.relation import Relation
 from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.safetensors_io import read_safetensors, write_safetensors
 from kgspark.kge.settings import TrainSettings
+from kgspark.manifests import package_versions
 
+# The libraries that compute the weights.
+LIBRARIES = ("torch", "tgraphx", "numpy", "safetensors")
 MODEL_FILE = "model.safetensors"
 # The same model before it was refitted on the held-out likes.
 MEASURED_FILE = "measured.safetensors"
@@ -42,11 +44,6 @@ class SavedModel:
         return model
 
 
-def versions() -> dict[str, str]:
-    """Versions of the libraries that compute the weights."""
-    return {name: version(name) for name in ("torch", "tgraphx", "numpy", "safetensors")}
-
-
 def save_model(path: Path, model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> None:
     """Writes the weights atomically to `path`, with settings, layout, relations and versions in the header."""
     header = {
@@ -56,7 +53,7 @@ def save_model(path: Path, model: torch.nn.Module, graph: Graph, settings: Train
         # JSON objects are written with sorted keys, so the order of the kinds is kept here.
         "kinds": list(graph.layout.ranges),
         "relations": [relation.to_json() for relation in graph.relations],
-        "versions": versions(),
+        "versions": package_versions(LIBRARIES),
     }
     write_safetensors(path, parameters_by_table(model), header)
 

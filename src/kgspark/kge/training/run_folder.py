@@ -13,8 +13,9 @@ from typing import Any
 from tgraphx.tracking import CSVLogger
 
 from kgspark.files import write_atomically
-from kgspark.kge.export.model_files import versions
+from kgspark.kge.export.model_files import LIBRARIES
 from kgspark.kge.settings import TrainSettings
+from kgspark.manifests import package_versions
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class RunFolder:
         self._status("completed", results)
 
     def _status(self, status: str, results: Mapping[str, Any]) -> None:
-        run = {"status": status, "device": self._device, "versions": versions(), **results}
+        run = {"status": status, "device": self._device, "versions": package_versions(LIBRARIES), **results}
         write_atomically(self.folder / "run.json", _json(run))
         metadata = {
             "run_name": self.folder.name,
