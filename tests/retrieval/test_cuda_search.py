@@ -1,3 +1,5 @@
+"""The search on a torch device finds what FAISS finds, in full float32, in blocks of any size."""
+
 import gc
 import pickle
 from concurrent.futures import ThreadPoolExecutor

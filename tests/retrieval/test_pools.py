@@ -67,7 +67,7 @@ def seen_matrix(seen: Histories, columns: int) -> np.ndarray:
 
 @pytest.mark.parametrize("metric", ["inner_product", "l1"])
 @pytest.mark.parametrize("seed", range(8))
-def test_everybody_gets_the_best_of_what_they_are_offered(tmp_path: Path, metric, seed: int) -> None:
+def test_every_query_gets_the_best_rows_that_it_is_offered(tmp_path: Path, metric, seed: int) -> None:
     world = random_world(metric, seed)
     save(world, tmp_path)
     allowed = write_segments(tmp_path, world, seed)

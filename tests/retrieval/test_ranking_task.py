@@ -1,3 +1,5 @@
+"""Ranked rows are what top_k found, whatever the blocks, batches and partitions, in both directions."""
+
 import itertools
 import pickle
 

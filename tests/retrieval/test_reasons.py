@@ -1,3 +1,5 @@
+"""The reason of a recommendation is the liked movie with the largest cosine to it."""
+
 import numpy as np
 import pytest
 

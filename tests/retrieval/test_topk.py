@@ -1,3 +1,5 @@
+"""Every list equals all scores sorted without what was seen: random worlds, ties, heavy users, wrong inputs."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
