@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kgspark.bench import index as bench_index
+from kgspark.bench import run as bench
 from kgspark.bench.night_lists import compare_night
 from nights import BUNDLED, DATE, ROOT, configuration, kgspark, only_line, table_bytes
 
@@ -74,7 +74,7 @@ def test_every_list_is_all_scores_sorted_and_a_changed_one_is_found(lake: Path, 
 def test_approximate_search_is_measured_beside_the_exact_one(lake: Path) -> None:
     said: list[str] = []
     small = ["queries=50", "rounds=2", "kinds=[ivf, pq]", "index.cells=40"]
-    answer = bench_index.run([f"night={lake / 'runs' / DATE}", *small], said.append)
+    answer = bench.run("index", [f"night={lake / 'runs' / DATE}", *small], said.append)
     rows = {(row["table"], row["kind"]): row for row in answer["rows"]}
     # The 610 users are too few for anything but an exact search.
     assert list(rows) == [("recommendations", kind) for kind in ("flat", "ivf", "pq")] + [("audiences", "flat")]
