@@ -28,6 +28,8 @@ class Columns:
     TITLE, YEAR, GENRES, TAG = "title", "year", "genres", "tag"
     INDEX, KIND, EXTERNAL_ID = "index", "kind", "external_id"
     HEAD, RELATION, TAIL, SPLIT, WEIGHT = "head", "relation", "tail", "split", "weight"
+    OTHER_MOVIE_ID, USERS = "other_movie_id", "users"
+    AGE_DAYS = "age_days"
     POSITION, SEGMENT = "position", "segment"
     RANK, SCORE, SOURCE, REASON, MODEL_ID, DS = "rank", "score", "source", "reason_movie_id", "model_id", "ds"
 
