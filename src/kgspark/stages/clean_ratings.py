@@ -65,8 +65,7 @@ def _limits(night: Night, source: Source) -> Limits:
     return Limits(
         integer_ids=has_integer_ids(night.spark, source),
         scale=resolve_scale(clean, source.scale),
-        timestamp_min=clean.timestamp_min,
-        timestamp_max=clean.timestamp_max,
+        times=(clean.timestamp_min, clean.timestamp_max),
         unknown_movies=clean.unknown_movies,
     )
 

@@ -1,7 +1,6 @@
 """A further rule of cleaning is one line in the table of rules."""
 
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from kgspark.night.night import LazySession, Night
-from kgspark.night.settings import NightSettings
 from kgspark.spark.cleaning import rating_rules
 from kgspark.spark.cleaning.accounts import Accounts
 from kgspark.spark.cleaning.rating_rules import RULES, Rule
 from kgspark.stages import clean_ratings
+from nights import a_night
 
 # A user of a robot's number; and a rule whose condition is null, which counts as true, where the rating is a 5.
 ROBOT = Rule("robot", lambda limits: F.col("user_id") >= 900)
@@ -28,10 +26,8 @@ def test_a_rule_in_the_table_quarantines_its_lines_and_the_accounts_add_up(
     (tmp_path / "movies.csv").write_text("movieId,title,genres\n1,T,Drama\n2,U,Drama\n")
     lines = ["1,1,4.0,5", "1,1,3.0,4", "901,1,4.0,5", "2,2,5.0,5", "2,1,4.5,5", "902,9,5.0,x", "3,9,5.0,5", "4,1,,5"]
     (tmp_path / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *lines]))
-    settings = NightSettings(
-        lake=tmp_path / "lake", source={"path": str(tmp_path)}, clean={"max_quarantined_share": 1.0}
-    )
-    night = Night(settings, lambda text: None, LazySession(ExitStack(), spark))
+    clean = {"max_quarantined_share": 1.0}
+    night = a_night(tmp_path / "lake", spark, source={"path": str(tmp_path)}, clean=clean)
     clean_ratings.run(night)
 
     rows = pq.read_table(night.run.table("quarantine")).to_pylist()

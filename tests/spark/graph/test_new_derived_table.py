@@ -1,6 +1,5 @@
 """A further derived table is one line in the table of derived tables."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,10 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from kgspark.night.night import LazySession, Night
-from kgspark.night.settings import NightSettings
+from kgspark.night.night import Night
 from kgspark.spark.graph.derived import DERIVED, DerivedTable
 from kgspark.stages import clean_ratings, index_entities, write_triples
+from nights import a_night
 
 DAY = 86_400
 OTHER = {"kind": "movie", "column": "other_movie_id"}
@@ -37,13 +36,13 @@ def _write_source(folder: Path) -> None:
 
 def _written_triples(spark: Any, folder: Path, tables: list[str]) -> Night:
     relation = {"head": "movie", "tail": OTHER, "weight": "times"}
-    settings = NightSettings(
-        lake=folder / "lake",
+    night = a_night(
+        folder / "lake",
+        spark,
         source={"path": str(folder)},
         relations={f"of_{table}": relation | {"table": table} for table in tables},
         split={"protocol": "leave-one-out"},
     )
-    night = Night(settings, lambda text: None, LazySession(ExitStack(), spark))
     for stage in (clean_ratings, index_entities, write_triples):
         stage.run(night)
     return night

@@ -23,12 +23,11 @@ _MOST_LOOKED_UP = 20
 
 @dataclass(frozen=True)
 class Limits:
-    """The values that the rules compare with: type of the ids, scale, time window, and what unknown movies mean."""
+    """The values that the rules compare with: type of the ids, scale, first and last time, unknown movies."""
 
     integer_ids: bool
     scale: Scale
-    timestamp_min: int
-    timestamp_max: int
+    times: tuple[int, int]
     unknown_movies: str
 
     @property
@@ -63,12 +62,10 @@ def _id_rules(kind: str) -> tuple[Rule, ...]:
 RULES: tuple[Rule, ...] = (
     *_id_rules("user"),
     *_id_rules("movie"),
-    Rule("rating_not_a_number", lambda limits: F.col("rating").isNull()),
-    Rule("rating_out_of_range", lambda limits: ~F.col("rating").between(limits.scale.low, limits.scale.high)),
+    Rule("rating_not_a_number", lambda limits: F.col(Columns.RATING).isNull()),
+    Rule("rating_out_of_range", lambda limits: _is_outside(Columns.RATING, limits.scale.low, limits.scale.high)),
     Rule("rating_off_step", lambda limits: _distance_to_step(limits.scale) > _OFF_STEP),
-    Rule(
-        "timestamp_not_a_time", lambda limits: ~F.col("timestamp").between(limits.timestamp_min, limits.timestamp_max)
-    ),
+    Rule("timestamp_not_a_time", lambda limits: _is_outside(Columns.TIMESTAMP, *limits.times)),
     Rule("unknown_movie", lambda limits: F.col("known").isNull(), of_movie=True),
 )
 # Every reason that a rating can be in quarantine for; a line that cannot be taken apart is not looked at further.
@@ -167,6 +164,10 @@ def _is_missing(kind: str, limits: Limits) -> Column:
     text = F.col(f"{kind}_text")
     blank = text.isNull() | (F.length(F.trim(text)) == 0)
     return F.col(f"{kind}_id").isNull() & blank if limits.integer_ids else blank
+
+
+def _is_outside(column: str, low: float, high: float) -> Column:
+    return ~F.col(column).between(low, high)
 
 
 def _distance_to_step(scale: Scale) -> Column:
