@@ -19,11 +19,6 @@ def drawn(world, blocks):
     return {block: world.ratings(block, int(sizes[block])) for block in blocks}
 
 
-def whole(world):
-    parts = drawn(world, range(world.blocks)).values()
-    return Ratings(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Ratings)))
-
-
 @pytest.mark.parametrize(
     ("ratings", "users", "movies"),
     [(60_000, 9_000, 500), (1, 1, 2), (50, 10, 10), (10_000, 200, 100), (300, 600, 1), (300, 1, 600)],
@@ -31,7 +26,7 @@ def whole(world):
 def test_exactly_the_wanted_pairs_each_once(ratings, users, movies):
     """Even where half of all pairs are taken, and so the likeliest ones many times over."""
     world = world_of(ratings=ratings, users=users, movies=movies)
-    found = whole(world)
+    found = world.all_ratings()
     assert len(found.users) == ratings
     assert (np.diff(found.users * movies + found.movies) > 0).all()
     assert found.users.min() >= 0
@@ -52,7 +47,7 @@ def test_a_block_is_the_same_in_whichever_process_and_order_it_is_drawn():
 
 
 def test_tails_are_long_and_a_movies_number_says_nothing():
-    found = whole(world_of(ratings=200_000, users=5_000, movies=2_000))
+    found = world_of(ratings=200_000, users=5_000, movies=2_000).all_ratings()
     movies, users = (np.bincount(ids) for ids in (found.movies, found.users))
     assert np.sort(movies)[::-1][:200].sum() > 0.4 * len(found.users)  # a tenth of the catalogue
     assert abs(np.corrcoef(np.arange(len(movies)), movies)[0, 1]) < 0.1
@@ -61,7 +56,7 @@ def test_tails_are_long_and_a_movies_number_says_nothing():
 
 def test_users_rate_more_of_their_genres_and_rate_them_higher_and_the_second_one_later():
     world = world_of(ratings=200_000, users=4_000, movies=2_000)
-    found, taste = whole(world), world.taste(0)
+    found, taste = world.all_ratings(), world.taste(0)
     genre = world.genres[found.movies]
     first, second = (genre == taste[found.users, place] for place in (0, 1))
     second &= ~first

@@ -1,14 +1,14 @@
-"""Synthetic ratings of any size: a world with long tails and a planted structure, drawn block of users by block.
+"""Synthetic ratings of any size: a world with long tails and a planted structure, drawn in blocks of users.
 
-Movies belong to a genre each, and their popularity falls as 1 / (r + q)^s with the rank r (Zipf–Mandelbrot). How much
-users rate is lognormal. Half of a user's ratings are drawn from a first genre, a quarter from a second, to which the
-user turns over the years, and the others from all; a movie that comes twice is drawn again. The rating tells how close
-the genre is. About what MovieLens 25M looks like, with an answer that is known: see `taste`.
+Each movie has one genre, and the popularity of movies falls as 1 / (r + q)^s with the rank r (Zipf–Mandelbrot). The
+number of a user's ratings is lognormal. Half of a user's ratings are drawn from a first genre, a quarter from a second,
+to which the user turns over the years, and the others from all; a movie that comes twice is drawn again. The closer the
+genre, the higher the rating. The result resembles MovieLens 25M, and its right answer is known: see `taste`.
 
-A block is drawn from (seed, block) alone, so that it comes out the same in whichever process and order.
+A block is drawn from (seed, block) alone, so it is the same in any process and any order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -22,22 +22,22 @@ GENRES = (
     "Film-Noir", "Horror", "IMAX", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
 _BLOCK_USERS = 4096
-# Exponent s of a movie's popularity, and q as a share of the catalogue, so that no movie is everybody's.
+# Exponent s of a movie's popularity, and q as a fraction of the catalogue, so that no movie is everybody's.
 _ZIPF_EXPONENT, _ZIPF_OFFSET = 1.1, 1 / 3000
-# Of the lognormal number of a user's ratings; nobody has more than so many times what all have on average.
+# The lognormal number of a user's ratings: its spread, and its upper limit as a multiple of the median.
 _ACTIVITY_SPREAD, _ACTIVITY_LIMIT = 1.1, 40.0
-# Shares of a user's ratings that go to the first genre, and to the first or second.
+# Fractions of a user's ratings that go to the first genre, and to the first or second.
 _FIRST, _FIRST_OR_SECOND = 0.5, 0.75
-# A first draw's surplus over what is wanted, in the place of the pairs that come twice.
+# Pairs drawn per pair that is missing: the surplus makes up for pairs that come twice.
 _SURPLUS = 1.3
-# Rounds of drawing after which a user's likeliest movies are taken, and any movie is as good as another.
-_PATIENT_ROUNDS = 4
+# After this many rounds, the likeliest movies are used up: draw uniformly.
+_ROUNDS_BY_TASTE = 4
 # MovieLens began in 1996; each user rates for up to two years.
 _FIRST_SECOND, _LAST_SECOND, _SPAN = 820_454_400, 1_600_000_000, 63_072_000
 
 
 class SyntheticSettings(Settings):
-    """How many ratings of how many users and movies, and from which seed."""
+    """The numbers of ratings, users and movies, and the seed."""
 
     ratings: int = Field(25_000_000, ge=1, description="distinct pairs of user and movie")
     users: int = Field(162_000, ge=1, description="users, of whom the idlest may have no rating")
@@ -68,13 +68,13 @@ class Ratings:
 
 @dataclass(frozen=True)
 class SyntheticWorld:
-    """What the settings describe; arrays of movies are made when they are first asked for, and stay."""
+    """The world that the settings describe. Arrays of movies are made at their first use and kept."""
 
     settings: SyntheticSettings
 
     @property
     def blocks(self) -> int:
-        """Blocks of users, all of about the same size."""
+        """Number of blocks of users, all of about the same size."""
         return -(-self.settings.users // _BLOCK_USERS)
 
     def block_users(self, block: int) -> tuple[int, int]:
@@ -83,31 +83,31 @@ class SyntheticWorld:
         return block * users // self.blocks, (block + 1) * users // self.blocks
 
     def block_weight(self, block: int) -> float:
-        """How active the block's users are, all together."""
+        """Sum of the activity of the block's users, to which its number of ratings is proportional."""
         return float(self._activity(block).sum())
 
     def block_sizes(self, weights: np.ndarray) -> np.ndarray:
-        """Ratings int64 (blocks,) of each block, of the weights float64 of all blocks: exactly `settings.ratings`."""
+        """Number of ratings of each block, int64 (blocks,), by the blocks' weights; their sum is `settings.ratings`."""
         return _shares(weights, self.settings.ratings)
 
     @cached_property
     def genres(self) -> np.ndarray:
-        """int64 (movies,): a movie's genre, a place in `GENRES`."""
+        """int64 (movies,): each movie's genre, a position in `GENRES`."""
         return self._generator(0, 0).integers(len(GENRES), size=self.settings.movies)
 
     @cached_property
     def quality(self) -> np.ndarray:
-        """float64 (movies,): what a movie gets above or below others, in stars."""
+        """float64 (movies,): how far a movie's ratings lie above or below others', in stars."""
         return 0.4 * self._generator(0, 1).standard_normal(self.settings.movies)
 
     @cached_property
     def years(self) -> np.ndarray:
-        """int64 (movies,): when a movie came out."""
+        """int64 (movies,): each movie's year of release."""
         return 2019 - np.minimum(self._generator(0, 2).exponential(15, self.settings.movies).astype(np.int64), 99)
 
     @cached_property
     def _by_genre(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Movies sorted by genre, their popularities added up, and where each genre begins and the last one ends."""
+        """Movies sorted by genre, the running sum of their popularities, and the bounds of each genre."""
         count = self.settings.movies
         ranks = self._generator(0, 3).permutation(count)  # popularity must not follow the index
         order = np.argsort(self.genres, kind="stable")
@@ -134,6 +134,12 @@ class SyntheticWorld:
             _times(generator, users, closeness, stop - start),
         )
 
+    def all_ratings(self) -> Ratings:
+        """Every rating of the world, by user and then by movie, drawn in this process."""
+        sizes = self.block_sizes(np.array([self.block_weight(block) for block in range(self.blocks)]))
+        drawn = [self.ratings(block, int(size)) for block, size in enumerate(sizes)]
+        return Ratings(*(np.concatenate([getattr(part, field.name) for part in drawn]) for field in fields(Ratings)))
+
     def _activity(self, block: int) -> np.ndarray:
         start, stop = self.block_users(block)
         drawn = self._generator(3, block).lognormal(sigma=_ACTIVITY_SPREAD, size=stop - start)
@@ -143,24 +149,24 @@ class SyntheticWorld:
         return np.random.default_rng([self.settings.seed, use, number])
 
     def _pairs(self, generator: np.random.Generator, wanted: np.ndarray, taste: np.ndarray) -> np.ndarray:
-        """Keys user · movies + movie int64, ascending, of `wanted` (users,) distinct movies each."""
+        """Keys user · movies + movie, int64, ascending: `wanted` (users,) distinct movies per user."""
         count = self.settings.movies
         keys, rounds = np.zeros(0, np.int64), 0
         while (missing := wanted - np.bincount(keys // count, minlength=len(wanted))).any():
             users = np.repeat(np.arange(len(wanted)), np.ceil(missing * _SURPLUS).astype(np.int64))
-            drawn = self._movies(generator, taste[users], likely=rounds < _PATIENT_ROUNDS)
+            drawn = self._movies(generator, taste[users], likely=rounds < _ROUNDS_BY_TASTE)
             fresh = _ascending(users * count + drawn)
             fresh = fresh[~_among(fresh, keys)]
-            # Which of a user's surplus is left out must not follow the movies' order.
+            # The surplus of a user is left out at random: by the order of movies, the last ones would always go.
             order = np.lexsort((generator.random(len(fresh)), fresh // count))
             owners = fresh[order] // count
-            place = np.arange(len(owners)) - np.searchsorted(owners, np.arange(len(wanted)))[owners]
-            keys = np.sort(np.concatenate([keys, fresh[order][place < missing[owners]]]))
+            nth = np.arange(len(owners)) - np.searchsorted(owners, np.arange(len(wanted)))[owners]
+            keys = np.sort(np.concatenate([keys, fresh[order][nth < missing[owners]]]))
             rounds += 1
         return keys
 
     def _movies(self, generator: np.random.Generator, taste: np.ndarray, likely: bool) -> np.ndarray:
-        """A movie each for tastes (n, 2): of a genre as the shares say and by popularity, or any."""
+        """One movie per row of `taste` (n, 2): by genre and popularity if `likely`, else any movie."""
         if not likely:
             return generator.integers(self.settings.movies, size=len(taste))
         order, sums, edges = self._by_genre
@@ -189,7 +195,7 @@ class SyntheticWorld:
 
 
 def _shares(weights: np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers (n,) in proportion to the weights that add up to `total` exactly."""
+    """Whole numbers (n,) in proportion to the weights; they add up to `total` exactly."""
     reached = np.cumsum(weights)
     return np.diff(np.rint(reached / reached[-1] * total).astype(np.int64), prepend=0)
 
@@ -201,14 +207,14 @@ def _ascending(values: np.ndarray) -> np.ndarray:
 
 
 def _among(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
-    """bool (n,): which of the values stand among ascending ones."""
+    """bool (n,): True for the values that occur in `ascending`."""
     if not len(ascending):
         return np.zeros(len(values), bool)
     return ascending[np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)] == values
 
 
 def _capped(counts: np.ndarray, most: int) -> np.ndarray:
-    """The counts with what exceeds `most` given to those below it, in turn."""
+    """The counts cut at `most`; the surplus is dealt out to those below it."""
     counts = counts.copy()
     surplus = int(np.maximum(counts - most, 0).sum())
     counts = np.minimum(counts, most)

@@ -1,4 +1,4 @@
-"""Names and columns of the tables, once; the file format of each is on README's page “Tables and files”."""
+"""Names, keys and columns of the tables, each written once. The docs' page “Tables and files” shows their formats."""
 
 RATINGS, MOVIES, USERS, TAGS, QUARANTINE = "ratings", "movies", "users", "tags", "quarantine"
 ENTITIES, TRIPLES = "entities", "triples"
@@ -6,7 +6,7 @@ MODEL, SEARCH_SPACE = "model", "search_space"
 SEGMENTS, CANDIDATES = "segments", "candidates"
 RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "published"
 
-# Which stage writes a table: what to run where one is missing.
+# The stage that writes a table, for the message that says what to run when one is missing.
 WRITTEN_BY = {
     **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE), "clean-ratings"),
     ENTITIES: "index-entities",
@@ -18,7 +18,7 @@ WRITTEN_BY = {
 
 
 class Columns:
-    """Names of the tables' columns. Outside ids end in `_id`; what counts inside is `index` or `position`.
+    """Names of the tables' columns. Ids of the source end in `_id`; our own numbers are `index` and `position`.
 
     INDEX     number of an entity over all kinds, from 0 (tables entities and triples)
     POSITION  number of a user or movie inside its kind, from 0 (segments, candidates, the stream of queries)
@@ -28,13 +28,22 @@ class Columns:
     TITLE, YEAR, GENRES, TAG = "title", "year", "genres", "tag"
     INDEX, KIND, EXTERNAL_ID = "index", "kind", "external_id"
     HEAD, RELATION, TAIL, SPLIT, WEIGHT = "head", "relation", "tail", "split", "weight"
+    OTHER_MOVIE_ID, USERS = "other_movie_id", "users"
+    AGE_DAYS = "age_days"
     POSITION, SEGMENT = "position", "segment"
     RANK, SCORE, SOURCE, REASON, MODEL_ID, DS = "rank", "score", "source", "reason_movie_id", "model_id", "ds"
 
 
+# Primary keys of the clean tables; tags have none.
+KEYS = {
+    RATINGS: (Columns.USER_ID, Columns.MOVIE_ID),
+    MOVIES: (Columns.MOVIE_ID,),
+    USERS: (Columns.USER_ID,),
+}
+
 # The names of the splits in the triples table.
 TRAIN, VALID, TEST = "train", "valid", "test"
 
-# Where a ranked row's vectors came from: likes, or facts where there are none (a user's gender, a movie's genre), or
-# the average user's likes where there is nothing else. A row has the weaker of its two vectors' sources.
+# The source of a ranked row's vectors: trained on likes; or, without likes, made from facts (a user's gender, a movie's
+# genre); or, without either, the average. A row names the weaker of its two vectors' sources.
 SOURCES = (AVERAGE, FACTS, LEARNED) = ("average", "facts", "model")

@@ -12,7 +12,7 @@ from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.peers import item_to_item, popularity
 from kgspark.peers.baselines import Likes
 from kgspark.peers.settings import PeerSettings
-from kgspark.spark.evaluation_sets import core, without_cold
+from kgspark.spark.evaluation_sets import find_core, without_cold
 from kgspark.spark.graph.splits import with_split
 from kgspark.spark.settings import SplitSettings
 
@@ -53,7 +53,7 @@ def means(measured: Measured) -> dict[str, float]:
 
 def test_ease_lands_on_its_published_recbole_row(liked: Any) -> None:
     """Published: 0.2139 / 0.4808 / 0.2865, of one shuffle. One split is off by up to 0.005: the mean of four is not."""
-    dense = core(liked, 10).persist()
+    dense = find_core(liked, 10).persist()
     assert dense.count() == 834_449
     found = []
     for seed in (5, 6, 7, 8):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kgspark.errors import InputError
-from kgspark.spark.evaluation_sets import core, exchange_files, named_by, without_cold
+from kgspark.spark.evaluation_sets import find_core, named_by, read_split_files, without_cold
 
 
 def _brute_core(pairs: pd.DataFrame, least: int) -> pd.DataFrame:
@@ -23,7 +23,7 @@ def test_the_core_is_what_is_left_when_nothing_more_falls_out(spark: Any, least:
     rng = np.random.default_rng(8)
     pairs = pd.DataFrame({"user_id": rng.zipf(1.5, 500) % 80, "movie_id": rng.zipf(1.4, 500) % 60}).drop_duplicates()
     expected = _brute_core(pairs, least)
-    found = core(spark.createDataFrame(pairs), least).toPandas()
+    found = find_core(spark.createDataFrame(pairs), least).toPandas()
     assert set(map(tuple, found.to_numpy())) == set(map(tuple, expected.to_numpy()))
     assert len(found) == len(expected)
     if least == 3:
@@ -50,14 +50,14 @@ def _files(folder: Path, train: str, test: str) -> tuple[Path, Path]:
 
 
 def test_exchange_files_keep_every_pair_once_and_train_wins(spark: Any, tmp_path: Path) -> None:
-    ratings, ids = exchange_files(spark, *_files(tmp_path, "0 5 7 5\n1 7\n\n 2\t9 \n", "0 8 7\n3 5\n4\n"))
+    ratings, ids = read_split_files(spark, *_files(tmp_path, "0 5 7 5\n1 7\n\n 2\t9 \n", "0 8 7\n3 5\n4\n"))
     assert ids == "bigint"
     found = {(row["user_id"], row["movie_id"], row["split"]) for row in ratings.collect()}
     assert found == {(0, 5, "train"), (0, 7, "train"), (1, 7, "train"), (2, 9, "train"), (0, 8, "test"), (3, 5, "test")}
 
 
 def test_ids_of_exchange_files_that_are_no_numbers_stay_text(spark: Any, tmp_path: Path) -> None:
-    ratings, ids = exchange_files(spark, *_files(tmp_path, "0 5\n1 a7", "0 05"))
+    ratings, ids = read_split_files(spark, *_files(tmp_path, "0 5\n1 a7", "0 05"))
     assert ids == "string"
     assert {row["movie_id"] for row in ratings.collect()} == {"5", "a7", "05"}
 
@@ -67,4 +67,4 @@ def test_exchange_files_that_cannot_be_used(spark: Any, tmp_path: Path, name: st
     train, _ = _files(tmp_path, "1 2", "1 3")
     (tmp_path / "empty.txt").write_text("\n7\n", encoding="utf-8")
     with pytest.raises(InputError, match=f"{name}: {reason}"):
-        exchange_files(spark, train, tmp_path / name)
+        read_split_files(spark, train, tmp_path / name)

@@ -10,7 +10,7 @@ from kgspark.errors import StageError
 from kgspark.kge.training.distributed import Job, work
 from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, relations_of
-from kgspark.spark.distributor import Distributor, reason_of
+from kgspark.spark.distributor import Distributor, find_reason
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
 from kgspark.tables import MODEL, TRIPLES
 from nights import a_night
@@ -81,4 +81,4 @@ def test_workers_on_gpus_that_spark_does_not_know_of_are_one_clear_line(spark: A
     ],
 )
 def test_the_reason_is_found_in_what_workers_printed(output: str, reason: str) -> None:
-    assert reason_of(output).startswith(reason)
+    assert find_reason(output).startswith(reason)

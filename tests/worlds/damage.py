@@ -1,7 +1,7 @@
-"""Ratings files with known damage: every kind of bad line, where it stands, and what must become of it.
+"""Ratings files with known damage: every kind of bad line, its place, and the right reaction to it.
 
-`write_damaged` writes files of good and damaged lines in a random (seeded) order and returns the truth about them,
-which it knows from how it made each line and not from reading it.
+`write_damaged` writes files of good and damaged lines in a random (seeded) order and returns the truth about them. It
+knows the truth because it made each line, and does not read the files.
 """
 
 import random
@@ -15,7 +15,7 @@ UNKNOWN_MOVIES = (MOVIES + 1, 10**9, 2**63 - 1)
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a ratings file is written: what is damaged in one dialect may be well in another."""
+    """The way a ratings file is written: a line may be damaged in one dialect and good in another."""
 
     separator: str
     encoding: str
@@ -38,7 +38,7 @@ STRING_TABLE = Dialect(",", "utf-8", "user,movie,stars,at", True, _HALF, integer
 
 @dataclass
 class Truth:
-    """What cleaning must come to. `quarantine` holds (file, line from 1, reason, raw)."""
+    """The right result of cleaning. `quarantine` holds (file, line from 1, reason, raw)."""
 
     lines: int = 0
     headers: int = 0
@@ -62,12 +62,12 @@ Kind = tuple[str, Callable[[list[str], Dialect], str | bytes]]
 
 
 def damages(dialect: Dialect) -> list[Kind]:
-    """Every kind of damaged line: its reason, and what makes it of the four fields of a good one."""
+    """Every kind of damaged line: its reason, and a function that makes it of the four fields of a good line."""
     return [*_of_lines(dialect), *_of_ids(dialect), *_of_ratings(dialect), *_of_timestamps()]
 
 
-def _at(place: int, text: str) -> Callable[[list[str], Dialect], str]:
-    return lambda fields, dialect: dialect.join([*fields[:place], text, *fields[place + 1 :]])
+def _at(position: int, text: str) -> Callable[[list[str], Dialect], str]:
+    return lambda fields, dialect: dialect.join([*fields[:position], text, *fields[position + 1 :]])
 
 
 def _of_lines(dialect: Dialect) -> Iterator[Kind]:
@@ -84,7 +84,7 @@ def _of_lines(dialect: Dialect) -> Iterator[Kind]:
     yield "wrong_field_count", lambda fields, d: ";".join(fields)
     yield "wrong_field_count", lambda fields, d: d.separator * 40
     yield "missing_user_id", lambda fields, d: d.separator * 3
-    # A character U+0000 is in no text: the file is of another encoding, or a block of the disk was lost.
+    # No text contains U+0000: the file has another encoding, or a block of the disk was lost.
     for place in range(4):
         yield "unreadable_encoding", lambda fields, d, place=place: _at(place, "\x00" + fields[place])(fields, d)
     yield "unreadable_encoding", lambda fields, d: "\x00" * 64
@@ -134,7 +134,7 @@ def _of_ids(dialect: Dialect) -> Iterator[Kind]:
             yield f"negative_{name}", _at(place, str(number))
     for movie in UNKNOWN_MOVIES if dialect.integer_ids else ("nope", "M1", "1"):
         yield "unknown_movie", _at(1, str(movie))
-    # Of several damages in one line, the first counts.
+    # If a line has several damages, the first counts.
     yield "missing_user_id", lambda fields, d: d.join(["", "", "", ""])
     yield "missing_movie_id", lambda fields, d: d.join([fields[0], "", "x", "y"])
     yield "rating_not_a_number", lambda fields, d: d.join([*fields[:2], "x", "y"])

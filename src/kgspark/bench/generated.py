@@ -25,21 +25,13 @@ def generated_likes(settings: GeneratedSettings, target: str) -> Graph:
     The same settings give the same triples.
     """
     layout = EntityLayout.from_counts([(USER, settings.users), (MOVIE, settings.movies)])
-    users, movies = _pairs(settings)
-    pairs = Pairs(users, movies + layout.range(MOVIE)[0], np.ones(len(users), np.float32))
+    likes = SyntheticWorld(settings).all_ratings()
+    pairs = Pairs(likes.users, likes.movies + layout.range(MOVIE)[0], np.ones(len(likes.users), np.float32))
     return Graph(TripleSet({(TRAIN, 0): pairs}), layout, (Relation(0, target, USER, MOVIE),))
 
 
 def generated_histories(settings: SyntheticSettings) -> Histories:
     """The movies that each user has rated, with a long tail of users."""
-    users, movies = _pairs(settings)
-    counts = np.bincount(users, minlength=settings.users)
-    return Histories(np.concatenate([[0], np.cumsum(counts)]), movies)
-
-
-def _pairs(settings: SyntheticSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Users and movies int64 (ratings,) of a whole world, by user and then by movie, each pair once."""
-    world = SyntheticWorld(settings)
-    sizes = world.block_sizes(np.array([world.block_weight(block) for block in range(world.blocks)]))
-    drawn = [world.ratings(block, int(size)) for block, size in enumerate(sizes)]
-    return np.concatenate([part.users for part in drawn]), np.concatenate([part.movies for part in drawn])
+    seen = SyntheticWorld(settings).all_ratings()
+    counts = np.bincount(seen.users, minlength=settings.users)
+    return Histories(np.concatenate([[0], np.cumsum(counts)]), seen.movies)

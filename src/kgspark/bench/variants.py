@@ -11,7 +11,7 @@ from pydantic import Field
 from kgspark.bench.common import BUNDLED, Row, Say, Source, night_settings, scratch_folder
 from kgspark.config import Settings, merged
 from kgspark.experiments.evaluate import OURS, measure_protocol
-from kgspark.night.evaluate_settings import Protocol
+from kgspark.night.evaluate_settings import ProtocolName
 from kgspark.night.night import open_night
 from kgspark.night.settings import NightSettings
 from kgspark.peers.baselines import BaselineName
@@ -25,7 +25,7 @@ class VariantsSettings(Settings):
     """`kgspark bench models`, `kgspark bench graph` and `kgspark bench keys`."""
 
     source: Source = BUNDLED
-    protocol: Protocol = Field("random", description="as evaluate.protocol")
+    protocol: ProtocolName = Field("random", description="as evaluate.protocol")
     seeds: tuple[int, ...] = Field((42,), min_length=1, description="of split and training, one measurement each")
     baselines: tuple[BaselineName, ...] = Field(("popularity", "ease"), description="measured beside the first variant")
     overrides: tuple[str, ...] = Field((), description="further dotted.key=value for every night")

@@ -11,7 +11,7 @@ from kgspark.graph.shards import read_graph
 from kgspark.kge.export.model_files import load_model, measured_file
 from kgspark.kge.export.search_space import export_search_space
 from kgspark.manifests import Manifest
-from kgspark.night.evaluate_settings import Protocol
+from kgspark.night.evaluate_settings import ProtocolName
 from kgspark.night.night import Night
 from kgspark.peers.baselines import Likes, Recommender, fit_baseline
 from kgspark.report.figures import comparison
@@ -48,7 +48,7 @@ def run(night: Night) -> Row:
     }
 
 
-def measure_protocol(night: Night, protocol: Protocol, seed: int) -> tuple[list[Row], HeldOut]:
+def measure_protocol(night: Night, protocol: ProtocolName, seed: int) -> tuple[list[Row], HeldOut]:
     """Trains as the protocol demands, with one seed; one row for our model and one per baseline."""
     variant = protocols.evaluation_night(night, protocol, seed)
     protocols.run(night, variant, protocol)

@@ -1,78 +1,107 @@
-"""What an evaluation protocol is: a variant of the night with its own ratings, split, and definition of a like."""
+"""The evaluation protocols: each a variant of the night with its own ratings, split, and definition of a like."""
 
 import os
 import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kgspark.errors import InputError
 from kgspark.files import DataFile, describe_folder, source_signature
-from kgspark.night.evaluate_settings import Protocol
+from kgspark.night.evaluate_settings import ProtocolName
 from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, id_type
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome, StageWork
-from kgspark.spark import evaluation_sets as populations
+from kgspark.spark.evaluation_sets import find_core, named_by, read_split_files, without_cold
 from kgspark.spark.frames import DataFrame, read_table, write_table
 from kgspark.spark.graph.splits import with_split
+from kgspark.spark.settings import SplitSettings
 from kgspark.stages import clean_ratings
-from kgspark.tables import MOVIES, RATINGS, USERS
+from kgspark.tables import KEYS, MOVIES, RATINGS, USERS
 
 # RecBole's and RePlay's benchmarks call this a like.
 _LIKED = "rating >= 3"
-_LIKES: dict[Protocol, dict[str, str | None]] = {
-    "recbole": {"where": _LIKED},
-    "time": {"where": _LIKED},
-    "files": {"where": None, "weight": "1.0"},  # every line is a like, without a rating
-}
 _CORE = 10
-# The side tables whose rows are entities.
-_KEYS = {MOVIES: "movie_id", USERS: "user_id"}
-_SPLITS: dict[Protocol, dict[str, Any]] = {
-    "random": {"protocol": "random", "test": 0.15, "valid": 0.05},
-    "leave-one-out": {"protocol": "leave-one-out"},
-    "recbole": {"protocol": "per-user"},
-    "time": {"protocol": "time", "test": 0.2, "valid": 0.0},
-    "cold-users": {"protocol": "cold-users", "test": 0.1, "valid": 0.05},
-    "cold-movies": {"protocol": "cold-movies", "test": 0.1, "valid": 0.05},
-    "files": {"protocol": "random", "valid": 0.05},
-}
-# Of the ratings before the last fifth, this share is for validation: the latest ones, as the test is the latest.
+# Of the ratings before the last fifth, this fraction is for validation: the latest ones, as the test is the latest.
 _VALID_OF_TIME = 0.1
-# Models are fitted on train alone here, and on train and validation elsewhere.
-_TRAIN_ONLY: tuple[Protocol, ...] = ("recbole",)
 
 
-def evaluation_night(night: Night, protocol: Protocol, seed: int) -> Night:
-    """The night as the protocol would have it, in a lake of its own inside the night's folder."""
-    settings = night.settings
-    train = {"seed": seed, "warm_start": "none"}
-    train["refit"] = "none" if protocol in _TRAIN_ONLY else "anew"
-    relations = dict(settings.relations)
-    if protocol in _LIKES:
-        relations[settings.train.target] = settings.target.model_copy(update=_LIKES[protocol])
-    if _ids_of_their_own(settings, protocol):
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """One protocol.
+
+    split       values laid over the section `split`
+    target      values laid over the target relation: the protocol's definition of a like
+    choose      makes the protocol's ratings of the night's and the variant's split; None: all of the night's ratings
+    from_files  the ratings come from evaluate.train and evaluate.test instead
+    refit       train.refit: "anew" on train and validation, or "none" for models that are fitted on train alone
+    """
+
+    split: Mapping[str, Any]
+    target: Mapping[str, str | None] = field(default_factory=dict)
+    choose: Callable[[DataFrame, SplitSettings], DataFrame] | None = None
+    from_files: bool = False
+    refit: str = "anew"
+
+
+def _dense_likes(ratings: DataFrame, split: SplitSettings) -> DataFrame:
+    return find_core(ratings.where(_LIKED), _CORE)
+
+
+def _likes_split_by_time(ratings: DataFrame, split: SplitSettings) -> DataFrame:
+    """Likes with their split, without test rows of users and movies that are unknown before the test."""
+    return without_cold(with_split(ratings.where(_LIKED), split.model_copy(update={"valid": _VALID_OF_TIME}), None))
+
+
+PROTOCOLS: dict[ProtocolName, EvaluationProtocol] = {
+    "random": EvaluationProtocol({"protocol": "random", "test": 0.15, "valid": 0.05}),
+    "leave-one-out": EvaluationProtocol({"protocol": "leave-one-out"}),
+    "recbole": EvaluationProtocol({"protocol": "per-user"}, {"where": _LIKED}, _dense_likes, refit="none"),
+    "time": EvaluationProtocol(
+        {"protocol": "time", "test": 0.2, "valid": 0.0}, {"where": _LIKED}, _likes_split_by_time
+    ),
+    "cold-users": EvaluationProtocol({"protocol": "cold-users", "test": 0.1, "valid": 0.05}),
+    "cold-movies": EvaluationProtocol({"protocol": "cold-movies", "test": 0.1, "valid": 0.05}),
+    "files": EvaluationProtocol(
+        {"protocol": "random", "valid": 0.05},
+        {"where": None, "weight": "1.0"},  # every line is a like, without a rating
+        from_files=True,
+    ),
+}
+
+
+def evaluation_night(night: Night, name: ProtocolName, seed: int) -> Night:
+    """The night as the protocol wants it, in a lake of its own inside the night's folder."""
+    settings, protocol = night.settings, PROTOCOLS[name]
+    train = {"seed": seed, "warm_start": "none", "refit": protocol.refit}
+    target = settings.target.model_copy(update=dict(protocol.target))
+    relations = {**settings.relations, settings.train.target: target}
+    if _has_own_ids(settings, protocol):
         relations = {name: relation for name, relation in relations.items() if relation.table == RATINGS}
     changes = {
-        "lake": night.run.folder / "evaluations" / protocol,
-        "split": settings.split.model_copy(update=_SPLITS[protocol] | {"seed": seed}),
+        "lake": night.run.folder / "evaluations" / name,
+        "split": settings.split.model_copy(update={**protocol.split, "seed": seed}),
         "train": settings.train.without_test_likes().model_copy(update=train),
         "relations": relations,
     }
     return night.variant(settings.model_copy(update=changes))
 
 
-def _ids_of_their_own(settings: NightSettings, protocol: Protocol) -> bool:
-    return protocol == "files" and settings.evaluate.ids == "own"
+def _has_own_ids(settings: NightSettings, protocol: EvaluationProtocol) -> bool:
+    """True if the ids of the protocol's files are not those of source.path."""
+    return protocol.from_files and settings.evaluate.ids == "own"
 
 
-def run(night: Night, variant: Night, protocol: Protocol) -> Outcome:
+def run(night: Night, variant: Night, name: ProtocolName) -> Outcome:
     """Writes the variant's ratings and side tables unless they are as they were."""
+    protocol = PROTOCOLS[name]
     tables, sources = [RATINGS], {}
-    if protocol == "files":
+    if protocol.from_files:
         sources = {key: _signature(key, path) for key, path in _files(night.settings).items()}
-    if not _ids_of_their_own(night.settings, protocol):
+    if not _has_own_ids(night.settings, protocol):
         clean_ratings.run(night)
         tables = cleaned_tables(night)
         sources[RATINGS] = night.run.manifest(RATINGS).fingerprint
@@ -80,7 +109,7 @@ def run(night: Night, variant: Night, protocol: Protocol) -> Outcome:
         variant.run,
         "population",
         writes=tables,
-        settings={"protocol": protocol, "split": variant.settings.split.model_dump(exclude={"seed"})},
+        settings={"protocol": name, "split": variant.settings.split.model_dump(exclude={"seed"})},
         sources=sources,
     )
     return variant.stage(work, partial(_write, night=night, protocol=protocol), _summary)
@@ -92,38 +121,47 @@ def link(night: Night, variant: Night) -> Outcome:
     work = StageWork.plan(variant.run, "population", writes=tables, settings={}, sources={RATINGS: ratings.fingerprint})
 
     def act(variant: Night, work: StageWork) -> None:
-        files = {name: _linked(night.run.table(name), folder) for name, folder in work.begin().items()}
+        files = {name: _link_table(night, name, folder) for name, folder in work.begin().items()}
         work.commit(files, {RATINGS: {"tables": tables, "id_type": id_type(night)}})
 
     return variant.stage(work, act, _summary)
 
 
-def _write(variant: Night, work: StageWork, night: Night, protocol: Protocol) -> None:
-    chosen, ids = _ratings(night, variant, protocol)
+def _write(variant: Night, work: StageWork, night: Night, protocol: EvaluationProtocol) -> None:
+    chosen, ids = _choose_ratings(night, variant, protocol)
     folders, files = work.begin(), {}
     if chosen is not None:
         files[RATINGS] = write_table(chosen, folders[RATINGS])
     for name in folders.keys() - files.keys():
-        if chosen is None or name not in _KEYS:
-            files[name] = _linked(night.run.table(name), folders[name])
+        if chosen is not None and name in (MOVIES, USERS):  # their rows are entities, so they are cut to the ratings
+            files[name] = _write_named(night, name, folders[RATINGS], folders[name])
         else:
-            written = read_table(night.spark, folders[RATINGS])
-            side = read_table(night.spark, night.run.table(name))
-            files[name] = write_table(populations.named_by(side, written, _KEYS[name]), folders[name])
+            files[name] = _link_table(night, name, folders[name])
     work.commit(files, {RATINGS: {"tables": list(folders), "id_type": ids}})
 
 
-def _ratings(night: Night, variant: Night, protocol: Protocol) -> tuple[DataFrame | None, str]:
-    """The ratings that the protocol speaks of (None: all of the night's), and the type of their ids."""
-    if protocol == "files":
-        return populations.exchange_files(night.spark, *_files(night.settings).values())
-    if protocol not in ("recbole", "time"):
+def _choose_ratings(night: Night, variant: Night, protocol: EvaluationProtocol) -> tuple[DataFrame | None, str]:
+    """The protocol's ratings (None: all of the night's), and the type of their ids."""
+    if protocol.from_files:
+        return read_split_files(night.spark, *_files(night.settings).values())
+    if protocol.choose is None:
         return None, id_type(night)
-    liked = read_table(night.spark, night.run.table(RATINGS)).where(_LIKED)
-    if protocol == "recbole":
-        return populations.core(liked, _CORE), id_type(night)
-    split = variant.settings.split.model_copy(update={"valid": _VALID_OF_TIME})
-    return populations.without_cold(with_split(liked, split, None)), id_type(night)
+    ratings = read_table(night.spark, night.run.table(RATINGS))
+    return protocol.choose(ratings, variant.settings.split), id_type(night)
+
+
+def _write_named(night: Night, name: str, ratings: Path, folder: Path) -> list[DataFile]:
+    """Writes the rows of a side table whose ids the written ratings name."""
+    (key,) = KEYS[name]
+    side = read_table(night.spark, night.run.table(name))
+    return write_table(named_by(side, read_table(night.spark, ratings), key), folder)
+
+
+def _link_table(night: Night, name: str, folder: Path) -> list[DataFile]:
+    """Gives the files of the night's table a second name in `folder`; nothing is copied."""
+    ignored = shutil.ignore_patterns("_*", ".*")
+    shutil.copytree(night.run.table(name), folder, copy_function=os.link, ignore=ignored)
+    return describe_folder(folder)
 
 
 def _files(settings: NightSettings) -> dict[str, Path]:
@@ -135,12 +173,6 @@ def _signature(key: str, path: Path) -> str:
     if not path.exists():
         raise InputError(f"{path}: no such file; {key} names it")
     return source_signature([path])
-
-
-def _linked(folder: Path, to: Path) -> list[DataFile]:
-    """The table's files under a second name: nothing is copied."""
-    shutil.copytree(folder, to, copy_function=os.link, ignore=shutil.ignore_patterns("_*", ".*"))
-    return describe_folder(to)
 
 
 def _summary(variant: Night) -> str:

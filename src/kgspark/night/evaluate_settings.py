@@ -9,13 +9,13 @@ from kgspark.config import Settings
 from kgspark.peers.baselines import BaselineName
 from kgspark.peers.settings import PeerSettings
 
-Protocol = Literal["random", "leave-one-out", "recbole", "time", "cold-users", "cold-movies", "files"]
+ProtocolName = Literal["random", "leave-one-out", "recbole", "time", "cold-users", "cold-movies", "files"]
 
 
 class EvaluateSettings(Settings):
     """The measurement on held-out likes (kgspark evaluate), beside baselines."""
 
-    protocol: Protocol | None = Field(
+    protocol: ProtocolName | None = Field(
         None,
         description="random (85/15), leave-one-out, recbole (≥ 3, 10-core, 8:1:1), time (≥ 3, the last fifth), "
         "cold-users, cold-movies (a tenth without any like), files; null: the night's own split",

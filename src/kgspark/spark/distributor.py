@@ -15,8 +15,8 @@ from kgspark.errors import StageError
 from kgspark.spark.frames import task_cores
 from kgspark.spark.session import local_cores
 
-_Given = TypeVar("_Given")
-# What of a failed worker's output says why, the best first: our own errors, then any other one.
+_Argument = TypeVar("_Argument")
+# Patterns in the output of a failed worker and our wording of the reason; the first that matches wins.
 _REASONS = (
     (r"kgspark: error: (.*)", "{}"),
     (
@@ -39,7 +39,7 @@ _REASONS = (
 
 @dataclass(frozen=True)
 class Distributor:
-    """Processes that torch.distributed connects: on this machine where Spark is local, else one a task on executors."""
+    """Processes that torch.distributed connects: on this machine if Spark is local, else one per task on executors."""
 
     session: SparkSession
     processes: int
@@ -47,30 +47,30 @@ class Distributor:
 
     @property
     def local(self) -> bool:
-        """Whether the processes run on the driver's machine."""
+        """True if the processes run on the driver's machine."""
         return bool(re.fullmatch(r"local(\[.*\])?", self.session.conf.get("spark.master") or ""))
 
     @property
     def threads(self) -> int:
-        """CPU threads that each process may use."""
+        """Number of CPU threads that each process may use."""
         if not self.local:
             return task_cores(self.session)
         return max(1, local_cores(self.session.conf.get("spark.master") or "") // self.processes)
 
-    def run(self, function: Callable[[_Given], None], given: _Given) -> None:
-        """Runs the importable `function` in every process; StageError with the reason where one failed."""
-        told = io.StringIO()  # what processes print is copied to our standard output, which is not theirs
+    def run(self, function: Callable[[_Argument], None], argument: _Argument) -> None:
+        """Runs the importable `function` in every process; StageError with the reason if one fails."""
+        printed = io.StringIO()  # keeps the processes' output out of our standard output
         try:
             distributor = TorchDistributor(num_processes=self.processes, local_mode=self.local, use_gpu=self.gpu)
             distributor.logger.setLevel(logging.WARNING)
-            with redirect_stdout(told):
-                distributor.run(function, given)
+            with redirect_stdout(printed):
+                distributor.run(function, argument)
         except Exception as error:
-            raise StageError(f"train.workers: {reason_of(f'{told.getvalue()}{error}')}") from error
+            raise StageError(f"train.workers: {find_reason(f'{printed.getvalue()}{error}')}") from error
 
 
-def reason_of(output: str) -> str:
-    """Why a worker failed, in one line, of all that it printed."""
+def find_reason(output: str) -> str:
+    """The reason why a worker failed, in one line, from its whole output."""
     for pattern, wording in _REASONS:
         if found := re.findall(pattern, output, flags=re.MULTILINE):
             return wording.format(found[-1])

@@ -1,5 +1,4 @@
-"""Which ratings an evaluation protocol speaks of: the likes of a dense core, what is known from training, or the lines
-of published split files."""
+"""The ratings that evaluation protocols use: a dense core, those known from training, or published split files."""
 
 from pathlib import Path
 
@@ -8,16 +7,21 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
-from kgspark.tables import TEST, TRAIN
+from kgspark.tables import TEST, TRAIN, Columns
+
+_PAIR = (Columns.USER_ID, Columns.MOVIE_ID)
 
 
-def core(ratings: DataFrame, least: int) -> DataFrame:
-    """The largest set of ratings in which every user and every movie has `least` or more (the k-core)."""
+def find_core(ratings: DataFrame, least: int) -> DataFrame:
+    """The largest set of ratings in which every user and every movie has `least` or more (the k-core), persisted.
+
+    Runs a Spark job per round, until a round leaves nothing out.
+    """
     ratings = ratings.persist()
     rows = ratings.count()
     while True:
         smaller = ratings
-        for key in ("user_id", "movie_id"):
+        for key in _PAIR:
             smaller = named_by(smaller, smaller.groupBy(key).count().where(F.col("count") >= least), key)
         smaller = smaller.persist()
         left = smaller.count()
@@ -28,48 +32,51 @@ def core(ratings: DataFrame, least: int) -> DataFrame:
 
 
 def without_cold(ratings: DataFrame) -> DataFrame:
-    """Leaves out test ratings whose user or movie no earlier rating names; `ratings` has its split."""
-    earlier = ratings.where(F.col("split") != TEST)
-    test = ratings.where(F.col("split") == TEST)
-    for key in ("user_id", "movie_id"):
+    """Leaves out test ratings whose user or movie has no rating outside the test; `ratings` has its split. Lazy."""
+    earlier = ratings.where(F.col(Columns.SPLIT) != TEST)
+    test = ratings.where(F.col(Columns.SPLIT) == TEST)
+    for key in _PAIR:
         test = named_by(test, earlier, key)
     return earlier.unionByName(test)
 
 
 def named_by(table: DataFrame, other: DataFrame, key: str) -> DataFrame:
-    """The rows of `table` whose `key` the other table names."""
+    """The rows of `table` whose `key` occurs in the other table. Lazy."""
     named = table.join(other.select(key).distinct(), on=key, how="left_semi")
     return named.select(*table.columns)  # the join moves its key to the front
 
 
-def exchange_files(session: SparkSession, train: Path, test: Path) -> tuple[DataFrame, str]:
+def read_split_files(session: SparkSession, train: Path, test: Path) -> tuple[DataFrame, str]:
     """Ratings (user_id, movie_id, empty rating and timestamp, split) of `user item item ...` lines, and the ids' type.
 
-    Ids are bigint where all of both files are whole numbers, else string. A pair that stands twice counts once, and one
-    that stands in both files is in train. Raises InputError for a file that is missing or names no pair.
+    Ids are bigint if all of both files are whole numbers, else string: a Spark job finds out. A pair that stands twice
+    counts once, and one that stands in both files is in train. Raises InputError for a file that is missing or empty.
     """
-    parts = [_pairs(session, path).withColumn("split", F.lit(name)) for path, name in ((train, TRAIN), (test, TEST))]
+    parts = [
+        _read_pairs(session, path).withColumn(Columns.SPLIT, F.lit(name))
+        for path, name in ((train, TRAIN), (test, TEST))
+    ]
     pairs = parts[0].unionByName(parts[1])
-    pairs = pairs.groupBy("user_id", "movie_id").agg(F.max("split").alias("split"))  # train sorts after test
-    ids = [F.col(name) for name in ("user_id", "movie_id")]
-    words = [F.count_if(column.try_cast("bigint").cast("string").isNull()) for column in ids]
-    id_type = "string" if any(pairs.agg(*words).collect()[0]) else "bigint"
+    pairs = pairs.groupBy(*_PAIR).agg(F.max(Columns.SPLIT).alias(Columns.SPLIT))  # train sorts after test
+    texts = [F.count_if(F.col(name).try_cast("bigint").isNull()) for name in _PAIR]
+    id_type = "string" if any(pairs.agg(*texts).collect()[0]) else "bigint"
     ratings = pairs.select(
-        *[column.cast(id_type).alias(name) for column, name in zip(ids, ("user_id", "movie_id"), strict=True)],
-        F.lit(None).cast("double").alias("rating"),
-        F.lit(None).cast("bigint").alias("timestamp"),
-        "split",
+        *[F.col(name).cast(id_type).alias(name) for name in _PAIR],
+        F.lit(None).cast("double").alias(Columns.RATING),
+        F.lit(None).cast("bigint").alias(Columns.TIMESTAMP),
+        Columns.SPLIT,
     )
     return ratings, id_type
 
 
-def _pairs(session: SparkSession, path: Path) -> DataFrame:
+def _read_pairs(session: SparkSession, path: Path) -> DataFrame:
     try:
         lines = session.read.text(str(path.absolute()))
     except AnalysisException:
         raise InputError(f"{path}: no such file of lines `user item item ...`") from None
     words = F.split(F.trim("value"), r"\s+")
-    named = lines.select(words[0].alias("user_id"), F.explode(F.slice(words, 2, F.size(words))).alias("movie_id"))
+    user, movies = words[0].alias(Columns.USER_ID), F.slice(words, 2, F.size(words))
+    named = lines.select(user, F.explode(movies).alias(Columns.MOVIE_ID))
     if named.isEmpty():
         raise InputError(f"{path}: no line names a user and an item; expected lines of `user item item ...`")
     return named

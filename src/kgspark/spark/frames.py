@@ -1,4 +1,4 @@
-"""Tables on disk to data frames and back: the only place where Spark writes files."""
+"""Reads tables into data frames and writes them: the only place where Spark writes tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,26 +11,26 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from kgspark.files import DataFile, describe_file
 
-# Below this many bytes the driver hashes a table's files itself; above, the executors do.
+# The driver hashes the files of tables up to this many bytes itself; the executors hash those of larger tables.
 _HASH_HERE = 256 << 20
 
 
 def read_table(session: SparkSession, folder: Path) -> DataFrame:
-    """A complete table of a run. Its schema stands in any file's footer; to let Spark find it there costs a job."""
+    """A complete table of a run. Lazy: its schema is read from one file's footer, for which Spark would run a job."""
     first = min(folder.glob("part-*.parquet"))
     return session.read.schema(from_arrow_schema(pq.read_schema(first))).parquet(str(folder))
 
 
 def read_parquet(session: SparkSession, path: Path) -> DataFrame:
-    """A Parquet file or folder that somebody else wrote."""
+    """A Parquet file or folder that something else than kgspark wrote."""
     return session.read.parquet(str(path))
 
 
 def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> list[DataFile]:
     """Writes `frame` to the absent `folder` as part-00000.parquet, ... in partition order.
 
-    rows_per_file  splits a larger partition into several files; 0 for one file a partition
-    Spark's own names carry a random id; ours make equal tables equal on disk, name by name.
+    rows_per_file  splits a larger partition into several files; 0 for one file per partition
+    Spark's own file names contain a random id; with ours, equal tables have equal files.
     """
     writer = frame.write.option("maxRecordsPerFile", rows_per_file) if rows_per_file else frame.write
     writer.parquet(str(folder))
@@ -50,7 +50,7 @@ def _describe(session: SparkSession, paths: list[Path]) -> list[DataFile]:
 
 
 def read_csv(session: SparkSession, path: Path, separator: str) -> DataFrame:
-    """A CSV table with a header line; every column is a string, so no value is guessed at."""
+    """A CSV table with a header line; every column is a string, so that no type is guessed. Lazy."""
     return session.read.csv(str(path), header=True, sep=separator, inferSchema=False)
 
 
@@ -63,10 +63,10 @@ def write_empty(schema: pa.Schema, folder: Path) -> list[DataFile]:
 
 
 def rows_frame(session: SparkSession, rows: Sequence[Sequence[Any]], schema: str) -> DataFrame:
-    """A small table from rows that the driver holds."""
+    """A small table from rows in the driver's memory."""
     return session.createDataFrame([tuple(row) for row in rows], schema)
 
 
 def task_cores(session: SparkSession) -> int:
-    """Cores that one task may use."""
+    """Number of cores that one task may use."""
     return int(session.conf.get("spark.task.cpus", "1") or 1)

@@ -1,4 +1,4 @@
-"""The one Spark session of a process: quiet, on the loopback where Spark is local, and checked for Java first."""
+"""The one Spark session of a process: quiet, on the loopback device if Spark is local, after a check for Java."""
 
 import logging
 import os
@@ -21,10 +21,10 @@ from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
 _EXECUTOR_PYTHON = "spark.pyspark.python"
-# pyspark logs every error of an expression as a page of JSON, besides raising it; we raise it in one line.
+# pyspark logs every error of an expression as a page of JSON and raises it too; we print it in one line.
 logging.getLogger("SQLQueryContextLogger").disabled = True
-# A night runs through much code once or twice. Left alone, the optimising compiler takes a third of all CPU time for
-# code that is soon done with; so it waits five times as long as usual. Loops that matter still get there in seconds.
+# A night runs much code only once or twice. With Java's defaults, the optimising compiler takes a third of all CPU time
+# for code that soon ends; so it waits five times as long as usual. Loops that matter are still compiled within seconds.
 _JVM_OPTIONS = (
     "-XX:+UseParallelGC",
     "-XX:MetaspaceSize=256m",  # Spark's classes alone would trigger four full collections on the way there
@@ -52,7 +52,7 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
 def _started_here(settings: SessionSettings, app: str) -> SparkSession:
     check_java()
     os.environ.setdefault("SPARK_HOME", str(Path(pyspark.__file__).parent))
-    # Unless they are told otherwise, executors must run this very Python, whatever `python3` means on their PATH.
+    # By default executors must run this very Python, whatever `python3` means on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", settings.conf.get(_EXECUTOR_PYTHON, sys.executable))
     conf = _defaults() | {"spark.app.name": app, "spark.master": settings.master}
     if settings.master.startswith("local"):
@@ -66,13 +66,13 @@ def _started_here(settings: SessionSettings, app: str) -> SparkSession:
     spark_conf = SparkConf()
     for key, value in (conf | settings.conf).items():
         spark_conf.set(key, _spark_value(value))
-    # A process has one JVM: a second session of the process finds it running.
+    # A process has one JVM: a second session of the process uses the running one.
     SparkContext(conf=spark_conf, gateway=SparkContext._gateway or quiet_gateway(spark_conf))
     return SparkSession.builder.getOrCreate()
 
 
 def plain_session(master: str) -> SparkSession:
-    """Spark as it comes, for a peer to be measured in: only what any guide would set for one machine is set."""
+    """Spark for the measurement of a peer: with only those settings that any guide names for one machine."""
     settings = {
         "spark.driver.memory": "4g",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -87,7 +87,7 @@ def plain_session(master: str) -> SparkSession:
 
 
 def _submitted(settings: SessionSettings, app: str) -> SparkSession:
-    # pyspark asks the environment, and spark-submit puts there what it was given itself.
+    # pyspark reads the environment, where spark-submit puts the values that it was given itself.
     if _EXECUTOR_PYTHON in settings.conf:
         os.environ.setdefault("PYSPARK_PYTHON", settings.conf[_EXECUTOR_PYTHON])
     SparkContext._ensure_initialized()
@@ -104,27 +104,27 @@ def _spark_value(value: object) -> str:
 
 
 def _defaults() -> dict[str, object]:
-    """What every session has unless it is told otherwise."""
+    """Settings of every session, which its own settings override."""
     return {
         "spark.ui.enabled": False,
         "spark.ui.showConsoleProgress": sys.stderr.isatty(),
         "spark.sql.session.timeZone": "UTC",
-        # Rows that lie together by one key of a join need not be shuffled again for all of its keys.
+        # Rows that are partitioned by one key of a join need not be shuffled again by all of its keys.
         "spark.sql.requireAllClusterKeysForCoPartition": False,
-        # Casts and overflows mean the same everywhere; bad values are met with try_cast.
+        # Casts and overflows are errors in every Spark version; bad values are read with try_cast.
         "spark.sql.ansi.enabled": True,
         "spark.sql.parquet.compression.codec": "zstd",
-        # Hardly two ratings are of one second: a dictionary would be built, found too large, and thrown away.
+        # Few ratings share a second: a dictionary of timestamps would be built, found too large, and dropped.
         "spark.hadoop.parquet.enable.dictionary#timestamp": False,
         "spark.sql.execution.arrow.maxRecordsPerBatch": 100_000,
         "spark.executorEnv.GOMP_SPINCOUNT": "5000",
-        # A metastore in the working directory would surprise whoever started the night.
+        # No metastore: it would appear as a folder in the working directory.
         "spark.sql.catalogImplementation": "in-memory",
     }
 
 
 def local_cores(master: str) -> int:
-    """Cores of a `local[...]` master; 1 for plain `local`."""
+    """Number of cores of a `local[...]` master; 1 for plain `local`."""
     found = re.match(r"local(?:-cluster)?\[([0-9*]+)", master)
     if not found:
         return 1
@@ -132,12 +132,12 @@ def local_cores(master: str) -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Number of cores that this process may run on."""
     return len(os.sched_getaffinity(0))
 
 
 def check_java() -> None:
-    """Raises StageError with what to install when there is no Java that Spark 4 runs on."""
+    """Raises StageError that says what to install if there is no Java that Spark 4 runs on."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     advice = f"Spark needs Java {JAVA_NEEDED} or later; install it (Debian: openjdk-17-jre-headless) or set JAVA_HOME"
@@ -153,7 +153,7 @@ def check_java() -> None:
 
 
 def _java_version(java: Path) -> str:
-    """As the file `release` beside Java's binaries says, or else Java itself, which takes a while to start."""
+    """From the file `release` beside Java's binaries, or else from Java itself, which takes a while to start."""
     release = java.resolve(strict=True).parents[1] / "release"
     if release.is_file():
         found = re.search(r'^JAVA_VERSION="([^"]+)"', release.read_text(encoding="utf-8"), re.MULTILINE)

@@ -41,7 +41,7 @@ class TableSource(Settings):
     separator: str = Field(",", min_length=1, description="separator of the fields of a CSV line")
 
 
-class Columns(Settings):
+class SourceColumns(Settings):
     """Column names of the ratings and movie tables of format table."""
 
     user: str = Field("user_id", description="the user's id")
@@ -65,7 +65,7 @@ class SourceSettings(Settings):
         "auto", description="encoding of text files; auto takes the one that the dialect was published in"
     )
     ids: Literal["integer", "string"] = Field("integer", description="type of user and movie ids in CSV tables")
-    columns: Columns = Field(default_factory=Columns)
+    columns: SourceColumns = Field(default_factory=SourceColumns)
     movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
     tables: dict[str, TableSource] = Field(default_factory=dict, description="further tables for relations, by name")
 

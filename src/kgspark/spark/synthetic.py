@@ -1,4 +1,4 @@
-"""Synthetic ratings written by executors: one task a block of users, each drawn from the seed and its number alone."""
+"""Synthetic ratings written by executors: one task per block, which depends on seed and block alone."""
 
 import shutil
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def _write(
                     "timestamp": drawn.times,
                 }
             )
-            # Written under another name first: a second attempt at this task must not meet half a file.
+            # Written under another name first, so that a second attempt at this task cannot find half a file.
             path = _part(Path(folder), block)
             csv.write_csv(table, path.with_suffix(".tmp"), _UNQUOTED)
             path.with_suffix(".tmp").replace(path)

@@ -7,7 +7,7 @@ from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, entity_layout, id_type, related_table_signatures, relation_tables
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.frames import read_table, write_table
-from kgspark.spark.graph.entities import kind_counts, members, number_sorted, sorted_members
+from kgspark.spark.graph.entities import count_kinds, members, number_sorted, sorted_members
 from kgspark.spark.graph.relations import kinds_in_order, usable_relations
 from kgspark.tables import ENTITIES
 
@@ -34,7 +34,7 @@ def _index(night: Night, work: StageWork) -> None:
     in_order = folder.with_name("sorted")
     sorted_files = write_table(sorted_members(members(tables, relations, kinds), integer_kinds), in_order)
     files = write_table(number_sorted(read_table(night.spark, in_order), sorted_files, kinds), folder)
-    layout = EntityLayout.from_counts(kind_counts(read_table(night.spark, folder), kinds))
+    layout = EntityLayout.from_counts(count_kinds(read_table(night.spark, folder), kinds))
     shutil.rmtree(in_order)
     work.commit({ENTITIES: files}, {ENTITIES: {"layout": layout.to_json()}})
 

@@ -1,19 +1,23 @@
 """write-triples: the knowledge graph as sorted shards, with each held-out like in its split."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from kgspark.errors import StageError
+from kgspark.files import DataFile
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, entity_layout, id_type, related_table_signatures, relation_tables
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.frames import DataFrame, read_table, write_table
-from kgspark.spark.graph.co_watch import co_watched
-from kgspark.spark.graph.relations import AGE_DAYS, CO_WATCHED, relation_rows, usable_relations
+from kgspark.spark.graph.derived import DERIVED, derived_tables
+from kgspark.spark.graph.relations import matching_rows, usable_relations
 from kgspark.spark.graph.splits import with_age, with_split
 from kgspark.spark.graph.triples import build_triples, count_triples, sharded
-from kgspark.tables import ENTITIES, RATINGS, TRAIN, TRIPLES
+from kgspark.spark.settings import RelationSettings
+from kgspark.tables import ENTITIES, RATINGS, TEST, TRAIN, TRIPLES, VALID, Columns
 
 
 def run(night: Night) -> Outcome:
@@ -36,51 +40,66 @@ def run(night: Night) -> Outcome:
 
 
 def _write(night: Night, work: StageWork) -> None:
-    settings = night.settings
-    tables = relation_tables(night)
-    usable = usable_relations(settings.relations, tables)
-    target = settings.target
-    relation_rows(  # its condition decides what is split
-        settings.train.target, target.model_copy(update={"weight": "1.0"}), tables[RATINGS]
-    )
-    tables[RATINGS] = with_split(tables[RATINGS], settings.split, target.where)
-    if any(AGE_DAYS in relation.weight for relation in usable.values()):
-        tables[RATINGS] = with_age(tables[RATINGS])
-    if any(relation.table == CO_WATCHED for relation in usable.values()):
-        likes = _training_likes(tables[RATINGS], target.where)
-        tables[CO_WATCHED] = co_watched(likes, settings.triples.co_watch, night.run.manifest(RATINGS).rows)
-    entities = read_table(night.spark, night.run.table(ENTITIES))
-    folder = work.begin()[TRIPLES]
-    triples = build_triples(usable, tables, entities, id_type(night))
-    # How many rows the relations give is known only when they are written; the tables' sizes bound what matters.
-    expected = sum(night.run.manifest(r.table).rows for r in usable.values() if r.table in cleaned_tables(night))
-    shards = max(1, -(-expected // settings.triples.rows_per_shard))
+    sources = relation_tables(night)
+    usable = usable_relations(night.settings.relations, sources)
+    tables = _with_split_and_derived(night, usable, sources)
     layout = entity_layout(night)
-    files = write_table(sharded(triples, shards, layout.size), folder, settings.triples.rows_per_shard)
+    folder = work.begin()[TRIPLES]
+    files = _write_shards(night, usable, tables, layout, folder)
+
     relations = [
-        Relation(i, name, r.head.kind, r.tail.kind, r.table == CO_WATCHED) for i, (name, r) in enumerate(usable.items())
+        Relation(i, name, r.head.kind, r.tail.kind, r.table in DERIVED and DERIVED[r.table].of_likes)
+        for i, (name, r) in enumerate(usable.items())
     ]
     counts = count_triples(read_table(night.spark, folder), relations, layout)
-    if not any(row["relation"] == settings.train.target and row["split"] == TRAIN for row in counts):
+    _check_training_triples(night, counts)
+    details = {"relations": [r.to_json() for r in relations], "layout": layout.to_json(), "counts": counts}
+    work.commit({TRIPLES: files}, {TRIPLES: details})
+
+
+def _with_split_and_derived(
+    night: Night, usable: Mapping[str, RelationSettings], tables: Mapping[str, DataFrame]
+) -> dict[str, DataFrame]:
+    """The tables with split and age of the ratings, and the derived tables that relations draw on."""
+    settings, target = night.settings, night.settings.target
+    matching_rows(settings.train.target, target, tables[RATINGS])  # an error in the condition names its key
+    ratings = with_age(with_split(tables[RATINGS], settings.split, target.where))
+    named = {relation.table for relation in usable.values()}
+    most = night.run.manifest(RATINGS).rows
+    return {**tables, RATINGS: ratings, **derived_tables(named, ratings, target.where, settings.triples, most)}
+
+
+def _write_shards(
+    night: Night,
+    usable: Mapping[str, RelationSettings],
+    tables: Mapping[str, DataFrame],
+    layout: EntityLayout,
+    folder: Path,
+) -> list[DataFile]:
+    rows_per_shard = night.settings.triples.rows_per_shard
+    # The exact number of triples is known only when they are written; the sizes of the clean tables estimate it.
+    clean = cleaned_tables(night)
+    expected = sum(night.run.manifest(r.table).rows for r in usable.values() if r.table in clean)
+    entities = read_table(night.spark, night.run.table(ENTITIES))
+    triples = build_triples(usable, tables, entities, id_type(night))
+    shards = max(1, -(-expected // rows_per_shard))
+    return write_table(sharded(triples, shards, layout.size), folder, rows_per_shard)
+
+
+def _check_training_triples(night: Night, counts: list[dict[str, Any]]) -> None:
+    """StageError if the target has no triple to train on."""
+    target = night.settings.train.target
+    if not any(row[Columns.RELATION] == target and row[Columns.SPLIT] == TRAIN for row in counts):
         raise StageError(
-            f"relations.{settings.train.target}: no triple to train on; its condition is {target.where!r}, and split "
-            f"{settings.split.protocol} leaves nothing in train"
+            f"relations.{target}: no triple to train on; its condition is {night.settings.target.where!r}, and split "
+            f"{night.settings.split.protocol} leaves nothing in train"
         )
-    work.commit({TRIPLES: files}, {TRIPLES: _details(relations, layout, counts)})
-
-
-def _training_likes(ratings: DataFrame, where: str | None) -> DataFrame:
-    likes = ratings.where(ratings["split"] == TRAIN)
-    return likes if where is None else likes.where(where)
-
-
-def _details(relations: list[Relation], layout: EntityLayout, counts: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"relations": [r.to_json() for r in relations], "layout": layout.to_json(), "counts": counts}
 
 
 def _summary(night: Night) -> str:
     manifest = night.run.manifest(TRIPLES)
     target = night.settings.train.target
-    likes = {row["split"]: row["rows"] for row in manifest.details["counts"] if row["relation"] == target}
-    split = ", ".join(f"{likes[name]:,} {name}" for name in ("train", "valid", "test") if name in likes)
+    of_target = [row for row in manifest.details["counts"] if row[Columns.RELATION] == target]
+    likes = {row[Columns.SPLIT]: row["rows"] for row in of_target}
+    split = ", ".join(f"{likes[name]:,} {name}" for name in (TRAIN, VALID, TEST) if name in likes)
     return f"{manifest.rows:,} triples of {len(manifest.details['relations'])} relations; {target}: {split}"

@@ -9,9 +9,9 @@ import pytest
 
 from kgspark.errors import InputError
 from kgspark.night.night import Night
+from kgspark.spark.cleaning.accounts import Accounts
 from kgspark.spark.cleaning.dialects import Scale
 from kgspark.spark.cleaning.rating_rules import REASONS, resolve_scale
-from kgspark.spark.cleaning.ratings import Accounts
 from kgspark.spark.settings import CleanSettings
 from kgspark.stages import clean_ratings
 from nights import DATE, a_night
@@ -192,7 +192,7 @@ def test_a_scale_that_is_none_is_refused() -> None:
     dialect = Scale(0.5, 5.0, 0.5)
     assert resolve_scale(CleanSettings(rating_max=10), dialect) == Scale(0.5, 10, 0.5)
     for wrong in ({"rating_min": 5.0}, {"rating_max": 0.5}, {"rating_step": 1e-7}):
-        with pytest.raises(InputError, match="clean: the scale"):
+        with pytest.raises(InputError, match=r"is no rating scale; set clean\.rating_min"):
             resolve_scale(CleanSettings(**wrong), dialect)
 
 

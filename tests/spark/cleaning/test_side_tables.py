@@ -6,15 +6,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning import side_tables as catalogue
+from kgspark.spark.cleaning.accounts import collect_blocks
 from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout, find_source
-from kgspark.spark.cleaning.ratings import count_blocks, quarantined
-from kgspark.spark.settings import Columns, SourceSettings
+from kgspark.spark.cleaning.quarantine import refused_lines
+from kgspark.spark.cleaning.side_tables import (
+    good_rows,
+    movies_table,
+    read_parquet_movies,
+    read_side_table,
+    tags_table,
+    users_table,
+)
+from kgspark.spark.settings import SourceColumns, SourceSettings
 
 
 def _read(spark: Any, folder: Path, table: str, ids: dict[str, str], **settings: Any) -> Any:
     source = find_source(SourceSettings(path=str(folder), **settings))
-    return catalogue.read_table(spark, source.paths[table], source.layouts[table], ids)
+    return read_side_table(spark, source.paths[table], source.layouts[table], ids)
 
 
 def _rows(frame: Any) -> list[tuple[Any, ...]]:
@@ -23,7 +31,7 @@ def _rows(frame: Any) -> list[tuple[Any, ...]]:
 
 def _movies(spark: Any, folder: Path, id_type: str = "bigint", **settings: Any) -> dict[Any, tuple[Any, ...]]:
     rows = _read(spark, folder, "movies", {"movie_id": id_type}, **settings)
-    found = _rows(catalogue.movies_table(catalogue.good_rows(rows)))
+    found = _rows(movies_table(good_rows(rows)))
     assert len({row[0] for row in found}) == len(found), "a movie stands twice"
     return {row[0]: row[1:] for row in found}
 
@@ -67,8 +75,7 @@ def test_quoted_titles_years_genres_and_bad_lines_of_movies_csv(spark: Any, tmp_
         10: ("", None, ["Drama"]),
     }
     rows = _read(spark, tmp_path, "movies", {"movie_id": "bigint"})
-    blocks = count_blocks(rows).select("file", "block", "lines", "first_row")
-    bad = {row.line: (row.file, row.reason) for row in quarantined(rows, blocks, "movies").collect()}
+    bad = {row.line: (row.file, row.reason) for row in refused_lines(rows, collect_blocks(rows), "movies").collect()}
     reasons = ["unparsable_line", "wrong_field_count", "bad_movie_id", "missing_movie_id", "negative_movie_id"]
     reasons += ["unreadable_encoding", "unreadable_encoding"]
     assert bad == {line: ("movies.csv", reason) for line, reason in enumerate(reasons, 14)}
@@ -95,15 +102,15 @@ def test_latin_1_titles_and_users_of_the_dat_dialect(spark: Any, tmp_path: Path)
         1: ("Cité des enfants perdus, La (1995)", 1995, ["Adventure", "Sci-Fi"]),
         3: ('"Quoted" (1997)', 1997, ["Comedy"]),
     }
-    users = catalogue.good_rows(_read(spark, tmp_path, "users", {"user_id": "bigint"}))
-    assert _rows(catalogue.users_table(users)) == [(1, "F", "1", "10", "48067"), (2, "M", "56", "16", "70072")]
+    users = good_rows(_read(spark, tmp_path, "users", {"user_id": "bigint"}))
+    assert _rows(users_table(users)) == [(1, "F", "1", "10", "48067"), (2, "M", "56", "16", "70072")]
 
 
 def test_windows_1252_is_read_although_spark_does_not_know_it(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.txt"
     path.write_bytes("1,“Café” – 5€ (1999)\n".encode("windows-1252") + b"2,\x81 (1999)\n")
     layout = TextLayout(",", ("movie_id", "title"), "windows-1252", quoted=True)
-    rows = catalogue.read_table(spark, path, layout, {"movie_id": "bigint"}).select("movie_id", "title", "reason")
+    rows = read_side_table(spark, path, layout, {"movie_id": "bigint"}).select("movie_id", "title", "reason")
     assert _rows(rows) == [(1, "“Café” – 5€ (1999)", None), (2, "\x81 (1999)", "unreadable_encoding")]
 
 
@@ -126,8 +133,8 @@ def test_a_synthetic_100k_set(spark: Any, tmp_path: Path) -> None:
         2: ("Misérables, Les (1995)", 1995, ["Drama", "Film-Noir", "Sci-Fi"]),
         267: ("unknown", None, []),
     }
-    users = catalogue.good_rows(_read(spark, tmp_path, "users", {"user_id": "bigint"}))
-    assert _rows(catalogue.users_table(users)) == [
+    users = good_rows(_read(spark, tmp_path, "users", {"user_id": "bigint"}))
+    assert _rows(users_table(users)) == [
         (1, "M", "24", "technician", "85711"),
         (2, "F", "53", "other", "94043"),
     ]
@@ -139,8 +146,8 @@ def test_tags_are_lower_case_without_blanks(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text(
         'userId,movieId,tag,timestamp\n1,2, Funny ,5\n1,3,"dark, ""noir""",6\n1,4,"""Best"" ÉTÉ",x\n1,x,a,5\n'
     )
-    tags = catalogue.good_rows(_read(spark, tmp_path, "tags", {"user_id": "bigint", "movie_id": "bigint"}))
-    assert _rows(catalogue.tags_table(tags)) == [
+    tags = good_rows(_read(spark, tmp_path, "tags", {"user_id": "bigint", "movie_id": "bigint"}))
+    assert _rows(tags_table(tags)) == [
         (1, 2, "funny", 5),
         (1, 3, 'dark, "noir"', 6),
         (1, 4, '"best" été', None),
@@ -159,19 +166,19 @@ def test_the_bundled_catalogue(spark: Any, ml_small: Path) -> None:
 def test_a_movie_table_in_parquet(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.parquet"
     pq.write_table(pa.table({"film": ["a", "b"], "tags": [["x", ""], []], "name": ["A (1990)", "B"]}), path)
-    columns = Columns(movie="film", title="name", genres="tags")
-    found = _rows(catalogue.movies_table(catalogue.read_parquet_movies(spark, path, columns, "string")))
+    columns = SourceColumns(movie="film", title="name", genres="tags")
+    found = _rows(movies_table(read_parquet_movies(spark, path, columns, "string")))
     assert found == [("a", "A (1990)", 1990, ["x"]), ("b", "B", None, [])]
-    bare = _rows(catalogue.movies_table(catalogue.read_parquet_movies(spark, path, Columns(movie="film"), "string")))
+    bare = _rows(movies_table(read_parquet_movies(spark, path, SourceColumns(movie="film"), "string")))
     assert bare == [("a", None, None, []), ("b", None, None, [])]
     with pytest.raises(InputError, match=r"the table lacks the column movie_id; found film, tags, name"):
-        catalogue.read_parquet_movies(spark, path, Columns(), "string")
+        read_parquet_movies(spark, path, SourceColumns(), "string")
 
 
 def test_movies_of_a_parquet_table_need_an_id(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.parquet"
     pq.write_table(pa.table({"movie_id": pa.array([7, None, -1], pa.int32())}), path)
-    rows = catalogue.read_parquet_movies(spark, path, Columns(), "bigint")
+    rows = read_parquet_movies(spark, path, SourceColumns(), "bigint")
     assert _rows(rows.select("row", "movie_id", "reason", "raw")) == [
         (0, 7, None, '{"movie_id":7}'),
         (1, None, "missing_movie_id", "{}"),

@@ -8,7 +8,7 @@ import pytest
 from kgspark.graph.layout import EntityLayout
 from kgspark.night.settings import NightSettings
 from kgspark.spark.frames import read_table, write_table
-from kgspark.spark.graph.entities import index_of, kind_counts, members, number_sorted, sorted_members
+from kgspark.spark.graph.entities import count_kinds, index_of, members, number_sorted, sorted_members
 from kgspark.spark.graph.relations import kinds_in_order, usable_relations
 
 ACTOR = {"kind": "actor", "column": "name"}
@@ -106,7 +106,7 @@ def test_every_entity_has_its_place_whatever_the_partitions_and_the_order_of_row
         entities, files = _number(spark, tables, RELATIONS, True, tmp_path / f"sorted-{partitions}")
         assert files > 2
         assert _listed(entities) == expected
-    layout = EntityLayout.from_counts(kind_counts(entities, KINDS))
+    layout = EntityLayout.from_counts(count_kinds(entities, KINDS))
     assert layout.to_json() == {
         "user": [0, 6], "movie": [6, 12], "genre": [12, 15], "year": [15, 17], "gender": [17, 19], "age": [19, 21],
         "occupation": [21, 22], "tag": [22, 23], "actor": [23, 27],
@@ -130,7 +130,7 @@ def test_string_ids_are_sorted_by_their_bytes(spark: Any, tmp_path: Path, many_f
     entities, _ = _number(spark, tables, liked, False, tmp_path / "sorted")
     expected = [("user", text) for text in sorted(users, key=lambda text: text.encode())] + [("movie", "m")]
     assert _listed(entities) == [(index, *entity) for index, entity in enumerate(expected)]
-    assert kind_counts(entities, ["user", "movie", "genre"]) == [("user", 13), ("movie", 1), ("genre", 0)]
+    assert count_kinds(entities, ["user", "movie", "genre"]) == [("user", 13), ("movie", 1), ("genre", 0)]
 
 
 def test_index_of_gives_ids_their_type_back(spark: Any) -> None:

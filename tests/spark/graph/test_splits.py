@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kgspark.spark.graph.splits import time_of_latest_share, with_split
+from kgspark.spark.graph.splits import collect_boundary, with_age, with_split
 from kgspark.spark.settings import SplitSettings
 
 LIKED = "rating >= 4.0"
@@ -121,7 +121,7 @@ def test_time_equals_a_reference_with_ties(spark: Any, test: float, valid: float
 
 def test_the_boundary_of_time_at_its_edges(spark: Any) -> None:
     def boundary(times: list[int], share: float) -> int:
-        return time_of_latest_share(spark.createDataFrame(pd.DataFrame({"timestamp": times})), share)
+        return collect_boundary(spark.createDataFrame(pd.DataFrame({"timestamp": times})), share)
 
     assert boundary([5], 0.01) == 5
     assert boundary([5, 5, 5, 5], 0.5) == 5  # all tied: none is later than the rest
@@ -156,3 +156,16 @@ def test_cold_users_keep_what_they_did_not_like_and_cold_movies_keep_nothing(spa
         rest = table[~table[column].isin(cold)]
         assert set(rest["split"]) == {"train", "valid"}
         assert set(rest[rest["split"] == "valid"]["rating"]) == {5.0}
+
+
+def test_an_age_counts_from_the_latest_training_rating_and_is_never_negative(spark: Any) -> None:
+    rows = [(10 * DAY, "train"), (4 * DAY, "train"), (11 * DAY, "valid"), (90 * DAY, "test"), (0, "test")]
+    aged = with_age(spark.createDataFrame(rows, "timestamp bigint, split string"))
+    assert [row["age_days"] for row in aged.collect()] == [0.0, 6.0, 0.0, 0.0, 10.0]
+
+
+def test_an_age_that_nobody_reads_costs_no_job(spark: Any) -> None:
+    aged = with_age(spark.createDataFrame([(DAY, "train")], "timestamp bigint, split string"))
+    plan = aged.select("timestamp")._jdf.queryExecution().optimizedPlan().toString()
+    assert "scalar-subquery" not in plan
+    assert "Aggregate" not in plan

@@ -267,13 +267,16 @@ def test_a_heavy_user_makes_no_more_pairs_than_the_window_allows(spark: Any) -> 
     assert set(found) == forward | {(other, one) for one, other in forward}
 
 
-def test_a_held_out_like_shows_up_in_no_edge_between_movies(spark: Any, tmp_path: Path) -> None:
+def test_a_held_out_like_shows_up_in_no_edge_between_movies_and_dates_no_rating(spark: Any, tmp_path: Path) -> None:
     world = write_world(tmp_path / "source", groups=2, users=6, movies=6)
     night = a_night(
         tmp_path / "lake",
         spark,
         source={"path": str(tmp_path / "source")},
-        relations={"similar": {"table": "co_watched", "head": "movie", "tail": OTHER, "weight": "users"}},
+        relations={
+            "similar": {"table": "co_watched", "head": "movie", "tail": OTHER, "weight": "users"},
+            "recent": {"table": "ratings", "head": "user", "tail": "movie", "weight": "age_days"},
+        },
         split={"protocol": "leave-one-out"},
         triples={"co_watch": {"min_users": 1, "window": 3, "top": 100}, "rows_per_shard": 50},
     )
@@ -294,6 +297,12 @@ def test_a_held_out_like_shows_up_in_no_edge_between_movies(spark: Any, tmp_path
         for user, movie in likes.loc[likes["split"] == "train", ["head", "tail"]].itertuples(index=False)
     ]
     expected = _neighbours(training, night.settings.triples.co_watch)
+    recent = table[table["relation"] == "recent"]
+    timestamps = np.array([times[int(entities[row.head]), int(entities[row.tail])] for row in recent.itertuples()])
+    ages = np.maximum(0, timestamps[recent["split"] == "train"].max() - timestamps) / 86_400
+    assert recent["weight"].to_numpy() == pytest.approx(ages)
+    assert recent["weight"].max() > 0
+
     similar = table[table["relation"] == "similar"]
     found = {(row.head, row.tail): row.weight for row in similar.itertuples()}
     assert found == expected

@@ -1,122 +1,163 @@
-"""Accounts of cleaning: of each table what came in, what was kept, and where every other line is."""
+"""Accounts of cleaning: of the lines of each table, how many were kept, superseded and quarantined."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
 from kgspark.errors import InputError
 from kgspark.files import DataFile
-from kgspark.spark.cleaning.ratings import (
-    BLOCK_SCHEMA,
-    QUARANTINE_SCHEMA,
-    Accounts,
-    count_blocks,
-    quarantined,
-    superseded_count,
-)
-from kgspark.spark.frames import DataFrame, rows_frame, write_empty, write_table
-from kgspark.tables import MOVIES, RATINGS, USERS
-
-# One row a key is kept; tags have none.
-_KEYS = {RATINGS: ("user_id", "movie_id"), MOVIES: ("movie_id",), USERS: ("user_id",)}
+from kgspark.spark.cleaning.dialects import TextLayout
+from kgspark.spark.cleaning.quarantine import count_by_reason, refused_lines, write_quarantine
+from kgspark.spark.frames import read_table
+from kgspark.tables import KEYS, RATINGS
 
 
 @dataclass(frozen=True)
-class Written:
-    """A table as it was written, and what it was written from.
+class Accounts:
+    """The lines of a table: lines = headers + kept + superseded + quarantined, or `check` refuses them.
 
-    raw      one row a line of the input, nothing taken apart
-    lines    the same lines with their `reason`, as `quarantined` reads them
+    Each is counted on its own: lines and headers in the input, kept and quarantined in the tables as they were written,
+    superseded by pairs.
+    """
+
+    lines: int
+    headers: int
+    kept: int
+    superseded: int
+    quarantined: Mapping[str, int]
+
+    def check(self, table: str) -> None:
+        """Raises InputError, with the table's name, unless the counts add up."""
+        total = self.headers + self.kept + self.superseded + sum(self.quarantined.values())
+        if total != self.lines:
+            raise InputError(
+                f"{table}: {self.lines:,} lines came in but {total:,} are accounted for; the source changed while it "
+                "was read, or this is a defect worth a report"
+            )
+
+    @property
+    def quarantined_share(self) -> float:
+        """Quarantined lines over data lines."""
+        return sum(self.quarantined.values()) / max(1, self.lines - self.headers)
+
+
+@dataclass(frozen=True)
+class WrittenTable:
+    """A clean table as it was written, and the lines that it was written from.
+
+    raw      one row per line of the input, before anything is taken apart
+    checked  the same lines with `header`, the table's key and the `reason` to refuse them (null where they are good)
     headers  how many of the lines are headers
     """
 
     files: list[DataFile]
     raw: DataFrame
-    lines: DataFrame
+    checked: DataFrame
     headers: int
 
     @property
     def kept(self) -> int:
-        """Rows of the table."""
+        """Number of rows of the table."""
         return sum(file.rows or 0 for file in self.files)
 
 
-@dataclass(frozen=True)
-class Counted:
-    """What came in for a table, and its lines for quarantine (None: there are none)."""
-
-    lines: int
-    headers: int
-    kept: int
-    superseded: int = 0
-    rejected: DataFrame | None = None
-
-    def accounts(self, quarantined: Mapping[str, int]) -> Accounts:
-        """With the lines that the quarantine table has of this table, by reason."""
-        return Accounts(self.lines, self.headers, self.kept, self.superseded, quarantined)
+def count_and_quarantine(
+    session: SparkSession, tables: Mapping[str, WrittenTable], folder: Path
+) -> tuple[dict[str, Accounts], list[DataFile]]:
+    """Accounts for every line of every table. Writes the refused lines to the absent `folder` and returns its files."""
+    lines = count_lines({name: table.raw for name, table in tables.items()})
+    counted = {name: _count_table(name, table, lines[name]) for name, table in tables.items()}
+    refused = [rows for _, rows in counted.values() if rows is not None]
+    files = write_quarantine(refused, folder)
+    quarantined = count_by_reason(read_table(session, folder)) if refused else {}
+    return {n: replace(accounts, quarantined=quarantined.get(n, {})) for n, (accounts, _) in counted.items()}, files
 
 
-def counted(name: str, table: Written, count: int) -> Counted:
-    """Accounts for the lines of a table.
+def count_lines(inputs: Mapping[str, DataFrame]) -> dict[str, int]:
+    """Number of lines or rows that came in for each table, headers included, without taking any line apart."""
+    named = [raw.select(F.lit(name).alias("table")) for name, raw in inputs.items()]
+    counts = reduce(DataFrame.unionAll, named).groupBy("table").count().collect()
+    return dict.fromkeys(inputs, 0) | {row["table"]: row["count"] for row in counts}
 
-    Every kept row stands for a line or more. So where there are as many rows as lines, none was bad or superseded, and
-    only where there are fewer is the input read again to find which.
+
+def _count_table(name: str, table: WrittenTable, lines: int) -> tuple[Accounts, DataFrame | None]:
+    """A table's accounts, still without its quarantine, and its rows for the quarantine (None if there are none).
+
+    Every kept row stands for one line or more. So if a table has as many rows as lines, none was refused or superseded;
+    only if it has fewer is its input read again, to find which.
     """
-    if count - table.headers == table.kept:
-        return Counted(count, table.headers, table.kept)
-    blocks = count_blocks(table.lines).collect()
-    splits = rows_frame(table.lines.sparkSession, [row[:4] for row in blocks], BLOCK_SCHEMA)
-    return Counted(
-        lines=sum(row["lines"] for row in blocks),
-        headers=sum(row["headers"] for row in blocks),
+    if lines - table.headers == table.kept:
+        return Accounts(lines, table.headers, table.kept, superseded=0, quarantined={}), None
+    blocks = collect_blocks(table.checked)
+    accounts = Accounts(
+        lines=sum(block["lines"] for block in blocks),
+        headers=sum(block["headers"] for block in blocks),
         kept=table.kept,
-        superseded=superseded_count(table.lines, _KEYS[name]) if name in _KEYS else 0,
-        rejected=quarantined(table.lines, splits, name) if any(row["bad"] for row in blocks) else None,
+        superseded=count_superseded(table.checked, KEYS[name]) if name in KEYS else 0,
+        quarantined={},
     )
+    if not any(block["bad"] for block in blocks):
+        return accounts, None
+    return accounts, refused_lines(table.checked, blocks, name)
 
 
-def write_quarantine(rejected: list[DataFrame], folder: Path) -> list[DataFile]:
-    """The quarantine table, in one file, of the lines of every table that were refused."""
-    if not rejected:
-        return write_empty(QUARANTINE_SCHEMA, folder)
-    rows = reduce(DataFrame.unionByName, rejected)
-    return write_table(rows.repartition(1).sortWithinPartitions("table", "file", "line"), folder)
+def collect_blocks(checked: DataFrame) -> list[Row]:
+    """One row per input split: file, block, lines, first_row, headers, and the number of bad lines."""
+    blocks = checked.groupBy("file", "block").agg(
+        F.count(F.lit(1)).alias("lines"),
+        F.min("row").alias("first_row"),
+        F.count_if("header").alias("headers"),
+        F.count_if(~F.col("header") & F.col("reason").isNotNull()).alias("bad"),
+    )
+    return blocks.collect()
 
 
-def reasons(quarantine: DataFrame) -> dict[str, dict[str, int]]:
-    """Quarantined lines by table and reason."""
-    found: dict[str, dict[str, int]] = {}
-    for row in quarantine.groupBy("table", "reason").count().orderBy("table", "reason").collect():
-        found.setdefault(row["table"], {})[row["reason"]] = row["count"]
-    return found
+def count_superseded(checked: DataFrame, key: tuple[str, ...]) -> int:
+    """Number of good lines that another line of the same key replaces."""
+    good = checked.where(~F.col("header") & F.col("reason").isNull())
+    repeated = good.groupBy(*key).count().agg(F.sum(F.col("count") - 1))
+    return repeated.collect()[0][0] or 0
 
 
-def stop_if_too_bad(path: Path, accounts: Accounts, limit: float, kept_at: Path) -> None:
-    """InputError where more than the share `limit` of a file's lines is in quarantine."""
-    if accounts.quarantined_share > limit:
-        why = told(accounts.quarantined)
+def expected_headers(path: Path, layout: TextLayout | None) -> int:
+    """Number of headers: one per file if the layout has one, as `find_source` has checked."""
+    if layout is None or layout.header is None:
+        return 0
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.is_file() and not file.name.startswith(("_", ".")) for file in files)
+
+
+def check_ratings(path: Path, ratings: Accounts, limit: float, quarantine: Path) -> None:
+    """InputError if the quarantined share of the ratings at `path` is above `limit`, or if no rating was kept."""
+    reasons = format_reasons(ratings.quarantined)
+    if ratings.quarantined_share > limit:
         raise InputError(
-            f"{path}: {accounts.quarantined_share:.2%} of the lines are bad, and "
-            f"clean.max_quarantined_share allows {limit:.2%}: {why}; they are listed in {kept_at}"
+            f"{path}: {ratings.quarantined_share:.2%} of the lines are bad, and "
+            f"clean.max_quarantined_share allows {limit:.2%}: {reasons}; they are listed in {quarantine}"
         )
+    if not ratings.kept:
+        raise InputError(f"{path}: no rating is left after cleaning: {reasons}")
 
 
-def told(reasons: Mapping[str, int]) -> str:
-    """Reasons with their counts, for a person."""
-    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "nothing quarantined"
-
-
-def summary(accounts: Mapping[str, Accounts]) -> str:
-    """The exact sum of the ratings: lines = kept + superseded + quarantined (+ headers); of others what was refused."""
+def format_accounts(accounts: Mapping[str, Accounts]) -> str:
+    """The exact sum of the ratings, and of the other tables the lines that were refused."""
     ratings = accounts[RATINGS]
     bad = sum(ratings.quarantined.values())
     text = f"{ratings.lines:,} lines = {ratings.kept:,} kept + {ratings.superseded:,} superseded + {bad:,} quarantined"
     if ratings.headers:
         text += f" + {ratings.headers:,} header"
     if bad:
-        text += f" ({told(ratings.quarantined)})"
+        text += f" ({format_reasons(ratings.quarantined)})"
     for name, counts in accounts.items():
         if name != RATINGS and counts.quarantined:
-            text += f"; quarantined of {name}: {told(counts.quarantined)}"
+            text += f"; quarantined of {name}: {format_reasons(counts.quarantined)}"
     return text
+
+
+def format_reasons(counts: Mapping[str, int]) -> str:
+    """Reasons with their counts, for a person."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing quarantined"

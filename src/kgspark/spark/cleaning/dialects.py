@@ -1,13 +1,13 @@
-"""MovieLens in all its dialects: which files there are, and how a line of each is laid out."""
+"""The dialects of MovieLens, and tables of other columns: the files of a source, and the layout of their lines."""
 
 import codecs
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kgspark.errors import InputError
-from kgspark.spark.settings import SourceSettings
-from kgspark.tables import MOVIES, RATINGS, TAGS, USERS
+from kgspark.spark.settings import SourceColumns, SourceSettings
+from kgspark.tables import MOVIES, RATINGS, TAGS, USERS, Columns
 
 ML_100K_GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -17,10 +17,10 @@ ML_100K_GENRES = (
 
 @dataclass(frozen=True)
 class TextLayout:
-    """How the lines of a text table are laid out.
+    """The layout of a text table's lines.
 
     columns    our name for each field, in order
-    header     the file's own first line, or None where the data starts at once
+    header     the file's own first line, or None if it has none
     quoted     fields may stand in double quotes, with "" for a quote inside
     """
 
@@ -42,44 +42,45 @@ class Scale:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set found on disk: the path and layout of each table (layout None for Parquet), and the scale."""
+    """A data set found on disk.
+
+    paths, layouts  of each table; the layout is None for Parquet
+    columns         names of the columns in the source, where the layout does not give them
+    """
 
     format: str
     paths: dict[str, Path]
     layouts: dict[str, TextLayout | None]
     scale: Scale
     integer_ids: bool = True
+    columns: SourceColumns = field(default_factory=SourceColumns)
 
 
 _HALF_STARS = Scale(0.5, 5.0, 0.5)
 _WHOLE_STARS = Scale(1.0, 5.0, 1.0)
-_RATING = ("user_id", "movie_id", "rating", "timestamp")
+_RATING = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
+_MOVIE = (Columns.MOVIE_ID, Columns.TITLE, Columns.GENRES)
+_TAG = (Columns.USER_ID, Columns.MOVIE_ID, Columns.TAG, Columns.TIMESTAMP)
 _LATEST = {
     RATINGS: ("ratings.csv", TextLayout(",", _RATING, header="userId,movieId,rating,timestamp", quoted=True)),
-    MOVIES: (
-        "movies.csv",
-        TextLayout(",", ("movie_id", "title", "genres"), header="movieId,title,genres", quoted=True),
-    ),
-    TAGS: (
-        "tags.csv",
-        TextLayout(
-            ",", ("user_id", "movie_id", "tag", "timestamp"), header="userId,movieId,tag,timestamp", quoted=True
-        ),
-    ),
+    MOVIES: ("movies.csv", TextLayout(",", _MOVIE, header="movieId,title,genres", quoted=True)),
+    TAGS: ("tags.csv", TextLayout(",", _TAG, header="userId,movieId,tag,timestamp", quoted=True)),
 }
 _DAT = {
     RATINGS: ("ratings.dat", TextLayout("::", _RATING, "iso-8859-1")),
-    MOVIES: ("movies.dat", TextLayout("::", ("movie_id", "title", "genres"), "iso-8859-1")),
-    USERS: ("users.dat", TextLayout("::", ("user_id", "gender", "age", "occupation", "zip_code"), "iso-8859-1")),
-    TAGS: ("tags.dat", TextLayout("::", ("user_id", "movie_id", "tag", "timestamp"), "utf-8")),
+    MOVIES: ("movies.dat", TextLayout("::", _MOVIE, "iso-8859-1")),
+    USERS: ("users.dat", TextLayout("::", (Columns.USER_ID, "gender", "age", "occupation", "zip_code"), "iso-8859-1")),
+    TAGS: ("tags.dat", TextLayout("::", _TAG, "utf-8")),
 }
 _HUNDRED_K = {
     RATINGS: ("u.data", TextLayout("\t", _RATING, "iso-8859-1")),
     MOVIES: (
         "u.item",
-        TextLayout("|", ("movie_id", "title", "release_date", "video_date", "url", *ML_100K_GENRES), "iso-8859-1"),
+        TextLayout(
+            "|", (Columns.MOVIE_ID, Columns.TITLE, "release_date", "video_date", "url", *ML_100K_GENRES), "iso-8859-1"
+        ),
     ),
-    USERS: ("u.user", TextLayout("|", ("user_id", "age", "gender", "occupation", "zip_code"), "iso-8859-1")),
+    USERS: ("u.user", TextLayout("|", (Columns.USER_ID, "age", "gender", "occupation", "zip_code"), "iso-8859-1")),
 }
 _DIALECTS = {"ml-latest": _LATEST, "ml-1m": _DAT, "ml-100k": _HUNDRED_K}
 
@@ -98,15 +99,7 @@ def find_source(settings: SourceSettings) -> Source:
 
 
 def _movielens_source(settings: SourceSettings, root: Path) -> Source:
-    if settings.format == "auto":
-        found = [name for name, files in _DIALECTS.items() if (root / files[RATINGS][0]).is_file()]
-        if len(found) != 1:
-            wanted = ", ".join(files[RATINGS][0] for files in _DIALECTS.values())
-            problem = "holds more than one of" if found else "holds none of"
-            raise InputError(f"{root}: {problem} {wanted}; set source.format, or source.path to another folder")
-        dialect = found[0]
-    else:
-        dialect = settings.format
+    dialect = _find_dialect(root) if settings.format == "auto" else settings.format
     files = _DIALECTS[dialect]
     for table in (RATINGS, MOVIES):
         if not (root / files[table][0]).is_file():
@@ -127,6 +120,16 @@ def _movielens_source(settings: SourceSettings, root: Path) -> Source:
     return Source(dialect, paths, dict(layouts), _HALF_STARS if half_stars else _WHOLE_STARS)
 
 
+def _find_dialect(root: Path) -> str:
+    """The dialect whose ratings file the folder holds."""
+    found = [name for name, files in _DIALECTS.items() if (root / files[RATINGS][0]).is_file()]
+    if len(found) != 1:
+        wanted = ", ".join(files[RATINGS][0] for files in _DIALECTS.values())
+        problem = "holds more than one of" if found else "holds none of"
+        raise InputError(f"{root}: {problem} {wanted}; set source.format, or source.path to another folder")
+    return found[0]
+
+
 def _with_encoding(layout: TextLayout, encoding: str) -> TextLayout:
     return layout if encoding == "auto" else replace(layout, encoding=encoding)
 
@@ -144,22 +147,26 @@ def _first_line(path: Path, encoding: str) -> str:
 
 def _table_source(settings: SourceSettings, root: Path) -> Source:
     names = settings.columns
-    rating_columns = {
-        names.user: "user_id",
-        names.movie: "movie_id",
-        names.rating: "rating",
-        names.timestamp: "timestamp",
-    }
     paths = {RATINGS: root}
-    layouts = {RATINGS: _table_layout(root, rating_columns, settings.encoding)}
+    layouts = {RATINGS: _table_layout(root, rating_columns(names), settings.encoding)}
     if settings.movies is not None:
         movies = Path(settings.movies)
         if not movies.exists():
             raise InputError(f"{movies}: no such file or folder; source.movies names the movie table")
         paths[MOVIES] = movies
-        movie_columns = {names.movie: "movie_id", names.title: "title", names.genres: "genres"}
+        movie_columns = {names.movie: Columns.MOVIE_ID, names.title: Columns.TITLE, names.genres: Columns.GENRES}
         layouts[MOVIES] = _table_layout(movies, movie_columns, settings.encoding)
-    return Source("table", paths, layouts, _HALF_STARS, settings.ids == "integer")
+    return Source("table", paths, layouts, _HALF_STARS, settings.ids == "integer", names)
+
+
+def rating_columns(names: SourceColumns) -> dict[str, str]:
+    """Our names of the ratings' columns, by the source's names."""
+    return {
+        names.user: Columns.USER_ID,
+        names.movie: Columns.MOVIE_ID,
+        names.rating: Columns.RATING,
+        names.timestamp: Columns.TIMESTAMP,
+    }
 
 
 def _table_layout(path: Path, columns: dict[str, str], encoding: str) -> TextLayout | None:
@@ -176,7 +183,7 @@ def _table_layout(path: Path, columns: dict[str, str], encoding: str) -> TextLay
         if _first_line(file, chosen) != header:
             raise InputError(f"{file}:1: the header differs from that of {written[0]}; the files of a table share one")
     fields = [name.strip().strip('"') for name in header.split(",")]
-    required = [name for name, ours in columns.items() if ours not in ("title", "genres")]
+    required = [name for name, ours in columns.items() if ours not in (Columns.TITLE, Columns.GENRES)]
     missing = [name for name in required if name not in fields]
     if missing:
         raise InputError(

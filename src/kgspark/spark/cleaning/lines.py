@@ -1,4 +1,4 @@
-"""Text tables as lines with a position, taken apart by column expressions so that no bad line can stop a job."""
+"""Text tables as lines with positions. Column expressions take the lines apart, so no bad line can stop a job."""
 
 import re
 from pathlib import Path
@@ -8,17 +8,24 @@ from pyspark.sql import functions as F
 
 from kgspark.spark.cleaning.dialects import TextLayout
 
-# What windows-1252 prints where iso-8859-1 has control characters; it leaves the other five undefined.
+# The control characters of iso-8859-1 that windows-1252 prints as other characters; five more it leaves undefined.
 _CONTROLS = "".join(chr(code) for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
 
-# Marks where a line is cut; a line that has this character itself is unreadable.
+# Marks the places where a line is cut; a line that contains this character itself counts as unreadable.
 _CUT = "\x00"
 
-UNREADABLE, UNPARSABLE, FIELD_COUNT = "unreadable_encoding", "unparsable_line", "wrong_field_count"
+# The reasons why a line cannot be taken apart, in the order in which they are tried.
+LINE_PROBLEMS = (_UNREADABLE, _UNPARSABLE, _FIELD_COUNT) = (
+    "unreadable_encoding",
+    "unparsable_line",
+    "wrong_field_count",
+)
+# The columns that carry a line through cleaning: its text, and its position in the input.
+LINE_COLUMNS = ("raw", "file", "block", "row")
 
 
 def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFrame:
-    """Lines of a text file or folder, with where they stand.
+    """Lines of a text file or folder, with their positions. Lazy.
 
     Columns: `raw` (string; bytes that are not valid in the encoding are replaced), `readable` (boolean), and the
     position: `file` (URI), `block` (byte offset of the input split), `row` (ascending inside a block).
@@ -32,9 +39,9 @@ def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFra
     if layout.encoding == "utf-8":
         readable, raw = F.is_valid_utf8("value"), F.make_valid_utf8("value")
     else:
-        # Every byte is a character there; U+0000 alone betrays another encoding (UTF-16, say).
+        # Every byte is a character there; only U+0000 shows that the encoding is another one, such as UTF-16.
         readable, raw = F.lit(True), F.decode(F.col("value").cast("binary"), "iso-8859-1")
-    if layout.encoding == "windows-1252":  # which Spark does not decode
+    if layout.encoding == "windows-1252":  # Spark cannot decode it
         raw = F.translate(raw, _CONTROLS, _CONTROLS.encode("iso-8859-1").decode("windows-1252"))
         readable = ~raw.rlike("[\x81\x8d\x8f\x90\x9d]")
     return lines.select(raw.alias("raw"), readable.alias("readable"), "file", "block", "row").withColumn(
@@ -43,7 +50,7 @@ def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFra
 
 
 def parquet_positions(table: DataFrame) -> list[Column]:
-    """For a Parquet table, the columns that `read_lines` gives lines: header, raw (as JSON), file, block and row."""
+    """`header` and `LINE_COLUMNS` for a Parquet table, as lines have them; `raw` is the row as JSON."""
     return [
         F.lit(False).alias("header"),
         F.to_json(F.struct(*table.columns)).alias("raw"),
@@ -54,19 +61,19 @@ def parquet_positions(table: DataFrame) -> list[Column]:
 
 
 def is_header(layout: TextLayout) -> Column:
-    """Whether a line is the file's header, with or without a byte order mark."""
+    """True for the file's header, with or without a byte order mark."""
     if layout.header is None:
         return F.lit(False)
     return F.col("raw").isin(layout.header, "\ufeff" + layout.header)
 
 
 def fields(layout: TextLayout) -> Column:
-    """The fields of `raw` as array<string>, quotes taken off."""
+    """The fields of `raw` as array<string>, without their quotes."""
     plain = _split(F.col("raw"), layout.separator)
     if not layout.quoted:
         return plain
-    # Between the quotes, every other piece is outside of them; only there a separator counts. A pattern that looks
-    # ahead over the quotes would take quadratic time, and the JVM's stack, on a line full of them.
+    # Cut at the quotes, every other piece is outside of them, and a separator counts only there. A regular expression
+    # that looks ahead over the quotes takes quadratic time, and the JVM's stack, on a line full of quotes.
     pieces = F.transform(
         F.split("raw", '"', -1),
         lambda piece, i: F.when(i % 2 == 0, F.replace(piece, F.lit(layout.separator), F.lit(_CUT))).otherwise(piece),
@@ -83,7 +90,7 @@ def fields(layout: TextLayout) -> Column:
 
 
 def _split(text: Column, separator: str) -> Column:
-    """Java splits at one character without a regular expression, which it would compile anew for every line."""
+    """Splits at one character, which Java does without a regular expression: it would compile one for every line."""
     if len(separator) == 1:
         return F.split(text, re.escape(separator), -1)
     return F.split(F.replace(text, F.lit(separator), F.lit(_CUT)), _CUT, -1)
@@ -98,18 +105,18 @@ def line_problem(layout: TextLayout) -> Column:
         quotes = F.length("raw") - F.length(F.replace("raw", F.lit('"'), F.lit("")))
         unparsable = unparsable | (F.contains("raw", F.lit('"')) & (quotes % 2 == 1))
     problem = (
-        F.when(~F.col("readable"), UNREADABLE)
-        .when(unparsable, UNPARSABLE)
-        .when(F.size("fields") != len(layout.columns), FIELD_COUNT)
+        F.when(~F.col("readable"), _UNREADABLE)
+        .when(unparsable, _UNPARSABLE)
+        .when(F.size("fields") != len(layout.columns), _FIELD_COUNT)
     )
-    # Nearly every line is plain, and a blank one never is where a line has two fields or more.
+    # The fast path: nearly every line is plain. A blank line never is if a line has two fields or more.
     return F.when(~plain, problem) if len(layout.columns) > 1 else problem
 
 
 def with_line_numbers(bad: DataFrame, blocks: DataFrame) -> DataFrame:
-    """Adds `line`, counted from 1 in the file, to rows that carry `file`, `block` and `row`.
+    """Adds `line`, counted from 1 in the file, to rows that have `file`, `block` and `row`. Lazy.
 
-    blocks  one row an input split: `file`, `block`, `lines` and `first_row`; as many rows as the input has splits
+    blocks  one row per input split: `file`, `block`, `lines` and `first_row`
     """
     starts = blocks.alias("this").join(
         blocks.select("file", F.col("block").alias("earlier"), F.col("lines").alias("earlier_lines")).alias("other"),

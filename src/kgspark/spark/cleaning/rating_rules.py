@@ -1,160 +1,198 @@
-"""The rules that a rating must pass, as column expressions: its fields typed, and the first reason to refuse it."""
+"""The rules that a rating must pass: one table, from which follow both whether a line is good and why it is not."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import Scale
+from kgspark.spark.cleaning.lines import LINE_COLUMNS, LINE_PROBLEMS
 from kgspark.spark.settings import CleanSettings
+from kgspark.tables import Columns
 
-# In the order in which they are tried: a line has the first reason that holds.
-REASONS = (
-    "unreadable_encoding",
-    "unparsable_line",
-    "wrong_field_count",
-    "missing_user_id",
-    "bad_user_id",
-    "negative_user_id",
-    "missing_movie_id",
-    "bad_movie_id",
-    "negative_movie_id",
-    "rating_not_a_number",
-    "rating_out_of_range",
-    "rating_off_step",
-    "timestamp_not_a_time",
-    "unknown_movie",
-)
-
-# Ratings are numbered on their scale so that (timestamp, rating) packs into one long; see `latest`.
+# Ratings are numbered on their scale so that (timestamp, rating) packs into one long; see `ratings.latest`.
 CODES = 1 << 20
-# Scales of more steps are parsed, as a long chain of comparisons would take longer.
-_USUAL_RATINGS = 20
+# Largest distance of a rating from a step of the scale, in steps: texts such as 0.3 are not exact as doubles.
+_OFF_STEP = 1e-6
+# The texts of a scale with more steps are parsed instead of looked up: the chain of comparisons would be slower.
+_MOST_LOOKED_UP = 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The values that the rules compare with: type of the ids, scale, first and last time, unknown movies."""
+
+    integer_ids: bool
+    scale: Scale
+    times: tuple[int, int]
+    unknown_movies: str
+
+    @property
+    def id_type(self) -> str:
+        """Spark type of user and movie ids."""
+        return "bigint" if self.integer_ids else "string"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A reason to refuse a rating.
+
+    reason    the reason's name in the quarantine table
+    bad       builds the condition under which a line is refused, over the columns of `_typed`; null counts as true
+    of_movie  the condition also reads `known`: true where the movie table has the movie, else null
+    """
+
+    reason: str
+    bad: Callable[[Limits], Column]
+    of_movie: bool = False
+
+
+def _id_rules(kind: str) -> tuple[Rule, ...]:
+    return (
+        Rule(f"missing_{kind}_id", lambda limits: _is_missing(kind, limits)),
+        Rule(f"bad_{kind}_id", lambda limits: F.col(f"{kind}_id").isNull()),
+        Rule(f"negative_{kind}_id", lambda limits: F.col(f"{kind}_id") < 0 if limits.integer_ids else F.lit(False)),
+    )
+
+
+# In the order in which they are tried: a line gets the first reason that holds. A rule may rely on those before it.
+RULES: tuple[Rule, ...] = (
+    *_id_rules("user"),
+    *_id_rules("movie"),
+    Rule("rating_not_a_number", lambda limits: F.col(Columns.RATING).isNull()),
+    Rule("rating_out_of_range", lambda limits: _is_outside(Columns.RATING, limits.scale.low, limits.scale.high)),
+    Rule("rating_off_step", lambda limits: _distance_to_step(limits.scale) > _OFF_STEP),
+    Rule("timestamp_not_a_time", lambda limits: _is_outside(Columns.TIMESTAMP, *limits.times)),
+    Rule("unknown_movie", lambda limits: F.col("known").isNull(), of_movie=True),
+)
+# Every reason that a rating can be in quarantine for; a line that cannot be taken apart is not looked at further.
+REASONS = (*LINE_PROBLEMS, *(rule.reason for rule in RULES))
 
 
 def resolve_scale(settings: CleanSettings, scale: Scale) -> Scale:
-    """The configured scale over the dialect's; InputError when it has no step between its ends."""
+    """The configured scale over the dialect's; InputError if it has no step between its ends."""
     low = scale.low if settings.rating_min is None else settings.rating_min
     high = scale.high if settings.rating_max is None else settings.rating_max
     step = scale.step if settings.rating_step is None else settings.rating_step
     if not low < high or (high - low) / step >= CODES:
-        raise InputError(f"clean: the scale {low}..{high} in steps of {step} is not one; set rating_min/max/step")
+        raise InputError(
+            f"clean: {low}..{high} in steps of {step} is no rating scale; set clean.rating_min, rating_max and "
+            "rating_step"
+        )
     return Scale(low, high, step)
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What a rating must satisfy: ids' type, scale, time window, and whether its movie must be known."""
-
-    integer_ids: bool
-    scale: Scale
-    timestamp_min: int
-    timestamp_max: int
-    unknown_movies: str
-
-
-def checked(raw: DataFrame, rules: Rules, movies: DataFrame | None) -> DataFrame:
-    """Types every line and gives it its `reason` (null where it is good).
+def with_reason(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> DataFrame:
+    """Every line with typed values and the `reason` to refuse it (null where the line is good). Lazy.
 
     Columns: user_id, movie_id (bigint or string), rating double, timestamp bigint, reason, header, and the position.
     """
-    id_type = "bigint" if rules.integer_ids else "string"
-    typed = raw.select(
-        F.col("user_id").alias("user_text"),
-        F.col("movie_id").alias("movie_text"),
-        F.col("user_id").try_cast(id_type).alias("user_id"),
-        F.col("movie_id").try_cast(id_type).alias("movie_id"),
-        _number(F.col("rating"), rules.scale).alias("rating"),
-        F.col("timestamp").try_cast("bigint").alias("timestamp"),
-        "problem", "header", "raw", "file", "block", "row",
+    lines, rules = _typed(raw, limits), _rules_in_force(limits, movies)
+    if movies is not None and any(rule.of_movie for rule in rules):
+        lines = _with_known(lines, limits, movies)
+    # Nearly every line is good: only the others are asked for their reason.
+    reason = F.when(~_is_good(rules, limits), _first_reason(rules, limits))
+    return lines.select(
+        Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP,
+        reason.alias("reason"), "header", *LINE_COLUMNS,
     )  # fmt: skip
-    reason, good = _reason(rules), _is_good(rules)
-    if movies is not None and rules.unknown_movies == "quarantine":
-        typed = typed.join(_known(movies, id_type).withColumn("known", F.lit(True)), on="movie_id", how="left")
-        reason = reason.when(F.col("known").isNull(), "unknown_movie")
-        good = good & F.col("known").isNotNull()
-    # Nearly every line is good: which reason there is to refuse it is asked of the others alone.
-    reason = F.when(~good, reason)
-    return typed.select(
-        "user_id", "movie_id", "rating", "timestamp", reason.alias("reason"), "header", "raw", "file", "block", "row"
-    )
 
 
-def _reason(rules: Rules) -> Column:
-    """The first of `REASONS` that holds of a typed line, but for the movie's being unknown."""
-    steps = steps_above(rules.scale)
+def good_ratings(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> DataFrame:
+    """user_id, movie_id, rating, timestamp of the data lines that `with_reason` gives no reason. Lazy.
+
+    The movies are joined after the other rules and with four columns: faster than with every line and its text.
+    """
+    rules = _rules_in_force(limits, movies)
+    of_line = [rule for rule in rules if not rule.of_movie]
+    of_movie = [rule for rule in rules if rule.of_movie]
+    columns = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
+    good = _typed(raw, limits).where(~F.col("header") & _is_good(of_line, limits)).select(*columns)
+    if movies is None or not of_movie:
+        return good
+    return _with_known(good, limits, movies).where(_none_holds(of_movie, limits)).select(*columns)
+
+
+def _rules_in_force(limits: Limits, movies: DataFrame | None) -> list[Rule]:
+    """All rules, or those that need no movie table."""
+    with_movies = movies is not None and limits.unknown_movies == "quarantine"
+    return [rule for rule in RULES if with_movies or not rule.of_movie]
+
+
+def _is_good(rules: list[Rule], limits: Limits) -> Column:
+    """True where the line can be taken apart and no rule holds, else false."""
+    return F.col("problem").isNull() & _none_holds(rules, limits)
+
+
+def _none_holds(rules: list[Rule], limits: Limits) -> Column:
+    """True where the condition of every rule is false; a condition that is true or null makes it false."""
+    return F.coalesce(reduce(Column.__and__, [~rule.bad(limits) for rule in rules]), F.lit(False))
+
+
+def _first_reason(rules: list[Rule], limits: Limits) -> Column:
+    """The line's problem, or the reason of the first rule whose condition is true or null."""
     reason = F.when(F.col("problem").isNotNull(), F.col("problem"))
-    for name in ("user", "movie"):
-        reason = _id_problem(reason, name, rules.integer_ids)
-    return (
-        reason.when(F.col("rating").isNull(), "rating_not_a_number")
-        .when((F.col("rating") < rules.scale.low) | (F.col("rating") > rules.scale.high), "rating_out_of_range")
-        .when(F.abs(steps - nearest(steps)) > 1e-6, "rating_off_step")
-        .when(
-            F.col("timestamp").isNull()
-            | (F.col("timestamp") < rules.timestamp_min)
-            | (F.col("timestamp") > rules.timestamp_max),
-            "timestamp_not_a_time",
-        )
-    )
+    for rule in rules:
+        reason = reason.when(F.coalesce(rule.bad(limits), F.lit(True)), rule.reason)
+    return reason
 
 
-def _is_good(rules: Rules) -> Column:
-    """Whether `_reason` is null, by fewer tests; null counts as no."""
-    steps = steps_above(rules.scale)
-    good = _sound("user", rules) & _sound("movie", rules) & F.col("problem").isNull()
-    good = good & F.col("rating").between(rules.scale.low, rules.scale.high) & (F.abs(steps - nearest(steps)) <= 1e-6)
-    good = good & F.col("timestamp").between(rules.timestamp_min, rules.timestamp_max)
-    return F.coalesce(good, F.lit(False))
+def _typed(raw: DataFrame, limits: Limits) -> DataFrame:
+    """Ids, rating and timestamp with their types, null where a text has none; `user_text`, `movie_text` as written."""
+    return raw.select(
+        F.col(Columns.USER_ID).alias("user_text"),
+        F.col(Columns.MOVIE_ID).alias("movie_text"),
+        F.col(Columns.USER_ID).try_cast(limits.id_type).alias(Columns.USER_ID),
+        F.col(Columns.MOVIE_ID).try_cast(limits.id_type).alias(Columns.MOVIE_ID),
+        _number(F.col(Columns.RATING), limits.scale).alias(Columns.RATING),
+        F.col(Columns.TIMESTAMP).try_cast("bigint").alias(Columns.TIMESTAMP),
+        "problem", "header", *LINE_COLUMNS,
+    )  # fmt: skip
+
+
+def _with_known(lines: DataFrame, limits: Limits, movies: DataFrame) -> DataFrame:
+    """Adds `known`: true where the movie table has the movie, else null."""
+    ids = movies.select(F.col(Columns.MOVIE_ID).try_cast(limits.id_type).alias(Columns.MOVIE_ID))
+    return lines.join(ids.withColumn("known", F.lit(True)), on=Columns.MOVIE_ID, how="left")
+
+
+def _is_missing(kind: str, limits: Limits) -> Column:
+    """True where an id is absent or blank. Of integer ids the number is asked first: where there is one, no text is."""
+    text = F.col(f"{kind}_text")
+    blank = text.isNull() | (F.length(F.trim(text)) == 0)
+    return F.col(f"{kind}_id").isNull() & blank if limits.integer_ids else blank
+
+
+def _is_outside(column: str, low: float, high: float) -> Column:
+    return ~F.col(column).between(low, high)
+
+
+def _distance_to_step(scale: Scale) -> Column:
+    """How far, in steps, the column `rating` lies from the nearest step of the scale."""
+    steps = steps_above(scale)
+    return F.abs(steps - nearest(steps))
 
 
 def steps_above(scale: Scale) -> Column:
     """How many steps, as double, the column `rating` lies above the scale's low end."""
-    return (F.col("rating") - scale.low) / scale.step
+    return (F.col(Columns.RATING) - scale.low) / scale.step
+
+
+def nearest(number: Column) -> Column:
+    """The nearest integer, as bigint. Spark's `round` goes through decimal text, at a microsecond per number."""
+    return F.floor(number + 0.5)
 
 
 def _number(text: Column, scale: Scale) -> Column:
-    """The rating as double, or null. Texts that a data set writes for the scale are looked up: parsing takes longer."""
+    """The rating as double, or null. The usual texts of the scale are looked up, which is faster than to parse them."""
     steps = round((scale.high - scale.low) / scale.step)
-    usual = [scale.low + step * scale.step for step in range(steps, -1, -1)] if steps < _USUAL_RATINGS else []
+    usual = [scale.low + step * scale.step for step in range(steps, -1, -1)] if steps < _MOST_LOOKED_UP else []
     number = F.when(text.isNull(), F.lit(None).cast("double"))
     for value in usual:
         written = f"{value:.0f}" if scale.step % 1 == 0 else f"{round(value, 6)}"
         number = number.when(text == written, float(written))
-    # The parser of doubles takes 4f, 0x1p2 and NaN; a rating ends in a digit or a point.
+    # Spark's parser of doubles also takes 4f, 0x1p2 and NaN; a rating ends in a digit or a point.
     return number.when(text.rlike(r"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*$"), text.try_cast("double"))
-
-
-def nearest(number: Column) -> Column:
-    """The nearest integer, as bigint. Spark's `round` goes through decimal text, at a microsecond a number."""
-    return F.floor(number + 0.5)
-
-
-def _id_problem(reason: Column, name: str, integers: bool) -> Column:
-    text, value = F.col(f"{name}_text"), F.col(f"{name}_id")
-    reason = reason.when(text.isNull() | (F.length(F.trim(text)) == 0), f"missing_{name}_id")
-    if integers:
-        reason = reason.when(value.isNull(), f"bad_{name}_id").when(value < 0, f"negative_{name}_id")
-    return reason
-
-
-def _sound(name: str, rules: Rules) -> Column:
-    """Whether an id is there and what it should be."""
-    return F.col(f"{name}_id") >= 0 if rules.integer_ids else F.length(F.trim(f"{name}_text")) > 0
-
-
-def _known(movies: DataFrame, id_type: str) -> DataFrame:
-    return movies.select(F.col("movie_id").try_cast(id_type).alias("movie_id"))
-
-
-def good_ratings(raw: DataFrame, rules: Rules, movies: DataFrame | None) -> DataFrame:
-    """user_id, movie_id, rating, timestamp of the data lines that `checked` finds nothing wrong with.
-
-    Movies are looked up for these columns alone, which is faster than for every line with its reason and text.
-    """
-    lines = checked(raw, rules, None)
-    good = lines.where(~F.col("header") & F.col("reason").isNull()).select("user_id", "movie_id", "rating", "timestamp")
-    if movies is None or rules.unknown_movies == "keep":
-        return good
-    return good.join(_known(movies, "bigint" if rules.integer_ids else "string"), on="movie_id", how="left_semi")

@@ -1,36 +1,55 @@
-"""“Watched with”: pairs of movies that people liked shortly after each other, few whatever a heavy user has seen."""
+"""The derived table co_watched: movies that people liked shortly after each other, and how many people did.
+
+A user with n likes makes at most n × window pairs.
+"""
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from kgspark.spark.settings import CoWatchSettings
+from kgspark.tables import Columns
 
 # Pairs counted in one task, within a heap of 2 GiB that two tasks share.
-_PAIRS = 4_000_000
+_PAIRS_PER_TASK = 4_000_000
 
 
 def co_watched(likes: DataFrame, settings: CoWatchSettings, most: int) -> DataFrame:
-    """movie_id, other_movie_id, users: who liked the two at most `window` places apart in the order of time.
+    """movie_id, other_movie_id, users: who liked the two at most `window` places apart in the order of time. Lazy.
 
-    likes  user_id, movie_id, timestamp of training likes only; a held-out like must not show up as an edge
-    most   number of likes, or more; decides how many parts are counted apart, never the result
-    A like makes at most `window` pairs. Each movie keeps the `top` others that most people share, of those that
-    `min_users` share, so that a row may be there one way and not the other. Likes of one second go by movie id.
+    likes  user_id, movie_id, timestamp of training likes only: a held-out like must not show up as an edge
+    most   at least the number of likes; it decides the number of tasks that count, never the result
+
+    A like makes at most `window` pairs. Of the others with at least `min_users` common users, each movie keeps the
+    `top` with the most, so one movie may keep another that does not keep it. Likes of one second go by movie id.
     """
-    next_ones = Window.partitionBy("user_id").orderBy("timestamp", "movie_id").rowsBetween(1, settings.window)
-    followed = likes.select("movie_id", F.collect_list("movie_id").over(next_ones).alias("next"))
-    pairs = followed.select(F.col("movie_id").alias("one"), F.explode("next").alias("other"))
+    in_time = Window.partitionBy(Columns.USER_ID).orderBy(Columns.TIMESTAMP, Columns.MOVIE_ID)
+    following = F.collect_list(Columns.MOVIE_ID).over(in_time.rowsBetween(1, settings.window))
+    pairs = likes.select(F.col(Columns.MOVIE_ID).alias("one"), following.alias("following"))
+    pairs = pairs.select("one", F.explode("following").alias("other"))
+    return _closest(_pair_users(pairs, _tasks(likes, settings, most)), settings)
+
+
+def _tasks(likes: DataFrame, settings: CoWatchSettings, most: int) -> int:
+    """Enough tasks that the pairs of each fit its share of the heap; else they are sorted on disk, which is slow."""
+    usual = int(str(likes.sparkSession.conf.get("spark.sql.shuffle.partitions")))
+    return max(usual, most * settings.window // _PAIRS_PER_TASK)
+
+
+def _pair_users(pairs: DataFrame, tasks: int) -> DataFrame:
+    """one, other (one < other) and the number of users of each pair. Lazy."""
     ends = F.least("one", "other").alias("one"), F.greatest("one", "other").alias("other")
-    # Most pairs are few people's: counting them before they are sent would take longer than it saves. What one task
-    # counts must fit into its share of the heap, or it is sorted on disk, at three times the price.
-    parts = max(int(str(likes.sparkSession.conf.get("spark.sql.shuffle.partitions"))), most * settings.window // _PAIRS)
-    together = pairs.select(*ends).repartition(parts, "one", "other")
-    shared = together.groupBy("one", "other").agg(F.count("*").alias("users"))
-    shared = shared.where(F.col("users") >= settings.min_users)
-    ways = [
-        F.struct(F.col(movie).alias("movie_id"), F.col(other).alias("other_movie_id"), "users")
+    # Most pairs have few users: to count them before the shuffle would take longer than it saves.
+    shuffled = pairs.select(*ends).repartition(tasks, "one", "other")
+    return shuffled.groupBy("one", "other").agg(F.count("*").alias(Columns.USERS))
+
+
+def _closest(pairs: DataFrame, settings: CoWatchSettings) -> DataFrame:
+    """Both directions of each pair, cut to each movie's `top`. Lazy."""
+    shared = pairs.where(F.col(Columns.USERS) >= settings.min_users)
+    directions = [
+        F.struct(F.col(movie).alias(Columns.MOVIE_ID), F.col(other).alias(Columns.OTHER_MOVIE_ID), Columns.USERS)
         for movie, other in (("one", "other"), ("other", "one"))
     ]
-    closest = Window.partitionBy("movie_id").orderBy(F.col("users").desc(), "other_movie_id")
-    ranked = shared.select(F.inline(F.array(*ways))).withColumn("place", F.row_number().over(closest))
-    return ranked.where(F.col("place") <= settings.top).drop("place")
+    by_users = Window.partitionBy(Columns.MOVIE_ID).orderBy(F.col(Columns.USERS).desc(), Columns.OTHER_MOVIE_ID)
+    ranked = shared.select(F.inline(F.array(*directions))).withColumn("rank", F.row_number().over(by_users))
+    return ranked.where(F.col("rank") <= settings.top).drop("rank")

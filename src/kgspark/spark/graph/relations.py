@@ -1,4 +1,4 @@
-"""Relations declared in YAML, turned into rows of external ids by SQL expressions over tables."""
+"""Relations as the settings declare them, turned into rows of external ids by SQL expressions over tables."""
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -9,23 +9,22 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import ConfigError
 from kgspark.graph.layout import GENRE, MOVIE, USER
+from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.settings import RelationSettings
-from kgspark.tables import RATINGS
-
-# Derived from training likes once the split is known, so it takes part in triples but names no new entity.
-CO_WATCHED = "co_watched"
-# A column of the ratings that weights may use: days before the latest training rating, known once the split is.
-AGE_DAYS = "age_days"
+from kgspark.tables import RATINGS, Columns
 
 
 def usable_relations(relations: Mapping[str, RelationSettings], tables: Collection[str]) -> dict[str, RelationSettings]:
-    """The relations whose table is in the data; ConfigError for a missing one whose relation is not optional."""
+    """The relations whose table is in the data or derived; ConfigError for one whose table is missing.
+
+    Optional relations without their table are left out.
+    """
     usable = {}
     for name, relation in relations.items():
-        if relation.table in tables or relation.table == CO_WATCHED:
+        if relation.table in tables or relation.table in DERIVED:
             usable[name] = relation
         elif not relation.optional:
-            known = ", ".join([*tables, CO_WATCHED])
+            known = ", ".join([*tables, *DERIVED])
             raise ConfigError(f"relations.{name}.table: no table {relation.table!r} in this data; there are {known}")
     return usable
 
@@ -41,38 +40,51 @@ def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
 
 
 def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
-    """Rows `head`, `tail` (external ids as the table has them), `weight` float; of split ratings `split`, `timestamp`.
+    """`head`, `tail` (external ids as the table has them), `weight` float; of split ratings `split`, `timestamp`. Lazy.
 
     Raises ConfigError with the dotted key of the expression that Spark cannot resolve.
     """
-    key = f"relations.{name}"
-    rows = table
-    if relation.where is not None:
-        rows = resolved(f"{key}.where", table, lambda: table.where(str(relation.where)))
-    if relation.explode is not None:
-        chosen = rows
-        exploded = F.explode(F.col(relation.explode)).alias(relation.explode)
-        others = [column for column in chosen.columns if column != relation.explode]
-        rows = resolved(f"{key}.explode", chosen, lambda: chosen.select(*others, exploded))
-    parts = {"head": relation.head.column, "tail": relation.tail.column, "weight": relation.weight}
-    of_rating = ["split", "timestamp"] if relation.table == RATINGS and "split" in rows.columns else []
+    rows = _exploded(name, relation, matching_rows(name, relation, table))
+    parts = {
+        Columns.HEAD: relation.head.column,
+        Columns.TAIL: relation.tail.column,
+        Columns.WEIGHT: relation.weight,
+    }
+    is_split = relation.table == RATINGS and Columns.SPLIT in rows.columns
     try:
         columns = {part: F.expr(expression) for part, expression in parts.items()}
-        columns["weight"] = columns["weight"].cast("float")
+        columns[Columns.WEIGHT] = columns[Columns.WEIGHT].cast("float")
+        of_rating = (Columns.SPLIT, Columns.TIMESTAMP) if is_split else ()
         ends = rows.select(*[column.alias(part) for part, column in columns.items()], *of_rating)
-    except AnalysisException:
+    except AnalysisException:  # one plan for all expressions is faster; only if it fails is each tried on its own
         for part, expression in parts.items():
-            resolved(f"{key}.{part}", rows, partial(_selected, rows, expression))
+            resolve(f"relations.{name}.{part}", rows, partial(_selected, rows, expression))
         raise
-    return ends.where((F.col("head").cast("string") != "") & (F.col("tail").cast("string") != ""))
+    return ends.where((F.col(Columns.HEAD).cast("string") != "") & (F.col(Columns.TAIL).cast("string") != ""))
+
+
+def matching_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
+    """The rows that meet the relation's condition; ConfigError if Spark cannot resolve it. Lazy."""
+    where = relation.where
+    return table if where is None else resolve(f"relations.{name}.where", table, lambda: table.where(where))
+
+
+def _exploded(name: str, relation: RelationSettings, rows: DataFrame) -> DataFrame:
+    """One row per element of the array column that the relation explodes, if it does."""
+    column = relation.explode
+    if column is None:
+        return rows
+    others = [other for other in rows.columns if other != column]
+    exploded = F.explode(F.col(column)).alias(column)
+    return resolve(f"relations.{name}.explode", rows, lambda: rows.select(*others, exploded))
 
 
 def _selected(table: DataFrame, expression: str) -> DataFrame:
     return table.select(F.expr(expression))
 
 
-def resolved(key: str, table: DataFrame, build: Callable[[], DataFrame]) -> DataFrame:
-    """What `build` makes of `table`; ConfigError with the dotted key where Spark cannot resolve an expression."""
+def resolve(key: str, table: DataFrame, build: Callable[[], DataFrame]) -> DataFrame:
+    """Calls `build`, which makes a frame of `table`; ConfigError with the dotted key if Spark cannot resolve it."""
     try:
         return build()
     except AnalysisException as error:

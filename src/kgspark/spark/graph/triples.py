@@ -1,4 +1,4 @@
-"""The knowledge graph as triple shards: indices instead of ids, one row a (head, relation, tail)."""
+"""The knowledge graph as triple shards: indices instead of ids, one row per (head, relation, tail) and split."""
 
 import math
 from collections.abc import Mapping
@@ -11,14 +11,17 @@ from pyspark.sql import functions as F
 from kgspark.errors import AuditError, ConfigError
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
+from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.graph.entities import index_of
-from kgspark.spark.graph.relations import CO_WATCHED, relation_rows
+from kgspark.spark.graph.relations import relation_rows
 from kgspark.spark.settings import RelationSettings
-from kgspark.tables import MOVIES, RATINGS, TEST, TRAIN, USERS, VALID
+from kgspark.tables import KEYS, TEST, TRAIN, VALID, Columns
 
-# As they sort.
+# In the order of their names, by which shards are sorted.
 _SPLITS = sorted((TRAIN, VALID, TEST))
 _SPLIT_BITS, _RELATION_BITS = 2, 8
+_TRIPLE = (Columns.HEAD, Columns.RELATION, Columns.TAIL, Columns.SPLIT)
+_SORTED_BY = (Columns.RELATION, Columns.SPLIT, Columns.HEAD, Columns.TAIL)
 
 
 def build_triples(
@@ -27,7 +30,9 @@ def build_triples(
     entities: DataFrame,
     id_type: str,
 ) -> DataFrame:
-    """head bigint, relation int, tail bigint, split string, weight float, timestamp bigint, of all relations.
+    """head bigint, relation int, tail bigint, split string, weight float, timestamp bigint, of all relations. Lazy.
+
+    Relations with the same pair of kinds share their joins with the entities: a dozen small ones cost what one does.
 
     relations  in index order
     tables     `ratings` with a split column; triples from tables without one are for training, and have no timestamp
@@ -39,80 +44,82 @@ def build_triples(
         kinds = _typed_kinds(relation)
         rows = relation_rows(name, relation, tables[relation.table])
         groups.setdefault(kinds, []).append(_ends(rows, number, relation, id_type))
-        if not _has_one_row_a_triple(relation):
+        if not _has_unique_triples(relation):
             repeated.add(kinds)
     parts = []
     for kinds, frames in groups.items():
         triples = _indexed(reduce(DataFrame.unionByName, frames), kinds, entities, id_type)
-        if kinds in repeated:
-            largest = [F.max(name).alias(name) for name in ("weight", "timestamp")]
-            triples = triples.groupBy("head", "relation", "tail", "split").agg(*largest)
-        parts.append(triples)
+        parts.append(_one_row_per_triple(triples) if kinds in repeated else triples)
     return reduce(DataFrame.unionByName, parts)
 
 
 def _typed_kinds(relation: RelationSettings) -> tuple[str, str] | None:
-    """Both kinds where they are users or movies, which are joined by their own ids; None for those joined by text.
-
-    Relations of one answer are joined with the entities together, so that a dozen small ones cost what one does.
-    """
+    """Both kinds if they are users or movies, which are joined by typed ids; None if ids are joined as text."""
     kinds = relation.head.kind, relation.tail.kind
     return kinds if set(kinds) <= {USER, MOVIE} else None
 
 
 def _ends(rows: DataFrame, number: int, relation: RelationSettings, id_type: str) -> DataFrame:
     columns = []
-    for end, kind in (("head", relation.head.kind), ("tail", relation.tail.kind)):
+    for end, kind in ((Columns.HEAD, relation.head.kind), (Columns.TAIL, relation.tail.kind)):
         column = F.col(end).try_cast(id_type if kind in (USER, MOVIE) else "string")
         columns.append((column if _typed_kinds(relation) else column.cast("string")).alias(end))
         columns.append(F.lit(kind).alias(f"{end}_kind"))
-    rated = "split" in rows.columns
-    split = F.col("split") if rated else F.lit(TRAIN)
-    timestamp = F.col("timestamp") if rated else F.lit(None).cast("bigint")
+    rated = Columns.SPLIT in rows.columns
+    split = F.col(Columns.SPLIT) if rated else F.lit(TRAIN)
+    timestamp = F.col(Columns.TIMESTAMP) if rated else F.lit(None).cast("bigint")
     return rows.select(
-        *columns, F.lit(number).alias("relation"), split.alias("split"), "weight", timestamp.alias("timestamp")
+        *columns,
+        F.lit(number).alias(Columns.RELATION),
+        split.alias(Columns.SPLIT),
+        Columns.WEIGHT,
+        timestamp.alias(Columns.TIMESTAMP),
     )
 
 
 def _indexed(rows: DataFrame, kinds: tuple[str, str] | None, entities: DataFrame, id_type: str) -> DataFrame:
     """Indices for the ids of `_ends`; a row that names no entity is left out."""
-    for place, end in enumerate(("head", "tail")):
+    for number, end in enumerate((Columns.HEAD, Columns.TAIL)):
         if kinds is None:
-            of_kind = F.col("kind").alias(f"{end}_kind")
-            known = entities.select(of_kind, F.col("external_id").alias(end), F.col("index").alias(f"{end}_index"))
+            known = entities.select(
+                F.col(Columns.KIND).alias(f"{end}_kind"),
+                F.col(Columns.EXTERNAL_ID).alias(end),
+                F.col(Columns.INDEX).alias(f"{end}_index"),
+            )
             rows = rows.join(known, on=[f"{end}_kind", end], how="inner")
         else:
-            known = index_of(entities, kinds[place], id_type, end, f"{end}_index")
+            known = index_of(entities, kinds[number], id_type, end, f"{end}_index")
             rows = rows.join(known, on=end, how="inner")
-    ends = [F.col(f"{end}_index").alias(end) for end in ("head", "tail")]
-    return rows.select(ends[0], "relation", ends[1], "split", "weight", "timestamp")
+    head, tail = (F.col(f"{end}_index").alias(end) for end in (Columns.HEAD, Columns.TAIL))
+    return rows.select(head, Columns.RELATION, tail, Columns.SPLIT, Columns.WEIGHT, Columns.TIMESTAMP)
 
 
-def _has_one_row_a_triple(relation: RelationSettings) -> bool:
-    """Whether the clean table's key is in the triple: no need to look for repetitions then."""
+def _has_unique_triples(relation: RelationSettings) -> bool:
+    """True if the table's key is in the triple, so that no triple can stand twice."""
     if relation.explode is not None:
         return False
-    key = {
-        RATINGS: {"user_id", "movie_id"},
-        MOVIES: {"movie_id"},
-        USERS: {"user_id"},
-        CO_WATCHED: {"movie_id", "other_movie_id"},
-    }.get(relation.table)
-    return key is not None and key <= {relation.head.column, relation.tail.column}
+    key = DERIVED[relation.table].key if relation.table in DERIVED else KEYS.get(relation.table)
+    return key is not None and set(key) <= {relation.head.column, relation.tail.column}
+
+
+def _one_row_per_triple(triples: DataFrame) -> DataFrame:
+    """Of equal triples one row, with the largest weight and the latest time."""
+    largest = [F.max(name).alias(name) for name in (Columns.WEIGHT, Columns.TIMESTAMP)]
+    return triples.groupBy(*_TRIPLE).agg(*largest)
 
 
 def sharded(triples: DataFrame, shards: int, entities: int) -> DataFrame:
-    """Partition i holds the i-th shard, sorted; a triple's shard depends on its head alone.
+    """Partition i holds the i-th shard, sorted; a triple's shard depends on its head alone. Lazy.
 
     entities  number of all entities, above every head and tail
     """
-    shard = F.pmod(F.xxhash64("head"), F.lit(shards)).cast("int").alias("shard")
+    shard = F.pmod(F.xxhash64(Columns.HEAD), F.lit(shards)).cast("int").alias("shard")
     bits = max(1, (entities - 1).bit_length())
     if 2 * bits + _SPLIT_BITS + _RELATION_BITS > 63:
         placed = triples.select("*", shard).repartitionById(shards, F.col("shard")).drop("shard")
-        return placed.sortWithinPartitions("relation", "split", "head", "tail")
+        return placed.sortWithinPartitions(*_SORTED_BY)
     # One long that sorts as the four columns do: Spark sorts it by radix, without comparing rows, and shuffles less.
-    others = [name for name in triples.columns if name not in ("head", "relation", "tail", "split")]
+    others = [name for name in triples.columns if name not in _TRIPLE]
     placed = triples.select(_packed(bits).alias("key"), *others, shard)
     ordered = placed.repartitionById(shards, F.col("shard")).sortWithinPartitions("key")
     return ordered.select(*_unpacked(F.col("key"), bits), *others)
@@ -120,10 +127,12 @@ def sharded(triples: DataFrame, shards: int, entities: int) -> DataFrame:
 
 def _packed(bits: int) -> Column:
     """relation, split, head and tail in one long; the splits' numbers are in the order of their names."""
-    split = F.when(F.col("split") == _SPLITS[1], 1).when(F.col("split") == _SPLITS[2], 2).otherwise(0)
-    kind = F.col("relation").cast("bigint") * (1 << _SPLIT_BITS) + split
-    # Never null, which no column says of itself that went through a join or a cast.
-    return F.coalesce((kind * (1 << bits) + F.col("head")) * (1 << bits) + F.col("tail"), F.lit(-1))
+    name = F.col(Columns.SPLIT)
+    split = F.when(name == _SPLITS[1], 1).when(name == _SPLITS[2], 2).otherwise(0)
+    group = F.col(Columns.RELATION).cast("bigint") * (1 << _SPLIT_BITS) + split
+    key = (group * (1 << bits) + F.col(Columns.HEAD)) * (1 << bits) + F.col(Columns.TAIL)
+    # No part of it is ever null, but Spark cannot know that after joins and casts, and would sort more slowly.
+    return F.coalesce(key, F.lit(-1))
 
 
 def _unpacked(key: Column, bits: int) -> list[Column]:
@@ -132,42 +141,46 @@ def _unpacked(key: Column, bits: int) -> list[Column]:
     split = F.shiftright(key, 2 * bits).bitwiseAND(F.lit((1 << _SPLIT_BITS) - 1))
     name = F.when(split == 1, _SPLITS[1]).when(split == 2, _SPLITS[2]).otherwise(_SPLITS[0])
     return [
-        F.shiftright(key, bits).bitwiseAND(mask).alias("head"),
-        F.shiftright(key, 2 * bits + _SPLIT_BITS).cast("int").alias("relation"),
-        key.bitwiseAND(mask).alias("tail"),
-        name.alias("split"),
+        F.shiftright(key, bits).bitwiseAND(mask).alias(Columns.HEAD),
+        F.shiftright(key, 2 * bits + _SPLIT_BITS).cast("int").alias(Columns.RELATION),
+        key.bitwiseAND(mask).alias(Columns.TAIL),
+        name.alias(Columns.SPLIT),
     ]
 
 
 def count_triples(triples: DataFrame, relations: list[Relation], layout: EntityLayout) -> list[dict[str, Any]]:
-    """Rows a relation and split, with the ranges that heads and tails span.
+    """Number of rows per relation and split, with the ranges that heads and tails span.
 
-    Raises ConfigError for a weight that cannot be used, AuditError when an end lies outside its kind's range.
+    Raises ConfigError for a weight that cannot be used, AuditError if an end lies outside its kind's range.
     """
-    usable = F.col("weight").isNotNull() & ~F.isnan("weight") & (F.col("weight") >= 0) & (F.col("weight") < math.inf)
-    spans = triples.groupBy("relation", "split").agg(
+    weight = F.col(Columns.WEIGHT)
+    usable = weight.isNotNull() & ~F.isnan(weight) & (weight >= 0) & (weight < math.inf)
+    ends = (Columns.HEAD, Columns.TAIL)
+    spans = triples.groupBy(Columns.RELATION, Columns.SPLIT).agg(
         F.count("*").alias("rows"),
         F.count_if(~usable).alias("bad_weights"),
-        *[f(end).alias(f"{name}_{end}") for end in ("head", "tail") for name, f in (("min", F.min), ("max", F.max))],
+        *[f(end).alias(f"{name}_{end}") for end in ends for name, f in (("min", F.min), ("max", F.max))],
     )
     counts = []
-    for row in spans.orderBy("relation", "split").collect():
-        relation = relations[row["relation"]]
-        if row["bad_weights"]:
-            raise ConfigError(
-                f"relations.{relation.name}.weight: {row['bad_weights']:,} triples get a weight that is empty, "
-                "negative or not finite; expected numbers ≥ 0"
-            )
-        for end, kind in (("head", relation.head_kind), ("tail", relation.tail_kind)):
-            start, stop = layout.range(kind)
-            if row[f"min_{end}"] < start or row[f"max_{end}"] >= stop:
-                raise AuditError(
-                    f"triples of {relation.name}: a {end} lies outside the range [{start}, {stop}) of {kind}"
-                )
-        counts.append(
-            {
-                "relation": relation.name,
-                **{key: row[key] for key in row.asDict() if key not in ("relation", "bad_weights")},
-            }
-        )
+    for row in spans.orderBy(Columns.RELATION, Columns.SPLIT).collect():
+        count = row.asDict()
+        relation = relations[count.pop(Columns.RELATION)]
+        _check_weights(relation, count.pop("bad_weights"))
+        _check_ranges(relation, count, layout)
+        counts.append({Columns.RELATION: relation.name, **count})
     return counts
+
+
+def _check_weights(relation: Relation, bad: int) -> None:
+    if bad:
+        raise ConfigError(
+            f"relations.{relation.name}.weight: {bad:,} triples get a weight that is empty, negative or not finite; "
+            "expected numbers ≥ 0"
+        )
+
+
+def _check_ranges(relation: Relation, span: Mapping[str, Any], layout: EntityLayout) -> None:
+    for end, kind in ((Columns.HEAD, relation.head_kind), (Columns.TAIL, relation.tail_kind)):
+        start, stop = layout.range(kind)
+        if span[f"min_{end}"] < start or span[f"max_{end}"] >= stop:
+            raise AuditError(f"triples of {relation.name}: a {end} lies outside the range [{start}, {stop}) of {kind}")

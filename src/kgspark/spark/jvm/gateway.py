@@ -1,4 +1,8 @@
-"""Starts Spark's JVM, and keeps from the terminal the one line that Spark's own launcher provokes on every start."""
+"""Starts Spark's JVM without one line of its output: "WARNING: Using incubator modules: jdk.incubator.vector".
+
+Spark's launcher adds that module to every JVM, and no flag of Java turns the warning off. It tells a user nothing, and
+an unexplained WARNING makes a newcomer doubt a good night.
+"""
 
 import os
 import sys
@@ -8,11 +12,11 @@ from py4j.java_gateway import JavaGateway
 from pyspark import SparkConf
 from pyspark.java_gateway import launch_gateway
 
-_NOISE = b"WARNING: Using incubator modules"
+_WARNING = b"WARNING: Using incubator modules"
 
 
 def quiet_gateway(conf: SparkConf) -> JavaGateway:
-    """A JVM started with `conf`, whose standard error reaches ours without the launcher's warning."""
+    """A JVM started with `conf`, whose standard error is copied to ours without the warning."""
     reading, writing = os.pipe()
     try:
         gateway = launch_gateway(conf, {"stderr": writing})
@@ -23,22 +27,14 @@ def quiet_gateway(conf: SparkConf) -> JavaGateway:
 
 
 def _copy(reading: int) -> None:
-    """Whole lines until the warning has passed, then whatever comes: progress bars end no line."""
-    held = b""
-    filtering = True
-    while chunk := os.read(reading, 1 << 16):
-        held += chunk
-        while filtering and b"\n" in held:
-            line, held = held.split(b"\n", 1)
-            if line.startswith(_NOISE):
-                filtering = False
-            else:
-                _write(line + b"\n")
-        if not filtering:
-            _write(held)
-            held = b""
-    _write(held)
-    os.close(reading)
+    """Copies whole lines until the warning has passed, then any bytes as they come: a progress bar ends no line."""
+    with open(reading, "rb") as errors:
+        for line in errors:
+            if line.startswith(_WARNING):
+                break
+            _write(line)
+        while chunk := errors.read1(1 << 16):
+            _write(chunk)
 
 
 def _write(text: bytes) -> None:

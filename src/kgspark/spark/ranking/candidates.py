@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from kgspark.errors import InputError
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.spark.graph.entities import position_of
-from kgspark.spark.graph.relations import resolved
+from kgspark.spark.graph.relations import resolve
 from kgspark.spark.settings import REST, CandidateSettings
 from kgspark.tables import MOVIES, RATINGS, USERS, Columns
 
@@ -104,7 +104,7 @@ def _listed(key: str, name: str, tables: Mapping[str, DataFrame], id_type: str) 
 
 
 def _where(rows: DataFrame, condition: str, key: str) -> DataFrame:
-    return resolved(f"candidates.{key}", rows, lambda: rows.where(condition))
+    return resolve(f"candidates.{key}", rows, lambda: rows.where(condition))
 
 
 def _first_fitting(names: Sequence[str], users: Sequence[DataFrame]) -> DataFrame:

@@ -1,0 +1,55 @@
+"""Writes the clean tables of a source: ratings, and movies, users and tags if the source has them."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+
+from kgspark.spark.cleaning.accounts import WrittenTable, expected_headers
+from kgspark.spark.cleaning.dialects import Source
+from kgspark.spark.cleaning.rating_rules import Limits, good_ratings, with_reason
+from kgspark.spark.cleaning.ratings import deduplication_tasks, latest, read_rating_texts
+from kgspark.spark.cleaning.side_tables import SIDE_TABLES, good_rows, read_parquet_movies, read_side_table
+from kgspark.spark.frames import read_table, write_table
+from kgspark.tables import MOVIES, RATINGS
+
+
+def write_clean_tables(
+    session: SparkSession, source: Source, limits: Limits, folders: Mapping[str, Path]
+) -> dict[str, WrittenTable]:
+    """Writes every clean table to its absent folder.
+
+    The ratings wait for the movies; users and tags are written at the same time as both, to keep all cores busy.
+    """
+    side_tables = [name for name in SIDE_TABLES if name in source.paths]
+    with ThreadPoolExecutor(1 + len(side_tables)) as pool:
+        futures = {
+            name: pool.submit(_write_side_table, session, source, limits, name, folders[name]) for name in side_tables
+        }
+        movies = None
+        if MOVIES in futures:
+            futures[MOVIES].result()
+            movies = read_table(session, folders[MOVIES])
+        ratings = _write_ratings(session, source, limits, movies, folders[RATINGS])
+        return {RATINGS: ratings} | {name: future.result() for name, future in futures.items()}
+
+
+def _write_ratings(
+    session: SparkSession, source: Source, limits: Limits, movies: DataFrame | None, folder: Path
+) -> WrittenTable:
+    path, layout = source.paths[RATINGS], source.layouts[RATINGS]
+    raw = read_rating_texts(session, source)
+    good = good_ratings(raw, limits, movies)
+    files = write_table(latest(good, limits.scale, deduplication_tasks(path)), folder)
+    return WrittenTable(files, raw, with_reason(raw, limits, movies), expected_headers(path, layout))
+
+
+def _write_side_table(session: SparkSession, source: Source, limits: Limits, name: str, folder: Path) -> WrittenTable:
+    path, layout, table = source.paths[name], source.layouts[name], SIDE_TABLES[name]
+    if layout is None:
+        lines = read_parquet_movies(session, path, source.columns, limits.id_type)
+    else:
+        lines = read_side_table(session, path, layout, table.required(limits.id_type))
+    files = write_table(table.build(good_rows(lines)), folder)
+    return WrittenTable(files, lines, lines, expected_headers(path, layout))
