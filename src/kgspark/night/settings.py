@@ -82,7 +82,7 @@ class NightSettings(Settings):
     def _space_fits(self) -> "NightSettings":
         """The default space is left alone: a night may lack relations that it names."""
         if "space" in self.tune.model_fields_set:
-            check_space(self)
+            check_space(self.tune.space, self.train, self.relations)
         return self
 
     @model_validator(mode="after")

@@ -2,17 +2,15 @@
 
 import difflib
 import math
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Collection
+from typing import get_args
 
 from pydantic import ValidationError
 
 from kgspark.config import expectation, leaf_fields
 from kgspark.kge.settings import TrainSection
 from kgspark.tuning.settings import Dimension
-from kgspark.tuning.space import as_number, relation_of
-
-if TYPE_CHECKING:
-    from kgspark.night.settings import NightSettings
+from kgspark.tuning.space import Space, as_number, nested, relation_of
 
 # Keys that decide how figures are taken, or that validation likes say nothing about.
 _NOT_SEARCHED = frozenset(
@@ -23,25 +21,28 @@ _NOT_SEARCHED = frozenset(
 )
 
 
-def check_space(settings: "NightSettings") -> None:
-    """ValueError with the dotted key where `tune.space` names what cannot be searched, or values that do not fit."""
-    for key, dimension in settings.tune.space.items():
+def check_space(space: Space, train: TrainSection, relations: Collection[str]) -> None:
+    """ValueError with the dotted key where `tune.space` names a key that cannot be searched, or values that do not fit.
+
+    train, relations  the settings that the space is laid over, and the names of the night's relations
+    """
+    for key, dimension in space.items():
         relation = relation_of(key)
         if relation is None:
-            _check_train_key(settings, key, dimension)
+            _check_train_key(train, key, dimension)
         else:
-            _check_weight(settings, key, relation, dimension)
+            _check_weight(relations, key, relation, dimension)
 
 
-def _check_weight(settings: "NightSettings", key: str, relation: str, dimension: Dimension) -> None:
-    if relation not in settings.relations:
-        raise ValueError(f"tune.space.{key}: no relation {relation!r}; there are {', '.join(settings.relations)}")
+def _check_weight(relations: Collection[str], key: str, relation: str, dimension: Dimension) -> None:
+    if relation not in relations:
+        raise ValueError(f"tune.space.{key}: no relation {relation!r}; there are {', '.join(relations)}")
     weights = [as_number(value) for value in dimension.extremes]
     if not all(isinstance(weight, str) or 0 <= weight < math.inf for weight in weights):
         raise ValueError(f"tune.space.{key}: expected weights ≥ 0")
 
 
-def _check_train_key(settings: "NightSettings", key: str, dimension: Dimension) -> None:
+def _check_train_key(train: TrainSection, key: str, dimension: Dimension) -> None:
     where = f"tune.space.{key}"
     fields = {f"train.{'.'.join(path)}": field for path, field in leaf_fields(TrainSection)}
     if key not in fields:
@@ -54,7 +55,7 @@ def _check_train_key(settings: "NightSettings", key: str, dimension: Dimension) 
         raise ValueError(f"{where}: expected whole numbers, written as such (1, not 1.0)")
     for value in dimension.extremes:
         try:
-            settings.changed({key: value})
+            train.changed(nested({key: value})["train"])
         except ValidationError as error:
             reason = expectation(*error.errors())
             raise ValueError(f"{where}: {value!r} does not fit {key}: {reason}") from None
