@@ -35,15 +35,20 @@ class DisturbedTask(RankingTask):
     def _disturbed(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         context = TaskContext.get()
         assert context is not None
-        fails = context.attemptNumber() == 0
+        number, first_attempt = context.partitionId(), context.attemptNumber() == 0
+        while number == 1 and not first_attempt and not self._half_written(number):
+            time.sleep(0.1)  # on a busy machine the copy could overtake the first attempt before that one hangs
         for batch in batches:
-            if fails and list(Path(self.out).glob(f".partial-part-{context.partitionId():05d}*")):
-                fails = False
-                if context.partitionId() == 0:
+            if first_attempt and self._half_written(number):
+                first_attempt = False
+                if number == 0:
                     os._exit(1)
-                if context.partitionId() == 1:
+                if number == 1:
                     time.sleep(HANGS_SECONDS)
             yield batch
+
+    def _half_written(self, number: int) -> bool:
+        return any(Path(self.out).glob(f".partial-part-{number:05d}*"))
 
 
 def calm_task(space: str, out: str, queries: int, per_file: int) -> RankingTask:
