@@ -61,8 +61,8 @@ class MatrixSearch:
             found = self._block(queries[part], vectors, depth, measure)
             if found is None and step == 1:
                 raise StageError(
-                    f"recommend.device: {self.device} has no memory left for one query; let fewer tasks use the device, "
-                    "or set recommend.device=cpu"
+                    f"recommend.device: {self.device} has no memory left for one query; let fewer tasks use it, or "
+                    "set recommend.device=cpu"
                 )
             if found is None:
                 step = -(-step // 2)
