@@ -36,13 +36,13 @@ class RankingTask:
 
     space        folder of the search space and its external ids
     side         the ranked side: "items" recommends items to queries, "queries" finds queries for items
-    k   largest number of rows per query
-    queries   number of all queries
+    k            largest number of rows per query
+    queries      number of all queries
     queries_per_file  file i holds the queries [i · queries_per_file, (i + 1) · queries_per_file)
-    out    existing folder to write the files to
+    out          existing folder to write the files to
     constants    further columns of the files, each holding one string in every row
     query_name   column of the query's external id
-    item_name column of the ranked entity's external id
+    item_name    column of the ranked entity's external id
     reason_name  column of the liked item that is nearest to the recommended one, or None to leave it out
     block        queries ranked at a time; bounds the memory, and never changes a value
     threads      cores that a task may use

@@ -16,7 +16,7 @@ def nearest_liked(items: np.ndarray, recommended: np.ndarray, liked: Histories, 
 
     items        float32 (M, d)
     recommended  int64 (B, k): positions of items, padded with -1
-    liked  positions of items, one list per user; only the first `longest` entries of a list count
+    liked        positions of items, one list per user; only the first `longest` entries of a list count
 
     Returns positions int64 (B, k), -1 where nothing was recommended or liked. Among equal cosines, the first of the
     list wins. Raises StageError for a liked position outside [0, M).

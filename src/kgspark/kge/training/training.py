@@ -31,7 +31,7 @@ class Trained:
 
     model         the published weights: those of the best epoch, refitted unless `refit` is none
     measured      the weights that `valid` and `test` were measured with: `model` itself without a refit. They have not
-    learned the held-out likes, so evaluations use them, and tomorrow's training starts from them
+                  learned the held-out likes, so evaluations use them, and tomorrow's training starts from them
     settings      the given ones, with the value that training chose for `export.recent_share: auto`
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
@@ -75,6 +75,7 @@ def train(
     killed and resumed.
 
     team  runs the epochs if `settings.workers` is more than 1; everything else, also a refit, runs in this process
+
     Raises StageError if the target relation has no train triples, or memory is too small. An exception from
     `progress` ends the training.
     """
