@@ -77,8 +77,8 @@ def test_vectors_are_moved_once_and_leave_with_their_array(monkeypatch, device):
     moved = []
     monkeypatch.setattr(
         cuda_search,
-        "_moved",
-        lambda array, to, real=cuda_search._moved: moved.append(len(array)) or real(array, to),
+        "_copy_to",
+        lambda array, to, real=cuda_search._copy_to: moved.append(len(array)) or real(array, to),
     )
     items, search = vectors(7, 300), MatrixSearch(device)
     gc.collect()

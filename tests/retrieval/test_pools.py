@@ -128,7 +128,7 @@ def test_a_worker_maps_its_pools_and_copies_none_of_them(tmp_path: Path) -> None
     pools = pools_of(tmp_path, "queries")
     assert pools
     for pool in pools:
-        for array in (pool.index.vectors, pool.offered, pool.asking):
+        for array in (pool.index.vectors, pool.offered, pool.queries):
             assert any(isinstance(base, mmap.mmap) for base in bases(array))
 
 

@@ -18,8 +18,8 @@ NAMES = ["ann", "bob", "cid", "dan", "eve"]
 SEEN, LIKED = Histories(np.array([0, 2, 2, 3, 3, 3]), np.array([4, 2, 1])), np.array([True, False, True])
 
 
-def blocks(table: pa.Table, size: int = 100, rows_per_batch: int = 100, asking: int = 5) -> list[QueryBlock]:
-    return list(read_blocks(iter(table.to_batches(max_chunksize=rows_per_batch)), size, asking))
+def blocks(table: pa.Table, size: int = 100, rows_per_batch: int = 100, queries: int = 5) -> list[QueryBlock]:
+    return list(read_blocks(iter(table.to_batches(max_chunksize=rows_per_batch)), size, queries))
 
 
 def lists(histories: Histories) -> list[list[int]]:

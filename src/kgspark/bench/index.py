@@ -83,7 +83,7 @@ class _Built:
 def _measure(side: NightSide, settings: IndexBenchSettings) -> list[Row]:
     index = side.index
     chosen = np.unique(np.linspace(0, len(side.seen) - 1, settings.queries).astype(np.int64))
-    asked = _Asked(index, side.asking[chosen], side.seen.pick(chosen), side.k)
+    asked = _Asked(index, side.queries[chosen], side.seen.pick(chosen), side.k)
     with scratch_folder() as scratch:
         built = _build_all(asked, settings, scratch)
         lists = {kind: way.rank() for kind, way in built.items()}

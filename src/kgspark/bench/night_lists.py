@@ -30,7 +30,7 @@ def _compare_table(folder: Path, side: NightSide) -> dict[str, int]:
     wrong = leaks = 0
     for part in np.array_split(np.arange(len(written)), -(-len(written) * len(index) // _CELLS)):
         history = side.seen.pick(part)
-        best = top_k_of_scores(score_all(index, side.asking[part]), history, k)
+        best = top_k_of_scores(score_all(index, side.queries[part]), history, k)
         expected = np.pad(best.ids, ((0, 0), (0, width - k)), constant_values=-1)
         found = _padded(written.pick(part), width)
         wrong += int((found != expected).any(axis=1).sum())

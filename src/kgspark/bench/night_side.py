@@ -23,16 +23,16 @@ _RANKED: dict[str, Side] = {RECOMMENDATIONS: ITEMS, AUDIENCES: QUERIES}
 class NightSide:
     """A ranked table, and the data that it was ranked from.
 
-    k       the most rows per query
-    index   over the ranked side
-    asking  float32 (Q, d): the vectors of the queries
-    names   external ids of both sides, by position
-    seen    ranked positions that each query has rated, in rising order
+    k        the most rows per query
+    index    over the ranked side
+    queries  float32 (Q, d): the vectors of the queries
+    names    external ids of both sides, by position
+    seen     ranked positions that each query has rated, in rising order
     """
 
     k: int
     index: FlatIndex
-    asking: np.ndarray
+    queries: np.ndarray
     names: dict[Side, pa.Array]
     seen: Histories
 
@@ -61,11 +61,11 @@ def read_sides(run: Path, threads: int = 1) -> dict[str, NightSide]:
 
 def _read_side(run: Path, ranked: Side, k: int, threads: int) -> NightSide:
     index = load_index(run / SEARCH_SPACE, ranked, threads)
-    asking = SearchSpace.load(run / SEARCH_SPACE).vectors(OPPOSITE[ranked])
-    sizes = {OPPOSITE[ranked]: len(asking), ranked: len(index)}
+    queries = SearchSpace.load(run / SEARCH_SPACE).vectors(OPPOSITE[ranked])
+    sizes = {OPPOSITE[ranked]: len(queries), ranked: len(index)}
     names = {side: read_ids(run / SEARCH_SPACE, side, rows) for side, rows in sizes.items()}
     query, item = _positions(run / RATINGS, names)
-    return NightSide(k, index, asking, names, _by_query(query, item, item, len(asking)))
+    return NightSide(k, index, queries, names, _by_query(query, item, item, len(queries)))
 
 
 def _positions(folder: Path, names: dict[Side, pa.Array], *more: str) -> list[np.ndarray]:

@@ -115,9 +115,9 @@ class Histories:
             return np.zeros(ids.shape, dtype=bool)
         span = max(int(self.indices.max()), int(ids.max(initial=0))) + 1
         known = np.sort(self.rows() * span + self.indices)
-        asked = np.arange(len(self))[:, None] * span + ids
-        found = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-        return (known[found] == asked) & (ids >= 0)
+        wanted = np.arange(len(self))[:, None] * span + ids
+        found = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        return (known[found] == wanted) & (ids >= 0)
 
     def __or__(self, other: "Histories") -> "Histories":
         """The entries of both per query, sorted; without weights and times."""

@@ -1,4 +1,4 @@
-"""The device of a training, and settings of torch and glibc that make it repeatable and fast there."""
+"""The device of a training, and the settings of torch and glibc that make training repeatable and fast."""
 
 import ctypes
 import os
@@ -30,20 +30,18 @@ def pick_device(settings: TrainSettings) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise StageError(
-                f"train.device: {settings.device} asked for, but {count} CUDA devices are visible; use auto"
-            )
+            raise StageError(f"train.device is {settings.device}, but {count} CUDA devices are visible; use auto")
     return device
 
 
 @contextmanager
 def reproducible(settings: TrainSettings, device: torch.device) -> Iterator[None]:
-    """Seeds everything, asks torch for deterministic algorithms and the wanted threads, and restores both at the end.
+    """Seeds everything, sets torch to deterministic algorithms and the wanted threads, and restores both at the end.
 
-    On a CPU all algorithms of training are deterministic anyway, and asking for them would load torch's compiler, which
-    takes a second.
+    On a CPU all algorithms of training are deterministic anyway, and switching them on would load torch's compiler,
+    which takes a second.
     """
-    # cuBLAS is only deterministic with a fixed workspace, which must be named before its first use.
+    # cuBLAS is only deterministic with a fixed workspace, which must be set before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     keep_freed_memory()
     threads, fill = torch.get_num_threads(), torch_deterministic.fill_uninitialized_memory
@@ -64,9 +62,9 @@ def reproducible(settings: TrainSettings, device: torch.device) -> Iterator[None
 
 @contextmanager
 def unsorted_writes() -> Iterator[None]:
-    """For code that never writes or adds two values to the same index: the order of its writes does not matter.
+    """For code that never writes or adds two values to the same index, so that the order of its writes does not matter.
 
-    torch's deterministic algorithms would sort the indices first, which would be most of the work of a GPU.
+    torch's deterministic algorithms would sort the indices first, which would take most of a GPU's time.
     """
     enabled, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
@@ -82,7 +80,7 @@ def unsorted_writes() -> Iterator[None]:
 
 
 def release_gpu_memory() -> None:
-    """Gives back the GPU memory that torch keeps for later: ranking tasks are other processes and need it."""
+    """Frees the GPU memory that torch keeps for later use: ranking tasks run in other processes and need it."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
@@ -90,8 +88,8 @@ def release_gpu_memory() -> None:
 def keep_freed_memory() -> None:
     """Lets glibc keep freed blocks of up to 32 MiB, 256 MiB in all, for the rest of the process; only on Linux.
 
-    By default it returns every freed matrix to the kernel, which clears the pages again for the next step: a fifth of
-    an epoch on a CPU.
+    By default it returns every freed matrix to the kernel, which must clear the pages again at the next step: that
+    takes a fifth of an epoch on a CPU.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -1,7 +1,7 @@
-"""The models and objectives that `train` knows, each with its recipe: the values of the settings that are null.
+"""The models and objectives of `train`, each with its recipe: the values of the settings that are null.
 
-A recipe holds what differs from `COMMON`. An objective's own recipe counts whatever the model is; the softmax has none,
-and the model's counts. Importable without torch.
+A recipe contains the values that differ from `COMMON`. An objective with its own recipe uses it for every model; the
+softmax has none and uses the model's recipe. This module does not import torch.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from kgspark.config import merged
 
 Recipe = Mapping[str, Any]
 
-# TransE with the softmax. Every key that any recipe sets stands here.
+# TransE with the softmax. It has every key that any recipe sets.
 COMMON: Recipe = {
     "dim": 256,
     "epochs": 16,
@@ -37,10 +37,10 @@ COMMON: Recipe = {
 class ModelEntry:
     """One model.
 
-    module    the module that holds its record, TOWER; it imports torch, and is imported when the model is built
-    recipe    what differs from `COMMON`
-    can_lean  whether queries can lean towards a user's latest likes: not where a score is a sum of distances
-    norm_1    the entry of the model with `norm: 1`, where the model has a norm
+    module    the module with its record TOWER; it imports torch, and is imported when the model is built
+    recipe    the values that differ from `COMMON`
+    can_lean  True if queries can lean towards a user's latest likes; False if a score is a sum of distances
+    norm_1    the entry of the model with `norm: 1`, if the model has a norm
     """
 
     module: str
@@ -49,7 +49,7 @@ class ModelEntry:
     norm_1: "ModelEntry | None" = None
 
 
-# Sums over coordinates are on a larger scale than the products of unit vectors.
+# Sums over coordinates are larger numbers than the products of unit vectors.
 _MANHATTAN = ModelEntry(
     "kgspark.kge.model.transe",
     {
@@ -62,8 +62,8 @@ _MANHATTAN = ModelEntry(
     },
     can_lean=False,
 )
-# Nothing else bounds the inner products of these models: without a cost of long vectors they overfit in two epochs.
-# With it they often get worse in the first epochs, and are best in the last ones.
+# Only `l2` bounds the inner products of these models: without it they overfit in two epochs. With it they often get
+# worse in the first epochs, and are best in the last ones.
 _BILINEAR: Recipe = {"dim": 128, "learning_rate": 4e-3, "l2": 0.2, "validation": {"patience": 16}}
 # Angles need larger steps than the coordinates of unit vectors. An evaluation takes longer than an epoch.
 _ROTATE: Recipe = {
@@ -120,7 +120,7 @@ OBJECTIVES: Mapping[str, Recipe | None] = {
 
 
 def model_entry(model: str, norm: int) -> ModelEntry:
-    """The entry of a model with a norm, which counts only where the model has one."""
+    """The entry of a model with a norm; models without a norm ignore it."""
     entry = MODELS[model]
     return entry.norm_1 if norm == 1 and entry.norm_1 is not None else entry
 
@@ -132,7 +132,7 @@ def recipe_of(model: str, norm: int, objective: str) -> dict[str, Any]:
 
 
 def by_name() -> dict[str, Recipe]:
-    """Every recipe in full, by the choice that brings it: a model, a model with norm 1, or an objective."""
+    """Every recipe in full, by the choice that selects it: a model, a model with norm 1, or an objective."""
     chosen = {}
     for model, entry in MODELS.items():
         chosen[model] = merged(COMMON, entry.recipe)

@@ -1,4 +1,4 @@
-"""Tensors in files: safetensors with one JSON header, replaced atomically, read as data and never unpickled."""
+"""Tensors in files: safetensors with one JSON header. Files are replaced atomically, and never unpickled."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], header: M
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        # One metadata key: safetensors would write several in an order of its own.
+        # One metadata key, because safetensors writes several in an order that is not fixed.
         save_file(on_cpu, str(temporary), metadata={"kgspark": json.dumps(header, sort_keys=True)})
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())

@@ -14,7 +14,7 @@ Schedule = Literal["linear", "constant"]
 Init = Literal["spectral", "normal", "tgraphx"]
 RefitOn = Literal["all", "train+valid"]
 
-# The keys that stood in `train` itself before they were grouped.
+# The keys that belonged to `train` itself before they were grouped.
 _RENAMED = {
     "k": "validation.k",
     "eval_users": "validation.users",
@@ -27,18 +27,18 @@ _RENAMED = {
 
 
 class ValidationSection(Settings):
-    """Measurements on the validation likes during training, and on the test likes at its end."""
+    """Evaluations: on the validation likes during training, and on the test likes at its end."""
 
-    k: int = Field(10, ge=1, description="length of the lists that are measured")
-    users: int = Field(20_000, ge=0, description="users who are measured, evenly chosen; 0 for all")
+    k: int = Field(10, ge=1, description="length of the evaluated lists")
+    users: int = Field(20_000, ge=0, description="number of users to evaluate, evenly chosen; 0 for all")
     every: int | None = Field(None, ge=1, description="epochs between two evaluations")
     patience: int | None = Field(
-        None, ge=1, description="evaluations without a better NDCG after which training stops early"
+        None, ge=1, description="training stops early after this many evaluations without a better NDCG"
     )
 
 
 class ValidationSettings(ValidationSection):
-    """The section with every value in its place."""
+    """The section without null: every value is known."""
 
     every: int
     patience: int
@@ -48,20 +48,22 @@ class ExportSettings(Settings):
     """The step from the trained weights to the vectors that retrieval ranks with."""
 
     facts_prior: float = Field(
-        10.0, ge=0, description="likes that a movie's facts count as much as; 0: only for movies without any rating"
+        10.0,
+        ge=0,
+        description="a movie's facts count as much as so many likes; 0: only for movies without any rating",
     )
     recent_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "auto",
-        description="fraction by which a user's query moves towards the latest likes; auto: the validation likes "
-        "choose it (TransE's norm 1 and RotatE: 0)",
+        description="fraction by which a user's query moves towards the user's latest likes; auto: validation likes "
+        "choose it (0 for TransE's norm 1 and RotatE)",
     )
     recent_half_life: float = Field(
-        1.0, gt=0, description="positions in a user's likes, the latest first, after which a like counts half as much"
+        1.0, gt=0, description="a user's likes, the latest first, lose half of their weight after this many positions"
     )
 
 
 class TrainSection(Settings):
-    """The embeddings. A key that is null takes the model's or the objective's own value."""
+    """The embeddings. A key that is null takes its value from the recipe of the model or the objective."""
 
     former = {old: f"renamed; write train.{new}" for old, new in _RENAMED.items()} | {
         "weight_decay": "removed; train.l2 bounds the vectors"
@@ -70,9 +72,9 @@ class TrainSection(Settings):
     model: Annotated[str, OneOf(MODELS)] = Field("transe", description="the tgraphx model")
     norm: Literal[1, 2] = Field(2, description="TransE's distance: 1 (Manhattan) or 2 (Euclidean)")
     dim: int | None = Field(
-        None, ge=1, description="numbers per part of an entity; ComplEx, RotatE and SimplE hold two parts"
+        None, ge=1, description="numbers per part of an entity; ComplEx, RotatE and SimplE have two parts"
     )
-    target: str = Field("liked", min_length=1, description="the relation, user to movie, that is recommended from")
+    target: str = Field("liked", min_length=1, description="the relation, from user to movie, to recommend from")
     objective: Annotated[str, OneOf(OBJECTIVES)] = Field(
         "softmax", description="softmax: 1-vs-all over typed ranges; the others sample negatives"
     )
@@ -80,11 +82,11 @@ class TrainSection(Settings):
     batch_size: int | None = Field(None, ge=1, description="heads per step (softmax) or triples per step (the others)")
     negatives: Literal["auto"] | Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="softmax: tails sampled per step, 0 for all of the kind; auto samples where there are more than "
-        "32,768, or memory does not hold all; the others: negatives per positive",
+        description="softmax: tails sampled per step, 0 for all of the kind; auto samples if there are more than "
+        "32,768, or if memory is too small for all; other objectives: negatives per positive",
     )
     sampler: Sampler | None = Field(
-        None, description="negatives of the others: uniform over all entities, bernoulli, or typed"
+        None, description="negatives of the other objectives: uniform over all entities, bernoulli, or typed"
     )
     corrupt_heads: float | None = Field(
         None, ge=0, le=1, description="fraction of negatives that replace the head, not the tail (uniform, typed)"
@@ -94,9 +96,9 @@ class TrainSection(Settings):
     spare_positives: float | None = Field(
         None, ge=0, lt=1, description="fraction of a head's other positives left out of the softmax's denominator"
     )
-    margin: float | None = Field(None, gt=0, description="gap that margin and warp ask for")
+    margin: float | None = Field(None, gt=0, description="wanted gap between a positive and a negative (margin, warp)")
     inverse_relations: bool = Field(
-        False, description="learn every relation from tail to head too, as a relation of its own"
+        False, description="also learn every relation from tail to head, as a separate relation"
     )
     l2: float | None = Field(None, ge=0, description="cost of a batch's squared coordinates, per positive")
     n3: float = Field(0.0, ge=0, description="cost of a batch's cubed coordinates, per positive (Lacroix et al. 2018)")
@@ -112,14 +114,15 @@ class TrainSection(Settings):
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay, per epoch, of the weights' moving average; 0 turns it off")
     init: Init | None = Field(
-        None, description="first vectors: truncated SVD of the target relation, N(0, 1/dim), or tgraphx's own"
+        None,
+        description="first vectors: spectral (SVD of the target's triples), normal (N(0, 1/dim)), or tgraphx's own",
     )
     validation: ValidationSection = Field(default_factory=ValidationSection)
     export: ExportSettings = Field(default_factory=ExportSettings)
     refit: Literal["none", "continue", "anew"] = Field(
         "continue",
-        description="after the test metrics were taken, held-out likes are learned too: by one more epoch (continue), "
-        "or by a new training of as many epochs as were best (anew); or not at all",
+        description="after the test metrics, held-out likes are learned too: by one more epoch (continue), "
+        "or by a new training with the best number of epochs (anew), or not at all (none)",
     )
     seed: int = Field(42, ge=0, description="seed of everything random")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
@@ -127,15 +130,15 @@ class TrainSection(Settings):
     workers: int = Field(
         1,
         ge=1,
-        description="processes that train together, each with its own users: on the driver's machine where Spark is "
+        description="processes that train together, each with its own users: on the driver's machine if Spark is "
         "local, else on executors (which then need torch)",
     )
     checkpoint_every: int = Field(5, ge=0, description="epochs between two checkpoints; 0 for none")
     warm_start: str = Field(
-        "none", min_length=1, description="none, or the date of the run whose vectors training starts from"
+        "none", min_length=1, description="date of the run whose vectors training starts from, or none"
     )
 
-    # Evaluations set it; it is no key of a configuration.
+    # Set by evaluations; it is not a key of a configuration.
     _refit_on: RefitOn = PrivateAttr("all")
 
     @model_validator(mode="after")
@@ -153,26 +156,27 @@ class TrainSection(Settings):
         return self
 
     def resolved(self) -> "TrainSettings":
-        """The settings that training reads: every null is replaced by the recipe's value."""
+        """The settings that training reads; the recipe's value replaces every null."""
         return TrainSettings.model_validate(self.model_dump(exclude_none=True) | {"refit_on": self._refit_on})
 
     def changed(self, changes: Mapping[str, Any]) -> "TrainSection":
-        """The section with `changes` laid over it, as a file would have it; ValidationError where they do not fit."""
+        """The section with `changes` merged into it, in the form of a file; ValidationError if they do not fit."""
         section = TrainSection.model_validate(merged(self.model_dump(), changes))
         section._refit_on = self._refit_on
         return section
 
     def without_test_likes(self) -> "TrainSection":
-        """The section whose refit learns the likes of train and validation, so that its vectors can be evaluated."""
+        """The section whose refit learns the likes of train and validation only, so that its vectors can be
+        evaluated."""
         section = self.model_copy()
         section._refit_on = "train+valid"
         return section
 
 
 class TrainSettings(TrainSection):
-    """The section `train` with every value in its place.
+    """The section `train` without null: every value is known.
 
-    refit_on  the likes that a refit learns: all, or train+valid where the vectors are evaluated afterwards
+    refit_on  the likes that a refit learns: all, or train+valid if the vectors are evaluated afterwards
 
     Keys that are not given, or null, take their value from the recipe.
     """
@@ -209,17 +213,17 @@ class TrainSettings(TrainSection):
         return merged(recipe, written) | refit_on
 
     def with_recent_share(self, share: float) -> "TrainSettings":
-        """The settings with a share of their own in the place of auto."""
+        """The settings with this value of `export.recent_share` instead of auto."""
         return self.model_copy(update={"export": self.export.model_copy(update={"recent_share": share})})
 
     @property
     def sample_size(self) -> int:
-        """`negatives` as a number: 0 where it is auto, until `memory.resolve_negatives` has chosen."""
+        """`negatives` as a number: 0 if it is auto, until `memory.resolve_negatives` has chosen."""
         return 0 if self.negatives == "auto" else self.negatives
 
     @property
     def learned_splits(self) -> tuple[str, ...]:
-        """The splits that the final weights have seen."""
+        """The splits that the final weights have learned."""
         if self.refit == "none":
             return (TRAIN,)
         return (TRAIN, VALID, TEST) if self.refit_on == "all" else (TRAIN, VALID)
@@ -230,7 +234,7 @@ _SCALES = {"softmax": "temperature", "bpr": "temperature", "warp": "margin", "ma
 
 
 def describe(settings: TrainSettings) -> str:
-    """The essentials in a line: `transe, dim 256, rate 0.002, temperature 0.14, 16 epochs`."""
+    """The essentials in one line: `transe, dim 256, rate 0.002, temperature 0.14, 16 epochs`."""
     has_norm = MODELS[settings.model].norm_1 is not None
     model = f"{settings.model} with norm 1" if has_norm and settings.norm == 1 else settings.model
     scale = _SCALES.get(settings.objective)

@@ -20,11 +20,11 @@ def hit_matrix(ranked: np.ndarray, indptr: np.ndarray, held_out: np.ndarray, cat
     """
     users = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     relevant = np.sort(users * np.int64(catalogue) + held_out)
-    asked = np.arange(len(ranked))[:, None] * np.int64(catalogue) + ranked
+    wanted = np.arange(len(ranked))[:, None] * np.int64(catalogue) + ranked
     if len(relevant) == 0:
         return np.zeros(ranked.shape, dtype=bool)
-    at = np.minimum(np.searchsorted(relevant, asked), len(relevant) - 1)
-    return (relevant[at] == asked) & (ranked >= 0)
+    at = np.minimum(np.searchsorted(relevant, wanted), len(relevant) - 1)
+    return (relevant[at] == wanted) & (ranked >= 0)
 
 
 def ranking_metrics(hits: np.ndarray, held_out_counts: np.ndarray, ks: Sequence[int] = (10,)) -> dict[str, np.ndarray]:

@@ -1,1 +1,1 @@
-"""A night: its settings, its folder, and what its stages read."""
+"""A night: its settings, its folder, and the inputs of its stages."""

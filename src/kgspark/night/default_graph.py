@@ -1,4 +1,4 @@
-"""The relations of the default knowledge graph, and what conf/nightly.yaml says of them."""
+"""The relations of the default knowledge graph, and their comments in conf/nightly.yaml."""
 
 from typing import Any
 

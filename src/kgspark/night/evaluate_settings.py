@@ -13,7 +13,7 @@ ProtocolName = Literal["random", "leave-one-out", "recbole", "time", "cold-users
 
 
 class EvaluateSettings(Settings):
-    """The measurement on held-out likes (kgspark evaluate), beside baselines."""
+    """The evaluation on held-out likes (kgspark evaluate), compared with baselines."""
 
     protocol: ProtocolName | None = Field(
         None,
@@ -21,23 +21,23 @@ class EvaluateSettings(Settings):
         "cold-users, cold-movies (a tenth without any like), files; null: the night's own split",
     )
     train: Path | None = Field(None, description="protocol files: lines of `user item item ...` to train on")
-    test: Path | None = Field(None, description="protocol files: lines of `user item item ...` to be found")
+    test: Path | None = Field(None, description="protocol files: lines of `user item item ...` to test on")
     ids: Literal["own", "source"] = Field(
         "own",
-        description="protocol files: own, or source if they are those of source.path, whose side tables are then used",
+        description="protocol files: source if the ids are those of source.path, to use its side tables; otherwise own",
     )
-    seeds: tuple[int, ...] = Field((42,), min_length=1, description="seeds of split and training, one measurement each")
-    ks: tuple[PositiveInt, ...] = Field((10, 20, 100), min_length=1, description="lengths of the measured lists")
+    seeds: tuple[int, ...] = Field((42,), min_length=1, description="seeds of split and training, one evaluation each")
+    ks: tuple[PositiveInt, ...] = Field((10, 20, 100), min_length=1, description="lengths of the evaluated lists")
     baselines: tuple[BaselineName, ...] = Field(
         ("popularity", "item-knn", "ease"),
-        description="models measured beside; also mllib-als, and with the extra bench implicit-als and implicit-bpr",
+        description="models to compare with; also mllib-als, and with the extra bench implicit-als and implicit-bpr",
     )
     peers: PeerSettings = Field(default_factory=PeerSettings)
     history: tuple[PositiveInt, PositiveInt] = Field(
-        (10, 100), description="training likes from which a user is no longer cold, and from which a user is heavy"
+        (10, 100), description="number of training likes from which a user is no longer cold, and from which heavy"
     )
     popularity: tuple[PositiveInt, PositiveInt] = Field(
-        (10, 100), description="training likes from which a movie is no longer rare, and from which it is popular"
+        (10, 100), description="number of training likes from which a movie is no longer rare, and from which popular"
     )
     resamples: int = Field(1000, ge=0, description="resamples of users, for the 95 % confidence intervals; 0 for none")
 

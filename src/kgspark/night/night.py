@@ -1,4 +1,4 @@
-"""A night under way: its settings, its folder, a Spark session that starts on demand, and one output line per stage."""
+"""A running night: its settings, its folder, a Spark session that starts on demand, and one output line per stage."""
 
 import os
 import time
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LazySession:
-    """A Spark session that starts once, when it is first asked for, and stops with `stack`."""
+    """A Spark session that starts once, when it is first needed, and stops with `stack`."""
 
     def __init__(self, stack: ExitStack, running: "SparkSession | None" = None) -> None:
         self._stack, self._session, self._starting = stack, running, Lock()
@@ -36,9 +36,9 @@ class LazySession:
 
 @dataclass
 class Night:
-    """The context that all stages share. Results pass from stage to stage as tables only.
+    """The context of all stages. A stage passes results to later stages only as tables.
 
-    say  prints one line for the person who watches
+    say  prints one line for the user
     """
 
     settings: NightSettings
@@ -57,7 +57,7 @@ class Night:
         return self.session.get(self.settings.spark)
 
     def variant(self, settings: NightSettings) -> "Night":
-        """A night with other settings in the same Spark session. If it has the same lake, it overwrites this night."""
+        """A night with other settings in the same Spark session. With the same lake, it overwrites this night."""
         return Night(settings, self.say, self.session)
 
     def note(self, text: str, label: str = "", clock: str = "") -> None:
@@ -74,8 +74,8 @@ class Night:
         """Runs `act` unless the output of `work` is current, and prints one line.
 
         act        does the work and commits it
-        summary    describes in a few words the output that lies there now
-        is_intact  False if a result of the stage outside the night's folder is gone, so that the stage must run again
+        summary    describes the present output in a few words
+        is_intact  returns False if a result outside the night's folder is missing, so that the stage must run again
         """
         with lines_of(work.stage):
             started = time.perf_counter()

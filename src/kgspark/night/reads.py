@@ -1,4 +1,4 @@
-"""Reading a night: the results of its earlier stages, the user's own tables, and the places of published tables."""
+"""Reads a night: the results of its earlier stages, the user's own tables, and the locations of published tables."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,13 +69,13 @@ def relation_tables(night: Night) -> dict[str, DataFrame]:
 
 
 def own_table_signatures(night: Night) -> dict[str, str]:
-    """Signatures of all of the user's own tables, by dotted key."""
+    """Signatures of all tables of the user, by dotted key."""
     sources = night.settings.source.tables
     return {f"source.tables.{name}": source_signature([_existing(name, s.path)]) for name, s in sources.items()}
 
 
 def related_table_signatures(night: Night) -> dict[str, str]:
-    """Signatures of those of the user's own tables that a relation names; other tables do not change the model."""
+    """Signatures of the user's tables that relations use; other tables do not change the model."""
     named = {f"source.tables.{relation.table}" for relation in night.settings.relations.values()}
     return {key: signature for key, signature in own_table_signatures(night).items() if key in named}
 
@@ -91,7 +91,7 @@ def list_length(night: Night, table: str) -> int:
 
 
 def candidate_tables(night: Night) -> list[str]:
-    """The tables that restrict who may be recommended what; none if every user may get every movie."""
+    """The tables that restrict recommendations; empty if every user may get every movie."""
     return [SEGMENTS, CANDIDATES] if night.settings.candidates.restrict else []
 
 
@@ -102,7 +102,7 @@ def read_candidates(night: Night) -> Candidates | None:
 
 
 def held_out_metrics(night: Night) -> Mapping[str, Mapping[str, Any]]:
-    """Figures on held-out likes by name, of `model` and of `popularity`; empty where no like was held out."""
+    """Metrics on held-out likes by name, for `model` and `popularity`; empty if no like was held out."""
     metrics: Mapping[str, Mapping[str, Any]] = night.run.manifest(MODEL).details["metrics"]
     return metrics
 
@@ -113,7 +113,7 @@ def publish_targets(night: Night) -> list[Target]:
 
 
 def published_places(night: Night) -> dict[str, list[str]]:
-    """Each published table with its place in every target."""
+    """Each published table with its location in every target."""
     return {
         table: [target.place(night.run, table) for target in publish_targets(night)] for table in ranked_tables(night)
     }

@@ -1,4 +1,4 @@
-"""All settings of a night in one frozen type, assembled from the sections that stand beside the code they steer."""
+"""All settings of a night in one frozen type. Each section is defined next to the code that reads it."""
 
 import datetime
 from operator import attrgetter
@@ -28,9 +28,11 @@ from kgspark.warehouse.settings import PublishSettings
 
 
 class NightSettings(Settings):
-    """Every key of a night with its default."""
+    """All keys of a night with their defaults."""
 
-    lake: Path = Field(Path("lake"), description="folder of runs and warehouse, on a disk that every executor sees")
+    lake: Path = Field(
+        Path("lake"), description="folder of runs and warehouse, on a disk that all executors see"
+    )
     run_date: str = Field(
         "today", validate_default=True, description="the night's name, YYYY-MM-DD; today is the date in UTC"
     )
@@ -53,7 +55,7 @@ class NightSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _default_relations(cls, value: Any) -> Any:
-        """The file's relations are laid over the defaults; `name: null` takes one away."""
+        """The file's relations are merged into the defaults; `name: null` removes one."""
         if not isinstance(value, dict):
             return value
         given = value.get("relations") or {}
@@ -80,7 +82,7 @@ class NightSettings(Settings):
 
     @model_validator(mode="after")
     def _space_fits(self) -> "NightSettings":
-        """The default space is left alone: a night may lack relations that it names."""
+        """The default space is not checked, because a night may lack relations in it."""
         if "space" in self.tune.model_fields_set:
             check_space(self.tune.space, self.train, self.relations)
         return self
@@ -96,11 +98,12 @@ class NightSettings(Settings):
 
     @property
     def target(self) -> RelationSettings:
-        """The relation that is held out, trained for and recommended from."""
+        """The relation to hold out, to train for and to recommend from."""
         return self.relations[self.train.target]
 
     def changed(self, changes: Changes) -> "NightSettings":
-        """The settings with dotted keys of `train` and `relations.NAME.weight` changed, as a file would have it."""
+        """The settings with changed values of dotted keys of `train` and `relations.NAME.weight`, checked like a
+        file."""
         sections = nested(changes)
         weights = {name: str(weighted["weight"]) for name, weighted in sections.get("relations", {}).items()}
         relations = self.relations | {

@@ -1,4 +1,4 @@
-"""The check that `tune.space` names settings that can be searched, with values that fit them."""
+"""Checks that `tune.space` names settings that can be searched, with values that fit them."""
 
 import difflib
 import math
@@ -12,7 +12,7 @@ from kgspark.kge.settings import TrainSection
 from kgspark.tuning.settings import Dimension
 from kgspark.tuning.space import Space, as_number, nested, relation_of
 
-# Keys that decide how figures are taken, or that validation likes say nothing about.
+# Keys that change the evaluation itself, or that validation likes cannot judge.
 _NOT_SEARCHED = frozenset(
     (
         *("target", "validation.k", "validation.users", "seed", "refit"),
@@ -22,9 +22,9 @@ _NOT_SEARCHED = frozenset(
 
 
 def check_space(space: Space, train: TrainSection, relations: Collection[str]) -> None:
-    """ValueError with the dotted key where `tune.space` names a key that cannot be searched, or values that do not fit.
+    """ValueError with the dotted key if `tune.space` names a key that cannot be searched, or values that do not fit.
 
-    train, relations  the settings that the space is laid over, and the names of the night's relations
+    train, relations  the settings that the space changes, and the names of the night's relations
     """
     for key, dimension in space.items():
         relation = relation_of(key)
@@ -50,7 +50,7 @@ def _check_train_key(train: TrainSection, key: str, dimension: Dimension) -> Non
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"{where}: expected a key of train, or relations.NAME.weight{hint}")
     if key.removeprefix("train.") in _NOT_SEARCHED:
-        raise ValueError(f"{where}: cannot be searched, for validation does not say which value is better")
+        raise ValueError(f"{where}: cannot be searched, because validation cannot tell which value is better")
     if int in (fields[key].annotation, *get_args(fields[key].annotation)) and not dimension.whole:
         raise ValueError(f"{where}: expected whole numbers, written as such (1, not 1.0)")
     for value in dimension.extremes:

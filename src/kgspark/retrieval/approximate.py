@@ -1,10 +1,10 @@
-"""Approximate FAISS indexes: built once per night, loaded by every worker; what they find is scored again exactly.
+"""Approximate FAISS indexes: built once per night, loaded by every worker. All rows that they find are scored again.
 
-Only candidates come from here. Their scores are those of `scores`, and a query for which too few unseen candidates were
-found is ranked exactly. So lists are as long, as well ordered and as free of seen rows as those of the flat index; an
-approximate index can only lose recall, which `Recall` measures.
+An index only finds candidates. Their scores come from `scores`, and a query with too few unseen candidates is ranked
+exactly. So lists are as long, as well ordered and as free of seen rows as those of the flat index; an approximate index
+can only lose recall, which `Recall` measures.
 
-A kind of index is one record in `KINDS`, and one name in `settings.Kind`.
+Each kind of index has one record in `KINDS` and one name in `settings.Kind`.
 """
 
 import math
@@ -30,7 +30,7 @@ _MOST_POINTS, _LEAST_POINTS = 256, 39
 
 @dataclass
 class Recall:
-    """Rows that the exact lists of a sample of queries have (listed), and how many of them were found (found)."""
+    """Number of rows in the exact lists of a sample of queries (listed), and how many of these were found (found)."""
 
     listed: int = 0
     found: int = 0
@@ -45,9 +45,9 @@ class Recall:
 def build_approximate(path: Path, index: FlatIndex, settings: IndexSettings) -> None:
     """Writes an approximate index over the rows of `index` to `path`, of the kind `settings.kind_for(len(index))`.
 
-    The same rows give the same bytes: centres start from `settings.seed`, and kinds whose result depends on the order
-    in which threads work are built by one thread. FAISS has no approximate index for l1 and modulus; their candidates
-    are found by Euclidean distance. Raises ConfigError for code_bytes that do not divide the width of the vectors.
+    The same rows give the same bytes: centres start from `settings.seed`, and one thread builds the kinds whose result
+    depends on the order in which threads run. FAISS has no approximate index for l1 and modulus; their candidates are
+    found by Euclidean distance. Raises ConfigError for code_bytes that do not divide the width of the vectors.
     """
     kind = KINDS[settings.kind_for(len(index))]
     use_threads(1 if kind.built_by_one_thread else index.threads)
@@ -66,8 +66,8 @@ def approximate_top_k(
 ) -> Ranking:
     """The k best unseen rows among those that `found_by` finds for each query float32 (B, d); see `top_k`.
 
-    FAISS is asked for refine · k + |seen| rows, rounded up to a power of two. Queries that are left with fewer than k
-    unseen rows are ranked exactly.
+    FAISS returns refine · k + |seen| rows, rounded up to a power of two. A query with fewer than k unseen rows among
+    them is ranked exactly.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     seen.check(len(queries), len(index))
@@ -116,7 +116,7 @@ class IndexKind:
     """A kind of approximate index.
 
     train       returns an index, without rows yet, that has learned what it needs from the rows of the flat index
-    parameters  returns how far to look for `depth` rows: (index, settings, depth) -> FAISS's search parameters
+    parameters  returns FAISS's search parameters for `depth` rows: (index, settings, depth) -> parameters
     built_by_one_thread  whether rows must be added by one thread to give the same bytes each time
     """
 
@@ -129,11 +129,12 @@ def _ivf(index: FlatIndex, settings: IndexSettings) -> faiss.Index:
     """Cells of whole vectors."""
     width, metric = index.vectors.shape[1], _faiss_metric(index)
     built = faiss.IndexIVFFlat(faiss.IndexFlat(width, metric), width, _cells(index, settings), metric)
-    return _trained(built, index, settings)
+    return _train(built, index, settings)
 
 
 def _pq(index: FlatIndex, settings: IndexSettings) -> faiss.Index:
-    """Cells of compressed vectors: `code_bytes` codes per vector, of 8 bits each if there are rows enough to learn."""
+    """Cells of compressed vectors: `code_bytes` codes per vector, of 8 bits each if there are enough rows to learn
+    from."""
     (rows, width), metric = index.vectors.shape, _faiss_metric(index)
     codes = settings.code_bytes or max(1, width // 4)
     if width % codes:
@@ -143,11 +144,11 @@ def _pq(index: FlatIndex, settings: IndexSettings) -> faiss.Index:
     bits = min(8, int(math.log2(rows // _LEAST_POINTS)))
     built = faiss.IndexIVFPQ(faiss.IndexFlat(width, metric), width, _cells(index, settings), codes, bits, metric)
     built.pq.cp.seed = settings.seed
-    return _trained(built, index, settings)
+    return _train(built, index, settings)
 
 
 def _hnsw(index: FlatIndex, settings: IndexSettings) -> faiss.Index:
-    """A graph of neighbours; it learns nothing before rows are added."""
+    """A graph of neighbours; it needs no training before rows are added."""
     built = faiss.IndexHNSWFlat(index.vectors.shape[1], settings.links, _faiss_metric(index))
     built.hnsw.efConstruction = settings.breadth
     return built
@@ -162,7 +163,7 @@ def _cells(index: FlatIndex, settings: IndexSettings) -> int:
     return min(settings.cells or round(4 * math.sqrt(rows)), rows // _LEAST_POINTS)
 
 
-def _trained(built: faiss.IndexIVF, index: FlatIndex, settings: IndexSettings) -> faiss.Index:
+def _train(built: faiss.IndexIVF, index: FlatIndex, settings: IndexSettings) -> faiss.Index:
     built.cp.seed, built.cp.max_points_per_centroid = settings.seed, _MOST_POINTS
     built.train(index.vectors)
     return built

@@ -1,9 +1,9 @@
 """An upper bound on the score of any row that FAISS did not return; it proves that a list is exact.
 
-FAISS's values, or those of an engine in its place, are rounded, and so are the scores of `scores`. A dot product of d
-float32 terms, summed in any order, is off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴
+The values of FAISS, or of the engine that replaces it, are rounded, and so are the scores of `scores`. A dot product of
+d float32 terms, summed in any order, is off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴
 (Higham, Accuracy and Stability of Numerical Algorithms, eq. 3.5). Every bound below adds the errors of both values, and
-a few operations for the arithmetic around the sum.
+the errors of a few operations around the sum.
 """
 
 import numpy as np
@@ -42,7 +42,7 @@ def ceilings(index: FlatIndex, queries: np.ndarray, cut: np.ndarray) -> np.ndarr
 
 
 def _relative_error(terms: int) -> float:
-    """Higham's bound for a sum of `terms` products, with eight operations to spare."""
+    """Higham's bound for a sum of `terms` products and eight further operations."""
     return (terms + 8) * _UNIT / (1 - (terms + 8) * _UNIT)
 
 

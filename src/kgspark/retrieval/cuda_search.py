@@ -1,8 +1,8 @@
 """Bulk nearest-neighbour search as blocks of matrix product and top-k on any torch device.
 
 It replaces FAISS's flat search if a task has a CUDA device. It returns candidates and values by the same conventions;
-the caller scores them again. Products are in full float32, never TF32 or bfloat16, each a sum of d products in any
-order: off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴ (Higham, Accuracy and Stability
+the caller scores them again. Products are in full float32, never TF32 or bfloat16. Each is a sum of d products in any
+order, off by at most d·u / (1 - d·u) times the sum of the terms' magnitudes, u = 2⁻²⁴ (Higham, Accuracy and Stability
 of Numerical Algorithms, eq. 3.5). Squared distances are ‖q‖² + ‖t‖² - 2 q·t of such sums, off by at most the same
 fraction of (‖q‖ + ‖t‖)², and two more roundings. `retrieval.bounds` allows for these errors.
 """
@@ -30,7 +30,7 @@ class MatrixSearch:
     """A search on one device; small, and pickled with a task.
 
     device  torch's name of the device: "cuda:1", "cpu"
-    cells   number of values per block at most, 4 bytes each; top-k needs a few times as much memory. Blocks are halved
+    cells   largest number of values per block, 4 bytes each; top-k needs a few times as much memory. Blocks are halved
             if other tasks leave too little memory on the device
     """
 
@@ -42,11 +42,11 @@ class MatrixSearch:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The best `depth` vectors of each query: values float32, rows int64 (B, min(depth, N)), best first.
 
-        queries float32 (B, d), vectors float32 (N, d). Values are inner products, falling (`inner_product`), or squared
-        Euclidean (`l2`) or L1 distances (`l1`), rising. Equal values come in any order. Vectors stay on the device for
-        the next call with the same array, which must not change. Sets torch to full float32 products for the rest of
-        the process, because resetting it would change the precision of another thread's products. Raises ValueError for
-        another metric, and StageError if the device's memory does not hold a block of one query.
+        queries float32 (B, d), vectors float32 (N, d). Values are inner products (`inner_product`), squared Euclidean
+        distances (`l2`) or L1 distances (`l1`). The order of equal values is not defined. Vectors stay on the device
+        for the next call with the same array, which must not change. Sets torch to full float32 products for the rest
+        of the process, because resetting it would change the precision of another thread's products. Raises ValueError
+        for another metric, and StageError if the device's memory does not hold a block of one query.
         """
         measure = _MEASURES.get(metric)
         if measure is None:
@@ -61,8 +61,8 @@ class MatrixSearch:
             found = self._block(queries[part], vectors, depth, measure)
             if found is None and step == 1:
                 raise StageError(
-                    f"recommend.device: {self.device} has no memory left for one query; give fewer tasks the device, "
-                    "or set recommend.device=cpu"
+                    f"recommend.device: {self.device} has no memory left for one query; let fewer tasks use it, or "
+                    "set recommend.device=cpu"
                 )
             if found is None:
                 step = -(-step // 2)
@@ -77,7 +77,7 @@ class MatrixSearch:
         """The largest measures and their rows, both (b, depth); None if the device has too little free memory."""
         with _turn, torch.inference_mode(), torch.autocast(torch.device(self.device).type, enabled=False):
             try:
-                values, rows = self._best(_moved(queries, self.device), vectors, depth, measure)
+                values, rows = self._best(_copy_to(queries, self.device), vectors, depth, measure)
                 return values.cpu().numpy(), rows.cpu().numpy()
             except torch.OutOfMemoryError:
                 pass
@@ -105,7 +105,7 @@ def cuda_devices() -> int:
 
 
 def has_room(number: int) -> bool:
-    """Whether a GiB of the CUDA device's memory is free."""
+    """True if a GiB of the CUDA device's memory is free."""
     try:
         return torch.cuda.mem_get_info(number)[0] >= _LEAST_FREE
     except RuntimeError:  # too little memory even to create a context
@@ -128,7 +128,7 @@ def _negative_l1_distances(queries: torch.Tensor, tile: torch.Tensor) -> torch.T
     return torch.cdist(queries, tile, p=1.0).neg_()
 
 
-# By metric, a measure that is largest for the best vector: queries (b, d), tile (n, d) -> (b, n).
+# For each metric, a measure that is largest for the best vector: queries (b, d), tile (n, d) -> (b, n).
 _MEASURES: dict[str, Measure] = {
     "inner_product": _inner_products,
     "l2": _negative_squared_distances,
@@ -143,13 +143,13 @@ _turn = threading.Lock()
 
 def _tiles(vectors: np.ndarray, device: str) -> Iterator[tuple[int, torch.Tensor]]:
     """The vectors on the device, one tile at a time, each with the number of its first row."""
-    kept = _kept(vectors, device)
+    kept = _keep(vectors, device)
     for begin in range(0, len(vectors), _TILE_ROWS):
         end = begin + _TILE_ROWS
-        yield begin, _moved(vectors[begin:end], device) if kept is None else kept[begin:end]
+        yield begin, _copy_to(vectors[begin:end], device) if kept is None else kept[begin:end]
 
 
-def _kept(vectors: np.ndarray, device: str) -> torch.Tensor | None:
+def _keep(vectors: np.ndarray, device: str) -> torch.Tensor | None:
     """All vectors on the device, where they stay as long as the array lives; None if they are too large."""
     key = (id(vectors), device)
     with _moving:
@@ -157,12 +157,12 @@ def _kept(vectors: np.ndarray, device: str) -> torch.Tensor | None:
             return _resident[key][1]
         if device.startswith("cuda") and vectors.nbytes > _LARGEST_FRACTION * torch.cuda.mem_get_info(device)[0]:
             return None
-        moved = _moved(vectors, device)
-        # Python may reuse the id of an array that is gone, so its vectors must go with it.
+        moved = _copy_to(vectors, device)
+        # Python may reuse the id of a deleted array, so its vectors are deleted with it.
         _resident[key] = (weakref.ref(vectors, lambda _: _resident.pop(key, None)), moved)
         return moved
 
 
-def _moved(array: np.ndarray, device: str) -> torch.Tensor:
+def _copy_to(array: np.ndarray, device: str) -> torch.Tensor:
     """A copy of the array on the device, which does not keep the array alive."""
     return torch.tensor(array, device=device)

@@ -1,7 +1,7 @@
 """The choice between CUDA and FAISS for the searches of a ranking task, made where the task runs.
 
-An executor that only ranks has no torch, and a cluster may have GPUs on some machines only. Both searches give the same
-lists, since every row that is found is scored again by `retrieval.scores`.
+An executor that only ranks needs no torch, and a cluster may have GPUs on some machines only. Both searches give the
+same lists, because `retrieval.scores` scores every found row again.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from kgspark.retrieval.settings import Device
 class RankingDevice:
     """`recommend.device`; pickled with a task and called there.
 
-    gpu_of_task  called in the task with the number of CUDA devices; returns the number of the one to use
+    gpu_of_task  called in the task with the number of CUDA devices; returns the number of the device to use
     """
 
     name: Device
@@ -50,7 +50,7 @@ class RankingDevice:
 
 @cache
 def _search_on(number: int) -> Engine | None:
-    """Decided once per process, so that memory which its own earlier tasks hold on the device does not count."""
+    """Cached, so that the memory that earlier tasks of this process use on the device does not count as missing."""
     from kgspark.retrieval.cuda_search import MatrixSearch, has_room
 
     return MatrixSearch(f"cuda:{number}") if has_room(number) else None
@@ -58,7 +58,7 @@ def _search_on(number: int) -> Engine | None:
 
 @cache
 def _may_have_cuda() -> bool:
-    """Whether a CUDA driver and torch are there. Importing torch takes seconds, so the driver is looked for first."""
+    """True if a CUDA driver and torch are there. The driver is checked first, because importing torch takes seconds."""
     return _has_driver() and find_spec("torch") is not None
 
 

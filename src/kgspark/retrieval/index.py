@@ -1,9 +1,9 @@
 """The exact index over one side of a search space, built once per process.
 
 It is FAISS's flat search over the caller's own array: nothing is copied, so the Spark Python workers of a machine share
-the pages of one memory-mapped file. `faiss.knn` is what `IndexFlat` runs, minus the copy. An approximate index
-(`approximate`) only finds candidates; their scores, and the exact answer where it finds too few, come from the flat
-index over the same vectors. A search on a GPU (`device`) takes the place of FAISS inside the flat index.
+the pages of one memory-mapped file. `faiss.knn` does the same as `IndexFlat`, without the copy. An approximate index
+(`approximate`) only finds candidates; their scores come from the flat index over the same vectors, which also ranks the
+queries that have too few candidates. A search on a GPU (`device`) replaces FAISS inside the flat index.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ import numpy as np
 from kgspark.errors import StageError
 from kgspark.search_space import Metric, SearchSpace, Side
 
-# The distance that finds candidates, by FAISS's name. FAISS has no sum of moduli (RotatE), so Euclidean distance finds
-# them (for unit moduli it has the same order as the inner product over (re, im)), and `bounds` says what a row that was
-# not fetched can still score.
+# FAISS's name of the distance that finds candidates. FAISS has no sum of moduli (RotatE), so Euclidean distance finds
+# them (for unit moduli it has the same order as the inner product over (re, im)), and `bounds` limits the score of a
+# row that was not fetched.
 _CANDIDATES_BY = {"inner_product": "inner_product", "l2": "l2", "l1": "l1", "modulus": "l2"}
 _FAISS_METRIC = {"inner_product": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
 
-# Vectors checked at a time, so that a check of a mapped file does not hold all of it in memory.
+# Vectors checked at a time, so that a check of a mapped file does not load all of it into memory.
 _ROWS = 1 << 16
 
 # A search that replaces FAISS's: (queries float32 (B, d), vectors float32 (N, d), depth, FAISS metric by name) ->
@@ -41,7 +41,7 @@ class FlatIndex:
     vectors  float32 (N, d), C-contiguous and finite
     offset   added to a distance-based score
     threads  cores that a search may use
-    engine   searches in FAISS's place; None for FAISS
+    engine   the search that replaces FAISS's; None for FAISS
     """
 
     vectors: np.ndarray
@@ -107,8 +107,8 @@ _loaded: dict[tuple[Path, Side, int], tuple[object, FlatIndex]] = {}
 def load_index(folder: Path, side: Side, threads: int = 1) -> FlatIndex:
     """The index over `side` of the search space in `folder`, built at most once per process.
 
-    A folder that was written again (another model_id, or a newer file) is loaded again. Raises InputError if a file is
-    missing, StageError for a vector that is not finite.
+    It is built again if the folder was written again (another model_id, or a newer file). Raises InputError if a file
+    is missing, StageError for a vector that is not finite.
     """
     space = SearchSpace.load(folder)
     stamp = (space.model_id, *((folder / name).stat().st_mtime_ns for name in ("queries.npy", "items.npy")))
@@ -121,10 +121,10 @@ def load_index(folder: Path, side: Side, threads: int = 1) -> FlatIndex:
 def use_threads(threads: int) -> None:
     """Lets FAISS use `threads` cores of this process, and sets the tile sizes that are fastest here.
 
-    FAISS 1.15 by default searches fewer than about 1,000 queries of 128 dimensions without BLAS, which is slower from
-    four queries on. Its threads wait for each other after every tile of rows (1,024 by default); that costs most when
-    other tasks compete for the cores, so several threads get larger tiles. One thread keeps the smaller tile in its
-    cache.
+    By default FAISS 1.15 uses BLAS only for about 1,000 queries of 128 dimensions or more, although BLAS is faster from
+    four queries on. Its threads wait for each other after every tile of rows (1,024 by default). The waits are longest
+    when other tasks compete for the cores, so several threads get larger tiles. A single thread gets the smaller tile,
+    which fits its cache.
     """
     faiss.omp_set_num_threads(threads)
     faiss.cvar.distance_compute_blas_threshold = 512

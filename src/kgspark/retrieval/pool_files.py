@@ -1,7 +1,7 @@
-"""Pools on a disk that every machine sees: written once by the stage, memory-mapped by every worker.
+"""Pools on a disk that every machine can read: written once by the stage, memory-mapped by every worker.
 
 The pools of one ranked side are sub-folders of one folder, numbered from 0. A pool that is a part of the search space
-holds `vectors.npy`, `offered.npy` and `asking.npy` (see `pools.Pool`); one that is searched approximately also holds
+holds `vectors.npy`, `offered.npy` and `queries.npy` (see `pools.Pool`); one that is searched approximately also holds
 `index.faiss`.
 """
 
@@ -28,12 +28,12 @@ _ROWS = 1 << 16
 def write_pools(
     folder: Path, index: FlatIndex, side: Side, candidates: Path | None, settings: IndexSettings
 ) -> list[str]:
-    """Writes the pools of a ranked side into the absent `folder`; returns the kind of search of each pool.
+    """Writes the pools of a ranked side into the new `folder`; returns the kind of search of each pool.
 
     index       over the whole ranked side `side`
     candidates  holds the tables `segments` and `candidates`; None for one pool of everything
 
-    A pool with enough rows gets the approximate index that `settings` asks for. Users without any candidate, and movies
+    A pool with enough rows gets the approximate index that `settings` names. Users without any candidate, and movies
     that no user is offered, are in no pool and get no rows.
     """
     folder.mkdir(parents=True)
@@ -63,34 +63,34 @@ def load_pools(folder: Path, index: FlatIndex) -> Sequence[Pool]:
 
 @lru_cache(maxsize=4)
 def _open_pools(folder: Path, index: FlatIndex, stamp: tuple[int, ...]) -> Sequence[Pool]:
-    """`stamp` names the state of the files, so that the cache does not answer for earlier ones."""
+    """Reads the pools; cached by `stamp`, the state of the files, so that changed files are read again."""
     return [_read_pool(path, index) for path in sorted(folder.iterdir(), key=lambda path: int(path.name))]
 
 
 def _read_pool(folder: Path, whole: FlatIndex) -> Pool:
-    index, offered, asking = whole, None, None
+    index, offered, queries = whole, None, None
     if (folder / "vectors.npy").exists():
-        vectors, offered, asking = (
+        vectors, offered, queries = (
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("vectors", "offered", "asking")
+            for name in ("vectors", "offered", "queries")
         )
         index = build_index(vectors, whole.metric, whole.offset, whole.threads)
     path = folder / "index.faiss"
-    return Pool(index, offered, asking, load_approximate(path) if path.exists() else None)
+    return Pool(index, offered, queries, load_approximate(path) if path.exists() else None)
 
 
-def _write_part(folder: Path, index: FlatIndex, offered: np.ndarray, asking: np.ndarray) -> None:
+def _write_part(folder: Path, index: FlatIndex, offered: np.ndarray, queries: np.ndarray) -> None:
     shape = (len(offered), index.vectors.shape[1])
     vectors = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.float32, shape)
     for start in range(0, len(offered), _ROWS):
         vectors[start : start + _ROWS] = index.vectors[offered[start : start + _ROWS]]
     vectors.flush()
     np.save(folder / "offered.npy", offered)
-    np.save(folder / "asking.npy", asking)
+    np.save(folder / "queries.npy", queries)
 
 
 def _parts(side: Side, candidates: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Per segment with users and movies: the offered and the asking positions, int64, sorted."""
+    """Per segment with users and movies: the positions of the offered rows and of the queries, int64, sorted."""
     users, movies = (_positions(candidates / table) for table in (SEGMENTS, CANDIDATES))
     for segment in sorted(users.keys() & movies.keys()):
         yield (movies[segment], users[segment]) if side == ITEMS else (users[segment], movies[segment])

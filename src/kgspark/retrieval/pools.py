@@ -1,8 +1,8 @@
 """Pools: all queries against all rows, or each segment's users against its candidates.
 
-A pool is a set of queries and the rows that they are offered. For recommendations, the users of a segment ask for its
-candidates; for audiences, the candidates of a segment ask for its users, and a movie that is a candidate of several
-segments gets the best users of all of them.
+A pool is a set of queries and the rows that may be listed for them. For recommendations, the queries are the users of a
+segment, and the rows are its candidates. For audiences it is the other way round, and a movie that is a candidate of
+several segments gets the best users of all of them.
 """
 
 from collections.abc import Sequence
@@ -20,25 +20,25 @@ from kgspark.retrieval.topk import Ranking, top_k
 
 @dataclass(frozen=True)
 class Pool:
-    """Some queries, and the part of the ranked side that they are offered.
+    """Some queries, and the rows of the ranked side that may be listed for them.
 
     index     over the offered rows, in rising order of their positions
-    offered   int64: their positions, sorted; None for all
-    asking    int64: positions of the queries, sorted; None for all
+    offered   int64: the positions of these rows, sorted; None for all
+    queries   int64: the positions of the queries, sorted; None for all
     found_by  an approximate index over the same rows, or None to search exactly
     """
 
     index: FlatIndex
     offered: np.ndarray | None = None
-    asking: np.ndarray | None = None
+    queries: np.ndarray | None = None
     found_by: faiss.Index | None = None
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """The rows of `positions` int64 (B,) whose query belongs to this pool, int64."""
-        if self.asking is None:
+        if self.queries is None:
             return np.arange(len(positions))
-        found = np.minimum(np.searchsorted(self.asking, positions), len(self.asking) - 1)
-        return np.flatnonzero(self.asking[found] == positions)
+        found = np.minimum(np.searchsorted(self.queries, positions), len(self.queries) - 1)
+        return np.flatnonzero(self.queries[found] == positions)
 
     def top_k(self, queries: np.ndarray, seen: Histories, k: int, settings: IndexSettings | None) -> Ranking:
         """The k best unseen offered rows of each query float32 (B, d), as positions on the ranked side.
@@ -66,7 +66,7 @@ def rank_pools(
     k: int,
     settings: IndexSettings | None = None,
 ) -> Ranking:
-    """Each query's k best rows over all pools that it belongs to; these must not offer it the same row twice.
+    """Each query's k best rows over all its pools, of which no two may have a row in common.
 
     queries    float32 (B, d)
     positions  int64 (B,): the queries' positions inside their kind
@@ -83,11 +83,11 @@ def rank_pools(
         if len(pools) == 1:
             ids[rows], scores[rows] = found.ids, found.scores
         else:
-            ids[rows], scores[rows] = _merged(ids[rows], scores[rows], found, k)
+            ids[rows], scores[rows] = _merge(ids[rows], scores[rows], found, k)
     return Ranking(ids, scores, (ids >= 0).sum(axis=1))
 
 
-def _merged(ids: np.ndarray, scores: np.ndarray, found: Ranking, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _merge(ids: np.ndarray, scores: np.ndarray, found: Ranking, k: int) -> tuple[np.ndarray, np.ndarray]:
     ids, scores = np.hstack([ids, found.ids]), np.hstack([scores, found.scores])
     order = np.lexsort((ids, -scores), axis=1)[:, :k]
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)

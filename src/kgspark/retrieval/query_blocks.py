@@ -16,7 +16,7 @@ from kgspark.ranking_schemas import QueryColumns
 class QueryBlock:
     """B queries, by rising position.
 
-    positions  int64 (B,): positions of the asking entities inside their kind
+    positions  int64 (B,): positions of the queries' entities inside their kind
     ids        bigint or string (B,): their external ids
     seen       the positions on the ranked side that each of them has seen
     liked      the part of `seen` that may serve as a reason
@@ -28,19 +28,19 @@ class QueryBlock:
     liked: Histories
 
 
-def read_blocks(batches: Iterator[pa.RecordBatch], size: int, asking: int) -> Iterator[QueryBlock]:
-    """The queries of the stream in blocks of positions [i · size, (i + 1) · size), read no further than needed.
+def read_blocks(batches: Iterator[pa.RecordBatch], size: int, queries: int) -> Iterator[QueryBlock]:
+    """The queries of the stream in blocks of positions [i · size, (i + 1) · size), reading no further than needed.
 
     A query may span batches. Raises StageError if the stream is not sorted by position, if a query lacks its header row
-    or has two, or if a position is not below `asking`, the number of asking vectors.
+    or has two, or if a position is not below `queries`, the number of query vectors.
     """
     for rows in _cut(batches, size):
-        yield _decode(rows, asking)
+        yield _decode(rows, queries)
 
 
 def _cut(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
     """The stream cut where `position // size` changes."""
-    held: list[pa.RecordBatch] = []
+    pieces: list[pa.RecordBatch] = []
     last = -1
     for batch in batches:
         if batch.num_rows == 0:
@@ -50,21 +50,21 @@ def _cut(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
             raise StageError("queries to rank must come sorted by position")
         begins = np.flatnonzero(np.diff(position // size)).tolist()
         for number, (start, end) in enumerate(pairwise([0, *begins, batch.num_rows])):
-            if number > 0 and held:  # every piece but the first begins a block
-                yield pa.Table.from_batches(held)
-                held = []
+            if number > 0 and pieces:  # every piece but the first begins a block
+                yield pa.Table.from_batches(pieces)
+                pieces = []
             if start < end:
-                held.append(batch.slice(start, end - start))
+                pieces.append(batch.slice(start, end - start))
         last = int(position[-1])
-    if held:
-        yield pa.Table.from_batches(held)
+    if pieces:
+        yield pa.Table.from_batches(pieces)
 
 
-def _decode(rows: pa.Table, asking: int) -> QueryBlock:
+def _decode(rows: pa.Table, queries: int) -> QueryBlock:
     position, seen = rows[QueryColumns.POSITION].to_numpy(), rows[QueryColumns.SEEN].combine_chunks()
     is_seen = seen.is_valid().to_numpy(zero_copy_only=False)
     headers = np.flatnonzero(~is_seen)
-    _check(position, headers, asking)
+    _check(position, headers, queries)
     sizes = np.diff(headers, append=len(position)) - 1
     histories = Histories.from_sizes(sizes, seen.drop_null().to_numpy().astype(np.int64))
     liked = rows[QueryColumns.LIKED].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False)[is_seen]
@@ -72,11 +72,11 @@ def _decode(rows: pa.Table, asking: int) -> QueryBlock:
     return QueryBlock(position[headers], ids, histories, histories.where(liked))
 
 
-def _check(position: np.ndarray, headers: np.ndarray, asking: int) -> None:
+def _check(position: np.ndarray, headers: np.ndarray, queries: int) -> None:
     """Raises StageError unless every query begins with its only header row, and lies in the search space."""
     starts = np.flatnonzero(np.diff(position, prepend=-1))
     if not np.array_equal(headers, starts):
         stray = np.setxor1d(headers, starts)[0]
         raise StageError(f"query {position[stray]} must have exactly one header row, before its seen rows")
-    if position[-1] >= asking:
-        raise StageError(f"query {position[-1]} lies outside the search space's {asking} vectors")
+    if position[-1] >= queries:
+        raise StageError(f"query {position[-1]} lies outside the search space's {queries} vectors")

@@ -1,7 +1,7 @@
-"""Ranked rows as Parquet files, written where they are ranked.
+"""Writes ranked rows to Parquet files, in the task that ranks them.
 
-Arrow writes the same bytes for the same rows on every machine and in every process. Spark's Parquet writer does not:
-its footers list encodings in an order that changes from one JVM to the next.
+Arrow writes the same bytes for the same rows on every machine and in every process. Spark's Parquet writer does not: it
+lists encodings in the footer in an order that differs between JVMs.
 """
 
 import os
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from kgspark.files import DataFile, describe_file
 
-# Begins the name of a file that is being written.
+# Prefix of the name of a file that is being written.
 _PARTIAL = ".partial-"
 
 
@@ -23,8 +23,8 @@ def write_ranked(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mappin
 
     constants  further columns, each holding one string in every row
 
-    The file appears under its name only when it is complete. Tasks that run again, or twice at once, write the same
-    bytes, so the last one to finish replaces the file by an equal one.
+    The file appears under its name only when it is complete. A task that runs again, or twice at the same time, writes
+    the same bytes, so it replaces the file by an equal one.
     """
     partial = path.with_name(f"{_PARTIAL}{path.name}.{uuid.uuid4().hex}")
     _write(partial, ranked, constants)
@@ -33,7 +33,7 @@ def write_ranked(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mappin
 
 
 def discard_partial(folder: Path) -> None:
-    """Removes the unfinished files in `folder` of tasks that died, or that were stopped because a copy was faster."""
+    """Removes the unfinished files in `folder` of tasks that failed, or that were stopped because a copy was faster."""
     for path in folder.glob(f"{_PARTIAL}*"):
         path.unlink(missing_ok=True)
 

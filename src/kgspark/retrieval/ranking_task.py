@@ -32,17 +32,17 @@ from kgspark.tables import SOURCES, Columns
 class RankingTask:
     """Ranks one side of a search space for the queries of the other; small, and pickled with every task.
 
-    Folders are paths that every machine sees.
+    Every machine must be able to read the folders.
 
     space        folder of the search space and its external ids
     side         the ranked side: "items" recommends items to queries, "queries" finds queries for items
-    k            rows per query, at most
-    queries      number of queries that there are
+    k            largest number of rows per query
+    queries      number of all queries
     queries_per_file  file i holds the queries [i · queries_per_file, (i + 1) · queries_per_file)
-    out          existing folder that the files are written to
+    out          existing folder to write the files to
     constants    further columns of the files, each holding one string in every row
-    query_name   column of the asking external id
-    item_name    column of the ranked external id
+    query_name   column of the query's external id
+    item_name    column of the ranked entity's external id
     reason_name  column of the liked item that is nearest to the recommended one, or None to leave it out
     block        queries ranked at a time; bounds the memory, and never changes a value
     threads      cores that a task may use
@@ -68,19 +68,20 @@ class RankingTask:
     index: IndexSettings = field(default_factory=IndexSettings)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for reasons asked of the wrong side."""
+        """Raises ValueError for reasons together with the wrong side."""
         if self.reason_name is not None and self.side != ITEMS:
             raise ValueError("reasons compare items with items, so they need side='items'")
 
     @property
     def sample_every(self) -> int:
-        """One query in so many is ranked exactly too, to measure the recall of an approximate search; 0 for none."""
+        """n where every n-th query is ranked exactly too, to measure the recall of an approximate search; 0 for
+        none."""
         return 0 if self.index.kind == "flat" else -(-self.queries // self.index.sample)
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Ranks the queries of one file, writes the file, and yields one row that describes it (`FILE_DESCRIPTION`).
 
-        batches  the part of the stream of queries that belongs to the file; see `rank`. No rows give no file
+        batches  the part of the stream of queries that belongs to the file; see `rank`. No file is written for no rows
         """
         batches = (batch for batch in batches if batch.num_rows)
         first = next(batches, None)
@@ -99,11 +100,11 @@ class RankingTask:
         Yields the ranked rows by query and rising rank: `query_name`, `rank` int32 from 1, `item_name`, `score`
         float32, `source` string (the weaker origin of the two vectors, see `tables.SOURCES`) and `reason_name` (null
         for a query without a liked item). Values do not depend on how the stream was cut into batches or partitions.
-        `recall`, if given, is added up over one query in `sample_every`. Raises StageError for a stream that
-        `read_blocks` refuses, InputError if a folder lacks a file.
+        `recall`, if given, counts every `sample_every`-th query. Raises StageError for a stream that `read_blocks`
+        refuses, InputError if a folder lacks a file.
         """
         opened = _open(self)
-        for block in read_blocks(batches, self.block, len(opened.asking)):
+        for block in read_blocks(batches, self.block, len(opened.queries)):
             ranking = opened.rank(block.positions, block.seen, self.k, self.index)
             if recall is not None and self.sample_every:
                 _measure(recall, opened, block, ranking, self.sample_every)
@@ -112,22 +113,22 @@ class RankingTask:
 
 @dataclass(frozen=True)
 class _Opened:
-    """The files of a task, opened: the index over the ranked side with its pools and ids, and the vectors that ask."""
+    """The files of a task, opened: the index over the ranked side with its pools and ids, and the queries' vectors."""
 
     index: FlatIndex
     pools: Sequence[Pool]
     ids: pa.Array
-    asking: np.ndarray
-    asking_sources: np.ndarray
+    queries: np.ndarray
+    query_sources: np.ndarray
     ranked_sources: np.ndarray
 
     def rank(self, positions: np.ndarray, seen: Histories, k: int, settings: IndexSettings | None = None) -> Ranking:
         """The lists of the queries at `positions` int64 (B,) that have seen `seen`; without settings, exactly."""
-        return rank_pools(self.pools, self.asking[positions], positions, seen, k, settings)
+        return rank_pools(self.pools, self.queries[positions], positions, seen, k, settings)
 
 
 def _open(task: RankingTask) -> _Opened:
-    folder, asking = Path(task.space), OPPOSITE[task.side]
+    folder, query_side = Path(task.space), OPPOSITE[task.side]
     space = SearchSpace.load(folder)
     index = load_index(folder, task.side, task.threads)
     pools = [Pool(index)] if task.pools is None else load_pools(Path(task.pools), index)
@@ -135,11 +136,11 @@ def _open(task: RankingTask) -> _Opened:
     if engine is not None:
         pools = [replace(pool, index=replace(pool.index, engine=engine)) for pool in pools]
     ids = read_ids(folder, task.side, len(index))
-    return _Opened(index, pools, ids, space.vectors(asking), space.sources(asking), space.sources(task.side))
+    return _Opened(index, pools, ids, space.vectors(query_side), space.sources(query_side), space.sources(task.side))
 
 
 def _measure(recall: Recall, opened: _Opened, block: QueryBlock, ranking: Ranking, every: int) -> None:
-    """Compares the lists of one query in `every` with their exact lists."""
+    """Compares the list of every `every`-th query with its exact list."""
     rows = np.flatnonzero(block.positions % every == 0)
     exact = opened.rank(block.positions[rows], block.seen.pick(rows), ranking.ids.shape[1])
     recall.count(exact, Ranking(ranking.ids[rows], ranking.scores[rows], ranking.counts[rows]))
@@ -148,12 +149,12 @@ def _measure(recall: Recall, opened: _Opened, block: QueryBlock, ranking: Rankin
 def _rows(task: RankingTask, opened: _Opened, block: QueryBlock, ranking: Ranking) -> pa.RecordBatch:
     """The lists of a block as rows of the ranked table."""
     filled = ranking.ids >= 0
-    asked = np.repeat(np.arange(len(block.positions)), ranking.counts)  # row of the block, for every ranked row
+    owner = np.repeat(np.arange(len(block.positions)), ranking.counts)  # row of the block, for every ranked row
     ranked = ranking.ids[filled]
     rank = np.broadcast_to(np.arange(1, task.k + 1, dtype=np.int32), filled.shape)[filled]
-    source = np.minimum(opened.asking_sources[block.positions][asked], opened.ranked_sources[ranked])
+    source = np.minimum(opened.query_sources[block.positions][owner], opened.ranked_sources[ranked])
     columns = {
-        task.query_name: block.ids.take(pa.array(asked)),
+        task.query_name: block.ids.take(pa.array(owner)),
         Columns.RANK: pa.array(rank),
         task.item_name: opened.ids.take(pa.array(ranked)),
         Columns.SCORE: pa.array(ranking.scores[filled]),

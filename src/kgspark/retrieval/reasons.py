@@ -7,7 +7,7 @@ import numpy as np
 from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import row_norms
 
-# A batch of users is small enough that its gathered vectors take fewer floats than this.
+# Largest number of floats in the gathered vectors of a batch of users.
 _FLOATS = 8_000_000
 
 
@@ -16,7 +16,7 @@ def nearest_liked(items: np.ndarray, recommended: np.ndarray, liked: Histories, 
 
     items        float32 (M, d)
     recommended  int64 (B, k): positions of items, padded with -1
-    liked        positions of items, one list per user; only its first `longest` entries count
+    liked        positions of items, one list per user; only the first `longest` entries of a list count
 
     Returns positions int64 (B, k), -1 where nothing was recommended or liked. Among equal cosines, the first of the
     list wins. Raises StageError for a liked position outside [0, M).
@@ -28,7 +28,7 @@ def nearest_liked(items: np.ndarray, recommended: np.ndarray, liked: Histories, 
     sizes = np.minimum(liked.sizes, longest)
     for rows, width in _padded_groups(sizes, recommended.shape[1], items.shape[1]):
         choices = _padded(liked, rows, sizes[rows], width)
-        # The norm of the recommended movie is common to all choices, so only theirs matters.
+        # The norm of the recommended movie is the same for all choices, so only the norms of the liked movies matter.
         similarity = items[np.maximum(recommended[rows], 0)] @ items[np.maximum(choices, 0)].transpose(0, 2, 1)
         similarity *= scale[np.maximum(choices, 0)][:, None, :]
         similarity[np.broadcast_to((choices < 0)[:, None, :], similarity.shape)] = -np.inf
@@ -40,7 +40,7 @@ def nearest_liked(items: np.ndarray, recommended: np.ndarray, liked: Histories, 
 def _padded_groups(sizes: np.ndarray, k: int, dimensions: int) -> Iterator[tuple[np.ndarray, int]]:
     """Batches of users with at least one like, and the width of their padded lists: the next power of two.
 
-    A width depends on the user's own list alone, and so does the rounding of the user's products.
+    The width, and so the rounding of a user's products, depends on nothing but the user's own list.
     """
     widths = 2 ** np.ceil(np.log2(np.maximum(sizes, 1))).astype(np.int64)
     for width in np.unique(widths[sizes > 0]):

@@ -16,7 +16,7 @@ from kgspark.retrieval.index import FlatIndex, use_threads
 
 # Queries and rows per tile: its few float32 buffers stay in a core's second-level cache.
 _TILE_QUERIES, _TILE_ROWS = 16, 2048
-# FAISS's functions by name, because its type stubs lack these two.
+# FAISS's type stubs lack these two functions, so they are looked up by name.
 _PAIR_KERNELS = {"inner_product": "fvec_inner_products_by_idx", "l2": "fvec_L2sqr_by_idx"}
 
 
@@ -47,14 +47,14 @@ def score_all(index: FlatIndex, queries: np.ndarray) -> np.ndarray:
         for corner in corners:
             fill(corner)
     else:
-        _ = index.columns  # computed once, before several threads ask for it
+        _ = index.columns  # computed once, before several threads read it
         with ThreadPoolExecutor(index.threads) as pool:
             list(pool.map(fill, corners))
     return scores
 
 
 def _by_faiss(index: FlatIndex, queries: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Scores by FAISS's pair kernels, each from one vector and one vector, independent of the others."""
+    """Scores by FAISS's pair kernels; each depends on its two vectors alone."""
     use_threads(index.threads)
     out = np.zeros(ids.shape, dtype=np.float32)
     kernel = getattr(faiss, _PAIR_KERNELS[index.metric])
@@ -67,9 +67,9 @@ def _by_faiss(index: FlatIndex, queries: np.ndarray, ids: np.ndarray) -> np.ndar
 def _by_coordinate(
     index: FlatIndex, queries: np.ndarray, pick: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Scores by l1 or modulus, summed one coordinate after the other; a step rounds the same way at every position.
+    """Scores by l1 or modulus, summed one coordinate after the other, so that every pair is rounded in the same way.
 
-    pick  the values of one coordinate, of all rows or of those asked for: they broadcast with (B, 1) to `shape`
+    pick  the values of one coordinate, of all rows or of the wanted ones: they broadcast with (B, 1) to `shape`
     """
     total, term, square = np.zeros(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.float32)
     width = queries.shape[1] if index.metric == "l1" else queries.shape[1] // 2

@@ -8,12 +8,12 @@ from kgspark.config import Settings
 
 Kind = Literal["flat", "ivf", "hnsw", "pq"]
 Device = Literal["auto", "cpu", "cuda"]
-# An exact search of fewer rows takes less time than an approximate one, and cells need rows to be learned from.
+# An exact search of fewer rows is faster than an approximate one, and learning the cells needs some rows.
 _FEW_ROWS = 1000
 
 
 class IndexSettings(Settings):
-    """The search of both ranked tables. All rows found are scored again exactly, so only recall can suffer."""
+    """The search for both ranked tables. All found rows are scored again exactly, so only recall can suffer."""
 
     kind: Literal["flat", "ivf", "hnsw", "pq", "auto"] = Field(
         default="flat",
@@ -26,7 +26,7 @@ class IndexSettings(Settings):
     links: int = Field(default=32, ge=2, le=512, description="hnsw: neighbours kept per row")
     breadth: int = Field(default=256, ge=1, description="hnsw: candidates kept while building and searching")
     code_bytes: int = Field(default=0, ge=0, description="pq: bytes per compressed vector; 0 for one per 4 numbers")
-    refine: float = Field(default=2.0, ge=1, description="rows scored again exactly, in multiples of k")
+    refine: float = Field(default=2.0, ge=1, description="found rows that are scored again exactly, in multiples of k")
     seed: int = Field(default=42, ge=0, description="seed of the cells' centres")
     sample: int = Field(default=1000, ge=1, description="queries whose lists are compared with the exact ones")
     min_recall: float = Field(

@@ -1,10 +1,10 @@
 """Every query's exact top K among the rows that it has not seen.
 
-FAISS is asked without a selector, because a selector takes it off its fast path. It is asked for k + margin rows, plus
-an estimate, learned from earlier batches, of how many already-seen rows rank at the top. Seen rows are dropped, the
-others are scored again by `scores`, and `bounds` says whether a row that was not fetched could still belong to the
-list. If it could (more seen rows at the top than estimated, ties, or RotatE's loose bound), the query is asked again
-for k + |seen| rows with a larger margin, and in the end all rows are scored.
+FAISS searches without a selector, because its fast path has none. It returns k + margin rows, plus an estimate, learned
+from earlier batches, of the number of already-seen rows at the top. Seen rows are dropped, the others are scored again
+by `scores`, and `bounds` checks whether a row that was not fetched could still belong to the list. If it could (more
+seen rows at the top than estimated, ties, or RotatE's loose bound), the query is searched again for k + |seen| rows
+with a larger margin, and in the end all its rows are scored.
 
 Each thread works on a few hundred queries at a time: their search and everything after it stay in the thread's cache,
 and no thread waits for another.
@@ -25,13 +25,13 @@ from kgspark.retrieval.scores import score_all, score_pairs
 # Unseen rows fetched beyond k in the first search, the second and so on; after the last, all rows are scored. A deeper
 # search rarely tightens the modulus bound enough, so that metric is searched once.
 _MARGINS = {"inner_product": (8, 256, 4096), "l2": (8, 256, 4096), "l1": (16, 256, 4096), "modulus": (256,)}
-# Metrics whose search takes longer the deeper it goes, so that an estimate pays off. For the others depth is cheap, and
-# only a second search is expensive.
+# Metrics for which a deeper search takes longer, so that an estimate pays off. For the other metrics depth is cheap,
+# and only a second search is expensive.
 _LEARNING = ("inner_product", "l2")
-# Asking FAISS for more than this fraction of the index takes longer than scoring all of it.
+# Fetching more than this fraction of the index from FAISS takes longer than scoring all of it.
 _DEEPEST_FRACTION = 0.25
-# Histories up to this size are searched together: a search of few queries takes longer per query than a search that is
-# somewhat too deep.
+# Queries with histories up to this size are searched together: a separate search of a few queries takes longer per
+# query than a search that is a little too deep.
 _SMALLEST_BUCKET = 64
 # Queries per search: enough for a matrix product at full speed, and few enough to stay in a core's cache.
 _BATCH, _SMALLEST_BATCH = 512, 64
@@ -91,13 +91,13 @@ class _Call:
 
 
 class _Expected:
-    """An estimate of how many seen rows rank at the top: first all of them, then as earlier searches have shown.
+    """An estimate of how many seen rows rank at the top: first all of them, later learned from earlier searches.
 
-    Small histories are searched first, where a poor estimate costs little. All threads share the estimate. It decides
-    how deep a search goes, and never changes a result.
+    Queries with small histories come first, because a poor estimate costs little there. All threads share the estimate.
+    It decides the depth of a search, and never changes a result.
     """
 
-    # Histories of fewer rows say little about the fraction that larger ones have at the top.
+    # Histories of fewer rows are no evidence of the fraction that larger ones have at the top.
     _telling = 32
     # The estimate is generous, because a second search takes longer than a deeper one.
     _quantile, _slack, _spare = 0.98, 1.25, 16

@@ -16,7 +16,7 @@ from kgspark.spark.frames import task_cores
 from kgspark.spark.session import local_cores
 
 _Argument = TypeVar("_Argument")
-# Patterns in the output of a failed worker and our wording of the reason; the first that matches wins.
+# Patterns in the output of a failed worker, and our wording of the reason; the first pattern that matches wins.
 _REASONS = (
     (r"kgspark: error: (.*)", "{}"),
     (
@@ -39,7 +39,7 @@ _REASONS = (
 
 @dataclass(frozen=True)
 class Distributor:
-    """Processes that torch.distributed connects: on this machine if Spark is local, else one per task on executors."""
+    """Processes that torch.distributed connects: on this machine if Spark is local, else one per Spark task."""
 
     session: SparkSession
     processes: int

@@ -1,4 +1,4 @@
-"""The ratings that evaluation protocols use: a dense core, those known from training, or published split files."""
+"""The ratings for evaluation protocols: a dense core, ratings of known users and movies, or published split files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _PAIR = (Columns.USER_ID, Columns.MOVIE_ID)
 def find_core(ratings: DataFrame, least: int) -> DataFrame:
     """The largest set of ratings in which every user and every movie has `least` or more (the k-core), persisted.
 
-    Runs a Spark job per round, until a round leaves nothing out.
+    Runs one Spark job per round, until a round removes nothing.
     """
     ratings = ratings.persist()
     rows = ratings.count()
@@ -32,7 +32,7 @@ def find_core(ratings: DataFrame, least: int) -> DataFrame:
 
 
 def without_cold(ratings: DataFrame) -> DataFrame:
-    """Leaves out test ratings whose user or movie has no rating outside the test; `ratings` has its split. Lazy."""
+    """Removes test ratings whose user or movie has no rating outside the test; `ratings` has the column split. Lazy."""
     earlier = ratings.where(F.col(Columns.SPLIT) != TEST)
     test = ratings.where(F.col(Columns.SPLIT) == TEST)
     for key in _PAIR:
@@ -49,8 +49,8 @@ def named_by(table: DataFrame, other: DataFrame, key: str) -> DataFrame:
 def read_split_files(session: SparkSession, train: Path, test: Path) -> tuple[DataFrame, str]:
     """Ratings (user_id, movie_id, empty rating and timestamp, split) of `user item item ...` lines, and the ids' type.
 
-    Ids are bigint if all of both files are whole numbers, else string: a Spark job finds out. A pair that stands twice
-    counts once, and one that stands in both files is in train. Raises InputError for a file that is missing or empty.
+    Ids are bigint if all ids of both files are whole numbers, else string; a Spark job checks this. A pair that occurs
+    twice counts once, and a pair in both files belongs to train. Raises InputError for a file that is missing or empty.
     """
     parts = [
         _read_pairs(session, path).withColumn(Columns.SPLIT, F.lit(name))

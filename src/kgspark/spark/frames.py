@@ -16,21 +16,22 @@ _HASH_HERE = 256 << 20
 
 
 def read_table(session: SparkSession, folder: Path) -> DataFrame:
-    """A complete table of a run. Lazy: its schema is read from one file's footer, for which Spark would run a job."""
+    """A complete table of a run. Lazy: we read the schema from one file's footer, because Spark would run a job for
+    it."""
     first = min(folder.glob("part-*.parquet"))
     return session.read.schema(from_arrow_schema(pq.read_schema(first))).parquet(str(folder))
 
 
 def read_parquet(session: SparkSession, path: Path) -> DataFrame:
-    """A Parquet file or folder that something else than kgspark wrote."""
+    """A Parquet file or folder that kgspark did not write."""
     return session.read.parquet(str(path))
 
 
 def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> list[DataFile]:
-    """Writes `frame` to the absent `folder` as part-00000.parquet, ... in partition order.
+    """Writes `frame` to the new `folder` as part-00000.parquet, ... in partition order.
 
     rows_per_file  splits a larger partition into several files; 0 for one file per partition
-    Spark's own file names contain a random id; with ours, equal tables have equal files.
+    Spark's file names contain a random id; with these names, equal tables have equal files.
     """
     writer = frame.write.option("maxRecordsPerFile", rows_per_file) if rows_per_file else frame.write
     writer.parquet(str(folder))
@@ -55,7 +56,7 @@ def read_csv(session: SparkSession, path: Path, separator: str) -> DataFrame:
 
 
 def write_empty(schema: pa.Schema, folder: Path) -> list[DataFile]:
-    """Writes a table without rows to the absent `folder`."""
+    """Writes a table without rows to the new `folder`."""
     folder.mkdir()
     path = folder / "part-00000.parquet"
     pq.write_table(schema.empty_table(), path)

@@ -1,4 +1,4 @@
-"""The one Spark session of a process: quiet, on the loopback device if Spark is local, after a check for Java."""
+"""The only Spark session of a process: quiet, on the loopback device if Spark is local, after a check for Java."""
 
 import logging
 import os
@@ -21,13 +21,14 @@ from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
 _EXECUTOR_PYTHON = "spark.pyspark.python"
-# pyspark logs every error of an expression as a page of JSON and raises it too; we print it in one line.
+# pyspark logs every error of an expression as a page of JSON, and also raises it; we print it in one line.
 logging.getLogger("SQLQueryContextLogger").disabled = True
 # A night runs much code only once or twice. With Java's defaults, the optimising compiler takes a third of all CPU time
-# for code that soon ends; so it waits five times as long as usual. Loops that matter are still compiled within seconds.
+# for code that runs no more; so it waits five times as long as usual. Important loops are still compiled within
+# seconds.
 _JVM_OPTIONS = (
     "-XX:+UseParallelGC",
-    "-XX:MetaspaceSize=256m",  # Spark's classes alone would trigger four full collections on the way there
+    "-XX:MetaspaceSize=256m",  # below this size, Spark's classes alone would trigger four full collections
     "-XX:Tier4InvocationThreshold=25000",
     "-XX:Tier4MinInvocationThreshold=3000",
     "-XX:Tier4CompileThreshold=75000",
@@ -40,7 +41,7 @@ _LOG4J = Path(__file__).with_name("log4j2.properties")
 def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]:
     """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win."""
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    session = _submitted(settings, app) if submitted else _started_here(settings, app)
+    session = _submitted_session(settings, app) if submitted else _start_session(settings, app)
     try:
         yield session
     finally:
@@ -49,10 +50,10 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
             class_archive.finish(SparkContext._gateway)
 
 
-def _started_here(settings: SessionSettings, app: str) -> SparkSession:
+def _start_session(settings: SessionSettings, app: str) -> SparkSession:
     check_java()
     os.environ.setdefault("SPARK_HOME", str(Path(pyspark.__file__).parent))
-    # By default executors must run this very Python, whatever `python3` means on their PATH.
+    # By default executors must run this same Python, not any `python3` on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", settings.conf.get(_EXECUTOR_PYTHON, sys.executable))
     conf = _defaults() | {"spark.app.name": app, "spark.master": settings.master}
     if settings.master.startswith("local"):
@@ -72,7 +73,7 @@ def _started_here(settings: SessionSettings, app: str) -> SparkSession:
 
 
 def plain_session(master: str) -> SparkSession:
-    """Spark for the measurement of a peer: with only those settings that any guide names for one machine."""
+    """Spark for the measurement of a peer: with the settings that every guide recommends for one machine, no more."""
     settings = {
         "spark.driver.memory": "4g",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -86,8 +87,8 @@ def plain_session(master: str) -> SparkSession:
     return builder.getOrCreate()
 
 
-def _submitted(settings: SessionSettings, app: str) -> SparkSession:
-    # pyspark reads the environment, where spark-submit puts the values that it was given itself.
+def _submitted_session(settings: SessionSettings, app: str) -> SparkSession:
+    # pyspark reads the environment, where spark-submit puts its own arguments.
     if _EXECUTOR_PYTHON in settings.conf:
         os.environ.setdefault("PYSPARK_PYTHON", settings.conf[_EXECUTOR_PYTHON])
     SparkContext._ensure_initialized()
@@ -104,12 +105,12 @@ def _spark_value(value: object) -> str:
 
 
 def _defaults() -> dict[str, object]:
-    """Settings of every session, which its own settings override."""
+    """Settings of every session; the settings of a single session override them."""
     return {
         "spark.ui.enabled": False,
         "spark.ui.showConsoleProgress": sys.stderr.isatty(),
         "spark.sql.session.timeZone": "UTC",
-        # Rows that are partitioned by one key of a join need not be shuffled again by all of its keys.
+        # Rows that are partitioned by one key of a join need no further shuffle by all of its keys.
         "spark.sql.requireAllClusterKeysForCoPartition": False,
         # Casts and overflows are errors in every Spark version; bad values are read with try_cast.
         "spark.sql.ansi.enabled": True,
@@ -137,7 +138,7 @@ def usable_cores() -> int:
 
 
 def check_java() -> None:
-    """Raises StageError that says what to install if there is no Java that Spark 4 runs on."""
+    """Raises StageError with the package to install if there is no Java that Spark 4 can use."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     advice = f"Spark needs Java {JAVA_NEEDED} or later; install it (Debian: openjdk-17-jre-headless) or set JAVA_HOME"

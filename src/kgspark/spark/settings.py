@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from kgspark.config import Settings
 
-# The segment of the users who fit no other one.
+# The segment of the users who fit no other segment.
 REST = "rest"
 
 
@@ -16,7 +16,7 @@ class SessionSettings(Settings):
 
     master: str = Field("local[*]", description="Spark's master: local[N], spark://host:port, yarn, k8s://...")
     driver_memory: str = Field("2g", pattern=r"^[1-9][0-9]*[kmgt]$", description="heap of the driver's JVM")
-    conf: dict[str, Any] = Field(default_factory=dict, description="any further Spark setting, by its own name")
+    conf: dict[str, Any] = Field(default_factory=dict, description="any further Spark settings, by their own names")
 
     @field_validator("conf", mode="before")
     @classmethod
@@ -34,7 +34,7 @@ def _leaves(value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[s
 
 
 class TableSource(Settings):
-    """One of the user's own tables, for relations to draw on."""
+    """One of the user's own tables, for use in relations."""
 
     path: str = Field(description="a file or folder that every executor can read")
     format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
@@ -59,10 +59,10 @@ class SourceSettings(Settings):
         description="folder of a MovieLens data set, or the ratings table for format table", examples=["data/ml-1m"]
     )
     format: Literal["auto", "ml-latest", "ml-1m", "ml-100k", "table"] = Field(
-        "auto", description="the dialect; auto looks at the file names"
+        "auto", description="the dialect; auto finds it by the file names"
     )
     encoding: Literal["auto", "utf-8", "iso-8859-1", "windows-1252"] = Field(
-        "auto", description="encoding of text files; auto takes the one that the dialect was published in"
+        "auto", description="encoding of text files; auto takes the published encoding of the dialect"
     )
     ids: Literal["integer", "string"] = Field("integer", description="type of user and movie ids in CSV tables")
     columns: SourceColumns = Field(default_factory=SourceColumns)
@@ -92,18 +92,20 @@ class EndSettings(Settings):
 
 
 class RelationSettings(Settings):
-    """The knowledge graph: each relation draws triples from a table by SQL expressions.
+    """The knowledge graph: each relation makes triples of a table by SQL expressions.
 
-    Relations of a file are laid over these, key by key; `name: null` takes a relation away.
+    Relations of a file are merged into these, key by key; `name: null` removes a relation.
     """
 
     table: str = Field(description="ratings, movies, users, tags, co_watched, or one of source.tables")
-    head: EndSettings = Field(description="kind of the heads, or {kind, column}; user and movie know their column")
-    tail: EndSettings = Field(description="kind of the tails, or {kind, column}; another kind's column is its own name")
+    head: EndSettings = Field(description="kind of the heads, or {kind, column}; user and movie have a default column")
+    tail: EndSettings = Field(
+        description="kind of the tails, or {kind, column}; other kinds' default column is their name"
+    )
     where: str | None = Field(None, description="SQL condition on the table's rows")
-    explode: str | None = Field(None, description="array column to take apart, one row per element")
-    weight: str = Field("1.0", description="SQL expression: how much a triple counts in the loss")
-    optional: bool = Field(False, description="leave the relation out where its table is not in the data")
+    explode: str | None = Field(None, description="array column to split, one row per element")
+    weight: str = Field("1.0", description="SQL expression: weight of a triple in the loss")
+    optional: bool = Field(False, description="leave the relation out if its table is not in the data")
 
     @field_validator("head", "tail", mode="before")
     @classmethod
@@ -119,7 +121,7 @@ class RelationSettings(Settings):
 
 
 class SplitSettings(Settings):
-    """The likes that are held out of training, for validation and for the figures at the end.
+    """The likes that are held out of training, for validation and for the metrics at the end.
 
     Every rating of a held-out pair of user and movie is held out with it.
     """
@@ -131,7 +133,7 @@ class SplitSettings(Settings):
     )
     test: float = Field(0.15, ge=0, lt=1, description="fraction of the likes, users or movies in test")
     valid: float = Field(
-        0.05, ge=0, lt=1, description="fraction of the other likes in validation (not where users are split)"
+        0.05, ge=0, lt=1, description="fraction of the other likes in validation (not for leave-one-out and per-user)"
     )
     seed: int = Field(42, description="seed of the hash that splits by pair, user or movie")
 
@@ -140,8 +142,8 @@ class CoWatchSettings(Settings):
     """The table co_watched: pairs of movies that users liked shortly after each other, from training likes only."""
 
     window: int = Field(3, ge=1, description="largest distance of the two movies in a user's likes, by time")
-    min_users: int = Field(3, ge=1, description="users that a pair must have")
-    top: int = Field(50, ge=1, description="neighbours kept per movie, those that most users share")
+    min_users: int = Field(3, ge=1, description="number of users that a pair must have")
+    top: int = Field(50, ge=1, description="neighbours kept per movie: those with the most users in common")
 
 
 class TriplesSettings(Settings):
@@ -152,16 +154,16 @@ class TriplesSettings(Settings):
 
 
 class SegmentSettings(Settings):
-    """A part of the users, and the part of the catalogue that they are offered."""
+    """A part of the users, and the part of the catalogue that is offered to them."""
 
     users: str = Field(description="SQL condition on the users: their columns, and ratings, their number of ratings")
     movies: str = Field(description="SQL condition on the movies: their columns, and ratings, their number of ratings")
 
 
 class CandidateSettings(Settings):
-    """The movies that may be recommended, and the users they may be recommended to: by default all to all.
+    """The movies that may be recommended, and to which users: by default all movies to all users.
 
-    Conditions are SQL over the columns of the tables users or movies and `ratings`, their number of ratings. They may
+    Conditions are SQL over the columns of the table users or movies and `ratings`, the number of ratings. They may
     query source.tables in a subquery.
     """
 

@@ -1,4 +1,4 @@
-"""Synthetic ratings written by executors: one task per block, which depends on seed and block alone."""
+"""Synthetic ratings written by executors: one task per block, whose rows depend on seed and block alone."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from kgspark.synthetic import GENRES, SyntheticSettings, SyntheticWorld
 
 _COPIED_AT_ONCE = 1 << 24
 _UNQUOTED = csv.WriteOptions(include_header=False, quoting_style="none")
-# Half stars as MovieLens writes them.
+# Half stars, in the form that MovieLens writes.
 _STARS = pa.array([f"{half / 2}" for half in range(11)])
 
 
 def write_movielens(session: SparkSession, settings: SyntheticSettings, folder: Path) -> int:
-    """Writes `ratings.csv` and `movies.csv`, as MovieLens has them, into an existing folder; returns their bytes.
+    """Writes `ratings.csv` and `movies.csv`, in MovieLens's form, into an existing folder; returns their size in bytes.
 
-    The folder must be one that every executor sees. The bytes depend on the settings alone.
+    Every executor must be able to write to the folder. The content depends on the settings alone.
     """
     world = SyntheticWorld(settings)
     parts = folder / "parts"
@@ -68,7 +68,7 @@ def _write(
                     "timestamp": drawn.times,
                 }
             )
-            # Written under another name first, so that a second attempt at this task cannot find half a file.
+            # Written under another name first, so that a second attempt of this task cannot find half a file.
             path = _part(Path(folder), block)
             csv.write_csv(table, path.with_suffix(".tmp"), _UNQUOTED)
             path.with_suffix(".tmp").replace(path)

@@ -1,1 +1,1 @@
-"""One file per stage: its inputs, its outputs, and the call of the engine that does the work."""
+"""One file per stage, with its inputs, its outputs, and the call of the engine that does the work."""

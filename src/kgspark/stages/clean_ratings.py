@@ -17,7 +17,7 @@ from kgspark.tables import MOVIES, QUARANTINE, RATINGS, TAGS, USERS
 
 
 def run(night: Night) -> Outcome:
-    """Cleans the source unless its files and rules are as they were."""
+    """Cleans the source unless its files and rules are unchanged."""
     settings = night.settings
     source = find_source(settings.source)
     side_tables = [name for name in (MOVIES, USERS, TAGS) if name in source.paths]

@@ -13,7 +13,7 @@ from kgspark.tables import ENTITIES
 
 
 def run(night: Night) -> Outcome:
-    """Numbers the entities unless the tables and relations are as they were."""
+    """Numbers the entities unless the tables and relations are unchanged."""
     work = StageWork.plan(
         night.run,
         "index-entities",

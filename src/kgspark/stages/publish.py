@@ -1,4 +1,4 @@
-"""publish: the audit of the night's ranked tables, and then their way into every target of `publish.targets`."""
+"""publish: audits the night's ranked tables, and then publishes them to every target of `publish.targets`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS
 
 
 def run(night: Night) -> Outcome:
-    """Audits and publishes, unless these very tables lie in every target already."""
+    """Audits and publishes, unless every target has these tables already."""
     tables = ranked_tables(night)
     work = StageWork.plan(
         night.run,
@@ -56,13 +56,13 @@ def _publish(night: Night, work: StageWork) -> None:
 
 
 def _check_popularity(night: Night) -> None:
-    """AuditError if the model is worse than recommending what is popular."""
+    """AuditError if the model is worse than recommending the most popular movies."""
     metrics = held_out_metrics(night)
     ours, popular = metrics.get("model", {}).get("ndcg@10"), metrics.get("popularity", {}).get("ndcg@10")
     if ours is not None and popular is not None and ours < popular:
         raise AuditError(
             f"nothing is published: the model's NDCG@10 on held-out likes is {ours:.4f}, below popularity's "
-            f"{popular:.4f}; look at train.*, or set publish.beat_popularity=false to publish all the same"
+            f"{popular:.4f}; change the settings of train, or set publish.beat_popularity=false to publish anyway"
         )
 
 

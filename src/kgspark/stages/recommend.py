@@ -35,7 +35,7 @@ from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARC
 
 
 def run(night: Night) -> Outcome:
-    """Ranks unless search space, ratings, candidates and K are as they were."""
+    """Ranks unless search space, ratings, candidates and K are unchanged."""
     settings = night.settings
     restricted = settings.candidates.restrict
     work = StageWork.plan(
@@ -158,7 +158,7 @@ def _checked_recall(night: Night, name: str, table: WrittenFiles) -> float:
     if recall < floor:
         raise StageError(
             f"{name}: the approximate search found {recall:.4f} of the exact lists of a sample, and "
-            f"recommend.index.min_recall asks for {floor}; raise recommend.index.probes, breadth or refine, or set "
+            f"recommend.index.min_recall is {floor}; raise recommend.index.probes, breadth or refine, or set "
             "recommend.index.kind=flat"
         )
     return recall

@@ -30,12 +30,12 @@ from kgspark.runs import Outcome, Run, StageWork
 from kgspark.search_space import ITEMS, QUERIES, write_ids
 from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Columns
 
-# Folder of checkpoints and of the dashboard's files. It is no table, because it must survive a killed training.
+# Folder of checkpoints and of the dashboard's files. It is not a table, because it must survive a killed training.
 TRAINING = "training"
 
 
 def run(night: Night) -> Outcome:
-    """Trains unless triples, settings and the model to start from are as they were."""
+    """Trains unless triples, settings and the model to start from are unchanged."""
     settings = night.settings.train.resolved()
     earlier = _earlier_run(night)
     work = StageWork.plan(
@@ -63,7 +63,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     folder = night.run.table(TRAINING)
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("training", settings.epochs) as advance:
-        trained = train(graph, settings, folder, _shown(advance), initial, _team(night))
+        trained = train(graph, settings, folder, _show_epochs(advance), initial, _team(night))
     _write(night, work, graph, trained, needed)
     checkpoints.discard(folder)
     release_gpu_memory()
@@ -77,7 +77,7 @@ def _resolve(night: Night) -> tuple[TrainSettings, MemoryEstimate]:
     if settings.negatives == "auto":
         settings = resolve_negatives(settings, layout, relations, rows)
         if settings.sample_size:
-            night.note(f"softmax over samples of {settings.sample_size:,} tails: all are too many")
+            night.note(f"softmax over samples of {settings.sample_size:,} tails, because all tails are too many")
     needed = estimate(settings, layout, relations, rows)
     night.note(f"training needs about {needed}")
     return settings, needed
@@ -105,7 +105,7 @@ def _write(night: Night, work: StageWork, graph: Graph, trained: Trained, needed
 
 
 def _team(night: Night) -> Team | None:
-    """Workers in the night's Spark session; None, without a session, where the driver trains alone."""
+    """Workers in the night's Spark session; None (and no session) if the driver trains alone."""
     settings = night.settings.train.resolved()
     if settings.workers == 1:
         return None
@@ -115,7 +115,7 @@ def _team(night: Night) -> Team | None:
     return Team(night.run.table(TRIPLES), distributor.run, distributor.threads)
 
 
-def _shown(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
+def _show_epochs(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
     def show(epoch: Epoch) -> None:
         ndcg = "" if epoch.ndcg is None else f", NDCG {epoch.ndcg:.4f}"
         advance(f"loss {epoch.train_loss:.4f}{ndcg}")
@@ -142,7 +142,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _write_ids(night: Night, folder: Path) -> None:
-    """Writes the external ids of all users and movies, in their own type; ranked rows carry them."""
+    """Writes the external ids of all users and movies, in their own type, for use in ranked rows."""
     entities = ds.dataset(_parts(night.run.table(ENTITIES)))
     for side, kind in ((QUERIES, USER), (ITEMS, MOVIE)):
         table = entities.to_table(columns=[Columns.INDEX, Columns.EXTERNAL_ID], filter=pc.field(Columns.KIND) == kind)

@@ -21,7 +21,7 @@ from kgspark.tables import ENTITIES, RATINGS, TEST, TRAIN, TRIPLES, VALID, Colum
 
 
 def run(night: Night) -> Outcome:
-    """Writes the triples unless entities, tables, relations and split are as they were."""
+    """Writes the triples unless entities, tables, relations and split are unchanged."""
     settings = night.settings
     work = StageWork.plan(
         night.run,
@@ -60,9 +60,9 @@ def _write(night: Night, work: StageWork) -> None:
 def _with_split_and_derived(
     night: Night, usable: Mapping[str, RelationSettings], tables: Mapping[str, DataFrame]
 ) -> dict[str, DataFrame]:
-    """The tables with split and age of the ratings, and the derived tables that relations draw on."""
+    """The tables, with split and age of the ratings, and the derived tables that relations use."""
     settings, target = night.settings, night.settings.target
-    matching_rows(settings.train.target, target, tables[RATINGS])  # an error in the condition names its key
+    matching_rows(settings.train.target, target, tables[RATINGS])  # checks the condition: an error names its key
     ratings = with_age(with_split(tables[RATINGS], settings.split, target.where))
     named = {relation.table for relation in usable.values()}
     most = night.run.manifest(RATINGS).rows
@@ -77,7 +77,7 @@ def _write_shards(
     folder: Path,
 ) -> list[DataFile]:
     rows_per_shard = night.settings.triples.rows_per_shard
-    # The exact number of triples is known only when they are written; the sizes of the clean tables estimate it.
+    # The exact number of triples is known only after writing; the sizes of the clean tables give an estimate.
     clean = cleaned_tables(night)
     expected = sum(night.run.manifest(r.table).rows for r in usable.values() if r.table in clean)
     entities = read_table(night.spark, night.run.table(ENTITIES))

@@ -198,7 +198,7 @@ def test_a_scale_that_is_none_is_refused() -> None:
 
 def test_accounts_that_do_not_add_up_are_an_error() -> None:
     Accounts(lines=10, headers=1, kept=5, superseded=2, quarantined={"bad_user_id": 2}).check("ratings")
-    with pytest.raises(InputError, match="ratings: 10 lines came in but 9 are accounted for"):
+    with pytest.raises(InputError, match="ratings: 10 lines were read but 9 are accounted for"):
         Accounts(lines=10, headers=1, kept=5, superseded=2, quarantined={"bad_user_id": 1}).check("ratings")
 
 

@@ -11,8 +11,8 @@ from kgspark.kge.workers import SINGLE, Workers
 from kgspark.metrics.ranking import hit_matrix, ranking_metrics
 from kgspark.search_space import Metric
 
-# Number of scores held at once. 2²² float32 are 16 MiB, which a CPU's allocator hands out again without touching new
-# pages; a GPU needs larger products.
+# Number of scores in memory at once. 2²² float32 are 16 MiB, which a CPU's allocator can reuse without new pages; a GPU
+# needs larger products.
 _BLOCK_SCORES = {"cpu": 1 << 22, "cuda": 1 << 24}
 
 
@@ -73,10 +73,10 @@ def top_items(
 def popularity(
     train: Histories, held_out: Histories, seen: Histories, width: int, ks: Sequence[int] = (10,)
 ) -> dict[str, float]:
-    """Metrics if every list holds the movies, of `width`, with the most train likes; equal ones by position."""
+    """Metrics if every list contains the movies, of `width`, with the most train likes; ties go by position."""
     counts = train.counts(width)
     scores = np.empty(width, np.float32)
-    # Ranks, not counts: they are distinct, so equal counts cannot make the list depend on topk's choice among ties.
+    # Ranks instead of counts: they are distinct, so the list does not depend on topk's choice among equal counts.
     scores[np.argsort(-counts, kind="stable")] = np.arange(width, 0, -1)
     items = torch.from_numpy(scores)[:, None]
     return evaluate(torch.ones(len(train), 1), items, "inner_product", held_out, seen, ks)

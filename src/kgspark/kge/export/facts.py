@@ -2,7 +2,7 @@
 
 An entity's facts are its triples as a head of other relations than the target, except relations derived from likes: a
 user's gender, or the movies that the user rated low; a movie's genres, year and tags. A linear map from facts to
-vectors is fitted by ridge regression on the entities that have likes, so that their vectors are learned (the fold-in of
+vectors is fitted by ridge regression on the entities that have likes, because their vectors are learned (the fold-in of
 Gantner et al. 2010, “Learning attribute-to-feature mappings”):
 
     x(e) = for each relation r:  Σ v(t) / √n over the n tails t of (e, r, ·), and [n > 0];  and 1
@@ -29,9 +29,9 @@ from kgspark.kge.model.two_tower import (
 from kgspark.kge.settings import TrainSettings
 from kgspark.tables import TRAIN
 
-# The ridge; facts are sums of vectors of about unit length, and there are many entities to fit on.
+# The ridge penalty; facts are sums of vectors of about unit length, and there are many entities to fit on.
 _RIDGE = 1.0
-# Number of entities whose facts are laid out at once.
+# Number of entities whose facts are in memory at once.
 _BLOCK_ROWS = 1 << 15
 
 
@@ -43,7 +43,7 @@ class Facts:
     count: int
 
     def known(self) -> np.ndarray:
-        """Tells which entities have any fact, bool (count,)."""
+        """Mask bool (count,) of the entities that have any fact."""
         found = np.zeros(self.count, bool)
         for tails, _ in self.parts:
             found |= tails.sizes > 0
@@ -61,10 +61,11 @@ class Facts:
             columns += [sums / counts.clamp(min=1).sqrt()[:, None], (counts > 0).float()[:, None]]
         return torch.cat([*columns, torch.ones_like(columns[0][:, :1])], dim=1)
 
-    def predict(self, learned: np.ndarray, vectors: torch.Tensor, asked: np.ndarray) -> torch.Tensor:
-        """Vectors float32 (asked, width) of the positions `asked`, fitted on the positions `learned`.
+    def predict(self, learned: np.ndarray, vectors: torch.Tensor, wanted: np.ndarray) -> torch.Tensor:
+        """Vectors float32 (wanted, width) of the positions `wanted`, fitted on the positions `learned`.
 
-        The constant is not penalised, so that an entity without facts gets about the mean of those that are like it.
+        The constant is not penalised, so that an entity without facts gets about the mean vector of the learned
+        entities.
 
         vectors  float32 (learned, width)
         """
@@ -77,11 +78,11 @@ class Facts:
         ridge = inner.new_full((width,), _RIDGE)
         ridge[-1] = 1e-6
         weights = torch.linalg.solve(inner + torch.diag(ridge), outer).float()
-        return torch.cat([self.rows(rows) @ weights for _, rows in _blocks(asked)])
+        return torch.cat([self.rows(rows) @ weights for _, rows in _blocks(wanted)])
 
 
 def facts_of(kind: str, model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> Facts | None:
-    """The facts of a kind's entities in the train triples; None where no relation states any."""
+    """The facts of a kind's entities in the train triples; None if no relation has any."""
     parts = []
     for relation in graph.relations:
         states_facts = relation.head_kind == kind and relation.name != settings.target and not relation.of_likes
@@ -92,13 +93,13 @@ def facts_of(kind: str, model: torch.nn.Module, graph: Graph, settings: TrainSet
 
 
 def inform_movies(model: torch.nn.Module, graph: Graph, settings: TrainSettings, splits: Sequence[str]) -> None:
-    """Moves the vectors of movies with few likes towards those that their facts predict, in place.
+    """Moves the vectors of movies with few likes towards the vectors that their facts predict, in place.
 
-    With c likes in `splits`, a movie's taste becomes (c · own + κ · predicted) / (c + κ), with κ =
+    With c likes in `splits`, a movie's taste becomes (c · learned + κ · predicted) / (c + κ), with κ =
     `settings.export.facts_prior`: facts count as much as κ likes do. The part along the average user's vector, the
-    movie's popularity, stays its own, because few likes are evidence of low popularity. A movie without any rating
-    takes its whole vector from its facts; where scores are sums of distances (TransE's norm 1, RotatE), a random draw
-    of the part that facts do not explain is added.
+    movie's popularity, keeps its learned value, because few likes are evidence of low popularity. A movie without any
+    rating takes its whole vector from its facts. If scores are sums of distances (TransE's norm 1, RotatE), a random
+    draw of the part that facts do not explain is added.
     """
     target = graph.relation(settings.target)
     facts = facts_of(target.tail_kind, model, graph, settings)
@@ -113,7 +114,7 @@ def inform_movies(model: torch.nn.Module, graph: Graph, settings: TrainSettings,
     changed = torch.from_numpy(unrated(graph, target, splits) & facts.known()).to(own.device)
     vectors = predicted
     if metric_of(settings) not in ("inner_product", "l2"):
-        # Under a sum of distances a mean lies nearer to every user than any movie does, and would be on every list.
+        # By a sum of distances, a mean vector is nearer to every user than any movie is, and would be on every list.
         vectors = predicted + _draw_unexplained(own, predicted, learned, settings)
     elif settings.export.facts_prior:
         blended = _blend(own, predicted, torch.from_numpy(counts).to(own.device), settings.export.facts_prior)
@@ -126,7 +127,8 @@ def inform_movies(model: torch.nn.Module, graph: Graph, settings: TrainSettings,
 
 
 def unrated(graph: Graph, target: Relation, splits: Sequence[str]) -> np.ndarray:
-    """bool (movies,): movies to which no user is related, by a like of `splits` or in any other way."""
+    """Mask bool (movies,) of the movies that no relation connects with a user; of the likes, those of `splits`
+    count."""
     start, stop = graph.layout.range(target.tail_kind)
     rated = np.zeros(stop - start, bool)
     for relation in graph.relations:
@@ -138,7 +140,8 @@ def unrated(graph: Graph, target: Relation, splits: Sequence[str]) -> np.ndarray
 def _draw_unexplained(
     own: torch.Tensor, predicted: torch.Tensor, learned: np.ndarray, settings: TrainSettings
 ) -> torch.Tensor:
-    """Normal draws (n, width), as wide as the part of the learned vectors that facts do not explain."""
+    """Normal draws (n, width), with the standard deviation of the part of the learned vectors that facts do not
+    explain."""
     spread = (own - predicted)[torch.from_numpy(learned).to(own.device)].std(dim=0, correction=0)
     generator = torch.Generator().manual_seed(settings.seed)  # on the CPU, so that devices draw the same
     return spread * torch.randn(predicted.shape, generator=generator).to(predicted.device)
@@ -156,11 +159,11 @@ def _mean_query(model: torch.nn.Module, graph: Graph, settings: TrainSettings, l
     start = graph.layout.range(target.head_kind)[0]
     device = next(model.parameters()).device
     total = torch.zeros(vector_width(settings), dtype=torch.float64, device=device)
-    asking = np.flatnonzero(likes.sizes)
-    for _, heads in _blocks(asking):
+    users = np.flatnonzero(likes.sizes)
+    for _, heads in _blocks(users):
         at = torch.from_numpy(heads + start).to(device)
         total += queries_of(settings, model, at, target.index).double().sum(0)
-    return (total / len(asking)).float()
+    return (total / len(users)).float()
 
 
 def _with_popularity_of(

@@ -27,7 +27,8 @@ MEASURED_FILE = "measured.safetensors"
 class SavedModel:
     """The contents of a model file.
 
-    tables  float32 parameter tables by the model's own names; versions  of the libraries that computed the weights
+    tables  float32 parameter tables by the model's own names; versions: those of the libraries that computed the
+            weights
     """
 
     tables: dict[str, torch.Tensor]
@@ -59,7 +60,7 @@ def save_model(path: Path, model: torch.nn.Module, graph: Graph, settings: Train
 
 
 def load_model(path: Path) -> SavedModel:
-    """Reads a model file; raises InputError where it is missing or not one."""
+    """Reads a model file; raises InputError if it is missing or is no model file."""
     try:
         tables, header = read_safetensors(path)
         ranges = header["layout"]
@@ -77,9 +78,9 @@ def load_model(path: Path) -> SavedModel:
 
 
 def measured_file(folder: Path) -> Path:
-    """The file, in a folder of the table `model`, whose weights have seen no held-out likes.
+    """The file, in a folder of the table `model`, whose weights have not learned the held-out likes.
 
-    It is the one to evaluate, and the one that another night may start from.
+    Evaluations read this file, and another night may start from it.
     """
     before_refit = folder / MEASURED_FILE
     return before_refit if before_refit.exists() else folder / MODEL_FILE

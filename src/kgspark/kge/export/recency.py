@@ -1,13 +1,13 @@
 """Queries that lean towards a user's latest likes: tastes drift, and one vector per user averages over years.
 
-For user u with the translated query q and the likes j, the latest first, let w_j be weights that fall by half every
+For user u with the translated query q and the likes j, the latest first, let w_j be weights that halve every
 `recent_half_life` positions and sum to 1. With items t:
 
     q'(u) = (1 − s) · q + s · ‖q‖ · r / ‖r‖,    r = Σ_j w_j t_j
 
-It is still one vector, which FAISS serves as any other. For unit items q' · t is a mixture of the triple's own score
-and of the squared distances between t and the latest likes, as in the translation-based recommenders that start from
-the last item instead of the user (He et al. 2017, “Translation-based Recommendation”, who do both).
+The result is still one vector, which FAISS handles as any other. For unit items, q' · t mixes the triple's own score
+with the squared distances between t and the latest likes. Translation-based recommenders start from the last item
+instead of the user (He et al. 2017, “Translation-based Recommendation”, use both).
 """
 
 import numpy as np
@@ -18,15 +18,15 @@ from kgspark.graph.histories import Histories
 from kgspark.kge.export.evaluation import metrics_by_user
 from kgspark.search_space import Metric
 
-# Shares that `auto` tries, in this order, until one is no better than the last.
+# Values of `recent_share` that `auto` tries, in this order, until one is no better than the one before.
 _SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
-# A share must be better than none by so many standard errors of the mean over users.
+# A share must be better than 0 by this many standard errors of the mean over users.
 _STANDARD_ERRORS = 2.0
-# Most users whose validation likes decide.
+# Largest number of users whose validation likes decide.
 _USERS = 20_000
 # Number of users whose likes are gathered at once: bounds the memory.
 _BLOCK_ROWS = 1 << 14
-# Likes of a smaller weight are left out.
+# Likes with a smaller weight are left out.
 _LEAST_WEIGHT = 1e-4
 
 
@@ -86,18 +86,18 @@ def choose_recent_share(
     half_life: float,
     k: int,
 ) -> float:
-    """The share s whose NDCG@k on held-out likes is best, 0 unless clearly better than none.
+    """The share s with the best NDCG@k on held-out likes; 0 unless it is clearly better than 0.
 
-    It depends on the held-out likes: a large share suits the latest likes, none suits likes from all times.
+    It depends on the held-out likes: a large share is best for the latest likes, and 0 for likes from all times.
 
     queries, items  of the model that was trained on `seen`; held_out, seen: likes per user, `seen` with times
     """
-    asking = np.flatnonzero((held_out.sizes > 0) & (seen.sizes > 0))
-    if seen.times is None or len(asking) < 2 or metric not in ("inner_product", "l2"):
+    users = np.flatnonzero((held_out.sizes > 0) & (seen.sizes > 0))
+    if seen.times is None or len(users) < 2 or metric not in ("inner_product", "l2"):
         return 0.0
-    asking = asking[:: -(-len(asking) // _USERS)]
-    known, wanted = seen.pick(asking), held_out.pick(asking)
-    own = queries[torch.from_numpy(asking).to(queries.device)]
+    users = users[:: -(-len(users) // _USERS)]
+    known, wanted = seen.pick(users), held_out.pick(users)
+    own = queries[torch.from_numpy(users).to(queries.device)]
     recent = recent_vectors(items, known, half_life)
 
     def figures(share: float) -> np.ndarray:

@@ -22,7 +22,7 @@ def export_search_space(model: torch.nn.Module, graph: Graph, settings: TrainSet
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
     With `settings.export.recent_share`, queries then lean towards the latest likes of `settings.learned_splits`. A user
-    without a like in the learned splits has a query from other facts, or the mean query of the users with likes.
+    without a like in the learned splits gets a query from other facts, or the mean query of the users with likes.
     """
     target = graph.relation(settings.target)
     queries, items = ranking_vectors(model, graph, settings, settings.learned_splits)
@@ -47,7 +47,7 @@ def ranking_vectors(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`target_vectors`, with queries that lean by `settings.export.recent_share` towards the latest likes of `splits`.
 
-    `auto` counts as 0 here, and so does any share where likes have no times.
+    `auto` counts as 0 here, and so does any share if likes have no times.
     """
     queries, items = target_vectors(model, graph, settings)
     if settings.export.recent_share in ("auto", 0):
@@ -82,13 +82,13 @@ def _sources(liking: np.ndarray, facts: Facts | None) -> np.ndarray:
 
 def _unliked_queries(queries: torch.Tensor, liking: np.ndarray, facts: Facts | None) -> torch.Tensor:
     """Queries (n, width) of the users without likes: from their facts, or the mean query of those with likes."""
-    learned, asked = np.flatnonzero(liking), np.flatnonzero(~liking)
+    learned, others = np.flatnonzero(liking), np.flatnonzero(~liking)
     vectors = queries[torch.from_numpy(learned).to(queries.device)]
     mean = vectors.double().mean(0).float()
     if facts is None:
-        return mean.expand(len(asked), -1)
-    known = torch.from_numpy(facts.known()[asked]).to(queries.device)
-    return torch.where(known[:, None], facts.predict(learned, vectors, asked), mean)
+        return mean.expand(len(others), -1)
+    known = torch.from_numpy(facts.known()[others]).to(queries.device)
+    return torch.where(known[:, None], facts.predict(learned, vectors, others), mean)
 
 
 def _digest(*arrays: np.ndarray) -> str:

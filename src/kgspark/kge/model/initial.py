@@ -13,9 +13,9 @@ from kgspark.kge.model.two_tower import TwoTower, parameters_by_table, tower_of
 from kgspark.kge.settings import TrainSettings
 from kgspark.tables import TRAIN
 
-# Size of the random part of a spectral start, relative to N(0, 1/dim).
+# Scale of the random part of a spectral start, relative to N(0, 1/dim).
 _NOISE = 0.1
-# Exponent of a tail's degree; ½ would make all tails equally heavy.
+# Exponent of a tail's degree; ½ would give all tails the same weight.
 _TAIL_EXPONENT = 0.4
 _OVERSAMPLING = 10
 _POWER_ITERATIONS = 3
@@ -44,13 +44,13 @@ def initialise(
         width = graph.layout.count(target.tail_kind)
         vectors = spectral_vectors(graph.histories(target, splits), width, settings.dim, generator)
         for kind, values in zip((target.head_kind, target.tail_kind), vectors, strict=True):
-            _lay_spectral(tower, tables, slice(*graph.layout.range(kind)), values)
+            _add_spectral(tower, tables, slice(*graph.layout.range(kind)), values)
 
 
 def spectral_vectors(
     likes: Histories, width: int, dim: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit vectors of heads (heads, dim) and tails (width, dim) from a truncated SVD; zeros where there is no triple.
+    """Unit vectors of heads (heads, dim) and tails (width, dim) from a truncated SVD; zeros for a row without triples.
 
     With A the 0/1 matrix, D_h and D_t its degrees: D_h^-½ A D_t^-0.4 ≈ U S Vᵀ (nearly the spectrum of the normalised
     graph; popular tails keep a little of their weight, which gives a better NDCG), by randomised subspace iteration
@@ -67,7 +67,7 @@ def spectral_vectors(
         basis = torch.linalg.qr(_sparse_product(forward, basis))[0]
         basis = torch.linalg.qr(_sparse_product(backward, basis))[0]
     projected = _sparse_product(forward, basis)  # (heads, rank)
-    # The small Gram matrix has the same right vectors as the tall projection, at a fraction of its SVD's cost.
+    # The small Gram matrix has the same right singular vectors as the tall projection, and is much faster to decompose.
     squares, right = torch.linalg.eigh((projected.T @ projected).double())
     kept = min(dim, rank)
     singular = squares.flip(0)[:kept].clamp(min=1e-12).sqrt().float()
@@ -90,7 +90,7 @@ def _sparse_product(matrix: Histories, dense: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _lay_spectral(tower: TwoTower, tables: dict[str, torch.Tensor], rows: slice, vectors: torch.Tensor) -> None:
+def _add_spectral(tower: TwoTower, tables: dict[str, torch.Tensor], rows: slice, vectors: torch.Tensor) -> None:
     """Replaces the random rows of one kind by its spectral vectors and a little noise."""
     for name in tower.entity_tables:
         tables[name][rows] *= _NOISE

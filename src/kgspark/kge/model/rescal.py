@@ -13,7 +13,7 @@ def _query(heads: RowsByTable, relation: RowsByTable) -> torch.Tensor:
 
 
 def _query_each(heads: RowsByTable, relations: RowsByTable, chosen: torch.Tensor) -> torch.Tensor:
-    """One product per relation: a picked matrix for every head would take dim times the memory of the heads."""
+    """One product per relation: a copy of the matrix for every head would take dim times the memory of the heads."""
     h = heads["entity_emb"]
     parts = [
         torch.where((chosen == at)[:, None], h, 0) @ matrix.view(h.shape[1], -1)

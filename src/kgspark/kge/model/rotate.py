@@ -15,14 +15,14 @@ def _query(heads: RowsByTable, relation: RowsByTable) -> torch.Tensor:
 
 
 def _unit_modulus(rows: RowsByTable) -> ComplexRows:
-    """Every complex coordinate on the unit circle, with tgraphx's own clamp."""
+    """Moves every complex coordinate onto the unit circle, with tgraphx's own clamp."""
     real, imaginary = rows["entity_re"], rows["entity_im"]
     modulus = torch.sqrt(real**2 + imaginary**2).clamp(min=1e-12)
     return real / modulus, imaginary / modulus
 
 
 def _moduli(rows: RowsByTable) -> torch.Tensor:
-    """Relations are angles: every coordinate that they stand for has modulus 1."""
+    """Relations are angles, so each of their complex coordinates has modulus 1."""
     return torch.ones_like(rows["relation_phase"]) if "relation_phase" in rows else complex_moduli(rows)
 
 
@@ -32,7 +32,7 @@ def _margin(model: torch.nn.Module) -> float:
 
 
 def _spectral(vectors: torch.Tensor) -> RowsByTable:
-    """Angles in the place of coordinates: near zero |exp(iα) − exp(iβ)| ≈ |α − β|."""
+    """The coordinates as angles: near zero |exp(iα) − exp(iβ)| ≈ |α − β|."""
     return {"entity_re": torch.ones_like(vectors), "entity_im": vectors * math.sqrt(vectors.shape[1])}
 
 

@@ -1,4 +1,4 @@
-"""Score matrices of queries against items, by metric; they take no more memory than the matrix itself."""
+"""Score matrices of queries against items, by metric; computing one takes no more memory than the matrix itself."""
 
 import math
 
@@ -8,9 +8,9 @@ from kgspark.search_space import Metric
 
 # As in tgraphx: keeps the modulus of a zero difference differentiable.
 _MODULUS_EPSILON = 1e-12
-# Terms of the series that stands for a modulus in training. Three come within 0.19 of it, and mostly within 0.03.
+# Terms of the series that replaces a modulus in training. The error of three is at most 0.19, and mostly below 0.03.
 _HARMONICS = 3
-# Number of scores whose moduli are summed together: they fit a cache, and are enough work for several threads.
+# Number of scores whose moduli are summed together: they fit a cache, and give several threads enough work.
 _BLOCK_SCORES = 1 << 18
 
 
@@ -26,7 +26,7 @@ def score_matrix(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> 
 
 
 def training_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
-    """Scores to train with: cheaper than `score_matrix`, and in the same order, for modulus nearly so.
+    """Scores to train with: cheaper than `score_matrix`, and in the same order (for modulus nearly the same).
 
     Items of the metric l2 are unit vectors, so −‖q − t‖₂ rises with q · t: ‖q − t‖² = ‖q‖² + 1 − 2 q · t. Moduli are
     matrix products too, up to the last terms of a series: see `_harmonics`.
@@ -51,7 +51,7 @@ def _harmonics(vectors: torch.Tensor) -> torch.Tensor:
         4/π − 8/π Σ_k cos(k a) / (4 k² − 1),
 
     and cos(k a) is the product of the k-th powers qᵏ and tᵏ. The first term alone is the squared modulus, which gives
-    another order: training on it alone finds fewer likes in the end.
+    another order: training with it alone finds fewer likes.
     """
     real, imaginary = turned = vectors.chunk(2, dim=1)
     parts = []
@@ -74,19 +74,20 @@ def _modulus_scores(queries: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
     scores = queries.new_zeros(len(queries), len(items))
     columns = items.T.contiguous()  # (d, N)
     rows = max(1, _BLOCK_SCORES // max(len(items), 1))
-    for block, asking in zip(scores.split(rows), queries.split(rows), strict=True):
+    for block, part in zip(scores.split(rows), queries.split(rows), strict=True):
         real, imaginary = torch.empty_like(block), torch.empty_like(block)
         for i in range(half):
-            torch.sub(asking[:, i, None], columns[i], out=real)
-            torch.sub(asking[:, i + half, None], columns[i + half], out=imaginary)
+            torch.sub(part[:, i, None], columns[i], out=real)
+            torch.sub(part[:, i + half, None], columns[i + half], out=imaginary)
             block.sub_(real.mul_(real).addcmul_(imaginary, imaginary).add_(_MODULUS_EPSILON).sqrt_())
     return scores
 
 
 def pair_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
-    """Scores (...) of queries (..., d) against items (..., d), pair by pair, as tgraphx's `score_triples` has them.
+    """Scores (...) of queries (..., d) against items (..., d), pair by pair, as tgraphx's `score_triples` computes
+    them.
 
-    Without its offset, as `score_matrix`.
+    The offset is left out, as in `score_matrix`.
     """
     if metric == "inner_product":
         return (queries * items).sum(-1)

@@ -9,15 +9,15 @@ from kgspark.kge.model.two_tower import RowsByTable, TwoTower
 from kgspark.kge.settings import TrainSettings
 from kgspark.search_space import Metric
 
-# As in torch's and tgraphx's own normalisation: a row of zeros stays one.
+# As in torch's and tgraphx's own normalisation: a row of zeros stays a row of zeros.
 _SHORTEST = 1e-12
 
 
 def unit_rows(rows: torch.Tensor) -> torch.Tensor:
     """x / ‖x‖₂ of every row of (..., d), differentiable once.
 
-    The gradient of a loss by x is (g − (g · u) u) / ‖x‖ with u = x / ‖x‖ and g the gradient by u. Autograd's own, of a
-    norm and a division, takes four times as long on a CPU.
+    The gradient of a loss by x is (g − (g · u) u) / ‖x‖ with u = x / ‖x‖ and g the gradient by u. Autograd's gradient
+    of a norm and a division takes four times as long on a CPU.
     """
     return _UnitRows.apply(rows)
 

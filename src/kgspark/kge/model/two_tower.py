@@ -1,7 +1,7 @@
 """A model as two towers: a translated query of (head, relation), compared with an effective item.
 
-For every model `score_triples(h, r, t)` depends on `query(h, r)` and `item(t)` alone, as kgspark.search_space compares
-them. A model is one module with its record, TOWER; kgspark.kge.recipes names the module.
+For every model `score_triples(h, r, t)` depends on `query(h, r)` and `item(t)` alone, which are compared as in
+kgspark.search_space. Each model is one module with a record TOWER; kgspark.kge.recipes names the module.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,17 +36,17 @@ def _absolute(rows: RowsByTable) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class TwoTower:
-    """One model. Tables go by the names of its parameters.
+    """One model. The names of its tables are the names of its parameters.
 
-    build              the model of so many entities and relations, drawn from torch's global generator, on the CPU;
-                       its `score_triples` takes (head, relation, tail) int64 (B, 3)
+    build              the model for (number of entities, number of relations, settings), drawn from torch's global
+                       generator, on the CPU; its `score_triples` takes (head, relation, tail) int64 (B, 3)
     entity_tables      names of the tables with one row per entity, each (entities, dim)
     relation_tables    names of the tables with one row per relation, each (relations, relation_width)
     query              translated queries (n, width) of head rows (n, dim) and relation rows (1 or n, relation_width)
     item               effective items (n, width) of tail rows (n, dim), after the model's own normalisation
     identity_relation  relation rows (relation_width,), by table, that leave a head as it is
     metric             the comparison of query and item. For l2 every item has length one, and for modulus every
-                       coordinate has modulus one: training makes use of both
+                       coordinate has modulus one; training relies on both
     offset             the number that the model adds to a score by distance
     relation_width     numbers per row of a relation table
     item_tables        entity tables in the order in which `item` joins their rows; those of `entity_tables` by default

@@ -20,7 +20,7 @@ class Task:
     """The triples of one relation.
 
     tails      by head: one list per entity of the head kind that this worker has
-    heads      int64: positions, in the whole kind, of the heads that have triples in any worker
+    heads      int64: positions, in the whole kind, of the heads with triples in any worker
     private    the head kind is never a tail, so only one worker has a head's row
     head_rate  step-size factor of the heads
     """
@@ -78,8 +78,8 @@ class Batches:
         for step, at in enumerate(generator.permutation(len(planned))):
             task, positions = planned[at]
             heads = self.workers.mine(positions, task.private)
-            asking = heads.rows if heads.asking is None else heads.rows[heads.asking]
-            yield Batch(task, heads, task.tails.pick(asking), step / len(planned))
+            scored = heads.rows if heads.with_triples is None else heads.rows[heads.with_triples]
+            yield Batch(task, heads, task.tails.pick(scored), step / len(planned))
 
     def _task(self, graph: Graph, relation: Relation, splits: Sequence[str], private: bool) -> Task:
         layout, tails = graph.layout, graph.histories(relation, splits)
@@ -90,9 +90,9 @@ class Batches:
         return Task(relation, tails, heads, private, *ranges, rate)
 
     def _heads_per_step(self, task: Task) -> int:
-        """As many heads as make no more scores, and hold no more coordinates, than a step of the target has scores.
+        """Number of heads with no more scores, and no more coordinates, than a step of the target has scores.
 
-        Against a handful of tails (the genders of users, say), a step of `batch_size` heads is all overhead.
+        With only a few tails (such as the genders of users), a step of `batch_size` heads would be mostly overhead.
         """
         widths = {task.relation.name: task.width for task in self.tasks}
         wider = widths.get(self.settings.target, 0) // max(task.width, self.settings.dim)

@@ -1,4 +1,4 @@
-"""Losses of scores, over a range of tails or against sampled negatives, and the penalty of large coordinates."""
+"""Losses of scores, over a range of tails or against sampled negatives, and the penalty on large coordinates."""
 
 from typing import Any
 
@@ -20,18 +20,18 @@ def listwise_loss(
 ) -> torch.Tensor:
     """Softmax loss of positives in their rows, a scalar with a hand-written gradient.
 
-    Of a positive p among a row's tails j, with logits z = scores / temperature + log_counts:
+    For a positive p among a row's tails j, with logits z = scores / temperature + log_counts:
 
         −w · log( exp z_p / (exp z_p + Σ_{j≠p} c_j exp z_j) ),  c_j = 1 − spared for the row's other positives, else 1
 
     With `spared` 0 it is the multinomial likelihood (Liang et al. 2018, equation 2). With 1 the other positives are
     left out of the denominator, as in the decoupled contrastive loss (Yeh et al. 2022).
 
-    scores      float32 (B, N); overwritten, so that a step holds one such matrix
+    scores      float32 (B, N); overwritten, so that a step needs one such matrix only
     positions   int64 (n,): row · N + column of each positive, distinct, one row after the other
     degrees     int64 (B,): number of positives per row
     weights     float32 (n,)
-    log_counts  float32 (N,): log of the number of tails that a column stands for; None where each stands for itself
+    log_counts  float32 (N,): log of the number of tails that a column represents; None if each represents itself
     """
     return _ListwiseLoss.apply(scores, positions, degrees, weights, temperature, log_counts, spared)
 
@@ -58,16 +58,16 @@ def negatives_loss(settings: TrainSettings, positives: torch.Tensor, negatives: 
 
 
 def has_penalty(settings: TrainSettings) -> bool:
-    """True where large coordinates cost anything; computing a penalty of 0 would take time."""
+    """True if large coordinates are penalised; computing a penalty of 0 would take time."""
     return bool(settings.l2 or settings.n3)
 
 
 def penalty(settings: TrainSettings, tower: TwoTower, *read: tuple[RowsByTable, torch.Tensor]) -> torch.Tensor:
-    """Σ counts · (l2 · Σ |x|² + n3 / 3 · Σ |x|³) over all rows that were read and their coordinates, a scalar.
+    """Σ counts · (l2 · Σ |x|² + n3 / 3 · Σ |x|³) over all rows in `read` and their coordinates, a scalar.
 
     A complex coordinate counts by its modulus, as in equation 6 of Lacroix et al. 2018.
 
-    read  rows (n, dim) by table, and the number of positives of the batch that read each of them, (n,)
+    read  pairs: rows (n, dim) by table, and (n,) the number of positives of the batch that contain each row
     """
     costs = []
     for rows, counts in read:
@@ -81,7 +81,7 @@ def _warp(hinges: torch.Tensor) -> torch.Tensor:
     """Weighted approximate-rank pairwise loss of hinges γ − s + n (B, K), in the order in which they were drawn.
 
     If the first violator is draw N, about K / N of K negatives violate, so the positive's rank among them is about
-    ⌊K / N⌋. L(r) = 1 + ½ + … + 1/r gives errors at the head of the list the largest weight. The loss is scaled by
+    ⌊K / N⌋. L(r) = 1 + ½ + … + 1/r gives the largest weight to errors at the top of the list. The loss is scaled by
     1 / L(K), so that the number of negatives does not change the size of a step.
     """
     violating = hinges > 0
@@ -93,7 +93,7 @@ def _warp(hinges: torch.Tensor) -> torch.Tensor:
 
 
 class _ListwiseLoss(torch.autograd.Function):
-    """Softmax and its gradient in the scores' own buffer; autograd's log_softmax would need four and a dense target."""
+    """Softmax and its gradient in the buffer of the scores; autograd's log_softmax needs four, and a dense target."""
 
     @staticmethod
     def forward(
@@ -134,8 +134,8 @@ class _ListwiseLoss(torch.autograd.Function):
 
 
 def _sums(values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Sums (B,) of values (n,) that lie in runs of `lengths` (B,), always added in one order, as `index_add` is not.
+    """Sums (B,) of consecutive runs of `values` (n,), of `lengths` (B,); unlike `index_add` it adds in a fixed order.
 
-    `unsafe` only skips a check of the lengths, for which the host would have to wait for a GPU.
+    `unsafe` only skips a check of the lengths, which would make the host wait for a GPU.
     """
     return torch.segment_reduce(values, "sum", lengths=lengths, unsafe=True)

@@ -17,7 +17,7 @@ class Corruptions:
     """K negatives for each of B positives.
 
     entities  int64 (B, K): the entity that replaces an end
-    at_head   bool (B, K): True where it replaces the head, False for the tail
+    at_head   bool (B, K): True if it replaces the head, False for the tail
     """
 
     entities: torch.Tensor
@@ -35,13 +35,13 @@ class NegativeSampler:
 
     A side is drawn first (the head with `corrupt_heads`, or by the relation's shape for bernoulli), then an entity:
     any of the graph, or for typed one of the relation's own kind on that side. With `filtered` no known triple is ever
-    drawn: among m unknown candidates a number below m is drawn, and a binary search among the known ones turns it into
-    an entity. The distribution is that of rejecting known triples and drawing again, but in one step and for the
-    densest rows too; a side's probability is multiplied by the fraction of its candidates that are unknown.
+    drawn: for m unknown candidates a number below m is drawn, and a binary search among the known ones turns it into an
+    entity. The distribution is the same as if known triples were rejected and drawn again, but one step is enough, even
+    for the densest rows. A side's probability is multiplied by the fraction of its candidates that are unknown.
     """
 
     def __init__(self, known: torch.Tensor, graph: Graph, settings: TrainSettings) -> None:
-        """`known` int64 (n, 3), distinct, on the device to draw on. StageError where its keys do not fit 64 bits."""
+        """`known` int64 (n, 3), distinct, on the device to draw on. StageError if its keys do not fit 64 bits."""
         device, layout, count = known.device, graph.layout, len(graph.relations)
         self.negatives = max(settings.sample_size, 1)
         everything = [(0, layout.size)] * count
@@ -71,7 +71,7 @@ class NegativeSampler:
         device = positives.device
         at_head = torch.rand(shape, generator=generator, device=device) < (by_head / (by_head + by_tail))[:, None]
         limits = torch.where(at_head, unknown[0][:, None], unknown[1][:, None])
-        # 53 random bits: no more than 2⁻²⁰ off for a hundred million entities.
+        # 53 random bits: the error of a probability is below 2⁻²⁰ for a hundred million entities.
         uniform = torch.rand(shape, generator=generator, device=device, dtype=torch.float64)
         numbers = (uniform * limits).long().minimum(limits - 1)
         if self.known is not None:
@@ -80,12 +80,12 @@ class NegativeSampler:
         return Corruptions(starts + numbers, at_head)
 
     def drawable(self, positives: torch.Tensor) -> torch.Tensor:
-        """Tells which positives have any triple to be corrupted into, bool (B,)."""
+        """Mask bool (B,) of the positives that can be corrupted at all."""
         unknown, probability = self._unknown(positives), self.head_probability[positives[:, 1]]
         return (unknown[0] > 0) & (probability > 0) | (unknown[1] > 0) & (probability < 1)
 
     def _unknown(self, positives: torch.Tensor) -> torch.Tensor:
-        """Number of candidates for the head and for the tail that make no known triple, int64 (2, B)."""
+        """Number of candidates for the head and for the tail that do not give a known triple, int64 (2, B)."""
         sizes = self.sizes[:, positives[:, 1]]
         return sizes if self.known is None else sizes - self.known.counts(positives)
 
@@ -93,8 +93,9 @@ class NegativeSampler:
 class _Known:
     """The known heads of each (relation, tail) and the known tails of each (head, relation), as two sorted arrays.
 
-    In a range that starts at s, c − s − i unknown candidates precede the i-th known candidate c of a group. Sorted by
-    (group, that number), one `searchsorted` gives the number of known candidates before the j-th unknown one.
+    In a range that starts at s, c − s − i unknown candidates precede the i-th known candidate c of a group. The arrays
+    are sorted by (group, that number), so one `searchsorted` gives the number of known candidates before the j-th
+    unknown one.
     """
 
     def __init__(self, known: torch.Tensor, entities: int, relations: int, starts: torch.Tensor) -> None:
@@ -136,7 +137,7 @@ class _Known:
 
 
 def head_probabilities(triples: torch.Tensor, relations: int) -> torch.Tensor:
-    """Bernoulli's probability of corrupting the head, float32 (relations,), of distinct triples int64 (n, 3).
+    """Bernoulli's probability of corrupting the head, float32 (relations,), for distinct triples int64 (n, 3).
 
     Tails per head over the sum of tails per head and heads per tail (Wang et al. 2014, section 3.2). As those are n / H
     and n / T for H distinct heads and T distinct tails, it is T / (H + T); ½ for a relation without triples.

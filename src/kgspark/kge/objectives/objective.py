@@ -12,14 +12,14 @@ RateAt = Callable[[float], float]  # fraction of the epoch that is done -> step 
 
 
 class Objective(Protocol):
-    """Updates the model's tables in place, on the device where they lie."""
+    """Updates the model's tables in place, on their device."""
 
     optimizer: RowAdam
 
     def epoch(self, number: int, rate: RateAt) -> float:
         """One pass over the triples; returns the loss per unit of weight.
 
-        All random draws depend on (seed, number) alone, so an epoch is the same after a restart.
+        All random draws depend on (seed, number) alone, so an epoch gives the same result after a restart.
         """
         ...
 

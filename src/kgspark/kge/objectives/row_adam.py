@@ -8,10 +8,10 @@ RowIndex = torch.Tensor | slice
 
 
 class RowAdam:
-    """Adam (Kingma & Ba 2015, algorithm 1) whose moments and bias correction advance row by row, at a row's updates.
+    """Adam (Kingma & Ba 2015, algorithm 1); a row's moments and bias correction advance only when the row is updated.
 
-    With every row updated at every step it is Adam; otherwise it is torch's SparseAdam with the bias corrected by the
-    number of updates of the row.
+    If every step updates every row, it is Adam; otherwise it is torch's SparseAdam, except that the bias is corrected
+    by the number of updates of the row.
     """
 
     def __init__(
@@ -28,11 +28,11 @@ class RowAdam:
         self.updates = {name: table.new_zeros(len(table), 1) for name, table in tables.items()}
 
     def leaves(self, names: Sequence[str], rows: RowIndex) -> dict[str, torch.Tensor]:
-        """The given rows of the named tables, each collecting a gradient of its own."""
+        """The given rows of the named tables, as leaves that collect gradients."""
         return {name: _rows_of(self.tables[name], rows).detach().requires_grad_() for name in names}
 
     def step(self, leaves: Mapping[str, torch.Tensor], rows: RowIndex, rate: float) -> None:
-        """Updates the `rows` that `leaves` came from by the gradients that they have collected; not at rate 0."""
+        """Updates the `rows` that `leaves` came from by the gradients of the leaves; does nothing at rate 0."""
         for name, leaf in leaves.items():
             if leaf.grad is not None and rate > 0:
                 self.update(name, rows, leaf.grad, rate)
@@ -46,7 +46,8 @@ class RowAdam:
         updates.add_(1)
         first.lerp_(gradient, 1 - beta1)
         second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        # rate · m̂ / (√v̂ + ε), with both corrections moved into the denominator: one number per row, not a matrix.
+        # rate · m̂ / (√v̂ + ε), with both corrections moved into the denominator: they are numbers per row, not
+        # matrices.
         per_step = (1 - beta1**updates) / rate
         scale = second.sqrt().mul_(per_step * (1 - beta2**updates).rsqrt()).add_(self.epsilon * per_step)
         weights.addcdiv_(first, scale, value=-1)
@@ -66,5 +67,5 @@ class RowAdam:
 
 
 def _rows_of(table: torch.Tensor, rows: RowIndex) -> torch.Tensor:
-    """A view of a slice's rows, or a copy of an index's: by whole rows, where indexing goes value by value."""
+    """A view of a slice's rows, or a copy of an index's; `index_select` copies whole rows, indexing value by value."""
     return table[rows] if isinstance(rows, slice) else table.index_select(0, rows)

@@ -1,4 +1,4 @@
-"""Positive triples against sampled negatives: softplus, margin, BPR and WARP, one step for all relations together."""
+"""Positive triples against sampled negatives: softplus, margin, BPR and WARP; a step has triples of all relations."""
 
 from collections.abc import Sequence
 
@@ -18,10 +18,10 @@ from kgspark.tables import TRAIN
 
 
 class SampledObjective:
-    """Batches of triples; only the entities that a batch or its negatives name are read and written.
+    """Batches of triples; a step reads and writes only the entities of the batch and of its negatives.
 
     With `objective: softplus`, one uniform negative and the tutorial's step size it is the tutorial's stock recipe,
-    except that Adam moves an entity only at the steps that read it.
+    except that Adam updates an entity only at the steps that read it.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class SampledObjective:
         settings: TrainSettings,
         splits: Sequence[str] = (TRAIN,),
     ) -> None:
-        """StageError where no triple of the splits can be corrupted."""
+        """StageError if no triple of the splits can be corrupted."""
         self.settings, self.tower = settings, tower_of(settings)
         self.metric, self.offset = self.tower.metric(settings), self.tower.offset(model)
         tables = parameters_by_table(model)
@@ -84,9 +84,9 @@ class SampledObjective:
         drawn: torch.Tensor,
         at_head: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores of the positives (B,) and of their negatives (B, K), as `score_triples` has them.
+        """Scores of the positives (B,) and of their negatives (B, K), equal to those of `score_triples`.
 
-        A corrupted tail is compared with the query of its positive, which is there already.
+        A corrupted tail is compared with the query of its positive, which is computed already.
         """
         heads, chosen, tails = ends
         queries = self._queries(entities, relations, heads, chosen)  # (B, width)
@@ -113,7 +113,7 @@ class SampledObjective:
 
 
 def _pick(rows: RowsByTable, at: torch.Tensor) -> dict[str, torch.Tensor]:
-    # The gradient of index_select adds up in the order of `at`: the same bytes every time.
+    # The gradient of index_select is summed in the order of `at`, so it has the same bytes every time.
     return {name: table.index_select(0, at) for name, table in rows.items()}
 
 

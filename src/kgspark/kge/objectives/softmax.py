@@ -1,7 +1,7 @@
-"""The 1-vs-all softmax over typed ranges: a head's scores of every tail of the kind are one matrix product.
+"""The 1-vs-all softmax over typed ranges: one matrix product scores every tail of the kind for all heads of a step.
 
-Loss of a (head, tail) pair of weight w:  −w · log softmax(score / τ) over the tail kind's range (Lacroix et al. 2018,
-eq. 3, on typed ranges), where a head's other positives count less (`losses.listwise_loss`). Gradients are written by
+The loss of a (head, tail) pair of weight w is −w · log softmax(score / τ) over the tail kind's range (Lacroix et al.
+2018, eq. 3, on typed ranges); a head's other positives count less (`losses.listwise_loss`). Gradients are written by
 hand: only the batch's head rows, one relation row and the tail range (or the sampled tails) are read and written.
 """
 
@@ -27,7 +27,7 @@ from kgspark.tables import TRAIN
 
 @dataclass(frozen=True)
 class _Draws:
-    """An epoch's generators: all workers sample the same tails, and each drops coordinates of its own queries."""
+    """An epoch's generators: all workers sample the same tails, but each draws the dropout of its own queries."""
 
     tails: torch.Generator
     dropout: torch.Generator
@@ -38,8 +38,8 @@ class _Candidates:
     """The tails in a step's softmax.
 
     rows        their entity indices
-    columns     int64 (n,): where the step's positives stand among them
-    log_counts  float32 (N,): log of the number of tails that each stands for; None where each stands for itself
+    columns     int64 (n,): positions of the step's positives among them
+    log_counts  float32 (N,): log of the number of tails that each represents; None if each represents itself
     """
 
     rows: RowIndex
@@ -84,7 +84,7 @@ class SoftmaxObjective:
             if batch.task.relation.name == self.settings.target:
                 losses.append(loss)
                 weight += float(batch.tails.entry_weights.sum(dtype=np.float64))
-        # One read at the end: reading every loss would make a GPU wait for the host at every step.
+        # One read at the end: reading every loss would make the host and a GPU wait for each other at every step.
         totals = torch.tensor([float(torch.stack(losses).sum()) if losses else 0.0, weight], dtype=torch.float64)
         self.workers.sum([totals])
         return float(totals[0]) / max(float(totals[1]), 1e-12)
@@ -98,8 +98,8 @@ class SoftmaxObjective:
         tail = self.optimizer.leaves(self.tower.entity_tables, candidates.rows)
         relation = self.optimizer.leaves(self.tower.relation_tables, relation_row)
 
-        asking = head if heads.asking is None else _pick(head, torch.from_numpy(heads.asking).to(device))
-        queries = self._drop(self.tower.query(asking, relation), draws.dropout)  # (B, width)
+        scored = head if heads.with_triples is None else _pick(head, torch.from_numpy(heads.with_triples).to(device))
+        queries = self._drop(self.tower.query(scored, relation), draws.dropout)  # (B, width)
         items = self.tower.item(tail)  # (N, width)
         scores = training_scores(queries, items, self.metric)  # (B, N)
         degrees = torch.from_numpy(batch.tails.sizes).to(device)
@@ -107,7 +107,7 @@ class SoftmaxObjective:
         rows_of = torch.arange(len(queries), device=device).repeat_interleave(degrees, output_size=len(columns))
         positives = rows_of * len(items) + columns, degrees, torch.from_numpy(batch.tails.entry_weights).to(device)
         loss = listwise_loss(scores, *positives, settings.temperature, candidates.log_counts, settings.spare_positives)
-        cost = self._penalty((asking, relation, tail), degrees, columns, len(items))
+        cost = self._penalty((scored, relation, tail), degrees, columns, len(items))
         ((loss + cost) / settings.batch_size).backward()
         self._sum_gradients(tail, relation, {} if heads.private else head)
 
@@ -127,7 +127,7 @@ class SoftmaxObjective:
         columns: torch.Tensor,
         items: int,
     ) -> torch.Tensor | float:
-        """The penalty of heads, relation and tails, each as often as a positive of the batch reads it."""
+        """The penalty of heads, relation and tails; each row counts once per positive of the batch that contains it."""
         if not has_penalty(self.settings):
             return 0.0
         counts = degrees, torch.full((1,), len(columns), device=self.device), torch.bincount(columns, minlength=items)
@@ -136,8 +136,8 @@ class SoftmaxObjective:
     def _candidates(self, task: Task, tails: torch.Tensor, generator: torch.Generator) -> _Candidates:
         """The tails that a step compares its heads with: all of the kind, or a sample.
 
-        A sample holds the positives of the whole batch, whichever worker has them, and `negatives` of the other tails,
-        drawn uniformly. Each drawn one stands for others / negatives, which makes the softmax's denominator unbiased
+        A sample contains the positives of the whole batch, of all workers, and `negatives` of the other tails, drawn
+        uniformly. Each drawn tail represents others / negatives tails, which makes the softmax's denominator unbiased
         (sampled softmax with log-Q correction).
 
         tails  int64 (n,): the positives, counted from the range's start

@@ -21,7 +21,7 @@ _WITHOUT_EFFECT = {"checkpoint_every", "warm_start"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by name, and the JSON header they were saved with."""
+    """Tensors by name, and the JSON header that they were saved with."""
 
     tensors: dict[str, torch.Tensor]
     header: dict[str, Any]
@@ -38,12 +38,12 @@ def fingerprint(graph: Graph, settings: TrainSettings, start: Mapping[str, torch
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Replaces the folder's checkpoint; a kill at any moment leaves the old one or the new one, whole."""
+    """Replaces the folder's checkpoint; a kill at any moment leaves the complete old one or the complete new one."""
     write_safetensors(folder / _NAME, checkpoint.tensors, checkpoint.header)
 
 
 def load(folder: Path, expected_fingerprint: str, pick: Pick | None = None) -> Checkpoint | None:
-    """The folder's checkpoint; None where there is none, or it belongs to another training.
+    """The folder's checkpoint; None if there is none, or if it belongs to another training.
 
     pick  as in `read_safetensors`
     """

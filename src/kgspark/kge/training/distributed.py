@@ -1,10 +1,10 @@
-"""Training by several processes: each has the triples and vectors of its own users, and all have everything else.
+"""Training by several processes: each has the triples and vectors of its own users, and a copy of everything else.
 
 The driver writes the start as a checkpoint. Every worker reads its rows from it, and they train together, with the
 batches of a single process: each worker scores its own users of a batch, and gradients of shared rows are summed at
-every step. So the weights are those of a single process up to the order in which floats are added. Checkpoints hold the
-whole graph: every worker writes its rows to a file, and the first worker joins them. The driver continues from the last
-checkpoint.
+every step. So the weights are those of a single process, except for the order in which floats are added. Checkpoints
+hold the whole graph: every worker writes its rows to a file, and the first worker joins them. The driver continues from
+the last checkpoint.
 """
 
 import os
@@ -40,10 +40,10 @@ from kgspark.tables import TRAIN
 
 @dataclass(frozen=True)
 class Job:
-    """The instructions that every worker gets. The folders are paths that all of them see.
+    """The instructions that every worker gets. All workers must be able to read the folders.
 
-    triples  the shards; folder: of the checkpoint that training starts from and ends in
-    threads  CPU threads per worker; gpu: True where each has a CUDA device of its own
+    triples  folder of the shards; folder: of the checkpoint that training starts from and ends in
+    threads  CPU threads per worker; gpu: True if each has its own CUDA device
     """
 
     triples: Path
@@ -58,11 +58,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Team:
-    """The start of the workers, and the triples that they read.
+    """Starts the workers, which read `triples`.
 
     launch   runs the function with the job in `settings.workers` processes that torch.distributed can connect, and
-             returns when all have ended; raises StageError where one failed
-    threads  CPU threads per worker, where the settings do not say
+             returns when all have ended; raises StageError if one failed
+    threads  CPU threads per worker, if the settings do not give the number
     """
 
     triples: Path
@@ -70,7 +70,7 @@ class Team:
     threads: int
 
     def train(self, folder: Path, state: TrainingState, graph: Graph, fingerprint: str) -> None:
-        """Takes `state` to the end of its training, through the checkpoint in `folder`."""
+        """Trains `state` to the last epoch; the workers get it, and return it, as the checkpoint in `folder`."""
         settings = state.settings
         if state.epoch == settings.epochs or state.stale >= settings.validation.patience:
             return
@@ -89,7 +89,7 @@ class Team:
 
 @dataclass(frozen=True)
 class Part:
-    """The entities that a worker has, with indices of its own.
+    """The entities of a worker, which have their own indices there.
 
     rows     int64 (layout.size,), ascending: their indices in the whole graph
     private  int64: indices into `rows` of the entities that no other worker has
@@ -134,7 +134,7 @@ def work(job: Job) -> None:
         with _process_group(job) as (workers, device):
             _train(job, workers, device)
     except KgsparkError as error:
-        # In one write, because all workers may fail at once. Workers that wait for this one end when it ends.
+        # One write, because all workers may fail at once. Workers that wait for this one end when it ends.
         sys.stderr.write(f"kgspark: error: {error}\n")
         raise SystemExit(1) from None
 
@@ -212,5 +212,5 @@ def _save_whole(job: Job, part: Part, checkpoint: Checkpoint) -> None:
 
 
 def _of_entities(name: str, settings: TrainSettings) -> bool:
-    """True for a checkpoint's tensor with one row per entity."""
+    """True for a tensor of a checkpoint with one row per entity."""
     return name.rpartition(".")[2] in tower_of(settings).entity_tables

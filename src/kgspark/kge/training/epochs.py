@@ -15,9 +15,9 @@ Progress = Callable[[Epoch], None]
 def run_epochs(
     plan: TrainingPlan, state: TrainingState, log: Progress, save: Callable[[], None], progress: Progress | None = None
 ) -> None:
-    """Trains from where `state` is to the end; `log` and `progress` get every epoch, `save` every checkpoint's turn.
+    """Trains from `state` to the end; calls `log` and `progress` after every epoch, `save` when a checkpoint is due.
 
-    Raises StageError where the loss is no longer finite. An exception from `progress` ends the training.
+    Raises StageError if the loss is no longer finite. An exception from `progress` ends the training.
     """
     settings = plan.settings
     while state.epoch < settings.epochs and state.stale < settings.validation.patience:

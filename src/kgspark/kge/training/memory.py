@@ -13,13 +13,13 @@ from kgspark.kge.model.two_tower import metric_of, parameter_count, vector_width
 from kgspark.kge.settings import TrainSettings
 from kgspark.machine import free_host_bytes
 
-# Bytes per triple while shards are read, sorted and laid out by head: 28 as columns, twice more while sorting, and
-# 28 again by head.
+# Bytes per triple while shards are read, sorted and grouped by head: 28 as columns, twice as many more while sorting,
+# and 28 again by head.
 _TRIPLE_BYTES = 112
 # Three buffers of the largest block of scores in `evaluation` (2²⁴, on a GPU).
 _EVALUATION_BYTES = 3 * 64 * 2**20
-# Up to so many tails, a softmax step compares every head with all of them. Beyond, the products with tails that no head
-# of the batch likes take most of an epoch and teach little.
+# Up to this many tails, a softmax step compares every head with all of them. With more tails, the products with tails
+# that no head of the batch likes take most of an epoch and improve little.
 _MOST_TAILS = 32_768
 _SAMPLED_TAILS = 8_192
 # Python, torch and pyarrow themselves.
@@ -28,7 +28,7 @@ _BASE_BYTES = 600 * 2**20
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes by part, on the host and on the device that trains (the host itself for a CPU)."""
+    """Bytes by part, on the host and on the training device (for a CPU, the host itself)."""
 
     host: dict[str, int]
     device: dict[str, int]
@@ -41,7 +41,7 @@ class MemoryEstimate:
 
     @property
     def device_bytes(self) -> int:
-        """Bytes of all parts on the training device; 0 where that is the host."""
+        """Bytes of all parts on the training device; 0 if that is the host."""
         return sum(self.device.values())
 
     def __str__(self) -> str:
@@ -59,19 +59,19 @@ def estimate(
     device = pick_device(settings)
     weights = 4 * parameter_count(settings, layout.size, len(relations))
     widest = _widest(layout, relations)
-    # Current and best weights, two moments, and the average where there is one.
+    # Current and best weights, two moments, and the average if there is one.
     training = {"weights": weights * (3 if settings.ema else 2), "optimizer": 2 * weights + 4 * layout.size}
     width = vector_width(settings)
     if settings.objective == "softmax":
-        # The gradient replaces the scores in place; the metric l1 also keeps distances and their sign.
+        # The gradient overwrites the scores; the metric l1 also keeps distances and their sign.
         buffers = 4 if metric_of(settings) == "l1" else 2
         if settings.sample_size:
             own = settings.batch_size * -(-triples_count // max(1, layout.count(USER)))  # where no two share a like
             widest = min(widest, settings.sample_size + own)
         training["batch"] = 4 * settings.batch_size * widest * buffers + 4 * 6 * width * (widest + settings.batch_size)
     else:
-        # Every entity that a batch and its negatives name, with its gradient, moments, queries and items; the triples,
-        # and where negatives are filtered, two sorted keys per triple and the memory to sort them.
+        # Every entity in a batch and its negatives, with its gradient, moments, queries and items; the triples; and if
+        # negatives are filtered, two sorted keys per triple and the memory to sort them.
         named = settings.batch_size * (2 + max(settings.sample_size, 1))
         training["batch"] = 4 * 12 * width * named
         training["known triples"] = (28 + (48 if settings.filtered else 0)) * triples_count
@@ -90,9 +90,9 @@ def estimate(
 def resolve_negatives(
     settings: TrainSettings, layout: EntityLayout, relations: Sequence[Relation], triples_count: int
 ) -> TrainSettings:
-    """The settings with a number for `negatives: auto`: 0, or a sample where the widest tail kind is too wide.
+    """The settings with a number for `negatives: auto`: 0, or a sample if the largest tail kind is too large.
 
-    Too wide is more than 32,768 tails, or so many that a step does not fit the free memory.
+    More than 32,768 tails are too many, and so are tails for which a step does not fit the free memory.
     """
     if settings.negatives != "auto" or settings.objective != "softmax":
         return settings
@@ -104,7 +104,7 @@ def resolve_negatives(
 
 
 def check(needed: MemoryEstimate) -> None:
-    """Raises StageError, with the settings to lower, where the host or the device has too little memory free."""
+    """Raises StageError, with the settings to lower, if the host or the device has too little free memory."""
     for where, wanted, free in _demands(needed):
         if wanted > free:
             raise StageError(
@@ -114,7 +114,7 @@ def check(needed: MemoryEstimate) -> None:
 
 
 def suffices(needed: MemoryEstimate) -> bool:
-    """True where `check` would pass."""
+    """True if `check` would pass."""
     return all(wanted <= free for _, wanted, free in _demands(needed))
 
 

@@ -25,9 +25,9 @@ from kgspark.tables import TEST, TRAIN, VALID
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The graph that a training learns, and the settings by which it does.
+    """The graph and the settings of a training.
 
-    workers  the processes that train together; `graph` is then the part of this one
+    workers  the processes that train together; `graph` is the part of this one
     """
 
     graph: Graph
@@ -36,7 +36,7 @@ class TrainingPlan:
 
     @property
     def target(self) -> Relation:
-        """The relation that is recommended from; StageError where the graph does not have it."""
+        """The relation to recommend from; StageError if the graph does not have it."""
         return self.graph.relation(self.settings.target)
 
     def new_model(self, splits: Sequence[str], device: torch.device, initial: WarmStart | None) -> torch.nn.Module:
@@ -44,7 +44,7 @@ class TrainingPlan:
         model = build_model(self.settings, self.graph.layout.size, len(self.graph.relations))
         settings = self.settings
         if initial is not None and settings.init == "spectral":
-            # Yesterday's vectors are not in the coordinates of today's SVD.
+            # Yesterday's vectors do not have the coordinates of today's SVD.
             settings = settings.model_copy(update={"init": "normal"})
         initialise(model, self.graph, settings, splits)
         if initial is not None:
@@ -58,7 +58,7 @@ class TrainingPlan:
         return SampledObjective(model, self.graph, self.settings, splits)
 
     def rate_after(self, epochs: int) -> RateAt:
-        """Step size in the epoch that follows `epochs` whole ones, by the fraction of it that is done."""
+        """The step size in the epoch after `epochs` complete ones, as a function of the fraction of it that is done."""
         settings = self.settings
         if settings.schedule == "constant":
             return lambda done: settings.learning_rate
@@ -73,7 +73,7 @@ class TrainingPlan:
     ) -> dict[str, float]:
         """Metrics of the likes in `split`, with those of the splits `seen` left out of the lists.
 
-        recent_share  weight of the latest train likes in a query; None for the settings' own, 0 if that is auto
+        recent_share  weight of the latest train likes in a query; None for the value of the settings, where auto is 0
         """
         settings = self.settings
         if recent_share is not None:
@@ -83,7 +83,7 @@ class TrainingPlan:
         return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.validation.k,), self.workers)
 
     def choose_recent_share(self, model: torch.nn.Module) -> float:
-        """The settings' own, or where that is auto the one that suits the validation likes."""
+        """The value of the settings; if that is auto, the best one for the validation likes."""
         settings, export, k = self.settings, self.settings.export, self.settings.validation.k
         if export.recent_share != "auto":
             return export.recent_share
@@ -99,6 +99,6 @@ class TrainingPlan:
         )
 
     def _held_out(self, split: str) -> Histories:
-        """The likes of a split that are looked for: those of `validation.users` users at most."""
+        """The likes of a split to evaluate: those of at most `validation.users` users."""
         most = -(-self.settings.validation.users // self.workers.count)
         return self.graph.histories(self.target, (split,)).limit(most)

@@ -1,6 +1,6 @@
 """The files of a training in its folder while it runs: metrics.csv, config.json, run.json, run_metadata.json.
 
-`tgraphx-dashboard --logdir FOLDER` shows them; the columns and `run_metadata.json` are its names.
+`tgraphx-dashboard --logdir FOLDER` shows them, and defines the columns and the name `run_metadata.json`.
 """
 
 import json
@@ -20,7 +20,7 @@ from kgspark.manifests import package_versions
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: mean loss, validation NDCG@k where it was measured, step size at its end, wall seconds."""
+    """One epoch: mean loss, validation NDCG@k if it was evaluated, step size at its end, wall seconds."""
 
     epoch: int
     train_loss: float
@@ -30,7 +30,7 @@ class Epoch:
 
 
 class RunFolder:
-    """Writes the dashboard's files of one training; as a context it closes the log at the end of the epochs."""
+    """Writes the dashboard's files of one training; a context that closes the log at the end of the epochs."""
 
     def __init__(self, folder: Path, settings: TrainSettings, device: str, history: Sequence[Epoch]) -> None:
         """Starts `metrics.csv` anew with the epochs that a resumed training has already finished."""

@@ -1,4 +1,4 @@
-"""The state of a training between two epochs: a checkpoint holds all of it, so that a resumed training is the same."""
+"""The state of a training between two epochs. A checkpoint holds all of it, so a resumed training ends the same."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ class TrainingState:
         self.best_ndcg = float("-inf")
 
     def average_weights(self, epochs: int) -> None:
-        """Moves the average towards the weights; faster after few `epochs`, so that the random start fades."""
+        """Moves the average towards the weights; faster in the first `epochs`, so that the random start fades."""
         if self.settings.ema:
             decay = min(self.settings.ema, (epochs + 1) / (epochs + 10))
             for name, average in self.average.items():
@@ -47,7 +47,7 @@ class TrainingState:
             _copy_into(self.tables, current)
 
     def record(self, epoch: Epoch) -> None:
-        """Adds an epoch; keeps its averaged weights where its NDCG is the best, or no epoch was measured so far."""
+        """Adds an epoch; keeps its averaged weights if its NDCG is the best, or if no epoch was evaluated so far."""
         self.epoch = epoch.epoch
         self.history.append(epoch)
         measured = self.best_ndcg > float("-inf")
@@ -62,16 +62,16 @@ class TrainingState:
             _copy_into(self.best, self.average)
 
     def take_best(self) -> None:
-        """Puts the best weights into the model."""
+        """Copies the best weights into the model."""
         _copy_into(self.tables, self.best)
 
     def take_average(self) -> None:
-        """Puts the averaged weights into the model."""
+        """Copies the averaged weights into the model."""
         if self.settings.ema:
             _copy_into(self.tables, self.average)
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
-        """The whole state, under names that `resume` reads."""
+        """The whole state, with the names that `resume` reads."""
         parts = {"weights": self.tables, "best": self.best, "optimizer": self.objective.optimizer.state()}
         if self.settings.ema:
             parts["average"] = self.average

@@ -21,7 +21,7 @@ from kgspark.kge.training.state import TrainingState
 from kgspark.kge.training.warm_start import WarmStart
 from kgspark.tables import TEST, TRAIN, VALID
 
-# The step size of a refit's one more epoch, relative to `learning_rate`: weights that are good need smaller steps.
+# The step size of a refit's single epoch, relative to `learning_rate`: good weights need smaller steps.
 _CONTINUED_RATE = 0.5
 
 
@@ -29,15 +29,15 @@ _CONTINUED_RATE = 0.5
 class Trained:
     """The results of a training.
 
-    model         the published weights: those of the best epoch, refitted where `refit` says so
-    measured      the weights that `valid` and `test` were measured with: `model` itself without a refit. They have seen
-                  no held-out like, so they are the ones to evaluate and to start from tomorrow
-    settings      those given, with the value that training chose for auto: `export.recent_share`
+    model         the published weights: those of the best epoch, refitted unless `refit` is none
+    measured      the weights that `valid` and `test` were measured with: `model` itself without a refit. They have not
+                  learned the held-out likes, so evaluations use them, and tomorrow's training starts from them
+    settings      the given ones, with the value that training chose for `export.recent_share: auto`
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
     popularity    metrics on the test likes if every list holds the movies with the most train and valid likes
     seconds       wall-clock of initialisation, training and measuring
-    resumed_from  the epoch of the checkpoint that training went on from, 0 where it started afresh
+    resumed_from  the epoch of the checkpoint that training resumed from, 0 if it started anew
     """
 
     model: torch.nn.Module
@@ -71,11 +71,12 @@ def train(
 ) -> Trained:
     """Trains, writing metrics and checkpoints into the existing `folder`, and resumes an interrupted training there.
 
-    With one seed, settings, data and machine, weights on a CPU come out byte for byte the same, killed and resumed
-    or not.
+    The same seed, settings, data and machine give the same weights on a CPU, byte for byte, even if the training was
+    killed and resumed.
 
-    team  runs the epochs where `settings.workers` is more than 1; everything else, a refit too, is done here
-    Raises StageError where the target relation has no train triples, or memory does not suffice. An exception from
+    team  runs the epochs if `settings.workers` is more than 1; everything else, also a refit, runs in this process
+
+    Raises StageError if the target relation has no train triples, or memory is too small. An exception from
     `progress` ends the training.
     """
     begun = perf_counter()
@@ -114,7 +115,7 @@ def train(
 
 
 def _check(plan: TrainingPlan, team: Team | None) -> None:
-    """Raises StageError where the training cannot succeed."""
+    """Raises StageError if the training cannot succeed."""
     graph, settings = plan.graph, plan.settings
     if not len(graph.pairs(plan.target)):
         raise StageError(f"train.target: {settings.target!r} has no train triples; is the liking threshold too high?")
@@ -131,7 +132,7 @@ def _train_epochs(
     progress: Progress | None,
     team: Team | None,
 ) -> tuple[RunFolder, int]:
-    """Takes `state` to the last epoch; returns what writes the folder, and the epoch that training resumed from."""
+    """Trains `state` to the last epoch; returns the run folder, and the epoch that training resumed from."""
     settings, fingerprint = plan.settings, ""
     if settings.checkpoint_every or settings.workers > 1:
         fingerprint = checkpoints.fingerprint(plan.graph, settings, state.tables)
@@ -148,7 +149,7 @@ def _train_epochs(
 def _refit(
     plan: TrainingPlan, model: torch.nn.Module, best_epoch: int, device: torch.device, initial: WarmStart | None
 ) -> torch.nn.Module:
-    """The weights that have also learned the held-out likes, once those have been measured; facts are blended in."""
+    """The weights after learning the held-out likes too, which have been evaluated by now; facts are blended in."""
     settings = plan.settings
     if settings.refit == "none":
         return model
@@ -165,12 +166,12 @@ def _continue_on_all(plan: TrainingPlan, model: torch.nn.Module) -> None:
     settings = plan.settings
     objective = plan.objective(model, settings.learned_splits)
     rate = _CONTINUED_RATE * settings.learning_rate
-    # A number after the training's own, so that no epoch's shuffle is repeated.
+    # A number after those of the training, so that no epoch's shuffle is repeated.
     objective.epoch(settings.epochs + 1, lambda done: rate * (1 - done))
 
 
 def _train_anew(plan: TrainingPlan, epochs: int, device: torch.device, initial: WarmStart | None) -> torch.nn.Module:
-    """A new model, trained on `settings.learned_splits` for as many epochs as were best by validation."""
+    """A new model, trained on `settings.learned_splits` for the number of epochs that was best by validation."""
     splits = plan.settings.learned_splits
     model = plan.new_model(splits, device, initial)
     state = TrainingState(model, plan.objective(model, splits), plan.settings)

@@ -41,7 +41,7 @@ def carry_over(
     """Reads an old model file and matches its rows with today's entities and relations.
 
     Entities are tables with the columns kind (string), external_id (string) and index (int64).
-    Raises StageError where the old model is of another kind or size, or does not fit its entities.
+    Raises StageError if the old model has another type or size, or does not fit its entities.
     """
     saved = load_model(old_model)
     _check_compatible(old_model, saved, old_entities, settings)
@@ -74,13 +74,13 @@ def matching_rows(old_entities: pa.Table, new_entities: pa.Table) -> tuple[np.nd
 
 
 def _keys(entities: pa.Table) -> pa.ChunkedArray:
-    """One string per entity; a kind's name cannot contain the separator, an external id may."""
+    """One string per entity. The name of a kind cannot contain the separator; an external id may."""
     text = (pc.cast(entities[name], pa.string()) for name in ("kind", "external_id"))
     return pc.binary_join_element_wise(*text, "\x1f")
 
 
 def _check_compatible(path: Path, saved: SavedModel, entities: pa.Table, settings: TrainSettings) -> None:
-    # A norm that the model does not have changes no metric, and may differ.
+    # `norm` may differ if the model does not use it, because then it changes no metric.
     keys = ("model", "dim") if metric_of(saved.settings) == metric_of(settings) else ("model", "dim", "norm")
     for key in keys:
         old, new = getattr(saved.settings, key), getattr(settings, key)

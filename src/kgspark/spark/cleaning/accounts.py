@@ -1,4 +1,4 @@
-"""Accounts of cleaning: of the lines of each table, how many were kept, superseded and quarantined."""
+"""Accounts of cleaning: the number of lines of each table that were kept, superseded and quarantined."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ from kgspark.tables import KEYS, RATINGS
 
 @dataclass(frozen=True)
 class Accounts:
-    """The lines of a table: lines = headers + kept + superseded + quarantined, or `check` refuses them.
+    """Numbers of lines of a table: lines = headers + kept + superseded + quarantined, or `check` raises an error.
 
-    Each is counted on its own: lines and headers in the input, kept and quarantined in the tables as they were written,
+    Each number has its own count: lines and headers in the input, kept and quarantined in the written tables,
     superseded by pairs.
     """
 
@@ -35,23 +35,23 @@ class Accounts:
         total = self.headers + self.kept + self.superseded + sum(self.quarantined.values())
         if total != self.lines:
             raise InputError(
-                f"{table}: {self.lines:,} lines came in but {total:,} are accounted for; the source changed while it "
-                "was read, or this is a defect worth a report"
+                f"{table}: {self.lines:,} lines were read but {total:,} are accounted for; the source changed while it "
+                "was read, or this is a defect to report"
             )
 
     @property
     def quarantined_share(self) -> float:
-        """Quarantined lines over data lines."""
+        """Fraction of the data lines that are quarantined."""
         return sum(self.quarantined.values()) / max(1, self.lines - self.headers)
 
 
 @dataclass(frozen=True)
 class WrittenTable:
-    """A clean table as it was written, and the lines that it was written from.
+    """A written clean table, and the lines that it was made from.
 
-    raw      one row per line of the input, before anything is taken apart
-    checked  the same lines with `header`, the table's key and the `reason` to refuse them (null where they are good)
-    headers  how many of the lines are headers
+    raw       one row per line of the input, not yet split into fields
+    checked   the same lines with `header`, the table's key and the `reason` to refuse them (null if they are good)
+    headers   number of header lines
     """
 
     files: list[DataFile]
@@ -68,7 +68,7 @@ class WrittenTable:
 def count_and_quarantine(
     session: SparkSession, tables: Mapping[str, WrittenTable], folder: Path
 ) -> tuple[dict[str, Accounts], list[DataFile]]:
-    """Accounts for every line of every table. Writes the refused lines to the absent `folder` and returns its files."""
+    """Accounts for every line of every table. Writes the refused lines to the new `folder` and returns its files."""
     lines = count_lines({name: table.raw for name, table in tables.items()})
     counted = {name: _count_table(name, table, lines[name]) for name, table in tables.items()}
     refused = [rows for _, rows in counted.values() if rows is not None]
@@ -78,7 +78,7 @@ def count_and_quarantine(
 
 
 def count_lines(inputs: Mapping[str, DataFrame]) -> dict[str, int]:
-    """Number of lines or rows that came in for each table, headers included, without taking any line apart."""
+    """Number of lines or rows in the input of each table, with headers, without splitting any line."""
     named = [raw.select(F.lit(name).alias("table")) for name, raw in inputs.items()]
     counts = reduce(DataFrame.unionAll, named).groupBy("table").count().collect()
     return dict.fromkeys(inputs, 0) | {row["table"]: row["count"] for row in counts}
@@ -87,8 +87,8 @@ def count_lines(inputs: Mapping[str, DataFrame]) -> dict[str, int]:
 def _count_table(name: str, table: WrittenTable, lines: int) -> tuple[Accounts, DataFrame | None]:
     """A table's accounts, still without its quarantine, and its rows for the quarantine (None if there are none).
 
-    Every kept row stands for one line or more. So if a table has as many rows as lines, none was refused or superseded;
-    only if it has fewer is its input read again, to find which.
+    Every kept row comes from one line or more. So if a table has as many rows as lines, none was refused or superseded.
+    If it has fewer, the input is read again to find these lines.
     """
     if lines - table.headers == table.kept:
         return Accounts(lines, table.headers, table.kept, superseded=0, quarantined={}), None
@@ -117,7 +117,7 @@ def collect_blocks(checked: DataFrame) -> list[Row]:
 
 
 def count_superseded(checked: DataFrame, key: tuple[str, ...]) -> int:
-    """Number of good lines that another line of the same key replaces."""
+    """Number of good lines that another line with the same key replaces."""
     good = checked.where(~F.col("header") & F.col("reason").isNull())
     repeated = good.groupBy(*key).count().agg(F.sum(F.col("count") - 1))
     return repeated.collect()[0][0] or 0
@@ -144,7 +144,7 @@ def check_ratings(path: Path, ratings: Accounts, limit: float, quarantine: Path)
 
 
 def format_accounts(accounts: Mapping[str, Accounts]) -> str:
-    """The exact sum of the ratings, and of the other tables the lines that were refused."""
+    """The complete account of the ratings, and the refused lines of the other tables."""
     ratings = accounts[RATINGS]
     bad = sum(ratings.quarantined.values())
     text = f"{ratings.lines:,} lines = {ratings.kept:,} kept + {ratings.superseded:,} superseded + {bad:,} quarantined"
@@ -159,5 +159,5 @@ def format_accounts(accounts: Mapping[str, Accounts]) -> str:
 
 
 def format_reasons(counts: Mapping[str, int]) -> str:
-    """Reasons with their counts, for a person."""
+    """Reasons with their counts, as text to print."""
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing quarantined"

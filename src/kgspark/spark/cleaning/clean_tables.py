@@ -18,9 +18,9 @@ from kgspark.tables import MOVIES, RATINGS
 def write_clean_tables(
     session: SparkSession, source: Source, limits: Limits, folders: Mapping[str, Path]
 ) -> dict[str, WrittenTable]:
-    """Writes every clean table to its absent folder.
+    """Writes every clean table to its new folder.
 
-    The ratings wait for the movies; users and tags are written at the same time as both, to keep all cores busy.
+    Ratings are written after the movies, which they need; users and tags are written meanwhile, to keep all cores busy.
     """
     side_tables = [name for name in SIDE_TABLES if name in source.paths]
     with ThreadPoolExecutor(1 + len(side_tables)) as pool:

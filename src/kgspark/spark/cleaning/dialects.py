@@ -1,4 +1,4 @@
-"""The dialects of MovieLens, and tables of other columns: the files of a source, and the layout of their lines."""
+"""The dialects of MovieLens, and tables with other columns: the files of a source, and the layout of their lines."""
 
 import codecs
 import re
@@ -19,9 +19,9 @@ ML_100K_GENRES = (
 class TextLayout:
     """The layout of a text table's lines.
 
-    columns    our name for each field, in order
-    header     the file's own first line, or None if it has none
-    quoted     fields may stand in double quotes, with "" for a quote inside
+    columns    our names of the fields, in order
+    header     the header line of the file, or None if it has none
+    quoted     True if fields may be in double quotes, with "" for a quote inside
     """
 
     separator: str
@@ -33,7 +33,7 @@ class TextLayout:
 
 @dataclass(frozen=True)
 class Scale:
-    """The rating scale: lowest, highest, and the step between two ratings."""
+    """The rating scale: lowest rating, highest rating, and the step between two ratings."""
 
     low: float
     high: float
@@ -44,8 +44,8 @@ class Scale:
 class Source:
     """A data set found on disk.
 
-    paths, layouts  of each table; the layout is None for Parquet
-    columns         names of the columns in the source, where the layout does not give them
+    paths, layouts  the path and the layout of each table; the layout is None for Parquet
+    columns         names of the columns in the source, if the layout does not give them
     """
 
     format: str
@@ -86,7 +86,7 @@ _DIALECTS = {"ml-latest": _LATEST, "ml-1m": _DAT, "ml-100k": _HUNDRED_K}
 
 
 def find_source(settings: SourceSettings) -> Source:
-    """Finds the data set's files and layouts; InputError says in one line what is missing or empty."""
+    """Finds the data set's files and layouts; raises InputError if something is missing or empty."""
     root = Path(settings.path)
     if not root.exists():
         raise InputError(f"{root}: no such file or folder; set source.path to a MovieLens folder or a ratings table")
@@ -121,7 +121,7 @@ def _movielens_source(settings: SourceSettings, root: Path) -> Source:
 
 
 def _find_dialect(root: Path) -> str:
-    """The dialect whose ratings file the folder holds."""
+    """The dialect whose ratings file is in the folder."""
     found = [name for name, files in _DIALECTS.items() if (root / files[RATINGS][0]).is_file()]
     if len(found) != 1:
         wanted = ", ".join(files[RATINGS][0] for files in _DIALECTS.values())

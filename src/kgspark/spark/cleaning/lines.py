@@ -1,4 +1,4 @@
-"""Text tables as lines with positions. Column expressions take the lines apart, so no bad line can stop a job."""
+"""Text tables as lines with positions. Column expressions split the lines, so no bad line can stop a job."""
 
 import re
 from pathlib import Path
@@ -8,13 +8,13 @@ from pyspark.sql import functions as F
 
 from kgspark.spark.cleaning.dialects import TextLayout
 
-# The control characters of iso-8859-1 that windows-1252 prints as other characters; five more it leaves undefined.
+# The control characters of iso-8859-1 that are printable in windows-1252; five others are undefined there.
 _CONTROLS = "".join(chr(code) for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
 
-# Marks the places where a line is cut; a line that contains this character itself counts as unreadable.
+# Marks the positions where a line is split; a line that contains this character itself counts as unreadable.
 _CUT = "\x00"
 
-# The reasons why a line cannot be taken apart, in the order in which they are tried.
+# The reasons why a line cannot be split into fields, in the order in which they are tried.
 LINE_PROBLEMS = (_UNREADABLE, _UNPARSABLE, _FIELD_COUNT) = (
     "unreadable_encoding",
     "unparsable_line",
@@ -39,7 +39,7 @@ def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFra
     if layout.encoding == "utf-8":
         readable, raw = F.is_valid_utf8("value"), F.make_valid_utf8("value")
     else:
-        # Every byte is a character there; only U+0000 shows that the encoding is another one, such as UTF-16.
+        # Every byte is a character in it; only U+0000 shows that the encoding is another one, such as UTF-16.
         readable, raw = F.lit(True), F.decode(F.col("value").cast("binary"), "iso-8859-1")
     if layout.encoding == "windows-1252":  # Spark cannot decode it
         raw = F.translate(raw, _CONTROLS, _CONTROLS.encode("iso-8859-1").decode("windows-1252"))
@@ -72,8 +72,9 @@ def fields(layout: TextLayout) -> Column:
     plain = _split(F.col("raw"), layout.separator)
     if not layout.quoted:
         return plain
-    # Cut at the quotes, every other piece is outside of them, and a separator counts only there. A regular expression
-    # that looks ahead over the quotes takes quadratic time, and the JVM's stack, on a line full of quotes.
+    # The text is split at the quotes. Every second piece is outside of quotes, and only there a separator counts. A
+    # regular expression with a lookahead over the quotes would need quadratic time, and much of the JVM's stack, for a
+    # line with many quotes.
     pieces = F.transform(
         F.split("raw", '"', -1),
         lambda piece, i: F.when(i % 2 == 0, F.replace(piece, F.lit(layout.separator), F.lit(_CUT))).otherwise(piece),
@@ -90,14 +91,14 @@ def fields(layout: TextLayout) -> Column:
 
 
 def _split(text: Column, separator: str) -> Column:
-    """Splits at one character, which Java does without a regular expression: it would compile one for every line."""
+    """Splits at one character, for which Java needs no regular expression: it would compile one for every line."""
     if len(separator) == 1:
         return F.split(text, re.escape(separator), -1)
     return F.split(F.replace(text, F.lit(separator), F.lit(_CUT)), _CUT, -1)
 
 
 def line_problem(layout: TextLayout) -> Column:
-    """The reason why a line cannot be taken apart, or null. Reads `raw`, `readable` and `fields`."""
+    """The reason why a line cannot be split into fields, or null. Reads `raw`, `readable` and `fields`."""
     unparsable = F.length(F.trim("raw")) == 0
     plain = F.col("readable") & (F.size("fields") == len(layout.columns))
     if layout.quoted:
@@ -109,7 +110,7 @@ def line_problem(layout: TextLayout) -> Column:
         .when(unparsable, _UNPARSABLE)
         .when(F.size("fields") != len(layout.columns), _FIELD_COUNT)
     )
-    # The fast path: nearly every line is plain. A blank line never is if a line has two fields or more.
+    # The fast path: nearly every line is plain. If a line has two fields or more, a blank line is never plain.
     return F.when(~plain, problem) if len(layout.columns) > 1 else problem
 
 

@@ -1,4 +1,4 @@
-"""The rules that a rating must pass: one table, from which follow both whether a line is good and why it is not."""
+"""The rules for ratings, in one table: it decides which lines are good, and gives the reason for the others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from kgspark.spark.cleaning.lines import LINE_COLUMNS, LINE_PROBLEMS
 from kgspark.spark.settings import CleanSettings
 from kgspark.tables import Columns
 
-# Ratings are numbered on their scale so that (timestamp, rating) packs into one long; see `ratings.latest`.
+# Ratings are numbered on their scale, so that (timestamp, rating) fits one long; see `ratings.latest`.
 CODES = 1 << 20
-# Largest distance of a rating from a step of the scale, in steps: texts such as 0.3 are not exact as doubles.
+# Largest distance of a rating from a step of the scale, in steps: numbers such as 0.3 are not exact as doubles.
 _OFF_STEP = 1e-6
-# The texts of a scale with more steps are parsed instead of looked up: the chain of comparisons would be slower.
+# Ratings on a scale with more steps are parsed instead of looked up: a longer chain of comparisons would be slower.
 _MOST_LOOKED_UP = 20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The values that the rules compare with: type of the ids, scale, first and last time, unknown movies."""
+    """The values that the rules use: type of the ids, scale, first and last time, handling of unknown movies."""
 
     integer_ids: bool
     scale: Scale
@@ -42,7 +42,7 @@ class Rule:
 
     reason    the reason's name in the quarantine table
     bad       builds the condition under which a line is refused, over the columns of `_typed`; null counts as true
-    of_movie  the condition also reads `known`: true where the movie table has the movie, else null
+    of_movie  True if the condition also reads `known`, which is true if the movie table has the movie, else null
     """
 
     reason: str
@@ -58,7 +58,7 @@ def _id_rules(kind: str) -> tuple[Rule, ...]:
     )
 
 
-# In the order in which they are tried: a line gets the first reason that holds. A rule may rely on those before it.
+# In the order in which they are tried: a line gets the first reason that applies. A rule may rely on earlier rules.
 RULES: tuple[Rule, ...] = (
     *_id_rules("user"),
     *_id_rules("movie"),
@@ -68,12 +68,12 @@ RULES: tuple[Rule, ...] = (
     Rule("timestamp_not_a_time", lambda limits: _is_outside(Columns.TIMESTAMP, *limits.times)),
     Rule("unknown_movie", lambda limits: F.col("known").isNull(), of_movie=True),
 )
-# Every reason that a rating can be in quarantine for; a line that cannot be taken apart is not looked at further.
+# All reasons for a rating to be in quarantine. A line that cannot be split into fields is not checked further.
 REASONS = (*LINE_PROBLEMS, *(rule.reason for rule in RULES))
 
 
 def resolve_scale(settings: CleanSettings, scale: Scale) -> Scale:
-    """The configured scale over the dialect's; InputError if it has no step between its ends."""
+    """The configured scale, completed by the dialect's; InputError if it has no step between its ends."""
     low = scale.low if settings.rating_min is None else settings.rating_min
     high = scale.high if settings.rating_max is None else settings.rating_max
     step = scale.step if settings.rating_step is None else settings.rating_step
@@ -86,14 +86,14 @@ def resolve_scale(settings: CleanSettings, scale: Scale) -> Scale:
 
 
 def with_reason(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> DataFrame:
-    """Every line with typed values and the `reason` to refuse it (null where the line is good). Lazy.
+    """Every line with typed values and the `reason` to refuse it (null if the line is good). Lazy.
 
     Columns: user_id, movie_id (bigint or string), rating double, timestamp bigint, reason, header, and the position.
     """
     lines, rules = _typed(raw, limits), _rules_in_force(limits, movies)
     if movies is not None and any(rule.of_movie for rule in rules):
         lines = _with_known(lines, limits, movies)
-    # Nearly every line is good: only the others are asked for their reason.
+    # Nearly every line is good, so the reason is computed for the other lines only.
     reason = F.when(~_is_good(rules, limits), _first_reason(rules, limits))
     return lines.select(
         Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP,
@@ -102,9 +102,9 @@ def with_reason(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> Dat
 
 
 def good_ratings(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> DataFrame:
-    """user_id, movie_id, rating, timestamp of the data lines that `with_reason` gives no reason. Lazy.
+    """user_id, movie_id, rating, timestamp of the data lines to which `with_reason` gives no reason. Lazy.
 
-    The movies are joined after the other rules and with four columns: faster than with every line and its text.
+    The movies are joined after the other rules, with four columns: this is faster than to join all lines with text.
     """
     rules = _rules_in_force(limits, movies)
     of_line = [rule for rule in rules if not rule.of_movie]
@@ -117,18 +117,18 @@ def good_ratings(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> Da
 
 
 def _rules_in_force(limits: Limits, movies: DataFrame | None) -> list[Rule]:
-    """All rules, or those that need no movie table."""
+    """All rules; without a movie table, those that need none."""
     with_movies = movies is not None and limits.unknown_movies == "quarantine"
     return [rule for rule in RULES if with_movies or not rule.of_movie]
 
 
 def _is_good(rules: list[Rule], limits: Limits) -> Column:
-    """True where the line can be taken apart and no rule holds, else false."""
+    """True if the line can be split into fields and no rule applies, else false."""
     return F.col("problem").isNull() & _none_holds(rules, limits)
 
 
 def _none_holds(rules: list[Rule], limits: Limits) -> Column:
-    """True where the condition of every rule is false; a condition that is true or null makes it false."""
+    """True if the condition of every rule is false; a condition that is true or null makes it false."""
     return F.coalesce(reduce(Column.__and__, [~rule.bad(limits) for rule in rules]), F.lit(False))
 
 
@@ -141,7 +141,7 @@ def _first_reason(rules: list[Rule], limits: Limits) -> Column:
 
 
 def _typed(raw: DataFrame, limits: Limits) -> DataFrame:
-    """Ids, rating and timestamp with their types, null where a text has none; `user_text`, `movie_text` as written."""
+    """Ids, rating and timestamp with their types, null if the text has no such value; `user_text`, `movie_text`."""
     return raw.select(
         F.col(Columns.USER_ID).alias("user_text"),
         F.col(Columns.MOVIE_ID).alias("movie_text"),
@@ -154,13 +154,14 @@ def _typed(raw: DataFrame, limits: Limits) -> DataFrame:
 
 
 def _with_known(lines: DataFrame, limits: Limits, movies: DataFrame) -> DataFrame:
-    """Adds `known`: true where the movie table has the movie, else null."""
+    """Adds `known`: true if the movie table has the movie, else null."""
     ids = movies.select(F.col(Columns.MOVIE_ID).try_cast(limits.id_type).alias(Columns.MOVIE_ID))
     return lines.join(ids.withColumn("known", F.lit(True)), on=Columns.MOVIE_ID, how="left")
 
 
 def _is_missing(kind: str, limits: Limits) -> Column:
-    """True where an id is absent or blank. Of integer ids the number is asked first: where there is one, no text is."""
+    """True if an id is absent or blank. For integer ids the number is tested first: if there is one, no text is
+    read."""
     text = F.col(f"{kind}_text")
     blank = text.isNull() | (F.length(F.trim(text)) == 0)
     return F.col(f"{kind}_id").isNull() & blank if limits.integer_ids else blank
@@ -171,23 +172,24 @@ def _is_outside(column: str, low: float, high: float) -> Column:
 
 
 def _distance_to_step(scale: Scale) -> Column:
-    """How far, in steps, the column `rating` lies from the nearest step of the scale."""
+    """The distance, in steps, between the column `rating` and the nearest step of the scale."""
     steps = steps_above(scale)
     return F.abs(steps - nearest(steps))
 
 
 def steps_above(scale: Scale) -> Column:
-    """How many steps, as double, the column `rating` lies above the scale's low end."""
+    """The number of steps, as double, from the low end of the scale to the column `rating`."""
     return (F.col(Columns.RATING) - scale.low) / scale.step
 
 
 def nearest(number: Column) -> Column:
-    """The nearest integer, as bigint. Spark's `round` goes through decimal text, at a microsecond per number."""
+    """The nearest integer, as bigint. Spark's `round` converts to decimal text, which takes a microsecond per
+    number."""
     return F.floor(number + 0.5)
 
 
 def _number(text: Column, scale: Scale) -> Column:
-    """The rating as double, or null. The usual texts of the scale are looked up, which is faster than to parse them."""
+    """The rating as double, or null. The usual texts of the scale are looked up, which is faster than parsing them."""
     steps = round((scale.high - scale.low) / scale.step)
     usual = [scale.low + step * scale.step for step in range(steps, -1, -1)] if steps < _MOST_LOOKED_UP else []
     number = F.when(text.isNull(), F.lit(None).cast("double"))

@@ -1,4 +1,4 @@
-"""The ratings: read as text from lines of any dialect or from Parquet, and reduced to the latest of each pair."""
+"""The ratings: read as text from lines of any dialect or from Parquet, and reduced to the latest one of each pair."""
 
 from pathlib import Path
 
@@ -61,17 +61,17 @@ def has_integer_ids(session: SparkSession, source: Source) -> bool:
 
 
 def latest(good: DataFrame, scale: Scale, tasks: int) -> DataFrame:
-    """One row per (user, movie): the latest of `good_ratings`, and of equal times the higher rating. Lazy.
+    """One row per (user, movie): the latest of `good_ratings`; of equal times, the one with the higher rating. Lazy.
 
-    Timestamp and the rating's number on its scale are packed into one long: an aggregate over a long hashes where one
-    over a struct sorts, and the result does not depend on the order of the rows. Hardly any pair stands twice, so rows
-    are shuffled as they are: an aggregate before the shuffle would hash all of them and remove none.
+    Timestamp and the rating's number on its scale are packed into one long. Spark aggregates a long by hashing but a
+    struct by sorting, and the result does not depend on the order of the rows. Few pairs occur twice, so all rows are
+    shuffled: an aggregate before the shuffle would hash all of them and remove almost none.
 
-    tasks  number of tasks; the hash table of each must fit its memory, or it is sorted and spilled
+    tasks  number of tasks; the hash table of each should fit its memory, or Spark sorts and spills the rows
     """
     code = nearest(steps_above(scale))
     packed = good.select(Columns.USER_ID, Columns.MOVIE_ID, (F.col(Columns.TIMESTAMP) * CODES + code).alias("packed"))
-    # By user alone: a log that is sorted by user stays in runs, which compress well here and in every later table.
+    # By user alone: a log that is sorted by user keeps its runs, which compress well here and in every later table.
     by_user = packed.repartition(tasks, Columns.USER_ID)
     winners = by_user.groupBy(Columns.USER_ID, Columns.MOVIE_ID).agg(F.max("packed").alias("packed"))
     rating = _rating(F.col("packed").bitwiseAND(F.lit(CODES - 1)), scale)
@@ -90,7 +90,7 @@ def deduplication_tasks(path: Path) -> int:
 
 
 def _rating(code: Column, scale: Scale) -> Column:
-    """The rating with this number on the scale: 0.3 where 3 × 0.1 would be 0.30000000000000004."""
+    """The rating with this number on the scale: 0.3, while 3 × 0.1 would be 0.30000000000000004."""
     for one in (1, 10, 100, 1000):
         low, step = scale.low * one, scale.step * one
         if abs(low - round(low)) + abs(step - round(step)) < 1e-9:

@@ -1,4 +1,4 @@
-"""Movies, users and tags: the tables beside the ratings, read from lines of any dialect or from Parquet."""
+"""The side tables movies, users and tags, read from lines of any dialect or from Parquet."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ _NO_GENRES = "(no genres listed)"
 
 @dataclass(frozen=True)
 class SideTable:
-    """How a side table is made of lines.
+    """The recipe to make a side table from lines.
 
-    ids    its id columns, which must not be blank and have the type of the ratings' ids
+    ids    the id columns, which must not be blank, and which have the type of the ratings' ids
     texts  further columns that must not be blank
     build  makes the clean table of the `good_rows`
     """
@@ -38,7 +38,7 @@ def read_side_table(session: SparkSession, path: Path, layout: TextLayout, requi
     """A side table with typed ids, one row per line. Lazy.
 
     required  columns that must not be blank, and their types (bigint or string)
-    Columns: those of the layout (strings, ids typed), `reason` (null where the line is good), `header`, `LINE_COLUMNS`.
+    Columns: those of the layout (strings, ids typed), `reason` (null if the line is good), `header`, `LINE_COLUMNS`.
     """
     lines = read_lines(session, path, layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
@@ -50,7 +50,7 @@ def read_side_table(session: SparkSession, path: Path, layout: TextLayout, requi
 
 
 def read_parquet_movies(session: SparkSession, path: Path, columns: SourceColumns, id_type: str) -> DataFrame:
-    """A movie table in Parquet as `read_side_table` gives one of lines; title and genres may be absent. Lazy."""
+    """A movie table in Parquet, in the form of `read_side_table`; title and genres may be absent. Lazy."""
     table = session.read.parquet(str(path))
     if columns.movie not in table.columns:
         raise InputError(
@@ -82,7 +82,7 @@ def good_rows(rows: DataFrame) -> DataFrame:
 
 
 def movies_table(rows: DataFrame) -> DataFrame:
-    """movie_id, title, year (int or null), genres array<string>; one row per movie in any order of lines. Lazy."""
+    """movie_id, title, year (int or null), genres array<string>; one row per movie, in no fixed order. Lazy."""
     title = F.col(Columns.TITLE) if Columns.TITLE in rows.columns else F.lit(None).cast("string")
     named = F.filter(_genres(rows), lambda genre: (F.trim(genre) != "") & (genre != _NO_GENRES))
     movies = rows.select(
@@ -112,7 +112,7 @@ def _year(title: Column) -> Column:
 
 
 def users_table(rows: DataFrame) -> DataFrame:
-    """user_id, gender, age, occupation, zip_code (strings); one row per user in any order of lines. Lazy."""
+    """user_id, gender, age, occupation, zip_code (strings); one row per user, in no fixed order. Lazy."""
     return _first_per_id(rows, Columns.USER_ID, ("gender", "age", "occupation", "zip_code"))
 
 

@@ -1,4 +1,4 @@
-"""The derived table co_watched: movies that people liked shortly after each other, and how many people did.
+"""The derived table co_watched: pairs of movies that users liked shortly after each other, and the number of users.
 
 A user with n likes makes at most n × window pairs.
 """
@@ -14,13 +14,15 @@ _PAIRS_PER_TASK = 4_000_000
 
 
 def co_watched(likes: DataFrame, settings: CoWatchSettings, most: int) -> DataFrame:
-    """movie_id, other_movie_id, users: who liked the two at most `window` places apart in the order of time. Lazy.
+    """movie_id, other_movie_id, users: number of users whose likes of the two are at most `window` positions apart.
+    Lazy.
 
-    likes  user_id, movie_id, timestamp of training likes only: a held-out like must not show up as an edge
-    most   at least the number of likes; it decides the number of tasks that count, never the result
+    likes  user_id, movie_id, timestamp of training likes only: a held-out like must not become an edge
+    most   an upper bound on the number of likes; it decides the number of tasks, never the result
 
-    A like makes at most `window` pairs. Of the others with at least `min_users` common users, each movie keeps the
-    `top` with the most, so one movie may keep another that does not keep it. Likes of one second go by movie id.
+    A user's likes are ordered by time, those of the same second by movie id. A like makes at most `window` pairs. Each
+    movie keeps the `top` movies with the most common users, of those with at least `min_users`; so movie A may keep B
+    although B does not keep A.
     """
     in_time = Window.partitionBy(Columns.USER_ID).orderBy(Columns.TIMESTAMP, Columns.MOVIE_ID)
     following = F.collect_list(Columns.MOVIE_ID).over(in_time.rowsBetween(1, settings.window))
@@ -30,7 +32,8 @@ def co_watched(likes: DataFrame, settings: CoWatchSettings, most: int) -> DataFr
 
 
 def _tasks(likes: DataFrame, settings: CoWatchSettings, most: int) -> int:
-    """Enough tasks that the pairs of each fit its share of the heap; else they are sorted on disk, which is slow."""
+    """Enough tasks that the pairs of each fit its part of the heap; otherwise Spark sorts them on disk, which is
+    slow."""
     usual = int(str(likes.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     return max(usual, most * settings.window // _PAIRS_PER_TASK)
 
@@ -38,7 +41,7 @@ def _tasks(likes: DataFrame, settings: CoWatchSettings, most: int) -> int:
 def _pair_users(pairs: DataFrame, tasks: int) -> DataFrame:
     """one, other (one < other) and the number of users of each pair. Lazy."""
     ends = F.least("one", "other").alias("one"), F.greatest("one", "other").alias("other")
-    # Most pairs have few users: to count them before the shuffle would take longer than it saves.
+    # Most pairs have few users: counting them before the shuffle would take longer than it saves.
     shuffled = pairs.select(*ends).repartition(tasks, "one", "other")
     return shuffled.groupBy("one", "other").agg(F.count("*").alias(Columns.USERS))
 

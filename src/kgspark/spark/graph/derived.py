@@ -1,4 +1,4 @@
-"""Tables that are derived from the training ratings, for relations to draw on. A further one is a line of `DERIVED`."""
+"""Tables that are derived from the training ratings, for use in relations. A new one is one more line in `DERIVED`."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from kgspark.tables import TRAIN, Columns
 
 @dataclass(frozen=True)
 class DerivedTable:
-    """A table that is known once the split is. It takes part in triples and names no new entity.
+    """A table that can be built once the split is known. Relations may use it, but it adds no entity.
 
-    build     lazily makes the table of training ratings, the section `triples` of the settings, and at least the number
-              of those ratings; held-out ratings must not show up in it
-    key       columns of which no combination stands twice
-    of_likes  built from the training likes only, else from all training ratings
+    build     lazily makes the table from the training ratings, the section `triples` of the settings, and an upper
+              bound on the number of those ratings; held-out ratings must not become visible in it
+    key       columns whose combination of values is unique
+    of_likes  True if it is built from the training likes only, else from all training ratings
     """
 
     build: Callable[[DataFrame, TriplesSettings, int], DataFrame]
@@ -38,11 +38,11 @@ DERIVED = {
 def derived_tables(
     names: Collection[str], ratings: DataFrame, liked_where: str | None, settings: TriplesSettings, most: int
 ) -> dict[str, DataFrame]:
-    """Those of the derived tables that `names` contains. Lazy.
+    """The derived tables in `names`. Lazy.
 
     ratings      with their split
     liked_where  SQL condition under which a rating is a like; None: every rating is
-    most         at least the number of ratings
+    most         an upper bound on the number of ratings
     """
     training = ratings.where(F.col(Columns.SPLIT) == TRAIN)
     likes = training if liked_where is None else training.where(liked_where)

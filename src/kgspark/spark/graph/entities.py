@@ -19,8 +19,8 @@ def members(
 ) -> DataFrame:
     """Every entity once: `kind_order` int, `external_id` string. Lazy.
 
-    Users and movies come from their own tables and from the ratings, so those without a like have an index too;
-    other kinds come from the relations.
+    Users and movies come from their tables and from the ratings, so that those without a like have an index too; other
+    kinds come from the relations.
     """
     sources = [
         *_rated_members(tables, kinds),
@@ -32,7 +32,7 @@ def members(
 
 def _rated_members(tables: Mapping[str, DataFrame], kinds: Sequence[str]) -> Iterator[DataFrame]:
     for key, kind in ((Columns.USER_ID, USER), (Columns.MOVIE_ID, MOVIE)):
-        rated = tables[RATINGS].select(key).distinct()  # as numbers, which are hashed faster than their texts
+        rated = tables[RATINGS].select(key).distinct()  # before the cast to text, because numbers are hashed faster
         yield _ids(rated, F.col(key), kinds.index(kind))
 
 
@@ -49,8 +49,8 @@ def _relation_members(
 ) -> Iterator[DataFrame]:
     """Members of further kinds.
 
-    A user or movie that only such a table names gets no index: there is nothing to recommend to it or from it. Derived
-    tables name no new entity.
+    A user or movie that occurs only in the table of a relation gets no index: there is nothing to recommend to it or
+    from it. Derived tables add no entity.
     """
     # `age_days` is known once there is a split. It only affects weights; any value will do here.
     tables = {**tables, RATINGS: tables[RATINGS].withColumn(Columns.AGE_DAYS, F.lit(0.0))}
@@ -78,8 +78,8 @@ def sorted_members(entities: DataFrame, integer_kinds: Sequence[int]) -> DataFra
 def number_sorted(in_order: DataFrame, files: Sequence[DataFile], kinds: Sequence[str]) -> DataFrame:
     """The entities table (index, kind, external_id) from `sorted_members`, written to `files` and read again. Lazy.
 
-    An entity's index is its place in the files, taken in order. The rows are numbered from disk and not from the plan
-    that sorted them, because Spark may choose other partition bounds when it computes that plan again.
+    An entity's index is its row number in the files, taken in order. The rows are numbered from disk and not from the
+    plan that sorted them, because Spark may choose other partition bounds when it computes that plan again.
     """
     offset, offsets = 0, []
     for file in files:

@@ -15,9 +15,9 @@ from kgspark.tables import RATINGS, Columns
 
 
 def usable_relations(relations: Mapping[str, RelationSettings], tables: Collection[str]) -> dict[str, RelationSettings]:
-    """The relations whose table is in the data or derived; ConfigError for one whose table is missing.
+    """The relations whose table is in the data or derived; optional relations without their table are left out.
 
-    Optional relations without their table are left out.
+    Raises ConfigError for another relation whose table is missing.
     """
     usable = {}
     for name, relation in relations.items():
@@ -30,7 +30,7 @@ def usable_relations(relations: Mapping[str, RelationSettings], tables: Collecti
 
 
 def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
-    """Users, movies, genres, then further kinds in the order in which relations name them."""
+    """Users, movies, genres, then further kinds in the order of their first relation."""
     kinds = [USER, MOVIE, GENRE]
     for relation in relations.values():
         for end in (relation.head, relation.tail):
@@ -40,7 +40,8 @@ def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
 
 
 def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
-    """`head`, `tail` (external ids as the table has them), `weight` float; of split ratings `split`, `timestamp`. Lazy.
+    """`head`, `tail` (external ids as the table has them), `weight` float; for split ratings also `split`, `timestamp`.
+    Lazy.
 
     Raises ConfigError with the dotted key of the expression that Spark cannot resolve.
     """
@@ -56,7 +57,7 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
         columns[Columns.WEIGHT] = columns[Columns.WEIGHT].cast("float")
         of_rating = (Columns.SPLIT, Columns.TIMESTAMP) if is_split else ()
         ends = rows.select(*[column.alias(part) for part, column in columns.items()], *of_rating)
-    except AnalysisException:  # one plan for all expressions is faster; only if it fails is each tried on its own
+    except AnalysisException:  # one plan for all expressions is faster; if it fails, each is tried alone
         for part, expression in parts.items():
             resolve(f"relations.{name}.{part}", rows, partial(_selected, rows, expression))
         raise
@@ -64,13 +65,13 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
 
 
 def matching_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
-    """The rows that meet the relation's condition; ConfigError if Spark cannot resolve it. Lazy."""
+    """The rows that fulfil the relation's condition; ConfigError if Spark cannot resolve it. Lazy."""
     where = relation.where
     return table if where is None else resolve(f"relations.{name}.where", table, lambda: table.where(where))
 
 
 def _exploded(name: str, relation: RelationSettings, rows: DataFrame) -> DataFrame:
-    """One row per element of the array column that the relation explodes, if it does."""
+    """One row per element of the array column that the relation explodes; all rows if it explodes none."""
     column = relation.explode
     if column is None:
         return rows

@@ -12,7 +12,7 @@ _SECONDS_PER_DAY = 86_400
 
 
 def with_split(ratings: DataFrame, settings: SplitSettings, target_where: str | None) -> DataFrame:
-    """Adds `split` to the ratings. Only rows that meet `target_where` (the likes) are evaluated.
+    """Adds `split` to the ratings. Only rows that fulfil `target_where` (the likes) are evaluated.
 
     Lazy, except for the split by time, whose boundaries `collect_time_boundaries` computes with Spark jobs.
 
@@ -21,12 +21,13 @@ def with_split(ratings: DataFrame, settings: SplitSettings, target_where: str | 
     leave-one-out  a user's latest like is test, the one before validation, if there are three or more
     per-user       ⌊n/10⌋ likes of each user are test, ⌊n/10⌋ validation, by the hash's order (RecBole's 8:1:1)
     time           the latest fraction of likes, by one global boundary; later ratings that are no likes go with them
-    cold-users     all likes of a fraction of the users are test; their other ratings are for training, because a user
-                   without likes is known by those
+    cold-users     all likes of a fraction of the users are test; their other ratings are for training, because they
+                   are all that is known of a user without likes
     cold-movies    all ratings of a fraction of the movies are test
     none           everything is for training
 
-    Ratings that have a column `split` already keep it; of their train rows the fraction `valid` is for validation.
+    If the ratings already have a column `split`, they keep it; the fraction `valid` of their train rows is for
+    validation.
     """
     is_like = F.lit(True) if target_where is None else F.coalesce(F.expr(target_where), F.lit(False))
     if settings.protocol in ("leave-one-out", "per-user") and Columns.SPLIT not in ratings.columns:
@@ -35,7 +36,7 @@ def with_split(ratings: DataFrame, settings: SplitSettings, target_where: str | 
 
 
 def _split(ratings: DataFrame, settings: SplitSettings, is_like: Column) -> Column:
-    """The split of one rating, from its own columns."""
+    """The split of a rating, from its columns alone."""
     if Columns.SPLIT in ratings.columns:
         given = F.col(Columns.SPLIT)
         return F.when((given == TRAIN) & (_uniform(settings.seed) < settings.valid), VALID).otherwise(given)
@@ -53,7 +54,7 @@ def with_age(ratings: DataFrame) -> DataFrame:
 
     The latest time is a subquery: it costs nothing unless some expression reads the column.
 
-    ratings  with their split: the future of a split by time must not date its past
+    ratings  with their split: ages in a split by time must not depend on its later, held-out ratings
     """
     training = ratings.where(F.col(Columns.SPLIT) == TRAIN)
     latest = training.agg(F.max(Columns.TIMESTAMP)).scalar()
@@ -62,7 +63,7 @@ def with_age(ratings: DataFrame) -> DataFrame:
 
 
 def _uniform(seed: int, *columns: str) -> Column:
-    """A number in [0, 1) that only the pair (or the given columns) and the seed determine."""
+    """A number in [0, 1) that depends only on the seed and on the pair (or the given columns)."""
     bits = F.pmod(F.xxhash64(F.lit(seed), *(columns or (Columns.USER_ID, Columns.MOVIE_ID))), F.lit(1 << 52))
     return bits / float(1 << 52)
 
@@ -107,20 +108,20 @@ def _by_time(test_from: int, valid_from: int) -> Column:
 
 
 def collect_time_boundaries(likes: DataFrame, settings: SplitSettings) -> tuple[int, int]:
-    """The first seconds of test and of validation: the latest likes, and the latest of those before them."""
+    """The first seconds of test (the latest likes) and of validation (the latest likes before the test)."""
     test_from = collect_boundary(likes, settings.test)
     return test_from, collect_boundary(likes.where(F.col(Columns.TIMESTAMP) < test_from), settings.valid)
 
 
 def collect_boundary(rows: DataFrame, fraction: float) -> int:
-    """The latest second from which at least `fraction` of the rows lie, exactly, by histograms of days and of seconds.
+    """The latest second s such that at least `fraction` of the rows are at s or later; exact, by two histograms.
 
-    Rows of one second stay together, as in RePlay's split by time; a fraction of 0 gives a second after all rows. The
-    driver gets as many values as there are days, then as there are seconds in one day.
+    Rows of the same second stay together, as in RePlay's split by time; a fraction of 0 gives a second after all rows.
+    The driver gets one value per day, then one value per second of a single day.
     """
     day = F.floor(F.col(Columns.TIMESTAMP) / _SECONDS_PER_DAY)
     days = {row["day"]: row["count"] for row in rows.groupBy(day.alias("day")).count().collect()}
-    needed = math.ceil(round(fraction * sum(days.values()), 6))  # 0.15 · 100 is a little more than 15 to a float
+    needed = math.ceil(round(fraction * sum(days.values()), 6))  # as a float, 0.15 · 100 is a little more than 15
     if not needed:
         return (max(days, default=0) + 1) * _SECONDS_PER_DAY
     boundary, later = _reached(days, needed)

@@ -17,7 +17,7 @@ from kgspark.spark.graph.relations import relation_rows
 from kgspark.spark.settings import RelationSettings
 from kgspark.tables import KEYS, TEST, TRAIN, VALID, Columns
 
-# In the order of their names, by which shards are sorted.
+# In the order of their names, because shards are sorted by name.
 _SPLITS = sorted((TRAIN, VALID, TEST))
 _SPLIT_BITS, _RELATION_BITS = 2, 8
 _TRIPLE = (Columns.HEAD, Columns.RELATION, Columns.TAIL, Columns.SPLIT)
@@ -32,10 +32,11 @@ def build_triples(
 ) -> DataFrame:
     """head bigint, relation int, tail bigint, split string, weight float, timestamp bigint, of all relations. Lazy.
 
-    Relations with the same pair of kinds share their joins with the entities: a dozen small ones cost what one does.
+    Relations with the same pair of kinds share their joins with the entities, so a dozen small relations take no longer
+    than one.
 
     relations  in index order
-    tables     `ratings` with a split column; triples from tables without one are for training, and have no timestamp
+    tables     `ratings` has a split column; triples from tables without it are for training, and have no timestamp
     id_type    Spark type of user and movie ids
     """
     groups: dict[tuple[str, str] | None, list[DataFrame]] = {}
@@ -54,7 +55,7 @@ def build_triples(
 
 
 def _typed_kinds(relation: RelationSettings) -> tuple[str, str] | None:
-    """Both kinds if they are users or movies, which are joined by typed ids; None if ids are joined as text."""
+    """Both kinds if they are users or movies, whose ids keep their type in the join; None if ids are joined as text."""
     kinds = relation.head.kind, relation.tail.kind
     return kinds if set(kinds) <= {USER, MOVIE} else None
 
@@ -78,7 +79,7 @@ def _ends(rows: DataFrame, number: int, relation: RelationSettings, id_type: str
 
 
 def _indexed(rows: DataFrame, kinds: tuple[str, str] | None, entities: DataFrame, id_type: str) -> DataFrame:
-    """Indices for the ids of `_ends`; a row that names no entity is left out."""
+    """Indices for the ids of `_ends`; a row with an unknown id is left out."""
     for number, end in enumerate((Columns.HEAD, Columns.TAIL)):
         if kinds is None:
             known = entities.select(
@@ -95,7 +96,7 @@ def _indexed(rows: DataFrame, kinds: tuple[str, str] | None, entities: DataFrame
 
 
 def _has_unique_triples(relation: RelationSettings) -> bool:
-    """True if the table's key is in the triple, so that no triple can stand twice."""
+    """True if the triple contains the table's key, so that no triple can occur twice."""
     if relation.explode is not None:
         return False
     key = DERIVED[relation.table].key if relation.table in DERIVED else KEYS.get(relation.table)
@@ -103,7 +104,7 @@ def _has_unique_triples(relation: RelationSettings) -> bool:
 
 
 def _one_row_per_triple(triples: DataFrame) -> DataFrame:
-    """Of equal triples one row, with the largest weight and the latest time."""
+    """One row for equal triples, with the largest weight and the latest time."""
     largest = [F.max(name).alias(name) for name in (Columns.WEIGHT, Columns.TIMESTAMP)]
     return triples.groupBy(*_TRIPLE).agg(*largest)
 
@@ -118,7 +119,8 @@ def sharded(triples: DataFrame, shards: int, entities: int) -> DataFrame:
     if 2 * bits + _SPLIT_BITS + _RELATION_BITS > 63:
         placed = triples.select("*", shard).repartitionById(shards, F.col("shard")).drop("shard")
         return placed.sortWithinPartitions(*_SORTED_BY)
-    # One long that sorts as the four columns do: Spark sorts it by radix, without comparing rows, and shuffles less.
+    # One long with the same order as the four columns: Spark sorts it by radix, without comparing rows, and shuffles
+    # less.
     others = [name for name in triples.columns if name not in _TRIPLE]
     placed = triples.select(_packed(bits).alias("key"), *others, shard)
     ordered = placed.repartitionById(shards, F.col("shard")).sortWithinPartitions("key")
@@ -131,7 +133,7 @@ def _packed(bits: int) -> Column:
     split = F.when(name == _SPLITS[1], 1).when(name == _SPLITS[2], 2).otherwise(0)
     group = F.col(Columns.RELATION).cast("bigint") * (1 << _SPLIT_BITS) + split
     key = (group * (1 << bits) + F.col(Columns.HEAD)) * (1 << bits) + F.col(Columns.TAIL)
-    # No part of it is ever null, but Spark cannot know that after joins and casts, and would sort more slowly.
+    # No part is ever null, but after joins and casts Spark does not know this, and would sort more slowly.
     return F.coalesce(key, F.lit(-1))
 
 
@@ -149,9 +151,9 @@ def _unpacked(key: Column, bits: int) -> list[Column]:
 
 
 def count_triples(triples: DataFrame, relations: list[Relation], layout: EntityLayout) -> list[dict[str, Any]]:
-    """Number of rows per relation and split, with the ranges that heads and tails span.
+    """Number of rows per relation and split, with the smallest and the largest head and tail.
 
-    Raises ConfigError for a weight that cannot be used, AuditError if an end lies outside its kind's range.
+    Raises ConfigError for a weight that cannot be used, AuditError if a head or tail is outside its kind's range.
     """
     weight = F.col(Columns.WEIGHT)
     usable = weight.isNotNull() & ~F.isnan(weight) & (weight >= 0) & (weight < math.inf)

@@ -1,4 +1,4 @@
-"""The JVM's archive of Spark's classes, parsed and verified once: every later session starts some seconds sooner.
+"""The JVM's archive of Spark's classes, parsed and verified once, so that every later session starts faster.
 
 This is Java's application class-data sharing (JEP 350). A session with KGSPARK_RECORD_CLASSES set writes the archive at
 its end; `make setup` does that once. Java checks the archive against its own build and the jars, and ignores one that
@@ -13,12 +13,12 @@ import pyspark
 from py4j.java_gateway import JavaGateway
 
 _RECORD = "KGSPARK_RECORD_CLASSES"
-# No messages about an archive that does not fit: a user can do nothing about it.
+# No messages about an archive that does not fit, because a user need not do anything about it.
 _QUIET = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
 
 
 def archive() -> Path:
-    """Path of the archive: in the Python environment that contains Spark's jars, so that it is deleted with it."""
+    """Path of the archive: in the Python environment with Spark's jars, so that both are deleted together."""
     return Path(sys.prefix) / "share" / "kgspark" / f"spark-{pyspark.__version__}.jsa"
 
 
@@ -36,7 +36,7 @@ def finish(gateway: JavaGateway) -> None:
         return
     gateway.shutdown()
     gateway.proc.stdin.close()
-    # Half an archive, from a full disk, would crash every later start.
+    # An incomplete archive (after a full disk, for example) would crash every later start.
     if gateway.proc.wait() == 0 and _recording().exists():
         os.replace(_recording(), archive())
 

@@ -1,7 +1,7 @@
-"""Starts Spark's JVM without one line of its output: "WARNING: Using incubator modules: jdk.incubator.vector".
+"""Starts Spark's JVM and hides one line of its output: "WARNING: Using incubator modules: jdk.incubator.vector".
 
-Spark's launcher adds that module to every JVM, and no flag of Java turns the warning off. It tells a user nothing, and
-an unexplained WARNING makes a newcomer doubt a good night.
+Spark's launcher adds that module to every JVM, and no flag of Java turns the warning off. The line is of no use to a
+user, and an unexplained WARNING makes a new user doubt a good night.
 """
 
 import os
@@ -27,7 +27,7 @@ def quiet_gateway(conf: SparkConf) -> JavaGateway:
 
 
 def _copy(reading: int) -> None:
-    """Copies whole lines until the warning has passed, then any bytes as they come: a progress bar ends no line."""
+    """Copies whole lines until the warning was found, then any bytes at once, because a progress bar ends no line."""
     with open(reading, "rb") as errors:
         for line in errors:
             if line.startswith(_WARNING):

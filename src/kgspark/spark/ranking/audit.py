@@ -1,4 +1,4 @@
-"""Invariants of the tables that are published, checked on Spark before anyone can read them."""
+"""Invariants of the ranked tables, checked on Spark before the tables are published."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from kgspark.spark.ranking.executors import Direction
 
 @dataclass(frozen=True)
 class Invariant:
-    """One invariant, as an SQL condition that is true where it is broken.
+    """One invariant, as an SQL condition that is true if it is broken.
 
     of      row: the condition sees a listed row with its neighbour: rank, score, previous_rank (0 at the start of a
             list), previous_score (null there), known_item (false if the item is no entity of the ranked kind)
@@ -24,7 +24,7 @@ class Invariant:
             query: it sees a query: known_query (1 if the query is an entity, else 0), listed (its rows), due (the rows
             that it should have), seen (rows whose item it has rated), not_offered (rows outside its candidates)
     broken  the condition
-    restricted_only  True if it says nothing where every query is offered every item
+    restricted_only  True if it only applies when candidates are restricted
     """
 
     name: str
@@ -33,7 +33,7 @@ class Invariant:
     restricted_only: bool = False
 
 
-# The audit. A new invariant is one more entry; a check fails for each query that breaks it.
+# The audit. A new invariant is one more entry; a check counts the queries that break it.
 INVARIANTS = (
     Invariant("only what is offered", "query", "not_offered > 0", restricted_only=True),
     Invariant("every id has its rows", "query", "known_query > 0 AND listed != due"),
@@ -49,7 +49,7 @@ INVARIANTS = (
 
 @dataclass(frozen=True)
 class Check:
-    """The result for one invariant: how many queries break it (0 is well), and one of them."""
+    """The result for one invariant: the number of queries that break it (0 is good), and one of them."""
 
     name: str
     failures: int
@@ -75,8 +75,8 @@ def audit_rankings(
 ) -> list[list[Check]]:
     """The checks of every table, in one pass over all of them: `INVARIANTS`, and the row count.
 
-    A query is due n rows: K, or fewer if what it is offered (the catalogue, or its `candidates`) without what it has
-    rated is less.
+    A query must have n rows: K, or fewer if fewer items are left of those offered to it (the catalogue, or its
+    `candidates`) without those that it has rated.
     """
     invariants = [invariant for invariant in INVARIANTS if candidates is not None or not invariant.restricted_only]
     listed = _union(_listed(number, table) for number, table in enumerate(tables))
@@ -95,7 +95,7 @@ def audit_rankings(
         counts += [_not_offered_counts(listed, candidates)]
         counts += [_offered_counts(number, table.direction, candidates) for number, table in enumerate(tables)]
         offered = F.col("offered")
-    # Every rated item is an entity of the ranked kind, so what is offered minus the history is exact.
+    # Every rated item is an entity of the ranked kind, so the offered items minus the history is the exact number.
     due = F.least(_by_table([table.k for table in tables]), offered - F.col("history"))
     queries = _sum_by_query(_union(counts)).withColumn("due", due)
     found = {row["number"]: row for row in _failures(queries, invariants).collect()}
@@ -107,7 +107,7 @@ def _union(frames: Iterable[DataFrame]) -> DataFrame:
 
 
 def _by_table(values: Sequence[int]) -> Column:
-    """The value of the table that a row belongs to."""
+    """The value for the table that a row belongs to."""
     return F.array(*map(F.lit, values))[F.col("number")]
 
 
@@ -121,7 +121,7 @@ def _ids(number: int, entities: DataFrame, kind: str, id_type: str, name: str) -
 
 
 def _listed_counts(listed: DataFrame, known_items: DataFrame, invariants: Sequence[Invariant]) -> DataFrame:
-    """Per query: its rows, and how many of them or of its items break each invariant of rows or items."""
+    """Per query: the number of its rows, and of the rows or items that break each invariant of rows or items."""
     in_order = Window.partitionBy("number", "query").orderBy("rank")
     rows = listed.join(known_items.withColumn("known", F.lit(True)), on=["number", "item"], how="left").select(
         "number", "query", "item", "rank", "score",
@@ -136,7 +136,7 @@ def _listed_counts(listed: DataFrame, known_items: DataFrame, invariants: Sequen
 
 
 def _counts_of(invariants: Sequence[Invariant], level: str) -> dict[str, Column]:
-    """How often the invariants of one level are broken, by the name of the column that takes the count."""
+    """Counts of broken invariants of one level, by the name of the column for the count."""
     return {
         f"broken_{i}": F.count_if(F.expr(invariant.broken)).alias(f"broken_{i}")
         for i, invariant in enumerate(invariants)
@@ -145,7 +145,7 @@ def _counts_of(invariants: Sequence[Invariant], level: str) -> dict[str, Column]
 
 
 def _seen_counts(listed: DataFrame, ratings: DataFrame) -> DataFrame:
-    """Per query: listed rows whose item it has rated. Both directions look for the same pairs."""
+    """Per query: number of listed rows whose item it has rated. Both directions join the same pairs."""
     found = listed.join(ratings.select("user_id", "movie_id"), on=["user_id", "movie_id"], how="left_semi")
     return found.groupBy("number", "query").agg(F.count("*").alias("seen"))
 
@@ -156,14 +156,15 @@ def _history_counts(number: int, ratings: DataFrame, direction: Direction) -> Da
 
 
 def _not_offered_counts(listed: DataFrame, candidates: Candidates) -> DataFrame:
-    """Per query: listed rows that the user may not be recommended, as all rows minus the allowed ones."""
+    """Per query: number of listed rows that are not allowed, as all rows minus the allowed ones."""
     rows = listed.groupBy("number", "query").agg(F.count("*").alias("not_offered"))
     allowed = candidates.allowed(listed).groupBy("number", "query").agg((-F.count("*")).alias("not_offered"))
     return rows.unionByName(allowed)
 
 
 def _offered_counts(number: int, direction: Direction, candidates: Candidates) -> DataFrame:
-    """Per query: items that it is offered. Several segments may offer users to a movie, but never one user twice."""
+    """Per query: number of offered items. Several segments may offer users to a movie, but never the same user
+    twice."""
     asking, items = (
         (candidates.segments, candidates.movies)
         if direction.query_kind == USER
@@ -175,13 +176,14 @@ def _offered_counts(number: int, direction: Direction, candidates: Candidates) -
 
 
 def _sum_by_query(counts: DataFrame) -> DataFrame:
-    """One row per query; a count that some frame lacks is 0 there."""
+    """One row per query; a count is 0 in a frame without its column."""
     names = [name for name in counts.columns if name not in ("number", "query")]
     return counts.groupBy("number", "query").agg(*[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in names])
 
 
 def _failures(queries: DataFrame, invariants: Sequence[Invariant]) -> DataFrame:
-    """One row per table: queries that break each invariant and the least of them, rows due, and rows listed."""
+    """One row per table: number of queries that break each invariant, the smallest of them, rows due and rows
+    listed."""
     broken = [
         F.expr(invariant.broken) if invariant.of == "query" else F.col(f"broken_{i}") > 0
         for i, invariant in enumerate(invariants)

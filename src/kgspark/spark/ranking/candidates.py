@@ -1,8 +1,8 @@
-"""The movies that may be recommended to each user: conditions and lists, turned into two tables of positions.
+"""The movies that may be recommended to each user: two tables of positions, made from conditions and lists.
 
 `segments` puts each user into one segment, `candidates` lists the movies of each segment. A pair (user, movie) may be
-recommended exactly if the movie is a candidate of the user's segment; both ranked tables obey this, and the audit
-checks it.
+recommended if and only if the movie is a candidate of the user's segment; this holds for both ranked tables, and the
+audit checks it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ class Candidates:
     """The two tables, before or after they are written. `position` counts from 0 inside its kind.
 
     segments  user_id, position, segment: one row per user
-    movies    movie_id, position, segment: one row per movie and segment that may get it
+    movies    movie_id, position, segment: one row per movie and segment that it is offered to
     """
 
     segments: DataFrame
@@ -82,7 +82,7 @@ def _with_columns(
 def _offered(
     settings: CandidateSettings, movies: DataFrame, tables: Mapping[str, DataFrame], id_type: str
 ) -> DataFrame:
-    """The movies that may be recommended at all, before segments."""
+    """The movies that may be recommended to anyone; segments may restrict them further."""
     movies = movies.where(F.col("ratings") >= settings.min_ratings)
     if settings.where is not None:
         movies = _where(movies, settings.where, "where")
@@ -94,7 +94,7 @@ def _offered(
 
 
 def _listed(key: str, name: str, tables: Mapping[str, DataFrame], id_type: str) -> DataFrame:
-    """The movie ids of the user's table `name`, which `candidates.{key}` names."""
+    """The movie ids of the table `name` of `source.tables`, which is the value of `candidates.{key}`."""
     table = tables[name]
     if Columns.MOVIE_ID not in table.columns:
         raise InputError(
@@ -108,7 +108,7 @@ def _where(rows: DataFrame, condition: str, key: str) -> DataFrame:
 
 
 def _first_fitting(names: Sequence[str], users: Sequence[DataFrame]) -> DataFrame:
-    """Each user with the first of the segments `names` that it fits; `users` are those that fit each segment."""
+    """Each user with the first fitting segment of `names`; `users` has, for each segment, the users that fit it."""
     ids = (Columns.USER_ID, Columns.POSITION)
     fitting = [part.select(*ids, F.lit(number).alias("number")) for number, part in enumerate(users)]
     first = reduce(DataFrame.unionAll, fitting).groupBy(*ids).agg(F.min("number").alias("number"))
@@ -127,7 +127,7 @@ def _in_segments(names: Sequence[str], movies: Sequence[DataFrame]) -> DataFrame
 
 @contextmanager
 def _views(tables: Mapping[str, DataFrame]) -> Iterator[None]:
-    """Names the tables for subqueries. Spark resolves a condition when it is applied, so the names are temporary."""
+    """Makes the tables visible to subqueries, temporarily: Spark resolves a condition when it is applied."""
     for name, table in tables.items():
         table.createOrReplaceTempView(name)
     try:

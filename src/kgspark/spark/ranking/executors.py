@@ -1,4 +1,4 @@
-"""Bulk ranking on executors: whole queries streamed through a ranking function, block by block."""
+"""Bulk ranking on executors: a ranking function reads a stream of whole queries, block by block."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,22 +17,22 @@ from kgspark.ranking_schemas import FILE_DESCRIPTION, QueryColumns, query_schema
 from kgspark.spark.graph.entities import position_of
 from kgspark.tables import Columns
 
-# A small night is cut into at least this many tasks, so that it uses more than one core, unless that would leave a task
-# with fewer queries than this.
+# A small night gets at least this many tasks, to use more than one core, unless a task would have fewer queries than
+# the second number.
 _LEAST_TASKS = 16
 _LEAST_QUERIES_PER_TASK = 1024
 
 
 @dataclass(frozen=True)
 class Direction:
-    """The kind that asks and the kind that is ranked: users ask for movies, or movies ask for users (an audience)."""
+    """The kind of the queries and the kind that is ranked: movies for users, or users for movies (an audience)."""
 
     query_kind: str
     item_kind: str
 
     @property
     def query_column(self) -> str:
-        """Id column of the asking kind."""
+        """Id column of the queries' kind."""
         return f"{self.query_kind}_id"
 
     @property
@@ -49,11 +49,11 @@ def query_stream(
     id_type: str,
     liked: str,
 ) -> DataFrame:
-    """The stream of queries, with the columns of `query_schema`; column `direction` is a position in `directions`.
+    """The stream of queries, with the columns of `query_schema`; the column `direction` is an index into `directions`.
 
-    liked  SQL condition on the ratings: whether a seen item may serve as the reason of a recommendation
+    liked  SQL condition on the ratings: true if a seen item may be the reason of a recommendation
 
-    Every user or movie of an asking kind has its header row, whether or not it has seen anything.
+    Every user or movie that is a query has its header row, even if it has seen nothing.
     """
     known = {
         kind: position_of(entities, layout, kind, id_type).withColumnRenamed(Columns.POSITION, kind)
@@ -88,9 +88,9 @@ def query_stream(
 
 
 def queries_per_file(queries: int, rows_per_query: int, rows_per_file: int) -> int:
-    """Number of queries that one task ranks into one file, as a function of the sizes alone.
+    """Number of queries that one task ranks into one file.
 
-    It depends on nothing of the machine, so the files are the same on a laptop and on a cluster.
+    It depends on the sizes alone and not on the machine, so the files are the same on a laptop and on a cluster.
     """
     fitting = max(1, rows_per_file // max(1, rows_per_query))
     spread = max(_LEAST_QUERIES_PER_TASK, -(-queries // _LEAST_TASKS))
@@ -98,11 +98,11 @@ def queries_per_file(queries: int, rows_per_query: int, rows_per_file: int) -> i
 
 
 class RankingFunction(Protocol):
-    """Ranks the queries of one direction, a file at a time; pickled with every task."""
+    """Ranks the queries of one direction, one file at a time; pickled with every task."""
 
     @property
     def queries(self) -> int:
-        """Number of queries that there are."""
+        """Number of all queries."""
 
     @property
     def queries_per_file(self) -> int:
@@ -122,7 +122,7 @@ class WrittenFiles:
 
 
 def write_on_executors(stream: DataFrame, functions: Sequence[RankingFunction]) -> list[WrittenFiles]:
-    """Sends each direction of the stream, one task per file, through its function; returns what each of them wrote.
+    """Applies each direction's function to its part of the stream, one task per file; returns the files of each.
 
     Only the descriptions, one row per file, come back to the driver.
     """
@@ -144,7 +144,7 @@ def write_on_executors(stream: DataFrame, functions: Sequence[RankingFunction]) 
 
 
 def _run_task(batches: Iterator[pa.RecordBatch], functions: Sequence[RankingFunction]) -> Iterator[pa.RecordBatch]:
-    """Runs in a task, whose rows all have the same direction."""
+    """Runs in a task; all rows of a task have the same direction."""
     first = next((batch for batch in batches if batch.num_rows), None)
     if first is not None:
         yield from functions[first[QueryColumns.DIRECTION][0].as_py()](chain([first], batches))

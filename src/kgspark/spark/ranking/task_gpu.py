@@ -4,7 +4,7 @@ from pyspark import TaskContext
 
 
 def task_gpu(visible: int) -> int:
-    """Number of the CUDA device for the calling task, 0 ≤ n < `visible`; torch sees `visible` ≥ 1 devices.
+    """Number n of the CUDA device for the calling task, 0 ≤ n < `visible`; torch sees `visible` ≥ 1 devices.
 
     It is the device that Spark's resource scheduling gave the task (`spark.task.resource.gpu.amount`). Without such
     scheduling, the task's partition decides. 0 outside a task.
