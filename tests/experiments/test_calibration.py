@@ -13,8 +13,8 @@ from kgspark.peers import item_to_item, popularity
 from kgspark.peers.baselines import Likes
 from kgspark.peers.settings import PeerSettings
 from kgspark.spark.evaluation_sets import find_core, without_cold
+from kgspark.spark.graph.settings import SplitSettings
 from kgspark.spark.graph.splits import with_split
-from kgspark.spark.settings import SplitSettings
 
 SETTINGS = EvaluateSettings(ks=(10,), resamples=0)
 

@@ -13,8 +13,8 @@ from kgspark.bench.processes import duckdb_etl
 from kgspark.bench.processes.etl import RUN_DATE
 from kgspark.experiments import generate
 from kgspark.runs import Run
+from kgspark.spark.graph.settings import TriplesSettings
 from kgspark.spark.session import usable_cores
-from kgspark.spark.settings import TriplesSettings
 from kgspark.synthetic import SyntheticSettings
 
 OURS, PEER = "kgspark", "DuckDB"

@@ -17,8 +17,8 @@ from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.evaluation_sets import find_core, named_by, read_split_files, without_cold
 from kgspark.spark.frames import DataFrame, read_table, write_table
+from kgspark.spark.graph.settings import SplitSettings
 from kgspark.spark.graph.splits import with_split
-from kgspark.spark.settings import SplitSettings
 from kgspark.stages import clean_ratings
 from kgspark.tables import KEYS, MOVIES, RATINGS, USERS
 

@@ -13,15 +13,10 @@ from kgspark.night.default_graph import DEFAULT_RELATIONS
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.tune_space import check_space
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
-from kgspark.spark.settings import (
-    CandidateSettings,
-    CleanSettings,
-    RelationSettings,
-    SessionSettings,
-    SourceSettings,
-    SplitSettings,
-    TriplesSettings,
-)
+from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings
+from kgspark.spark.graph.settings import RelationSettings, SplitSettings, TriplesSettings
+from kgspark.spark.ranking.settings import CandidateSettings
+from kgspark.spark.settings import SessionSettings
 from kgspark.tuning.settings import TuneSettings, Value
 from kgspark.tuning.space import Changes, nested, relation_of
 from kgspark.warehouse.settings import PublishSettings
@@ -30,9 +25,7 @@ from kgspark.warehouse.settings import PublishSettings
 class NightSettings(Settings):
     """All keys of a night with their defaults."""
 
-    lake: Path = Field(
-        Path("lake"), description="folder of runs and warehouse, on a disk that all executors see"
-    )
+    lake: Path = Field(Path("lake"), description="folder of runs and warehouse, on a disk that all executors see")
     run_date: str = Field(
         "today", validate_default=True, description="the night's name, YYYY-MM-DD; today is the date in UTC"
     )

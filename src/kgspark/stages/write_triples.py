@@ -14,9 +14,9 @@ from kgspark.runs import Outcome, StageWork
 from kgspark.spark.frames import DataFrame, read_table, write_table
 from kgspark.spark.graph.derived import DERIVED, derived_tables
 from kgspark.spark.graph.relations import matching_rows, usable_relations
+from kgspark.spark.graph.settings import RelationSettings
 from kgspark.spark.graph.splits import with_age, with_split
 from kgspark.spark.graph.triples import build_triples, count_triples, sharded
-from kgspark.spark.settings import RelationSettings
 from kgspark.tables import ENTITIES, RATINGS, TEST, TRAIN, TRIPLES, VALID, Columns
 
 

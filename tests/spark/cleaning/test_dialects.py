@@ -10,7 +10,7 @@ import pytest
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import Scale, find_source
-from kgspark.spark.settings import SourceSettings
+from kgspark.spark.cleaning.settings import SourceSettings
 
 HEADERS = {
     "ratings.csv": "userId,movieId,rating,timestamp",

@@ -12,7 +12,7 @@ from kgspark.night.night import Night
 from kgspark.spark.cleaning.accounts import Accounts
 from kgspark.spark.cleaning.dialects import Scale
 from kgspark.spark.cleaning.rating_rules import REASONS, resolve_scale
-from kgspark.spark.settings import CleanSettings
+from kgspark.spark.cleaning.settings import CleanSettings
 from kgspark.stages import clean_ratings
 from nights import DATE, a_night
 from worlds.damage import CSV, DAT, MOVIES, STRING_TABLE, U_DATA, Dialect, Truth, damages, movie_id, write_damaged

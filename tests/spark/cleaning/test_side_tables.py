@@ -9,6 +9,7 @@ from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import collect_blocks
 from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout, find_source
 from kgspark.spark.cleaning.quarantine import refused_lines
+from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
 from kgspark.spark.cleaning.side_tables import (
     good_rows,
     movies_table,
@@ -17,7 +18,6 @@ from kgspark.spark.cleaning.side_tables import (
     tags_table,
     users_table,
 )
-from kgspark.spark.settings import SourceColumns, SourceSettings
 
 
 def _read(spark: Any, folder: Path, table: str, ids: dict[str, str], **settings: Any) -> Any:

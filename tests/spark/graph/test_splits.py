@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kgspark.spark.graph.settings import SplitSettings
 from kgspark.spark.graph.splits import collect_boundary, with_age, with_split
-from kgspark.spark.settings import SplitSettings
 
 LIKED = "rating >= 4.0"
 DAY = 86_400

@@ -7,7 +7,7 @@ import pytest
 from kgspark.errors import ConfigError, InputError
 from kgspark.graph.layout import EntityLayout
 from kgspark.spark.ranking.candidates import Candidates, build_candidates
-from kgspark.spark.settings import CandidateSettings
+from kgspark.spark.ranking.settings import CandidateSettings
 
 USERS, MOVIES = [4, 7, 9], [1, 2, 3, 5, 8]
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 5), ("genre", 1)])

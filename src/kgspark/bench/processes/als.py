@@ -8,8 +8,8 @@ import sys
 
 from kgspark.peers import mllib_als
 from kgspark.spark.cleaning.dialects import find_source
+from kgspark.spark.cleaning.settings import SourceSettings
 from kgspark.spark.session import plain_session
-from kgspark.spark.settings import SourceSettings
 from kgspark.tables import RATINGS
 
 

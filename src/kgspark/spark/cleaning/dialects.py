@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kgspark.errors import InputError
-from kgspark.spark.settings import SourceColumns, SourceSettings
+from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
 from kgspark.tables import MOVIES, RATINGS, TAGS, USERS, Columns
 
 ML_100K_GENRES = (

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import Scale
 from kgspark.spark.cleaning.lines import LINE_COLUMNS, LINE_PROBLEMS
-from kgspark.spark.settings import CleanSettings
+from kgspark.spark.cleaning.settings import CleanSettings
 from kgspark.tables import Columns
 
 # Ratings are numbered on their scale, so that (timestamp, rating) fits one long; see `ratings.latest`.

@@ -9,7 +9,7 @@ from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import Scale, Source, rating_columns
 from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, parquet_positions, read_lines
 from kgspark.spark.cleaning.rating_rules import CODES, nearest, steps_above
-from kgspark.spark.settings import SourceColumns
+from kgspark.spark.cleaning.settings import SourceColumns
 from kgspark.tables import RATINGS, Columns
 
 # Input bytes per task of de-duplication: at 25 bytes per line, a hash table of some 60 MB.

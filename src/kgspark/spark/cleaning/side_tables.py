@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout
 from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, parquet_positions, read_lines
-from kgspark.spark.settings import SourceColumns
+from kgspark.spark.cleaning.settings import SourceColumns
 from kgspark.tables import MOVIES, TAGS, USERS, Columns
 
 _NO_GENRES = "(no genres listed)"

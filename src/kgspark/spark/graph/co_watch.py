@@ -6,7 +6,7 @@ A user with n likes makes at most n × window pairs.
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from kgspark.spark.settings import CoWatchSettings
+from kgspark.spark.graph.settings import CoWatchSettings
 from kgspark.tables import Columns
 
 # Pairs counted in one task, within a heap of 2 GiB that two tasks share.

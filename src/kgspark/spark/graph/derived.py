@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.spark.graph.co_watch import co_watched
-from kgspark.spark.settings import TriplesSettings
+from kgspark.spark.graph.settings import TriplesSettings
 from kgspark.tables import TRAIN, Columns
 
 

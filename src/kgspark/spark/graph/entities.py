@@ -10,7 +10,7 @@ from kgspark.files import DataFile
 from kgspark.graph.layout import GENRE, MOVIE, USER, EntityLayout
 from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.graph.relations import relation_rows
-from kgspark.spark.settings import RelationSettings
+from kgspark.spark.graph.settings import RelationSettings
 from kgspark.tables import MOVIES, RATINGS, USERS, Columns
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from kgspark.errors import ConfigError
 from kgspark.graph.layout import GENRE, MOVIE, USER
 from kgspark.spark.graph.derived import DERIVED
-from kgspark.spark.settings import RelationSettings
+from kgspark.spark.graph.settings import RelationSettings
 from kgspark.tables import RATINGS, Columns
 
 

@@ -5,7 +5,7 @@ import math
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from kgspark.spark.settings import SplitSettings
+from kgspark.spark.graph.settings import SplitSettings
 from kgspark.tables import TEST, TRAIN, VALID, Columns
 
 _SECONDS_PER_DAY = 86_400

@@ -14,7 +14,7 @@ from kgspark.graph.relation import Relation
 from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.graph.entities import index_of
 from kgspark.spark.graph.relations import relation_rows
-from kgspark.spark.settings import RelationSettings
+from kgspark.spark.graph.settings import RelationSettings
 from kgspark.tables import KEYS, TEST, TRAIN, VALID, Columns
 
 # In the order of their names, because shards are sorted by name.

@@ -17,7 +17,7 @@ from kgspark.errors import InputError
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.spark.graph.entities import position_of
 from kgspark.spark.graph.relations import resolve
-from kgspark.spark.settings import REST, CandidateSettings
+from kgspark.spark.ranking.settings import REST, CandidateSettings
 from kgspark.tables import MOVIES, RATINGS, USERS, Columns
 
 

@@ -1,0 +1,58 @@
+"""Settings of cleaning: the source, and the rules that a rating must pass."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from kgspark.config import Settings
+
+
+class TableSource(Settings):
+    """One of the user's own tables, for use in relations."""
+
+    path: str = Field(description="a file or folder that every executor can read")
+    format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
+    separator: str = Field(",", min_length=1, description="separator of the fields of a CSV line")
+
+
+class SourceColumns(Settings):
+    """Column names of the ratings and movie tables of format table."""
+
+    user: str = Field("user_id", description="the user's id")
+    movie: str = Field("movie_id", description="the movie's id, in both tables")
+    rating: str = Field("rating", description="the rating, a number")
+    timestamp: str = Field("timestamp", description="time of the rating, in seconds since 1970")
+    title: str = Field("title", description="the movie's title")
+    genres: str = Field("genres", description="the movie's genres")
+
+
+class SourceSettings(Settings):
+    """The ratings: MovieLens in any dialect, or a table of your own."""
+
+    path: str = Field(
+        description="folder of a MovieLens data set, or the ratings table for format table", examples=["data/ml-1m"]
+    )
+    format: Literal["auto", "ml-latest", "ml-1m", "ml-100k", "table"] = Field(
+        "auto", description="the dialect; auto finds it by the file names"
+    )
+    encoding: Literal["auto", "utf-8", "iso-8859-1", "windows-1252"] = Field(
+        "auto", description="encoding of text files; auto takes the published encoding of the dialect"
+    )
+    ids: Literal["integer", "string"] = Field("integer", description="type of user and movie ids in CSV tables")
+    columns: SourceColumns = Field(default_factory=SourceColumns)
+    movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
+    tables: dict[str, TableSource] = Field(default_factory=dict, description="further tables for relations, by name")
+
+
+class CleanSettings(Settings):
+    """The rules for ratings. A rating that breaks a rule goes to the quarantine table with the rule's name."""
+
+    rating_min: float | None = Field(None, description="lowest rating; null takes the dialect's")
+    rating_max: float | None = Field(None, description="highest rating; null takes the dialect's")
+    rating_step: float | None = Field(None, gt=0, description="step of the scale; null takes the dialect's")
+    timestamp_min: int = Field(0, ge=0, description="earliest time, in seconds since 1970")
+    timestamp_max: int = Field(4_102_444_799, ge=0, lt=2**40, description="latest time; the default ends 2099")
+    unknown_movies: Literal["quarantine", "keep"] = Field(
+        "quarantine", description="handling of ratings whose movie is not in the movie table"
+    )
+    max_quarantined_share: float = Field(0.01, ge=0, le=1, description="a larger fraction of bad lines stops the night")

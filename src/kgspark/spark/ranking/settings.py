@@ -1,0 +1,45 @@
+"""Settings of the candidates: who may be recommended what."""
+
+from pydantic import Field, field_validator
+
+from kgspark.config import Settings
+
+# The segment of the users who fit no other segment.
+REST = "rest"
+
+
+class SegmentSettings(Settings):
+    """A part of the users, and the part of the catalogue that is offered to them."""
+
+    users: str = Field(description="SQL condition on the users: their columns, and ratings, their number of ratings")
+    movies: str = Field(description="SQL condition on the movies: their columns, and ratings, their number of ratings")
+
+
+class CandidateSettings(Settings):
+    """The movies that may be recommended, and to which users: by default all movies to all users.
+
+    Conditions are SQL over the columns of the table users or movies and `ratings`, the number of ratings. They may
+    query source.tables in a subquery.
+    """
+
+    where: str | None = Field(None, description="condition on the movies")
+    min_ratings: int = Field(0, ge=0, description="number of ratings that a movie must have")
+    allow: str | None = Field(None, description="one of source.tables, with a column movie_id: only these movies")
+    deny: str | None = Field(None, description="one of source.tables, with a column movie_id: never these movies")
+    segments: dict[str, SegmentSettings] = Field(
+        default_factory=dict,
+        description="name: {users: condition, movies: condition}; a user is in the first segment that fits; users in "
+        "no segment are offered every candidate",
+    )
+
+    @field_validator("segments")
+    @classmethod
+    def _names(cls, value: dict[str, SegmentSettings]) -> dict[str, SegmentSettings]:
+        if REST in value:
+            raise ValueError(f"{REST!r} is the name of the users who fit no segment; choose another one")
+        return value
+
+    @property
+    def restrict(self) -> bool:
+        """True if some users are offered less than the whole catalogue."""
+        return self != CandidateSettings()
