@@ -16,9 +16,8 @@ def configure_logs(form: str, lines: TextIO, command: str = "") -> None:
 
     command  the stage that JSON lines name outside any stage of a night
     """
-    STAGE.set(command)
     if form == "json":
-        handlers = [_handler(sys.stderr, _JsonLines())]
+        handlers = [_handler(sys.stderr, _JsonLines(command))]
     else:
         plain = _handler(lines, logging.Formatter("%(message)s"))
         plain.addFilter(lambda record: record.levelno < logging.WARNING)
@@ -49,11 +48,15 @@ class _Prefixed(logging.Formatter):
 
 
 class _JsonLines(logging.Formatter):
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self._command = command
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "stage": STAGE.get(),
+            "stage": STAGE.get() or self._command,
             "message": record.getMessage(),
         }
         return json.dumps(line, ensure_ascii=False)
