@@ -30,9 +30,7 @@ from kgspark.warehouse.settings import PublishSettings
 class NightSettings(Settings):
     """All keys of a night with their defaults."""
 
-    lake: Path = Field(
-        Path("lake"), description="folder of runs and warehouse, on a disk that all executors see"
-    )
+    lake: Path = Field(Path("lake"), description="folder of runs and warehouse, on a disk that all executors see")
     run_date: str = Field(
         "today", validate_default=True, description="the night's name, YYYY-MM-DD; today is the date in UTC"
     )
