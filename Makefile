@@ -1,13 +1,13 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
-# make test-extended  what make test leaves out for the time it takes: the benchmarks' and the search's own tests
+# make test-extended  the slow tests that make test leaves out: those of the benchmarks and of the search
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
 # make docs     conf/nightly.yaml, its JSON schema and docs/configuration.md, from the settings classes
 # make package  dist/: the wheel, and a packed environment for a cluster's executors (EXTRAS=executor,train: with torch)
-# make setup    only what a night needs, in .venv; every target above does it by itself, and again only when
+# make setup    installs what a night needs into .venv; the targets above do this too, and repeat it only if
 #               pyproject.toml or requirements.lock has changed
-# make lock     pins the newest versions that pyproject.toml admits into requirements.lock
-# make clean    removes .venv, builds and caches; the lake stays
+# make lock     writes the newest versions that pyproject.toml allows into requirements.lock
+# make clean    removes .venv, builds and caches, but not the lake
 
 PYTHON ?= python3
 CONF ?= conf/ml-latest-small.yaml
@@ -76,19 +76,19 @@ package: $(PACKED)
 	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[$(TEST_EXTRAS)]'
 	@touch $@
 
-# The wheel alone needs neither Spark nor torch, so neither does this machine.
+# Building the wheel needs neither Spark nor torch, so they are not installed here.
 .venv/.pack: .venv/.created requirements.lock
 	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock build setuptools venv-pack
 	@touch $@
 
-# What setuptools left of an earlier build would go into the wheel, modules that are gone since among it.
+# Files that setuptools left from an earlier build would go into the wheel, even modules that were removed since.
 dist/.wheel: .venv/.pack $(SOURCES)
 	@rm -rf build dist/kgspark-*.whl
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist . > .venv/wheel.log 2>&1 || \
 		{ cat .venv/wheel.log >&2; exit 1; }
 	@touch $@
 
-# Packages change seldom and take long, so they are kept; the wheel is laid over them anew for every archive.
+# Packages change seldom and take long to install, so they are kept; only the wheel is installed again per archive.
 $(PACKED_ENV)/.installed: pyproject.toml requirements.lock | dist/.wheel
 	@echo "Setting up $(PACKED_ENV) for a cluster's executors" >&2
 	@$(BIN)/python -m venv --clear --without-pip $(PACKED_ENV)
@@ -102,7 +102,7 @@ $(PACKED): $(PACKED_ENV)/.installed dist/.wheel
 	@chmod 644 $@
 	@ls -sh dist/kgspark-*.whl $@
 
-# A fresh environment without constraints is the closure of exactly what pyproject.toml asks for.
+# A fresh environment without constraints contains exactly the packages that pyproject.toml needs.
 lock:
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/python $(PIP_INSTALL) -e '.[$(RUN_EXTRAS),$(TEST_EXTRAS)]'

@@ -1,4 +1,4 @@
-"""Errors for the person who runs the night: one line with what is wrong, where, what was expected, and what to do."""
+"""Errors for the person who runs the night: one line with the problem, its place, the expectation, and the remedy."""
 
 
 class KgsparkError(Exception):
@@ -10,7 +10,7 @@ class ConfigError(KgsparkError):
 
 
 class InputError(KgsparkError):
-    """A source file or table is missing, empty, unreadable, or does not have the format that it should."""
+    """A source file or table is missing, empty, unreadable, or in the wrong format."""
 
 
 class StageError(KgsparkError):

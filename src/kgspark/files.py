@@ -25,9 +25,9 @@ class DataFile:
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Moves `new` to `target`. A reader finds the whole old folder or the whole new one.
+    """Moves `new` to `target`. A reader finds the complete old folder or the complete new one.
 
-    If the kernel can exchange two names (Linux, local disks), `target` exists at every moment; if not, the old folder
+    If the kernel can exchange two names (Linux, local disks), `target` exists at every moment. Otherwise the old folder
     is renamed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a small text file; a reader finds the whole old text or the whole new one."""
+    """Writes a small text file; a reader finds the complete old text or the complete new one."""
     partial = path.with_name(path.name + ".partial")
     with open(partial, "w", encoding="utf-8") as stream:
         stream.write(text)

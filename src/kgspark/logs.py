@@ -1,4 +1,4 @@
-"""The stage that is running, for the lines of a log."""
+"""The name of the running stage, for the lines of a log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ STAGE: ContextVar[str] = ContextVar("stage", default="")
 
 @contextmanager
 def lines_of(stage: str) -> Iterator[None]:
-    """Within it, JSON lines name the stage."""
+    """A context in which JSON lines have this stage's name."""
     before = STAGE.set(stage)
     try:
         yield

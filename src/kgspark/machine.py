@@ -1,4 +1,4 @@
-"""Memory of this machine: the peak of a process with all that it started, and what is still free."""
+"""Memory of this machine: the peak of a process and its descendants, and the free memory."""
 
 import threading
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 
 _SECONDS_BETWEEN_SAMPLES = 0.5
-# A process is measured again if its resident memory moved by one part of so many.
+# A process is measured again if its resident memory changed by more than 1 / this number of itself.
 _STEPS = 100
 
-# Limit, usage, and the page cache within the usage, in cgroups of version 2 and of version 1.
+# Names of the limit, the usage, and the page cache within the usage, in cgroups of version 2 and of version 1.
 _CGROUP_FILES = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -26,17 +26,17 @@ class PeakMemory:
     """The highest number of bytes in any sample so far."""
 
     bytes: int = 0
-    _last: "dict[psutil.Process, _Held]" = field(default_factory=dict, repr=False)
+    _last: "dict[psutil.Process, _Memory]" = field(default_factory=dict, repr=False)
 
     def sample(self, pid: int) -> None:
-        """Takes the memory that the process `pid` and its descendants hold now into account."""
-        self._last = {process: _held(process, self._last.get(process)) for process in _family(pid)}
-        self.bytes = max(self.bytes, sum(held.proportional for held in self._last.values()))
+        """Measures the memory of the process `pid` and its descendants now, and updates the peak."""
+        self._last = {process: _measure(process, self._last.get(process)) for process in _family(pid)}
+        self.bytes = max(self.bytes, sum(memory.proportional for memory in self._last.values()))
 
 
 @dataclass(frozen=True)
-class _Held:
-    """Bytes of one process: resident, and proportional, where each of n sharers of a page counts 1/n of it."""
+class _Memory:
+    """Bytes of one process: resident, and proportional (a page that n processes share counts 1/n for each)."""
 
     resident: int
     proportional: int
@@ -73,24 +73,24 @@ def _family(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _held(process: psutil.Process, last: _Held | None) -> _Held:
-    """The memory of a process now; the `last` figures again if its resident memory is about the same.
+def _measure(process: psutil.Process, last: _Memory | None) -> _Memory:
+    """The memory of a process now; the `last` values if its resident memory has hardly changed.
 
-    The resident size costs microseconds. For the proportional one Linux walks all pages, which takes some 30 ms of CPU
-    for a JVM of 1.5 GiB. Systems without a proportional size report the unique one.
+    Reading the resident size takes microseconds. For the proportional size Linux visits all pages, which takes some 30
+    ms of CPU for a JVM of 1.5 GiB. Systems without a proportional size report the unique size.
     """
     try:
         resident = process.memory_info().rss
         if last is not None and abs(resident - last.resident) * _STEPS < last.resident:
             return last
         full = process.memory_full_info()
-        return _Held(resident, getattr(full, "pss", full.uss))
+        return _Memory(resident, getattr(full, "pss", full.uss))
     except psutil.Error:  # the process has ended, or belongs to somebody else
-        return _Held(0, 0)
+        return _Memory(0, 0)
 
 
 def free_host_bytes() -> int:
-    """Bytes that this process may still take: what the kernel has available, or less if a cgroup limits it."""
+    """Bytes that this process may still allocate: the kernel's available memory, or less if a cgroup limits it."""
     available = psutil.virtual_memory().available
     limited = cgroup_free_bytes()
     return available if limited is None else min(available, limited)
@@ -111,7 +111,7 @@ def cgroup_free_bytes(root: Path = Path("/")) -> int | None:
 
 
 def _cgroup_folders(root: Path) -> list[Path]:
-    """The cgroup of this process and all above it, up to the mount, which inside a container is the process's own."""
+    """The cgroup of this process and all above it, up to the mount; inside a container that is the process's cgroup."""
     base = root / "sys/fs/cgroup"
     own = []
     try:

@@ -1,4 +1,4 @@
-"""The manifest of a table: the last file written into its folder, and the sign that the table is complete."""
+"""The manifest of a table: the last file written into its folder, which marks the table as complete."""
 
 import json
 import platform
@@ -17,11 +17,11 @@ _ENGINES = ("pyspark", "torch", "tgraphx", "faiss-cpu", "numpy", "pyarrow")
 
 @dataclass(frozen=True)
 class Manifest:
-    """Record of a complete table: who wrote it, from which inputs and settings, into which files.
+    """Record of a complete table: its stage, inputs, settings and files.
 
-    fingerprint  hash of all that the table depends on (see `StageWork.fingerprint`)
+    fingerprint  hash of everything that the table depends on (see `StageWork.fingerprint`)
     inputs       name of each table or outside source that was read, to its fingerprint or signature
-    details      figures that later stages and reports read
+    details      values for later stages and reports
     """
 
     table: str
@@ -36,7 +36,7 @@ class Manifest:
 
     @property
     def rows(self) -> int:
-        """Rows of the whole table."""
+        """Number of rows of the whole table."""
         return sum(file.rows or 0 for file in self.files)
 
     def write(self, folder: Path) -> None:
@@ -46,7 +46,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest | None":
-        """The manifest in `folder`, or None where it is missing or cannot be read."""
+        """The manifest in `folder`, or None if it is missing or cannot be read."""
         try:
             value = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             value.pop("rows")
@@ -57,13 +57,13 @@ class Manifest:
 
 
 def versions() -> dict[str, str]:
-    """Versions of kgspark, Python, and those engine packages that are installed."""
+    """Versions of kgspark, Python, and the installed engine packages."""
     own = {"kgspark": kgspark.__version__, "python": platform.python_version()}
     return own | package_versions(_ENGINES)
 
 
 def package_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of those packages that are installed."""
+    """Versions of the installed ones of the packages."""
     found = {}
     for package in packages:
         try:

@@ -1,14 +1,14 @@
-"""The Arrow schemas of what passes between Spark and a ranking task: the stream of queries, and the task's answer.
+"""The Arrow schemas between Spark and a ranking task: the stream of queries, and the task's answer.
 
 Spark writes the stream and reads the answers; `retrieval` reads the stream and writes the answers. Neither imports the
-other, so both take names and types from here.
+other, so both take names and types from this module.
 """
 
 import pyarrow as pa
 
 from kgspark.tables import Columns
 
-# Arrow's type of external ids, by Spark's name of the same type.
+# Arrow's types of external ids, by Spark's name of the same type.
 ID_TYPES: dict[str, pa.DataType] = {"bigint": pa.int64(), "string": pa.string()}
 
 
@@ -16,10 +16,10 @@ class QueryColumns:
     """Columns of the stream of queries: one header row per query, then one row per entity that the query has seen.
 
     DIRECTION  int32: number of the ranked table that the query belongs to
-    POSITION   int64: position of the asking entity inside its kind
-    QUERY_ID   bigint or string: external id of the asking entity; null on all rows but the header
+    POSITION   int64: position of the query's entity inside its kind
+    QUERY_ID   bigint or string: external id of the query's entity; null on all rows but the header
     SEEN       int64: position of a seen entity inside the ranked kind; null on the header
-    LIKED      bool: whether the seen entity may serve as the reason of a recommendation; null on the header
+    LIKED      bool: true if the seen entity may be the reason of a recommendation; null on the header
     """
 
     DIRECTION, POSITION, QUERY_ID = "direction", Columns.POSITION, "query_id"
@@ -39,8 +39,8 @@ def query_schema(id_type: str) -> pa.Schema:
     )
 
 
-# A task's answer: one row for the file that it wrote. name, bytes, sha256 and rows are those of `files.DataFile`; of
-# the exact lists of a sample of the queries, `listed` rows were due, and `found` of them are in the file.
+# A task's answer: one row for the file that it wrote. name, bytes, sha256 and rows are those of `files.DataFile`. The
+# exact lists of a sample of the queries have `listed` rows, and `found` of these rows are in the file.
 FILE_DESCRIPTION = pa.schema(
     {
         QueryColumns.DIRECTION: pa.int32(),

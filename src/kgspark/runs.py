@@ -1,9 +1,9 @@
-"""A night's folder and a stage's work: how an output becomes complete, is found current, or is left as it was.
+"""A night's folder and a stage's work: decides if an output is current, and replaces it as a whole.
 
-A night lies in `<lake>/runs/<run_date>/<table>/`. A stage writes its tables into a staging folder, each with its
-manifest as the last file, and then moves each table into place with one rename. A stage is current when all its tables
-carry the fingerprint that its inputs and settings give now. After a crash at any moment either the earlier tables are
-still there, or fingerprints differ and the stage runs again.
+The tables of a night are in `<lake>/runs/<run_date>/<table>/`. A stage writes its tables into a staging folder, each
+with its manifest as the last file, and then moves each table into place with one rename. A stage is current if all its
+tables have the fingerprint of its present inputs and settings. After a crash at any moment, either the earlier tables
+are still there, or fingerprints differ and the stage runs again.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ class Outcome:
     """The result of one stage.
 
     ran         False if the output was current already
-    peak_bytes  the most memory that the night's processes on this machine held at once during the stage
+    peak_bytes  peak memory of all processes of the night on this machine together, during the stage
     """
 
     stage: str
@@ -58,7 +58,7 @@ class Run:
         return self.folder / name
 
     def manifest(self, name: str) -> Manifest:
-        """The manifest of a table that must be there; StageError names the table when it is not."""
+        """The manifest of a table that must exist; otherwise StageError with the table's name."""
         manifest = Manifest.read(self.table(name))
         if manifest is None:
             raise StageError(f"{self.table(name)}: no complete table here; run {WRITTEN_BY.get(name, name)} first")
@@ -73,7 +73,8 @@ class Run:
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Locks `folder` (created if missing) for this process; StageError, which names `what`, if another one holds it."""
+    """Locks `folder` (created if missing) for this process; StageError, with `what`, if another process has the
+    lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w", encoding="utf-8") as lock:
         try:
@@ -87,7 +88,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class StageWork:
-    """One stage of one night: its inputs, its outputs, and whether the outputs are there already."""
+    """One stage of one night: its inputs and outputs, and the check if the outputs are current."""
 
     run: Run
     stage: str
@@ -119,11 +120,11 @@ class StageWork:
     def fingerprint(self) -> str:
         """Hash of everything that the output depends on: version, stage, inputs and settings."""
         parts = [kgspark.__version__, self.stage, sorted(self.inputs.items()), self.settings]
-        # Keys keep their order: the order of the relations decides which kind is numbered first.
+        # Keys keep their order, because the order of the relations decides the order of the kinds.
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def is_current(self) -> bool:
-        """True if every output is complete, has this fingerprint, and its files have their recorded sizes."""
+        """True if every output is complete and has this fingerprint, and its files have their recorded sizes."""
         manifests = [(name, Manifest.read(self.run.table(name))) for name in self.outputs]
         return all(
             manifest is not None
@@ -138,7 +139,8 @@ class StageWork:
         return self.run.folder / _STAGING / self.stage
 
     def begin(self) -> dict[str, Path]:
-        """Empties staging of an earlier, failed attempt; returns the folder, not yet created, of each output."""
+        """Removes the remains of an earlier, failed attempt; returns the folder of each output, which does not exist
+        yet."""
         shutil.rmtree(self.staging, ignore_errors=True)
         self.staging.mkdir(parents=True)
         return {name: self.staging / name for name in self.outputs}
@@ -163,7 +165,7 @@ class StageWork:
 
 
 def _check_written_together(run: Run, manifests: Sequence[Manifest]) -> None:
-    """StageError if a stage was killed between the moves of its tables, so that old and new ones lie side by side."""
+    """StageError if a stage was killed between the moves of its tables, so that some are old and some are new."""
     first: dict[str, Manifest] = {}
     for manifest in manifests:
         other = first.setdefault(manifest.stage, manifest)

@@ -10,7 +10,7 @@ modulus        offset − Σᵢ √((qᵢ − tᵢ)² + (qᵢ₊ₙ − tᵢ₊�
 Higher is better for every metric. The value equals tgraphx's `score_triples` up to float32 rounding, except for queries
 that were moved towards the user's latest likes (`train.export.recent_share`).
 
-The formulas are written down in seven places, each for a reason. A new metric needs all of them, an error bound in
+Seven functions implement these formulas, each for its purpose. A new metric needs all of them, an error bound in
 `retrieval.bounds`, and FAISS's name in `retrieval.index`; tests/test_search_space.py compares them all.
 
 pairwise_scores          float64, given pairs: the reference, slow
@@ -37,7 +37,7 @@ from kgspark.tables import LEARNED, SOURCES
 
 Metric = Literal["inner_product", "l2", "l1", "modulus"]
 
-# The two sets of vectors of a search space. Recommendations rank the items, audiences rank the queries.
+# The two sets of vectors in a search space. Recommendations rank the items, audiences rank the queries.
 Side = Literal["items", "queries"]
 ITEMS: Side = "items"
 QUERIES: Side = "queries"
@@ -55,7 +55,7 @@ class SearchSpace:
     items    float32 (M, d): the effective movie vectors, after the model's own normalisation
     query_sources, item_sources  uint8 (U,) and (M,): origin of each vector, a position in `tables.SOURCES`
     offset   added to a distance-based score (RotatE's margin); 0 elsewhere
-    model_id names the weights that the vectors were computed from
+    model_id      name of the weights that the vectors were computed from
 
     Raises ValueError for an unknown metric and for shapes that do not fit together.
     """
@@ -144,7 +144,7 @@ def write_ids(folder: Path, side: Side, ids: pa.Array) -> Path:
 def read_ids(folder: Path, side: Side, rows: int) -> pa.Array:
     """The external ids of the vectors of `side`, int64 or string (rows,), memory-mapped.
 
-    Raises InputError if the file is missing, or if it does not hold exactly `rows` ids.
+    Raises InputError if the file is missing, or if it does not contain exactly `rows` ids.
     """
     path = folder / _ID_FILES[side]
     try:

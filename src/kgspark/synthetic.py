@@ -1,11 +1,12 @@
 """Synthetic ratings of any size: a world with long tails and a planted structure, drawn in blocks of users.
 
 Each movie has one genre, and the popularity of movies falls as 1 / (r + q)^s with the rank r (Zipf–Mandelbrot). The
-number of a user's ratings is lognormal. Half of a user's ratings are drawn from a first genre, a quarter from a second,
-to which the user turns over the years, and the others from all; a movie that comes twice is drawn again. The closer the
-genre, the higher the rating. The result resembles MovieLens 25M, and its right answer is known: see `taste`.
+number of a user's ratings is lognormal. Half of a user's ratings are drawn from a first genre, a quarter from a second
+genre, which the user comes to prefer over the years, and the others from all genres; a movie that is drawn twice is
+replaced by another draw. Ratings are highest in the first genre, and lowest in the other genres. The result resembles
+MovieLens 25M, and the true taste of each user is known: see `taste`.
 
-A block is drawn from (seed, block) alone, so it is the same in any process and any order.
+A block depends on (seed, block) alone, so it is the same in any process and any order.
 """
 
 from dataclasses import dataclass, fields
@@ -16,21 +17,21 @@ from pydantic import Field, model_validator
 
 from kgspark.config import Settings
 
-# MovieLens' own, but for "(no genres listed)".
+# The genres of MovieLens, without "(no genres listed)".
 GENRES = (
     "Action", "Adventure", "Animation", "Children", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "IMAX", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
 _BLOCK_USERS = 4096
-# Exponent s of a movie's popularity, and q as a fraction of the catalogue, so that no movie is everybody's.
+# Exponent s of a movie's popularity, and q as a fraction of the catalogue, so that no movie is rated by all users.
 _ZIPF_EXPONENT, _ZIPF_OFFSET = 1.1, 1 / 3000
 # The lognormal number of a user's ratings: its spread, and its upper limit as a multiple of the median.
 _ACTIVITY_SPREAD, _ACTIVITY_LIMIT = 1.1, 40.0
 # Fractions of a user's ratings that go to the first genre, and to the first or second.
 _FIRST, _FIRST_OR_SECOND = 0.5, 0.75
-# Pairs drawn per pair that is missing: the surplus makes up for pairs that come twice.
+# Pairs drawn per missing pair: the surplus replaces pairs that are drawn twice.
 _SURPLUS = 1.3
-# After this many rounds, the likeliest movies are used up: draw uniformly.
+# After this many rounds the likely movies are used up, so any movie is drawn.
 _ROUNDS_BY_TASTE = 4
 # MovieLens began in 1996; each user rates for up to two years.
 _FIRST_SECOND, _LAST_SECOND, _SPAN = 820_454_400, 1_600_000_000, 63_072_000
@@ -40,9 +41,9 @@ class SyntheticSettings(Settings):
     """The numbers of ratings, users and movies, and the seed."""
 
     ratings: int = Field(25_000_000, ge=1, description="distinct pairs of user and movie")
-    users: int = Field(162_000, ge=1, description="users, of whom the idlest may have no rating")
-    movies: int = Field(59_000, ge=1, description="movies, of which the rarest may have no rating")
-    seed: int = Field(42, ge=0, description="of everything that is drawn")
+    users: int = Field(162_000, ge=1, description="number of users, some of whom may have no rating")
+    movies: int = Field(59_000, ge=1, description="number of movies, some of which may have no rating")
+    seed: int = Field(42, ge=0, description="seed of all random draws")
 
     @model_validator(mode="after")
     def _there_is_room(self) -> "SyntheticSettings":
@@ -68,7 +69,7 @@ class Ratings:
 
 @dataclass(frozen=True)
 class SyntheticWorld:
-    """The world that the settings describe. Arrays of movies are made at their first use and kept."""
+    """The world that the settings describe. Arrays of movies are computed at their first use and cached."""
 
     settings: SyntheticSettings
 
@@ -78,7 +79,7 @@ class SyntheticWorld:
         return -(-self.settings.users // _BLOCK_USERS)
 
     def block_users(self, block: int) -> tuple[int, int]:
-        """First user of a block, and the first one after it."""
+        """First user of a block, and first user after it."""
         users = self.settings.users
         return block * users // self.blocks, (block + 1) * users // self.blocks
 
@@ -97,7 +98,7 @@ class SyntheticWorld:
 
     @cached_property
     def quality(self) -> np.ndarray:
-        """float64 (movies,): how far a movie's ratings lie above or below others', in stars."""
+        """float64 (movies,): difference between a movie's ratings and those of other movies, in stars."""
         return 0.4 * self._generator(0, 1).standard_normal(self.settings.movies)
 
     @cached_property
@@ -157,7 +158,7 @@ class SyntheticWorld:
             drawn = self._movies(generator, taste[users], likely=rounds < _ROUNDS_BY_TASTE)
             fresh = _ascending(users * count + drawn)
             fresh = fresh[~_among(fresh, keys)]
-            # The surplus of a user is left out at random: by the order of movies, the last ones would always go.
+            # The surplus of a user is removed at random: in the order of movies, it would always be the last ones.
             order = np.lexsort((generator.random(len(fresh)), fresh // count))
             owners = fresh[order] // count
             nth = np.arange(len(owners)) - np.searchsorted(owners, np.arange(len(wanted)))[owners]
@@ -182,7 +183,7 @@ class SyntheticWorld:
         return order[np.clip(np.searchsorted(sums, at, side="right"), low, high - 1)]
 
     def _closeness(self, users: np.ndarray, movies: np.ndarray, taste: np.ndarray) -> np.ndarray:
-        """float64 (n,): 1 for a movie of the user's first genre, ½ for one of the second, 0 for others."""
+        """float64 (n,): 1 for a movie of the user's first genre, ½ for the second genre, 0 for other genres."""
         genre = self.genres[movies]
         return np.select([genre == taste[users, 0], genre == taste[users, 1]], [1.0, 0.5], 0.0)
 
@@ -195,7 +196,7 @@ class SyntheticWorld:
 
 
 def _shares(weights: np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers (n,) in proportion to the weights; they add up to `total` exactly."""
+    """Whole numbers (n,) in proportion to the weights, with the sum `total`."""
     reached = np.cumsum(weights)
     return np.diff(np.rint(reached / reached[-1] * total).astype(np.int64), prepend=0)
 
@@ -214,7 +215,7 @@ def _among(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
 
 
 def _capped(counts: np.ndarray, most: int) -> np.ndarray:
-    """The counts cut at `most`; the surplus is dealt out to those below it."""
+    """The counts limited to `most`; the surplus is added to smaller counts."""
     counts = counts.copy()
     surplus = int(np.maximum(counts - most, 0).sum())
     counts = np.minimum(counts, most)
@@ -227,7 +228,7 @@ def _capped(counts: np.ndarray, most: int) -> np.ndarray:
 
 
 def _times(generator: np.random.Generator, users: np.ndarray, closeness: np.ndarray, count: int) -> np.ndarray:
-    """Seconds since 1970: each user begins at some time, and turns from the first genre towards the second."""
+    """Seconds since 1970: each user begins at some time, and rates the first genre earlier than the second."""
     begun = generator.integers(_FIRST_SECOND, _LAST_SECOND, size=count)
     turned = np.select([closeness == 1.0, closeness == 0.5], [0.0, 0.5], 0.25)
     return begun[users] + ((turned + 0.5 * generator.random(len(users))) * _SPAN).astype(np.int64)

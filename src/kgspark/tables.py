@@ -6,7 +6,7 @@ MODEL, SEARCH_SPACE = "model", "search_space"
 SEGMENTS, CANDIDATES = "segments", "candidates"
 RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "published"
 
-# The stage that writes a table, for the message that says what to run when one is missing.
+# The stage that writes each table, for the error about a missing table.
 WRITTEN_BY = {
     **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE), "clean-ratings"),
     ENTITIES: "index-entities",
@@ -44,6 +44,6 @@ KEYS = {
 # The names of the splits in the triples table.
 TRAIN, VALID, TEST = "train", "valid", "test"
 
-# The source of a ranked row's vectors: trained on likes; or, without likes, made from facts (a user's gender, a movie's
-# genre); or, without either, the average. A row names the weaker of its two vectors' sources.
+# The sources of a vector: trained on likes; or, without likes, computed from facts (a user's gender, a movie's genre);
+# or, without both, the average. A ranked row has the weaker source of its two vectors.
 SOURCES = (AVERAGE, FACTS, LEARNED) = ("average", "facts", "model")

@@ -42,7 +42,7 @@ def test_the_source_is_a_folder_or_the_one_that_a_configuration_names(
     ("override", "message"),
     [
         ([], "source: expected a MovieLens folder, because there is no such configuration file here, found 'conf/"),
-        (["source=nowhere"], "source: expected a MovieLens folder, and nowhere is none, found 'nowhere'"),
+        (["source=nowhere"], "source: expected a MovieLens folder, but nowhere is not one, found 'nowhere'"),
         (["source=a.yaml"], "source: expected a MovieLens folder, or a configuration file with source.path, found"),
     ],
 )

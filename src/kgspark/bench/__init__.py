@@ -1,1 +1,1 @@
-"""Measurements of kgspark beside its peers. Nothing else imports this package."""
+"""Benchmarks of kgspark and its peers. Nothing else imports this package."""

@@ -1,4 +1,4 @@
-"""The parts that several benchmarks share: types, sources, nights of their own, clocks and processes."""
+"""The common parts of benchmarks: types, sources, temporary nights, clocks and processes."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def _movielens_folder(source: str) -> str:
             raise ValueError("expected a MovieLens folder, because there is no such configuration file here")
         path = _source_of(path)
     if not path.is_dir():
-        raise ValueError(f"expected a MovieLens folder, and {path} is none")
+        raise ValueError(f"expected a MovieLens folder, but {path} is not one")
     return str(path.absolute())
 
 
@@ -71,12 +71,12 @@ def night_settings(
 
 
 def write_graph(night: Night) -> list[Outcome]:
-    """Runs the stages that come before training: cleaning, indexing, triples."""
+    """Runs the stages before training: cleaning, indexing, triples."""
     return [stage.run(night) for stage in (clean_ratings, index_entities, write_triples)]
 
 
 def in_turn(systems: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Calls every system once to warm up, then `rounds` times more; returns what those later calls returned.
+    """Calls every system once to warm up, then `rounds` times more; returns the results of the later calls.
 
     The systems take turns, so that a slow minute of the machine affects all of them.
     """
@@ -86,7 +86,7 @@ def in_turn(systems: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, li
 
 @dataclass(frozen=True)
 class Timed(Generic[T]):
-    """The answer of a piece of work, and the wall-clock seconds that it took."""
+    """The result of some work, and its wall-clock seconds."""
 
     answer: T
     seconds: float
@@ -100,13 +100,13 @@ def timed(work: Callable[[], T]) -> Timed[T]:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Does the work once; returns its seconds alone."""
+    """Does the work once; returns only its seconds."""
     return timed(work).seconds
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended: the JSON object that it printed, and the most memory that it and its children held."""
+    """A process that has ended: the JSON object that it printed, and the peak memory of it and its children."""
 
     answer: Row
     seconds: float
@@ -114,7 +114,7 @@ class Finished:
 
 
 def run_process(name: str, module: str, *arguments: str) -> Finished:
-    """Runs `python -m MODULE ARGUMENTS`; StageError with the end of what it printed if it fails."""
+    """Runs `python -m MODULE ARGUMENTS`; StageError with the end of its output if it fails."""
     command = [sys.executable, "-m", module, *arguments]
     started = time.perf_counter()
     with (

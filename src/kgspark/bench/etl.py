@@ -1,4 +1,4 @@
-"""bench etl: cleaning, indexing and triples of generated ratings beside DuckDB, and how time grows with the rows."""
+"""bench etl: cleaning, indexing and triples of generated ratings, compared with DuckDB, and the growth of time."""
 
 import shutil
 import statistics
@@ -45,10 +45,10 @@ def run(settings: EtlBenchSettings, say: Say) -> Row:
     """One row per size and system. `ratio` is kgspark's seconds over DuckDB's at the size named `ratings`.
 
     `growth` is, by system, the exponent of time over rows (least squares of the logarithms), null for a single size.
-    `differences` says in what the two systems' tables differ.
+    `differences` lists the differences between the tables of the two systems.
     """
     sizes = sorted({*settings.sizes, settings.ratings})
-    say(f"bench etl: {', '.join(f'{size:,}' for size in sizes)} ratings, {usable_cores()} cores, session start aside")
+    say(f"bench etl: {', '.join(f'{size:,}' for size in sizes)} ratings, {usable_cores()} cores, without session start")
     rows: list[Row] = []
     found: list[str] = []
     with scratch_folder() as scratch:

@@ -1,4 +1,4 @@
-"""bench executors: the recommend stage in one process, on executors of its own, and on a cluster's; the same bytes."""
+"""bench executors: the recommend stage in one process, on local executors, and on a cluster; the bytes are equal."""
 
 import shutil
 import statistics
@@ -38,7 +38,7 @@ SETTINGS = ExecutorsBenchSettings
 
 
 def run(settings: ExecutorsBenchSettings, say: Say) -> Row:
-    """One row per master: seconds of the stage, the speed-up over the first master, and if the bytes are its bytes."""
+    """One row per master: seconds of the stage, the speed-up over the first master, and if the bytes are the same."""
     say(f"bench executors: {settings.source}, {usable_cores()} cores")
     rows: list[Row] = []
     with scratch_folder() as scratch:

@@ -1,4 +1,4 @@
-"""Synthetic ratings, made at once in memory: a graph to train on, and histories to leave out of lists."""
+"""Synthetic ratings in memory: a graph to train on, and histories to leave out of lists."""
 
 import numpy as np
 from pydantic import Field

@@ -1,4 +1,4 @@
-"""bench graph: the worth of each part of the knowledge graph beside likes alone, and of the default graph."""
+"""bench graph: the gain of each part of the knowledge graph, and of the default graph, over likes alone."""
 
 from pathlib import Path
 from typing import Any

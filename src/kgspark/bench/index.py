@@ -1,4 +1,4 @@
-"""bench index: the approximate kinds of search beside the exact one, on the vectors and histories of a night."""
+"""bench index: the approximate kinds of search compared with the exact one, on a night's vectors and histories."""
 
 import statistics
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class IndexBenchSettings(Settings):
 
     night: Path = Field(description="a night's folder, <lake>/runs/<run_date>")
     kinds: tuple[Literal["ivf", "hnsw", "pq"], ...] = Field(
-        ("ivf", "hnsw", "pq"), description="kinds of search beside the exact one"
+        ("ivf", "hnsw", "pq"), description="kinds of search to compare with the exact one"
     )
     tables: tuple[Literal["recommendations", "audiences"], ...] = Field(
         ("recommendations", "audiences"), description="ranked tables of the night"
@@ -62,7 +62,7 @@ def _line(row: Row) -> str:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Sample:
     """A sample of a table's queries float32 (B, d), and the rows that they have seen."""
 
     index: FlatIndex
@@ -73,7 +73,7 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Built:
-    """A way to rank, the seconds that its index took to build, and the index's bytes."""
+    """A function that ranks, the seconds to build its index, and the index's bytes."""
 
     rank: Callable[[], Ranking]
     seconds: float
@@ -83,9 +83,9 @@ class _Built:
 def _measure(side: NightSide, settings: IndexBenchSettings) -> list[Row]:
     index = side.index
     chosen = np.unique(np.linspace(0, len(side.seen) - 1, settings.queries).astype(np.int64))
-    asked = _Asked(index, side.queries[chosen], side.seen.pick(chosen), side.k)
+    sample = _Sample(index, side.queries[chosen], side.seen.pick(chosen), side.k)
     with scratch_folder() as scratch:
-        built = _build_all(asked, settings, scratch)
+        built = _build_all(sample, settings, scratch)
         lists = {kind: way.rank() for kind, way in built.items()}
         seconds = in_turn({kind: partial(seconds_of, way.rank) for kind, way in built.items()}, settings.rounds)
     medians = {kind: statistics.median(of_kind) for kind, of_kind in seconds.items()}
@@ -106,20 +106,22 @@ def _measure(side: NightSide, settings: IndexBenchSettings) -> list[Row]:
     ]
 
 
-def _build_all(asked: _Asked, settings: IndexBenchSettings, scratch: Path) -> dict[str, _Built]:
-    """The exact search, and those of `kinds` that serve an index of this size."""
-    exact = partial(top_k, asked.index, asked.queries, asked.seen, asked.k)
-    built = {"flat": _Built(exact, 0.0, asked.index.vectors.nbytes)}
+def _build_all(sample: _Sample, settings: IndexBenchSettings, scratch: Path) -> dict[str, _Built]:
+    """The exact search, and those of `kinds` that are usable for an index of this size."""
+    exact = partial(top_k, sample.index, sample.queries, sample.seen, sample.k)
+    built = {"flat": _Built(exact, 0.0, sample.index.vectors.nbytes)}
     for kind in settings.kinds:
         of_kind = settings.index.model_copy(update={"kind": kind})
-        if of_kind.kind_for(len(asked.index)) != "flat":
-            built[kind] = _build(asked, of_kind, scratch / kind)
+        if of_kind.kind_for(len(sample.index)) != "flat":
+            built[kind] = _build(sample, of_kind, scratch / kind)
     return built
 
 
-def _build(asked: _Asked, settings: IndexSettings, path: Path) -> _Built:
-    seconds = seconds_of(partial(build_approximate, path, asked.index, settings))
-    rank = partial(approximate_top_k, asked.index, load_approximate(path), settings, asked.queries, asked.seen, asked.k)
+def _build(sample: _Sample, settings: IndexSettings, path: Path) -> _Built:
+    seconds = seconds_of(partial(build_approximate, path, sample.index, settings))
+    rank = partial(
+        approximate_top_k, sample.index, load_approximate(path), settings, sample.queries, sample.seen, sample.k
+    )
     return _Built(rank, seconds, path.stat().st_size)
 
 

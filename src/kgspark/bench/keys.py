@@ -1,6 +1,6 @@
-"""bench keys: the worth of each optional key of `train`, one change at a time.
+"""bench keys: the gain of each optional key of `train`, one change at a time.
 
-Choose by the validation column only. The test column shows what such a choice is worth, and must not take part in it.
+Choose by the validation column only. The test column shows the gain of such a choice, and must not influence it.
 """
 
 from typing import Any
@@ -20,19 +20,20 @@ COLUMNS = {
 
 
 class KeysBenchSettings(VariantsSettings):
-    """`kgspark bench keys`: the same nights with several seeds, because most keys are worth less than a seed."""
+    """`kgspark bench keys`: the same nights with several seeds, because most keys change less than another seed
+    does."""
 
     seeds: tuple[int, ...] = Field(
-        (42, 43, 44), min_length=1, description="of split and training, one measurement each"
+        (42, 43, 44), min_length=1, description="seeds of split and training, one measurement each"
     )
-    baselines: tuple[BaselineName, ...] = Field((), description="measured beside the first variant")
+    baselines: tuple[BaselineName, ...] = Field((), description="to compare with the first variant")
 
 
 SETTINGS = KeysBenchSettings
 
 
 def _variants(model: str, base: dict[str, Any], changes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The model with `base` alone, and with each of the changes of `train` laid over it."""
+    """The model with `base` alone, and with each of the changes of `train` merged into it."""
     rows = {model: base} | {f"{model}, {name}": base | change for name, change in changes.items()}
     return {title: {"train": train} for title, train in rows.items()}
 
@@ -40,7 +41,7 @@ def _variants(model: str, base: dict[str, Any], changes: dict[str, dict[str, Any
 _DROPOUT = {"dropout 0.1": {"dropout": 0.1}, "dropout 0.2": {"dropout": 0.2}}
 _AVERAGE = {"ema 0.9": {"ema": 0.9}}
 _INVERSE = {"inverse relations": {"inverse_relations": True}}
-# Lacroix et al. (2018): ComplEx with reciprocal relations, and N3 in the place of the recipe's L2.
+# Lacroix et al. (2018): ComplEx with reciprocal relations, and N3 instead of the recipe's L2.
 _N3 = {f"n3 {cost} for l2": {"l2": 0.0, "n3": cost} for cost in (0.01, 0.05, 0.2)}
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""bench models: every tgraphx model with its own recipe, through the whole chain, on one split."""
+"""bench models: every tgraphx model with its own recipe, from ratings to metrics, on one split."""
 
 from typing import Any
 

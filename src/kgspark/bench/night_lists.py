@@ -1,4 +1,4 @@
-"""bench topk night=FOLDER: a night's own lists, compared one by one with all scores sorted."""
+"""bench topk night=FOLDER: a night's lists, compared one by one with all scores sorted."""
 
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,13 @@ def _compare_table(folder: Path, side: NightSide) -> dict[str, int]:
         history = side.seen.pick(part)
         best = top_k_of_scores(score_all(index, side.queries[part]), history, k)
         expected = np.pad(best.ids, ((0, 0), (0, width - k)), constant_values=-1)
-        found = _padded(written.pick(part), width)
+        found = _pad(written.pick(part), width)
         wrong += int((found != expected).any(axis=1).sum())
         leaks += int(history.contains(found).sum())
     return {"lists": len(written), "rows": len(written.indices), "k": k, "wrong": wrong, "seen": leaks}
 
 
-def _padded(lists: Histories, width: int) -> np.ndarray:
+def _pad(lists: Histories, width: int) -> np.ndarray:
     """int64 (B, width), with -1 at the end of shorter lists."""
     padded = np.full((len(lists), width), -1)
     padded[np.arange(width) < lists.sizes[:, None]] = lists.indices

@@ -1,4 +1,4 @@
-"""One ranked table of a finished night as a benchmark reads it: vectors, ids, and the rows that each query has seen."""
+"""One ranked table of a finished night, for a benchmark: vectors, ids, and the rows that each query has seen."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ def _read_side(run: Path, ranked: Side, k: int, threads: int) -> NightSide:
 
 
 def _positions(folder: Path, names: dict[Side, pa.Array], *more: str) -> list[np.ndarray]:
-    """Columns of a table: the ids of each side as positions int64, and the columns `more` as they are."""
+    """Columns of a table: the ids of each side as positions int64, and the columns `more` unchanged."""
     table = pq.read_table(folder, columns=[*(_ID[side] for side in names), *more], partitioning=None)
     places = [pc.index_in(table[_ID[side]].combine_chunks(), ids) for side, ids in names.items()]
     return [place.to_numpy().astype(np.int64) for place in places] + [table[name].to_numpy() for name in more]

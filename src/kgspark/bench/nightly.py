@@ -1,4 +1,4 @@
-"""bench nightly: a whole night beside MLlib ALS, each as a process of its own, with medians over rounds."""
+"""bench nightly: a whole night compared with MLlib ALS, each in its own process, with medians over rounds."""
 
 import json
 import statistics
@@ -36,11 +36,11 @@ def run(settings: NightlyBenchSettings, say: Say) -> Row:
         ours, theirs = [], []
         for number in range(settings.rounds):  # in turn, so that a slow minute of the machine affects both
             lake, out = scratch / f"lake-{number}", scratch / f"als-{number}"
-            ours.append(_finished(say, OURS, "kgspark.cli", "--json", "nightly", *night, f"lake={lake}"))
+            ours.append(_run(say, OURS, "kgspark.cli", "--json", "nightly", *night, f"lake={lake}"))
             als = (settings.source, str(out), str(settings.k), master)
-            theirs.append(_finished(say, MLLIB, "kgspark.bench.processes.als", *als))
+            theirs.append(_run(say, MLLIB, "kgspark.bench.processes.als", *als))
         measured = (*night, f"lake={scratch / 'lake-0'}", "evaluate.baselines=[popularity, implicit-als, mllib-als]")
-        quality = _finished(say, "evaluate", "kgspark.cli", "--json", "evaluate", *measured)
+        quality = _run(say, "evaluate", "kgspark.cli", "--json", "evaluate", *measured)
     rows = _rows(ours, theirs, {row["model"]: row for row in quality.answer["rows"]})
     for row in rows:
         say(f"{row['system']:<30}{row['seconds']:8.1f} s   NDCG@10 {row['ndcg@10']:.4f}")
@@ -55,14 +55,14 @@ def _configuration(settings: NightlyBenchSettings, scratch: Path) -> str:
     return str(path)
 
 
-def _finished(say: Say, name: str, module: str, *arguments: str) -> Finished:
+def _run(say: Say, name: str, module: str, *arguments: str) -> Finished:
     process = run_process(name, module, *arguments)
     say(f"  {name:<20}{process.seconds:8.1f} s")
     return process
 
 
 def _rows(ours: Sequence[Finished], theirs: Sequence[Finished], quality: dict[str, Row]) -> list[Row]:
-    """Times of the two systems, and the quality of both and of two peers that `kgspark evaluate` fitted."""
+    """Times of the two systems, and the quality of both and of the peers that `kgspark evaluate` fitted."""
     stages = {stage["stage"]: stage["seconds"] for stage in ours[0].answer["stages"]}
     return [
         {"system": OURS, "seconds": _median(ours), "ndcg@10": quality["kgspark"]["ndcg@10"], "stages": stages},

@@ -1,7 +1,7 @@
-"""bench: kgspark beside its peers, all systems of a benchmark in one run.
+"""bench: kgspark compared with its peers, all systems of a benchmark in one run.
 
-A further benchmark is a file of this folder and a line in `BENCHES`. The file NAME.py has `SETTINGS`, the class of its
-settings, and `run(settings, say)`, which returns `rows`, one per system, and whatever else the benchmark finds.
+A new benchmark is a file in this folder and a line in `BENCHES`. The file NAME.py has `SETTINGS`, the class of its
+settings, and `run(settings, say)`, which returns `rows`, one per system, and any further results.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ from kgspark.errors import ConfigError
 from kgspark.manifests import versions
 
 BENCHES = {
-    "nightly": "from the ratings file to published top-K, beside MLlib ALS",
-    "models": "all tgraphx models on one split, beside popularity and EASE",
-    "graph": "what each relation of the graph adds, overall and for users and movies with few ratings",
-    "keys": "what each optional key of train is worth, on the validation and the test likes",
-    "topk": "all users' filtered top-K beside implicit's, unfiltered FAISS and Spark's own",
-    "index": "the approximate kinds of search beside the exact one, on a night's vectors",
+    "nightly": "from the ratings file to published top-K, compared with MLlib ALS",
+    "models": "all tgraphx models on one split, compared with popularity and EASE",
+    "graph": "the gain by each relation of the graph, overall and for users and movies with few ratings",
+    "keys": "the gain by each optional key of train, on the validation and the test likes",
+    "topk": "all users' filtered top-K, compared with implicit, unfiltered FAISS and Spark",
+    "index": "approximate search compared with exact search, on a night's vectors",
     "executors": "the recommend stage on one process's cores, on executors, and on a cluster: the same bytes",
-    "etl": "cleaning, indexing and triples of generated ratings beside DuckDB, and how time grows with the rows",
-    "train": "training speed beside tgraphx's KGTrainer, and the seconds to EASE's NDCG@10",
+    "etl": "cleaning, indexing and triples of generated ratings, compared with DuckDB, and the growth of time",
+    "train": "training speed compared with tgraphx's KGTrainer, and the seconds to EASE's NDCG@10",
 }
 
 

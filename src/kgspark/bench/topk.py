@@ -1,4 +1,4 @@
-"""bench topk: filtered top-K of many users beside implicit's, unfiltered FAISS, and Spark's recommendForAllUsers."""
+"""bench topk: filtered top-K of many users, by kgspark, implicit, unfiltered FAISS and Spark's recommendForAllUsers."""
 
 import statistics
 import time
@@ -45,9 +45,9 @@ class TopKBenchSettings(Settings):
     block: int = Field(4096, ge=1, description="users ranked at a time, as recommend.block")
     rounds: int = Field(5, ge=1, description="timed runs of each system, in turn; the medians are reported")
     checked: int = Field(1_000, ge=0, description="users whose lists are compared with all scores sorted")
-    device: Device = Field("auto", description="as recommend.device; a CUDA device has a row of its own")
-    mllib: bool = Field(True, description="run Spark's own recommendForAllUsers too, once")
-    seed: int = Field(42, ge=0, description="of vectors and histories")
+    device: Device = Field("auto", description="as recommend.device; a CUDA device gets a separate row")
+    mllib: bool = Field(True, description="run Spark's recommendForAllUsers too, once")
+    seed: int = Field(42, ge=0, description="seed of vectors and histories")
     night: Path | None = Field(
         None, description="a night's folder (<lake>/runs/<run_date>): its lists are compared with all scores sorted"
     )
@@ -120,12 +120,12 @@ def _unit_vectors(generator: np.random.Generator, count: int, dim: int) -> np.nd
 
 def _rank(index: FlatIndex, queries: np.ndarray, seen: Histories, settings: TopKBenchSettings) -> None:
     for start in range(0, len(queries), settings.block):
-        asked = np.arange(start, min(start + settings.block, len(queries)))
-        top_k(index, queries[asked], seen.pick(asked), settings.k)
+        part = np.arange(start, min(start + settings.block, len(queries)))
+        top_k(index, queries[part], seen.pick(part), settings.k)
 
 
 def _is_exact(index: FlatIndex, queries: np.ndarray, seen: Histories, settings: TopKBenchSettings) -> bool:
-    """True if the lists of some users, with the longest histories among them, are those of all scores sorted."""
+    """True if the lists of some users, including the longest histories, equal those of all scores sorted."""
     chosen = np.argsort(-seen.sizes, kind="stable")[:: max(1, settings.users // max(settings.checked, 1))]
     chosen = chosen[: settings.checked]
     found = top_k(index, queries[chosen], seen.pick(chosen), settings.k)
@@ -140,15 +140,15 @@ def _is_exact(index: FlatIndex, queries: np.ndarray, seen: Histories, settings: 
 def implicit_top_k(items: np.ndarray, queries: np.ndarray, seen: Histories, k: int, threads: int) -> np.ndarray:
     """Rows of the k largest inner products with items float32 (N, d) that each query float32 (B, d) has not seen.
 
-    Returns int (B, k), best first. It is the function that `recommend` of implicit's factor models runs for a batch of
-    users, and leaves out the seen rows inside the batch.
+    Returns int (B, k), best first. `recommend` of implicit's factor models calls this function for a batch of users; it
+    leaves out the seen rows itself.
     """
     ids, _ = topk(items, queries, k, filter_query_items=like_matrix(seen, len(items)), num_threads=threads)
     return ids
 
 
 def _mllib_seconds(queries: np.ndarray, items: np.ndarray, k: int) -> float:
-    """Seconds in which MLlib's model ranks with the same factors, which are in the running session already."""
+    """Seconds that MLlib's model takes to rank with the same factors, which the running session has cached."""
     master = f"local[{usable_cores()}]"
     with plain_session(master) as session:
         model = mllib_als.from_factors(session, queries, items, local_cores(master))

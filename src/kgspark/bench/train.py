@@ -1,4 +1,4 @@
-"""bench train: training speed beside tgraphx's own KGTrainer, and the seconds that training needs to reach EASE."""
+"""bench train: training speed compared with tgraphx's KGTrainer, and the seconds that training needs to reach EASE."""
 
 import statistics
 from dataclasses import asdict
@@ -61,13 +61,13 @@ def run(settings: TrainBenchSettings, say: Say) -> Row:
     with scratch_folder() as scratch:
         night = _write_night(settings, scratch, say)
         graph = knowledge_graph(night)
-        # The race comes first: as in a night, the costs that a process pays once are on its clock.
+        # The race comes first: as in a night, its time includes the costs that occur once per process.
         against_ease = _race(night, graph, say)
         train = night.settings.train.resolved()
         learned = graph.without_zero_weights()
         speeds = _speeds(settings, train, learned, say)
         samplers = _samplers(settings, train, learned, say)
-    generated = [_generated(settings, say)] if settings.generated.ratings else []
+    generated = [_generated_row(settings, say)] if settings.generated.ratings else []
     return {
         "device": device,
         "ratios": _ratios(speeds, samplers, say),
@@ -77,7 +77,7 @@ def run(settings: TrainBenchSettings, say: Say) -> Row:
 
 
 def _write_night(settings: TrainBenchSettings, scratch: Path, say: Say) -> Night:
-    """The night with its triples written, and Spark stopped, so that it disturbs no clock."""
+    """A night with its triples written. Spark is stopped, so that it does not disturb the measurements."""
     given = {"train": settings.train.model_dump()}
     with open_night(night_settings(settings.source, scratch, settings.overrides, given), say) as night:
         write_graph(night)
@@ -94,7 +94,7 @@ def _ratios(speeds: list[Row], samplers: list[Row], say: Say) -> Row:
 
 
 def _speeds(settings: TrainBenchSettings, train: TrainSettings, graph: Graph, say: Say) -> list[Row]:
-    """Epochs of every system in turn; all train the night's train split, or a sample of it."""
+    """Epochs of all systems in turn; each trains the night's train split, or a sample of it."""
     stock = stock_settings(train, settings.batch_size)
     some = sample_triples(graph, settings.sample, train.seed)
     systems: dict[str, Contestant] = {
@@ -126,7 +126,7 @@ def _samplers(settings: TrainBenchSettings, train: TrainSettings, graph: Graph, 
     return [_speed_row(name, about, speed, say) for name, speed in found.items()]
 
 
-def _generated(settings: TrainBenchSettings, say: Say) -> Row:
+def _generated_row(settings: TrainBenchSettings, say: Say) -> Row:
     size = settings.generated
     about = f"{size.ratings:,} generated likes of {size.users:,} users and {size.movies:,} movies, each once"
     return _speed_row(GENERATED, about, generated_speed(size, settings.train.resolved(), settings.rounds), say)
@@ -152,8 +152,8 @@ def _race(night: Night, graph: Graph, say: Say) -> Row:
     """Seconds of training until EASE's NDCG@10 on the test likes is reached.
 
     Both learn the train and validation likes, and both leave them out of the lists: one split, one mask, one measure.
-    Test figures are taken after every epoch, but nothing is chosen by them: settings are fixed beforehand, all epochs
-    run, and the answer is a time. It says nothing of how a model should be chosen.
+    The test likes are evaluated after every epoch, but nothing is chosen by them: settings are fixed beforehand, all
+    epochs run, and the result is a time.
     """
     held_out = read_held_out(night)
     ease = timed(lambda: fit_on("ease", night, held_out))

@@ -1,4 +1,4 @@
-"""Nights that differ in a few settings, measured one after the other on the same split: the worth of a setting."""
+"""Nights that differ in a few settings, evaluated one after the other on the same split, to find a setting's gain."""
 
 import math
 import statistics
@@ -17,7 +17,7 @@ from kgspark.night.settings import NightSettings
 from kgspark.peers.baselines import BaselineName
 
 Changes = Mapping[str, Any]
-# Columns of the printed table: heading, and the figure of a row.
+# Columns of the printed table: heading, and the value of a row.
 Columns = Mapping[str, Callable[[Row], float]]
 
 
@@ -26,8 +26,8 @@ class VariantsSettings(Settings):
 
     source: Source = BUNDLED
     protocol: ProtocolName = Field("random", description="as evaluate.protocol")
-    seeds: tuple[int, ...] = Field((42,), min_length=1, description="of split and training, one measurement each")
-    baselines: tuple[BaselineName, ...] = Field(("popularity", "ease"), description="measured beside the first variant")
+    seeds: tuple[int, ...] = Field((42,), min_length=1, description="seeds of split and training, one measurement each")
+    baselines: tuple[BaselineName, ...] = Field(("popularity", "ease"), description="to compare with the first variant")
     overrides: tuple[str, ...] = Field((), description="further dotted.key=value for every night")
 
 
@@ -90,7 +90,7 @@ def _summary(rows: Sequence[Row], columns: Columns) -> list[Row]:
 
 
 def figure(*path: str) -> Callable[[Row], float]:
-    """The figure at a path of nested keys in a row; not a number if a key is absent."""
+    """Reads the value at a path of nested keys in a row; NaN if a key is absent."""
 
     def of(row: Row) -> float:
         value: Any = row

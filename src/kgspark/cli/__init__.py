@@ -1,4 +1,4 @@
-"""`kgspark STAGE CONF [dotted.key=value ...]`: the only place that parses arguments, prints, and sets an exit code."""
+"""`kgspark STAGE CONF [dotted.key=value ...]`: the only code that parses arguments, prints, and sets an exit code."""
 
 from kgspark.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The command line in words: what is parsed here is run by `kgspark.cli.main`."""
+"""Parses the command line; `kgspark.cli.main` runs the result."""
 
 import os
 from collections.abc import Callable
@@ -12,12 +12,12 @@ import kgspark
 from kgspark.cli.commands import COMMANDS, Command
 
 _EPILOG = (
-    "conf/nightly.yaml holds every key with its default; kgspark settings KEY prints what a key means. Dashes and "
-    "underscores are the same in a command's name. KGSPARK_TRACE=1 prints the trace of an unexpected error, which else "
-    "goes to a file; KGSPARK_LOG=json is --log json."
+    "conf/nightly.yaml has every key with its default; kgspark settings KEY prints the meaning of a key. Dashes and "
+    "underscores are the same in a command's name. KGSPARK_TRACE=1 prints the trace of an unexpected error; without it, "
+    "the trace goes to a file. KGSPARK_LOG=json is --log json."
 )
 _ARGUMENTS = {
-    "CONF": "a YAML file; conf/ holds one per situation",
+    "CONF": "a YAML file; conf/ has one per situation",
     "NAME": "the benchmark; kgspark settings bench lists them",
     "OUT": "the folder to write, which must not exist",
 }
@@ -28,7 +28,7 @@ Log = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[dotted.key=value]...", help="settings over the file's", show_default=False),
+    typer.Argument(metavar="[dotted.key=value]...", help="settings that override the file's", show_default=False),
 ]
 
 
@@ -36,7 +36,7 @@ Overrides = Annotated[
 class Request:
     """A parsed command line.
 
-    first  the command's first argument; empty for `settings`, whose words are all in `others`
+    first   the command's first argument; empty for `settings`, where all words are in `others`
     """
 
     command: str
@@ -47,7 +47,7 @@ class Request:
 
 
 class _NightCommand(TyperCommand):
-    """A command whose --help ends with the settings that it reads: their keys, or an outline of all sections."""
+    """A command whose --help ends with its settings: their keys, or an outline of all sections."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
@@ -104,7 +104,7 @@ def _request(name: str, command: Command) -> Callable[..., Request]:
         json: Json = False,
         log: Log = "",
     ) -> Request:
-        return _made(context, name, first, overrides, json, log)
+        return _build_request(context, name, first, overrides, json, log)
 
     return request
 
@@ -118,11 +118,13 @@ def _settings(
     json: Json = False,
     log: Log = "",
 ) -> Request:
-    return _made(context, "settings", "", key, json, log)
+    return _build_request(context, "settings", "", key, json, log)
 
 
-def _made(context: typer.Context, name: str, first: str, others: list[str] | None, json: bool, log: str) -> Request:
-    """The request; --json and --log count before the command's name and behind it."""
+def _build_request(
+    context: typer.Context, name: str, first: str, others: list[str] | None, json: bool, log: str
+) -> Request:
+    """The request; --json and --log may be before or after the command's name."""
     log = log or context.obj["log"] or os.environ.get("KGSPARK_LOG", "plain")
     if log not in ("plain", "json"):
         raise typer.BadParameter(f"expected plain or json, found {log!r}", param_hint="--log")

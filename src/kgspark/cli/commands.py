@@ -1,4 +1,4 @@
-"""The table of commands. A further command is a module with `run`, and a line here."""
+"""The table of commands. A new command is a module with `run`, and a line here."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 class Command:
     """One command.
 
-    module    the module whose `run` does the work; a command brings its engines with it, so it is imported last
-    help      what the command does, in a line
-    sections  the settings that it reads, which its --help lists; none means all
-    argument  its first argument: CONF, the file of a night, for `run(night)`; else `run(argument, overrides, say)`
+    module    the module whose `run` does the work; it imports its engines, so it is imported last
+    help      one line about the command
+    sections  the sections of settings that it reads, for its --help; empty means all
+    argument  its first argument: CONF, the file of a night, to call `run(night)`; else `run(argument, overrides, say)`
     """
 
     module: str
@@ -69,6 +69,6 @@ COMMANDS = {
         "Search for better settings on validation likes.",
         ("tune", "evaluate"),
     ),
-    "bench": Command("kgspark.bench.run", "Benchmarks of kgspark beside its peers.", argument="NAME"),
+    "bench": Command("kgspark.bench.run", "Benchmarks of kgspark and its peers.", argument="NAME"),
     "generate": Command(f"{_EXPERIMENTS}.generate", "Synthetic ratings of any size, in a new folder.", argument="OUT"),
 }

@@ -12,9 +12,9 @@ _LOG = logging.getLogger("kgspark")
 
 
 def configure_logs(form: str, lines: TextIO, command: str = "") -> None:
-    """Sends what is logged to `lines`, and warnings and errors to standard error; in form json all goes there.
+    """Sends log records to `lines`, and warnings and errors to standard error; in form json all go to standard error.
 
-    command  the stage that JSON lines name outside any stage of a night
+    command  the stage in JSON lines that are logged outside of any stage of a night
     """
     if form == "json":
         handlers = [_handler(sys.stderr, _JsonLines(command))]
@@ -30,7 +30,7 @@ def configure_logs(form: str, lines: TextIO, command: str = "") -> None:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A handler that does not swallow a reader that has gone away."""
+    """A handler that raises the error if the reader of its stream has gone away."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         raise

@@ -1,4 +1,4 @@
-"""Runs one command line: its output, its one line of error, and its exit code."""
+"""Runs one command line: its output, its error of one line, and its exit code."""
 
 import json
 import logging
@@ -22,9 +22,9 @@ _LOG = logging.getLogger("kgspark")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns 0 only when its output is committed. Errors are one line on standard error."""
-    # OpenMP threads that spin while they wait slow training down fivefold where other processes want the cores too, and
-    # threads that never spin slow it by half where none does: a short spin costs little either way.
+    """Runs one command; returns 0 only if its output is committed. Errors are one line on standard error."""
+    # If other processes need the cores too, OpenMP threads that spin while they wait make training five times slower.
+    # If none does, threads that never spin make it slower by half. A short spin costs little in both cases.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     configure_logs("plain", sys.stdout)
     try:
@@ -45,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:
-        return _fail(_unexpected(error))
+        return _fail(_write_trace(error))
     return 0
 
 
 def _run(request: Request) -> object:
-    """The command's answer, which `--json` prints."""
+    """The command's result, which `--json` prints."""
     if request.command == "settings":
         from kgspark.cli.settings import settings_page
 
@@ -67,7 +67,7 @@ def _run(request: Request) -> object:
     module = import_module(command.module)
     with open_night(settings, _LOG.info) as night:
         answer = module.run(night)
-        # A stage answers with its outcome, every other command with the object that --json prints.
+        # A stage returns its outcome, every other command the object that --json prints.
         return {"stages": [vars(answer)]} if isinstance(answer, Outcome) else answer
 
 
@@ -80,8 +80,8 @@ def _fail(message: str, code: int = 1) -> int:
     return code
 
 
-def _unexpected(error: Exception) -> str:
-    """One line of an error that is a defect or a broken machine; the trace goes to a file for the report."""
+def _write_trace(error: Exception) -> str:
+    """One line for an unexpected error (a defect or a broken machine); the trace goes to a file."""
     if os.environ.get("KGSPARK_TRACE"):
         traceback.print_exc()
     trace = Path(os.environ.get("TMPDIR", "/tmp")) / f"kgspark-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -16,14 +16,14 @@ from kgspark.errors import ConfigError
 from kgspark.kge.settings import TrainSection
 from kgspark.settings_docs.keys import Key, Section, as_yaml, night, own_values, section
 
-# By name, because nothing imports the benchmarks.
+# A name, because nothing may import the benchmarks.
 _BENCHMARKS = "kgspark.bench.run"
-# The width of what is not printed on a terminal.
+# The width of output that does not go to a terminal.
 _WIDTH = 120
 
 
 def settings_page(words: Sequence[str], shown: bool = True) -> list[dict[str, Any]]:
-    """The settings that `words` name, printed if they are to be `shown`; ConfigError for an unknown name."""
+    """The settings that `words` name; prints them if `shown`; ConfigError for an unknown name."""
     if not words:
         keys = _outline(shown)
     elif words[0] == "bench":
@@ -41,10 +41,10 @@ def settings_page(words: Sequence[str], shown: bool = True) -> list[dict[str, An
 
 
 def find(name: str) -> Key | Section:
-    """The key or section of a dotted name; ConfigError with the nearest name where there is none."""
+    """The key or section of a dotted name; ConfigError with the nearest name if there is none."""
     known = {part.dotted: part for part in _parts(night())}
     parts = name.split(".")
-    for end in range(1, len(parts)):  # a name of the user's own: relations.liked.where
+    for end in range(1, len(parts)):  # a name chosen by the user: relations.liked.where
         generic = ".".join([*parts[:end], "NAME", *parts[end + 1 :]])
         if generic in known:
             return known[generic]
@@ -58,7 +58,7 @@ def find(name: str) -> Key | Section:
 
 
 def print_keys(sections: Sequence[str]) -> None:
-    """Prints the keys of the named sections, or an outline of all sections, as the help of a command ends."""
+    """Prints the keys of the named sections, or an outline of all sections, for the end of a command's help."""
     console = _console()
     console.print(Text(" Settings, as key=value or in the file:\n", "bold"))
     for name in sections:
@@ -74,7 +74,7 @@ def _keys(found: Key | Section) -> Iterable[Key]:
 
 
 def _parts(outer: Section) -> Iterable[Key | Section]:
-    """Every section and key, those of a mapping's entries among them."""
+    """Every section and key, also those of a mapping's entries."""
     for inner in outer.sections():
         if inner.path:
             yield inner

@@ -1,7 +1,7 @@
 """Configuration: one YAML file and `dotted.key=value` overrides, decoded once into frozen settings.
 
-Every error names where the value came from (file, line and column, or the command line), its dotted key, what was
-expected and what was found.
+Every error gives the origin of the value (file, line and column, or the command line), its dotted key, the expectation,
+and the value found.
 """
 
 from kgspark.config.decode import decode, expectation, from_overrides, load

@@ -1,4 +1,4 @@
-"""From a document to settings, and one line for the first thing that is wrong in it."""
+"""From a document to settings; raises an error of one line for the first problem."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 Problem = Mapping[str, Any]
 
 _COLLECTIONS = {"Tuple": "a list", "List": "a list", "Dictionary": "a section"}
-# The expectation, by the type of pydantic's error and its context.
+# The expectation, by the type of pydantic's error; a function of the error's context.
 _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "int_type": lambda context: "an integer",
     "int_parsing": lambda context: "an integer",
@@ -45,15 +45,15 @@ _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def load(settings: type[SettingsT], path: str | Path, overrides: Iterable[str] = ()) -> SettingsT:
-    """Reads `path`, lays `overrides` over it and decodes the result.
+    """Reads `path`, applies `overrides` to it and decodes the result.
 
-    Raises ConfigError with one line that names the place, the dotted key, the expectation and what was found.
+    Raises ConfigError with one line: the place, the dotted key, the expectation and the value found.
     """
     return _decode_with(settings, read_document(Path(path)), overrides)
 
 
 def from_overrides(settings: type[SettingsT], overrides: Iterable[str]) -> SettingsT:
-    """Decodes settings that have no file, of overrides alone; raises ConfigError as `load` does."""
+    """Decodes settings from overrides alone, without a file; raises ConfigError as `load` does."""
     return _decode_with(settings, Document(COMMAND_LINE, {}), overrides)
 
 
@@ -64,11 +64,11 @@ def _decode_with(settings: type[SettingsT], document: Document, overrides: Itera
 
 
 def decode(settings: type[SettingsT], document: Document) -> SettingsT:
-    """Validates a document against a settings type; raises ConfigError for the first thing that is wrong."""
+    """Validates a document against a settings type; raises ConfigError for the first problem."""
     try:
         return settings.model_validate(document.values)
     except ValidationError as error:
-        # An unknown key is reported first: a misspelt section makes its right spelling look missing.
+        # An unknown key is reported first: if a section is misspelt, the right one seems to be missing.
         problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         raise ConfigError(_line(settings, document, problems)) from None
 
@@ -82,15 +82,15 @@ def _line(settings: type[Settings], document: Document, problems: Sequence[Probl
         return f"{where}: {dotted}: {_unknown(section_at(settings, path[:-1]), path[-1])}"
     if problem["type"] == "missing":
         return f"{where}: {dotted}: required, but not given"
-    if not path:  # a rule over several sections has no place of its own, and names its keys itself
+    if not path:  # a rule for several sections has no place, and its message contains the keys
         return f"{where}: {expectation(problem)}"
-    # The alternatives of a union are problems of their own, at one key.
+    # Each alternative of a union is a separate problem with the same key.
     of_key = [other for other in problems if _key_path(settings, other) == path]
     return f"{where}: {dotted}: {expectation(*of_key)}, found {show(problem['input'])}"
 
 
 def _key_path(settings: type[Settings], problem: Problem) -> KeyPath:
-    """The key that a problem is about. pydantic adds the alternatives of a union, and marks keys that are no text."""
+    """The key of a problem. pydantic appends the alternatives of a union, and marks keys that are not text."""
     path: list[str] = []
     annotation: Any = settings
     for part in problem["loc"]:
@@ -113,10 +113,10 @@ def _unknown(section: type[Settings], key: str) -> str:
 
 
 def expectation(*problems: Problem) -> str:
-    """The expectation in words, from one problem of pydantic's, or from those of a union's alternatives."""
-    told = [problem for problem in problems if problem["type"] in _EXPECTED]
-    if told:
-        sentences = [_EXPECTED[problem["type"]](problem.get("ctx", {})) for problem in told]
+    """The expectation in words, from one pydantic problem, or from those of a union's alternatives."""
+    known = [problem for problem in problems if problem["type"] in _EXPECTED]
+    if known:
+        sentences = [_EXPECTED[problem["type"]](problem.get("ctx", {})) for problem in known]
         return f"expected {alternatives(dict.fromkeys(sentences))}"
     if problems[0]["type"] == "value_error":
         return str(problems[0]["ctx"]["error"])

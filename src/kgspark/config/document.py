@@ -1,4 +1,4 @@
-"""The plain values of a configuration, and where each of them was written."""
+"""The plain values of a configuration, and the place where each of them was written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _DEEPEST = 50
 
 @dataclass
 class Document:
-    """Plain values of a configuration, and where each dotted key was written."""
+    """Plain values of a configuration, and the place where each dotted key was written."""
 
     origin: str
     values: dict[str, Any]
@@ -48,7 +48,7 @@ def read_document(path: Path) -> Document:
         raise ConfigError(f"{where}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except ValueError as error:  # a tag that its value does not fit: `!!int many`
+    except ValueError as error:  # the value does not fit its tag: `!!int many`
         raise ConfigError(f"{path}: a value cannot be read: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}:1:1: expected a mapping of sections, found {show(values)}")
@@ -59,7 +59,7 @@ def read_document(path: Path) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without its dates: 2026-02-30 shall fail where the key is known, not in the parser."""
+    """YAML without dates: 2026-02-30 should fail later, when the key is known, and not in the parser."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -88,7 +88,7 @@ def _record_places(node: yaml.Node, path: KeyPath, origin: str, places: dict[Key
 
 
 def apply_override(document: Document, override: str) -> None:
-    """Lays one `dotted.key=value` over the document; the value is read as YAML."""
+    """Applies one `dotted.key=value` to the document; the value is parsed as YAML."""
     dotted, equals, text = override.partition("=")
     path = tuple(dotted.split("."))
     if not equals or not all(path):
@@ -104,20 +104,20 @@ def apply_override(document: Document, override: str) -> None:
             document.places[path[:length]] = COMMAND_LINE
         section = section[key]
     section[path[-1]] = value
-    # The keys below are replaced, so the places where they were written do not count any more.
+    # The keys below are replaced, so their old places are removed.
     for below in [place for place in document.places if place[: len(path)] == path]:
         del document.places[below]
     document.places[path] = COMMAND_LINE
 
 
 def show(value: Any) -> str:
-    """A value as an error shows it, cut where it is long."""
+    """A value as text for an error, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, mapping by mapping; a `None` above removes the key."""
+    """`above` merged into `below`, mapping by mapping; a `None` in `above` removes the key."""
     result = dict(below)
     for key, value in above.items():
         if value is None:

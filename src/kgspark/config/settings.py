@@ -21,9 +21,9 @@ from kgspark.config.document import KeyPath
 
 
 class Settings(BaseModel):
-    """Base of every section: immutable, and a key that it does not know is an error.
+    """Base of every section: immutable, and an unknown key is an error.
 
-    former  keys of earlier versions, and the sentence that the error says of each
+    former  keys of earlier versions, each with a sentence for the error
     """
 
     former: ClassVar[Mapping[str, str]] = {}
@@ -33,7 +33,7 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _yes_is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
-        """Python counts `true` as 1, and so would `train.epochs: yes`."""
+        """Rejects booleans as numbers: in Python `true` is 1, so `train.epochs: yes` would be accepted."""
         annotation = cls.model_fields[str(field.field_name)].annotation
         if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
             raise ValueError("expected a number")
@@ -64,13 +64,13 @@ class OneOf:
 
 
 def alternatives(texts: Iterable[str]) -> str:
-    """The texts as a person lists them: a, b or c."""
+    """The texts as a list in words: a, b or c."""
     *first, last = texts
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def bare_type(annotation: Any) -> Any:
-    """An annotation without its metadata, and without None where that leaves one type."""
+    """An annotation without its metadata, and without None if that leaves a single type."""
     if get_origin(annotation) is Annotated:
         return bare_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -80,12 +80,12 @@ def bare_type(annotation: Any) -> Any:
 
 
 def is_section(annotation: Any) -> bool:
-    """True of a settings class."""
+    """True for a settings class."""
     return isinstance(annotation, type) and issubclass(annotation, Settings)
 
 
 def type_below(annotation: Any, key: str) -> Any:
-    """The type of what stands under `key` of a section, a mapping or a list; None where nothing can."""
+    """The type of the value of `key` in a section, a mapping or a list; None if there cannot be one."""
     if is_section(annotation):
         field = annotation.model_fields.get(key)
         return bare_type(field.annotation) if field else None
@@ -100,7 +100,7 @@ def section_at(settings: type[Settings], path: KeyPath) -> type[Settings]:
 
 
 def leaf_fields(settings: type[Settings], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
-    """The fields of a settings type and of the sections in it, each with its path, but no section itself."""
+    """The fields of a settings type and of the sections in it, each with its path, without the sections themselves."""
     for name, field in settings.model_fields.items():
         if is_section(field.annotation):
             yield from leaf_fields(cast(type[Settings], field.annotation), (*above, name))

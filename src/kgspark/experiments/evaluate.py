@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 def run(night: Night) -> Row:
-    """Measures the model and `evaluate.baselines`; returns the object that `--json` prints."""
+    """Evaluates the model and `evaluate.baselines`; returns the object that `--json` prints."""
     settings = night.settings.evaluate
     if settings.protocol is None:
         protocol: str = night.settings.split.protocol
@@ -49,7 +49,7 @@ def run(night: Night) -> Row:
 
 
 def measure_protocol(night: Night, protocol: ProtocolName, seed: int) -> tuple[list[Row], HeldOut]:
-    """Trains as the protocol demands, with one seed; one row for our model and one per baseline."""
+    """Trains by the protocol's rules, with one seed; returns a row for our model and a row per baseline."""
     variant = protocols.evaluation_night(night, protocol, seed)
     protocols.run(night, variant, protocol)
     _train(variant)
@@ -72,7 +72,7 @@ def _train(night: Night) -> None:
 
 
 def _space_before_refit(night: Night) -> SearchSpace:
-    """The night's vectors as they were before the refit, which learns the held-out likes."""
+    """The night's vectors before the refit, which learns the held-out likes."""
     saved = load_model(measured_file(night.run.table(MODEL)))
     graph = read_graph(night.run.table(TRIPLES), saved.layout, saved.relations)
     settings = saved.settings.model_copy(update={"refit": "none"})
@@ -101,7 +101,7 @@ def _baseline_row(name: str, night: Night, held_out: HeldOut, ours: Measured) ->
 
 
 def fit_on(name: str, night: Night, held_out: HeldOut) -> Recommender:
-    """The baseline `name`, fitted on the likes that a model learns."""
+    """The baseline `name`, fitted on the same likes as the model."""
     settings = night.settings
     likes = Likes(
         held_out.train, held_out.movies, settings.evaluate.peers, settings.train.seed, session=lambda: night.spark
@@ -114,7 +114,7 @@ def _recommender(fitted: Recommender | SearchSpace) -> Recommender:
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Mean and sample deviation of every figure over the seeds, one row per model."""
+    """Mean and sample deviation of every metric over the seeds, one row per model."""
     summary = []
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]

@@ -1,4 +1,4 @@
-"""generate: synthetic ratings of any size in MovieLens' format, to try a night or a cluster with."""
+"""generate: synthetic ratings of any size in MovieLens' format, to test a night or a cluster."""
 
 import shutil
 import time

@@ -1,4 +1,4 @@
-"""Held-out likes, and one recommender measured by them."""
+"""Held-out likes, and the evaluation of one recommender on them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from kgspark.peers.baselines import Recommender
 from kgspark.retrieval.topk import top_k_of_scores
 from kgspark.tables import TEST, TRAIN, VALID
 
-# Scores in memory at once: 32 MiB of float32, and a few times that while they are ranked.
+# Scores in memory at once: 32 MiB of float32, and a few times as much while they are ranked.
 _CELLS = 1 << 23
 
 
@@ -30,8 +30,8 @@ class HeldOut:
     """Likes of all users, by movie position.
 
     train   the likes that a model is fitted on
-    hidden  likes that are neither trained on nor to be found; like train, they are left out of the lists
-    test    the likes to be found
+    hidden  likes for neither training nor test; they are left out of the lists, as those of train are
+    test    the likes to find
     """
 
     train: Histories
@@ -41,7 +41,7 @@ class HeldOut:
 
     @property
     def asking(self) -> np.ndarray:
-        """Users with at least one like to be found, int64."""
+        """Users with at least one test like, int64."""
         return np.flatnonzero(self.test.sizes)
 
     def to_json(self) -> dict[str, int]:
@@ -58,9 +58,9 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of one recommender.
+    """Metrics of one recommender.
 
-    by_user        metric to float64 (asking users,)
+    by_user        metric to float64 (test users,)
     by_popularity  recall by the number of training likes of a movie
     """
 
@@ -78,7 +78,7 @@ class Measured:
         return row
 
     def lead(self, other: "Measured", settings: EvaluateSettings, seed: int) -> dict[str, Any]:
-        """Mean difference between these figures and another's, user by user, with its 95 % interval."""
+        """Mean difference between these metrics and another recommender's, user by user, with its 95 % interval."""
         differences = {name: values - other.by_user[name] for name, values in self.by_user.items()}
         limits = intervals(differences, settings.resamples, seed)
         return {
@@ -99,13 +99,13 @@ def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) 
     test = likes(TEST)
     if not len(test.indices):
         raise StageError(
-            f"split.protocol={night.settings.split.protocol} holds out no like, so nothing can be measured"
+            f"split.protocol={night.settings.split.protocol} holds out no like, so nothing can be evaluated"
         )
     return HeldOut(likes(*train_splits), hidden, test, graph.layout.count(MOVIE))
 
 
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:
-    """Ranks, for every user with a like to be found, all movies but those that the user is already known to like."""
+    """Ranks, for every user with a test like, all movies except those that the user is already known to like."""
     seen, asking = held_out.train | held_out.hidden, held_out.asking
     hits, ranks, lists = [], [], []
     step = max(1, _CELLS // max(held_out.movies, 1))

@@ -1,4 +1,4 @@
-"""The evaluation protocols: each a variant of the night with its own ratings, split, and definition of a like."""
+"""The evaluation protocols: each is a variant of the night with its own ratings, split, and definition of a like."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ from kgspark.tables import KEYS, MOVIES, RATINGS, USERS
 # RecBole's and RePlay's benchmarks call this a like.
 _LIKED = "rating >= 3"
 _CORE = 10
-# Of the ratings before the last fifth, this fraction is for validation: the latest ones, as the test is the latest.
+# This fraction of the ratings before the last fifth is for validation: the latest ones, as in the test.
 _VALID_OF_TIME = 0.1
 
 
@@ -33,11 +33,11 @@ _VALID_OF_TIME = 0.1
 class EvaluationProtocol:
     """One protocol.
 
-    split       values laid over the section `split`
-    target      values laid over the target relation: the protocol's definition of a like
-    choose      makes the protocol's ratings of the night's and the variant's split; None: all of the night's ratings
+    split       changed values of the section `split`
+    target      changed values of the target relation: the protocol's definition of a like
+    choose      makes the protocol's ratings from the night's ratings and the variant's split; None: all ratings
     from_files  the ratings come from evaluate.train and evaluate.test instead
-    refit       train.refit: "anew" on train and validation, or "none" for models that are fitted on train alone
+    refit       train.refit: "anew" on train and validation, or "none" for models that may learn train only
     """
 
     split: Mapping[str, Any]
@@ -74,7 +74,7 @@ PROTOCOLS: dict[ProtocolName, EvaluationProtocol] = {
 
 
 def evaluation_night(night: Night, name: ProtocolName, seed: int) -> Night:
-    """The night as the protocol wants it, in a lake of its own inside the night's folder."""
+    """The variant of the night for the protocol, in its own lake inside the night's folder."""
     settings, protocol = night.settings, PROTOCOLS[name]
     train = {"seed": seed, "warm_start": "none", "refit": protocol.refit}
     target = settings.target.model_copy(update=dict(protocol.target))
@@ -96,7 +96,7 @@ def _has_own_ids(settings: NightSettings, protocol: EvaluationProtocol) -> bool:
 
 
 def run(night: Night, variant: Night, name: ProtocolName) -> Outcome:
-    """Writes the variant's ratings and side tables unless they are as they were."""
+    """Writes the variant's ratings and side tables unless they are unchanged."""
     protocol = PROTOCOLS[name]
     tables, sources = [RATINGS], {}
     if protocol.from_files:
@@ -116,7 +116,7 @@ def run(night: Night, variant: Night, name: ProtocolName) -> Outcome:
 
 
 def link(night: Night, variant: Night) -> Outcome:
-    """Gives the variant the night's clean tables, unless it has them."""
+    """Links the night's clean tables into the variant, unless it has them."""
     ratings, tables = night.run.manifest(RATINGS), cleaned_tables(night)
     work = StageWork.plan(variant.run, "population", writes=tables, settings={}, sources={RATINGS: ratings.fingerprint})
 
@@ -133,7 +133,7 @@ def _write(variant: Night, work: StageWork, night: Night, protocol: EvaluationPr
     if chosen is not None:
         files[RATINGS] = write_table(chosen, folders[RATINGS])
     for name in folders.keys() - files.keys():
-        if chosen is not None and name in (MOVIES, USERS):  # their rows are entities, so they are cut to the ratings
+        if chosen is not None and name in (MOVIES, USERS):  # their rows are entities, so only ids with ratings stay
             files[name] = _write_named(night, name, folders[RATINGS], folders[name])
         else:
             files[name] = _link_table(night, name, folders[name])
@@ -151,14 +151,14 @@ def _choose_ratings(night: Night, variant: Night, protocol: EvaluationProtocol) 
 
 
 def _write_named(night: Night, name: str, ratings: Path, folder: Path) -> list[DataFile]:
-    """Writes the rows of a side table whose ids the written ratings name."""
+    """Writes the rows of a side table whose ids occur in the written ratings."""
     (key,) = KEYS[name]
     side = read_table(night.spark, night.run.table(name))
     return write_table(named_by(side, read_table(night.spark, ratings), key), folder)
 
 
 def _link_table(night: Night, name: str, folder: Path) -> list[DataFile]:
-    """Gives the files of the night's table a second name in `folder`; nothing is copied."""
+    """Links the files of the night's table into `folder`; nothing is copied."""
     ignored = shutil.ignore_patterns("_*", ".*")
     shutil.copytree(night.run.table(name), folder, copy_function=os.link, ignore=ignored)
     return describe_folder(folder)

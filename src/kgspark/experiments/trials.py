@@ -21,7 +21,7 @@ from kgspark.tuning.space import Changes, as_number, relation_of
 if TYPE_CHECKING:
     from kgspark.tuning.study import Report
 
-# A trial is judged before any refit, does not start from an earlier model, and is repeated if it was interrupted.
+# A trial is evaluated before any refit, does not start from an earlier model, and is repeated if interrupted.
 TRIAL = {"refit": "none", "refit_on": "all", "checkpoint_every": 0, "warm_start": "none", "workers": 1}
 
 
@@ -50,7 +50,7 @@ class Trainer:
         return trained.valid[f"ndcg@{settings.validation.k}"]
 
     def _graph(self, settings: NightSettings) -> Graph:
-        """The triples that `settings` give; only the latest ones stay in memory."""
+        """The triples for `settings`; only the latest triples stay in memory."""
         night = self._base
         if settings.relations != night.settings.relations:
             weights = {name: relation.weight for name, relation in settings.relations.items()}

@@ -1,4 +1,4 @@
-"""tune: a search for better settings, trial by trial, judged by validation likes alone."""
+"""tune: a search for better settings, trial by trial, by validation likes alone."""
 
 import hashlib
 import json
@@ -18,12 +18,12 @@ from kgspark.tuning.space import Space, relation_of
 if TYPE_CHECKING:
     from kgspark.tuning.study import Trial
 
-# Keys that do not belong to the fingerprint: another machine may go on with the search.
+# Keys outside of the fingerprint, so that another machine may continue the search.
 _MACHINE = {"device", "threads"}
 
 
 def run(night: Night) -> dict[str, Any]:
-    """Searches `tune.space` and leaves `best.yaml` and `trials.csv`; returns their content, which `--json` prints."""
+    """Searches `tune.space` and writes `best.yaml` and `trials.csv`; returns their content, which `--json` prints."""
     try:
         from kgspark.tuning.study import Search
     except ModuleNotFoundError as error:
@@ -70,7 +70,7 @@ def _usable_space(night: Night, base: Night) -> Space:
 
 
 def _fingerprint(base: Night, space: Space) -> str:
-    """Hash of everything that the trials' proposals and figures depend on."""
+    """Hash of everything that the trials' proposals and metrics depend on."""
     tune = base.settings.tune
     parts = [
         base.run.manifest(TRIPLES).fingerprint,
@@ -82,7 +82,7 @@ def _fingerprint(base: Night, space: Space) -> str:
 
 
 def _report(night: Night, trials: "list[Trial]", folder: Path) -> None:
-    """Says the last trial, and leaves the files as they would be if the search ended here."""
+    """Prints the last trial, and writes the files as if the search ended here."""
     from kgspark.tuning import results
 
     trial, metric = trials[-1], _metric(night)
@@ -91,12 +91,12 @@ def _report(night: Night, trials: "list[Trial]", folder: Path) -> None:
 
 
 def _answer(night: Night, trials: "list[Trial]", folder: Path) -> dict[str, Any]:
-    """The object that `--json` prints; says the best trial, and raises StageError if there is none."""
+    """The object that `--json` prints; also prints the best trial. StageError if there is none."""
     from kgspark.tuning import results
     from kgspark.tuning.study import best_of
 
     best, metric = best_of(trials), _metric(night)
-    results.write_files(folder, trials, metric)  # a kill may have come between a trial and its lines
+    results.write_files(folder, trials, metric)  # a kill may have prevented it after the last trial
     line = results.best_line(trials, metric)
     night.note(f"{line}; {folder / results.BEST}", f"best of {len(trials)}")
     return {

@@ -17,7 +17,7 @@ from kgspark.tables import TRAIN, Columns
 
 @dataclass(frozen=True)
 class Graph:
-    """A knowledge graph in memory; the methods that change it return another one and copy no array that stays.
+    """A knowledge graph in memory; methods that change it return a new graph, which shares the unchanged arrays.
 
     layout     the range of entity indices of each kind
     relations  in index order
@@ -38,8 +38,8 @@ class Graph:
         """Groups, checks and sorts triples given as columns; `split` may be names or positions in `SPLITS`.
 
         The column `timestamp`, int64, may be missing; it is 0 for triples without a time.
-        origin  stands at the start of error messages
-        Raises InputError where a triple breaks what its relation or split declares.
+        origin  first words of error messages
+        Raises InputError if a triple does not fit its relation, or has an unknown relation or split.
         """
         split = np.asarray(columns[Columns.SPLIT])
         codes = split if split.dtype.kind in "iu" else split_codes(split, origin)
@@ -61,7 +61,7 @@ class Graph:
         return len(self.triples)
 
     def relation(self, name: str) -> Relation:
-        """The relation of that name; StageError where there is none."""
+        """The relation of that name; StageError if there is none."""
         for relation in self.relations:
             if relation.name == name:
                 return relation
@@ -88,7 +88,8 @@ class Graph:
         return self._with({key: pairs for key, pairs in self.triples.parts.items() if key[0] != split})
 
     def weighted(self, weights: Mapping[str, float]) -> "Graph":
-        """The graph with one weight for all triples of each named relation, as write-triples would write a number."""
+        """The graph with one weight for all triples of each named relation, as if write-triples had written that
+        number."""
         numbers = {relation.index: weights[relation.name] for relation in self.relations if relation.name in weights}
 
         def weigh(key: tuple[str, int], pairs: Pairs) -> Pairs:
@@ -107,7 +108,7 @@ class Graph:
         return self._with(kept)
 
     def with_inverses(self) -> "Graph":
-        """The graph with each of its R relations from tail to head too, as number R + its own; splits and weights stay.
+        """The graph with an inverse of each of its R relations, from tail to head; relation r has the inverse R + r.
 
         These are the reciprocal relations of Lacroix et al. 2018, section 5.
         """
@@ -139,7 +140,7 @@ def split_codes(split: np.ndarray, origin: str) -> np.ndarray:
 def _checked_pairs(
     columns: Mapping[str, np.ndarray], rows: np.ndarray, layout: EntityLayout, relation: Relation, origin: str
 ) -> Pairs:
-    """The given rows, all of one relation and split, as sorted pairs."""
+    """The given rows, which have the same relation and split, as sorted pairs."""
     heads, tails = columns[Columns.HEAD][rows].astype(np.int64), columns[Columns.TAIL][rows].astype(np.int64)
     for end, indices, kind in (("head", heads, relation.head_kind), ("tail", tails, relation.tail_kind)):
         _check_range(indices, layout, kind, f"{origin}: {relation.name}: {end}")

@@ -12,10 +12,10 @@ from kgspark.errors import StageError
 class Histories:
     """One list of positions per query; the order and repetitions inside a list do not matter.
 
-    indptr   int64 (B + 1,): query b owns `indices[indptr[b]:indptr[b + 1]]`
+    indptr   int64 (B + 1,): query b has `indices[indptr[b]:indptr[b + 1]]`
     indices  int64 (nnz,): positions on the ranked side, each in [0, N)
-    weights  float32 (nnz,); None where every entry weighs 1
-    times    int64 (nnz,): seconds since 1970, 0 for an entry without a time; None where no entry has one
+    weights  float32 (nnz,); None if every entry has the weight 1
+    times    int64 (nnz,): seconds since 1970, 0 for an entry without a time; None if no entry has one
     """
 
     indptr: np.ndarray
@@ -31,7 +31,7 @@ class Histories:
         weights: np.ndarray | None = None,
         times: np.ndarray | None = None,
     ) -> "Histories":
-        """Histories whose lists stand in `indices` one after the other; `sizes` (B,) is the length of each."""
+        """Histories from `indices`, which has the lists one after the other; `sizes` (B,) is the length of each."""
         indptr = np.zeros(len(sizes) + 1, np.int64)
         np.cumsum(sizes, dtype=np.int64, out=indptr[1:])
         return cls(indptr, indices, weights, times)
@@ -79,7 +79,7 @@ class Histories:
         return self._select(sizes, np.repeat(self.indptr[rows] - starts, sizes) + np.arange(sizes.sum()))
 
     def limit(self, most: int) -> "Histories":
-        """The same queries, of which only `most`, evenly spread over those with entries, keep theirs; 0 for all."""
+        """The same queries; only `most` of those with entries, evenly spread, keep their entries. 0 keeps all."""
         sizes = self.sizes
         having = np.flatnonzero(sizes)
         if not most or len(having) <= most:
@@ -110,7 +110,7 @@ class Histories:
         return replace(self, indices=found).where(chosen[found] == self.indices)
 
     def contains(self, ids: np.ndarray) -> np.ndarray:
-        """Tells for each of the ids int64 (B, w) if it is in its row's list, bool (B, w)."""
+        """Mask bool (B, w) of the ids int64 (B, w) that are in the list of their row."""
         if not len(self.indices):
             return np.zeros(ids.shape, dtype=bool)
         span = max(int(self.indices.max()), int(ids.max(initial=0))) + 1
@@ -125,6 +125,6 @@ class Histories:
         return Histories(self.indptr + other.indptr, indices[np.lexsort((indices, rows))])
 
     def _select(self, sizes: np.ndarray, entries: np.ndarray) -> "Histories":
-        """The given entries, as positions or a mask, which lie in lists of `sizes`."""
+        """The given entries, as positions or a mask, in lists of the given `sizes`."""
         weights, times = (None if part is None else part[entries] for part in (self.weights, self.times))
         return Histories.from_sizes(sizes, self.indices[entries], weights, times)

@@ -22,7 +22,7 @@ class EntityLayout:
 
     @classmethod
     def from_counts(cls, counts: Iterable[tuple[str, int]]) -> "EntityLayout":
-        """Ranges laid one after the other, from `(kind, count)` pairs in order."""
+        """Consecutive ranges, from `(kind, count)` pairs in order."""
         ranges: dict[str, tuple[int, int]] = {}
         start = 0
         for kind, count in counts:
@@ -45,7 +45,7 @@ class EntityLayout:
         return max((stop for _, stop in self.ranges.values()), default=0)
 
     def range(self, kind: str) -> tuple[int, int]:
-        """The half-open index range of `kind`; KeyError for a kind that is not there."""
+        """The half-open index range of `kind`; KeyError for an unknown kind."""
         return self.ranges[kind]
 
     def count(self, kind: str) -> int:

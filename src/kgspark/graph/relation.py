@@ -1,10 +1,10 @@
-"""Relations of the knowledge graph: what the triples table holds as a number, by name and kinds."""
+"""Relations of the knowledge graph, with their names and kinds; the triples table has only their numbers."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# The end of the name of an inverse; no relation of a configuration ends so.
+# Suffix of the name of an inverse; no relation of a configuration has it.
 INVERSE_SUFFIX = "⁻¹"
 
 
@@ -12,7 +12,7 @@ INVERSE_SUFFIX = "⁻¹"
 class Relation:
     """A relation of the knowledge graph: its index in the triples table and the kinds that it joins.
 
-    of_likes  the relation was derived from likes, so it says nothing about an entity without likes
+    of_likes  True if the relation was derived from likes, so that it is no fact about an entity without likes
     """
 
     index: int
@@ -22,7 +22,7 @@ class Relation:
     of_likes: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the manifest of the triples table."""
+        """The form in the manifest of the triples table."""
         return asdict(self)
 
     @classmethod
@@ -31,7 +31,7 @@ class Relation:
         return cls(**value)
 
     def inverse(self, index: int) -> "Relation":
-        """The same relation from tail to head, as a relation of its own with the given index."""
+        """The same relation from tail to head, as a separate relation with the given index."""
         return Relation(index, self.name + INVERSE_SUFFIX, self.tail_kind, self.head_kind)
 
 

@@ -15,7 +15,7 @@ from kgspark.graph.relation import Relation
 from kgspark.tables import Columns
 
 _COLUMNS = (Columns.HEAD, Columns.RELATION, Columns.TAIL, Columns.SPLIT, Columns.WEIGHT)
-# The time of the rating that a triple was drawn from; null for triples without one, absent where no triple has one.
+# The time of the rating that a triple comes from; null for a triple without a time, absent if no triple has one.
 _TIMESTAMP = Columns.TIMESTAMP
 
 
@@ -25,10 +25,10 @@ def read_graph(
     relations: Sequence[Relation],
     wanted: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Graph:
-    """Reads every `*.parquet` file of `folder`, leaving out names that start with `_` or `.`.
+    """Reads every `*.parquet` file of `folder`, except names that start with `_` or `.`.
 
-    wanted  tells which heads (n,) have their triples kept, bool (n,); None keeps all
-    Raises InputError where there is no triple, or one breaks what its relation or split declares.
+    wanted  returns a mask bool (n,) of the heads (n,) whose triples are kept; None keeps all
+    Raises InputError if there is no triple, or if one does not fit its relation or split.
     """
     paths = sorted(path for path in Path(folder).glob("*.parquet") if path.name[0] not in "_.")
     if not paths:

@@ -16,7 +16,7 @@ class Pairs:
     """Triples of one relation, sorted by (head, tail), each pair once.
 
     heads, tails  int64 (n,), entity indices; weights  float32 (n,)
-    times  int64 (n,), seconds since 1970, 0 for a triple without a time; None where no triple has one
+    times  int64 (n,), seconds since 1970, 0 for a triple without a time; None if no triple has one
     """
 
     heads: np.ndarray
@@ -35,13 +35,13 @@ class Pairs:
         given = cls(heads, tails, weights, times)
         if len(heads) == 0:
             return given
-        # One int64 key sorts several times faster than lexsort; entity counts leave room for it.
+        # One int64 key sorts several times faster than lexsort; the numbers of entities are small enough for it.
         order = np.argsort(heads * (tails.max() + 1) + tails, kind="stable")
         first = np.ones(len(heads), bool)
         first[1:] = (np.diff(heads[order]) != 0) | (np.diff(tails[order]) != 0)
         if first.all():
             return given.at(order)
-        order = np.lexsort((weights, tails, heads))  # by weight, too: a sum of floats depends on their order
+        order = np.lexsort((weights, tails, heads))  # also by weight, because a sum of floats depends on their order
         kept = order[first]
         starts = np.flatnonzero(first)
         total = np.add.reduceat(weights[order], starts).astype(np.float32)
@@ -64,7 +64,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class TripleSet:
-    """The triples of a graph; `parts[split, relation index]`, absent where there are none."""
+    """The triples of a graph: `parts[split, relation index]`, without keys for empty parts."""
 
     parts: Mapping[tuple[str, int], Pairs]
 

@@ -1,1 +1,1 @@
-"""Measures of recommendation quality in NumPy: of ranked lists, of links, beyond accuracy, and their uncertainty."""
+"""Metrics in NumPy: for ranked lists, for links, beyond accuracy, and their confidence intervals."""

@@ -5,8 +5,8 @@ n[m] is the number of lists that contain movie m, and p[m] the fraction of users
 coverage@K  fraction of the catalogue that is in at least one list
 novelty@K   mean of −log₂ p[m] over all recommended rows, in bits (Zhou et al. 2010); a movie without likes
             counts as a movie with one
-gini@K      Gini coefficient of n over the catalogue: 0 if every movie is recommended equally often, towards 1 if a
-            few movies take all positions (Fleder and Hosanagar 2009)
+gini@K      Gini coefficient of n over the catalogue: 0 if every movie is recommended equally often, near 1 if a few
+            movies have all positions (Fleder and Hosanagar 2009)
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Confidence intervals by resampling users.
 
 The Poisson bootstrap (Chamandy et al. 2012): in each resample every user gets a weight drawn from Poisson(1). For more
-than a few dozen users this equals the multinomial bootstrap, and needs no bookkeeping.
+than a few dozen users this is equivalent to the multinomial bootstrap, and simpler.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of the mean of each array (U,), from the same resamples of users for all of them.
 
-    fraction  of the resampled means that lie inside
+    fraction  fraction of the resampled means inside the interval
     """
     names = list(values)
     if not names or not resamples or not len(values[names[0]]):
@@ -28,7 +28,7 @@ def intervals(
     step = max(1, _CELLS // len(table))
     for start in range(0, resamples, step):
         weights = generator.poisson(1.0, (min(step, resamples - start), len(table))).astype(np.float64)
-        # A resample without any user happens only with very few users; it would divide by zero.
+        # With very few users, a resample may have no user at all, and would divide by zero.
         weights[weights.sum(axis=1) == 0] = 1.0
         means.append(weights @ table / weights.sum(axis=1, keepdims=True))
     low, high = np.quantile(np.concatenate(means), [(1 - fraction) / 2, (1 + fraction) / 2], axis=0)

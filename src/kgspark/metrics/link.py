@@ -17,7 +17,7 @@ _CELLS = 1 << 22
 
 
 def filtered_ranks(scores: np.ndarray, known: Histories, wanted: Histories) -> np.ndarray:
-    """Ranks float64 (n,) of the wanted tails, in the order in which they are given.
+    """Ranks float64 (n,) of the wanted tails, in the given order.
 
     scores  float32 (B, N): every tail's score for each of B heads
     known   all true tails of each head, including the wanted ones

@@ -1,8 +1,8 @@
 """Ranking metrics of top-K lists against held-out likes, vectorised over users, in NumPy.
 
 Relevance is binary. `hits[u, i]` is 1 if the i-th recommended movie (from 1) of user u was held out, and `counts[u]` is
-the number of movies held out for u. `METRICS` holds all of them: a further metric is a function and a line there, and
-every evaluation then measures it.
+the number of movies held out for u. `METRICS` lists all metrics: a new one is a function and a line there, and then
+every evaluation measures it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def hit_matrix(ranked: np.ndarray, indptr: np.ndarray, held_out: np.ndarray, catalogue: int) -> np.ndarray:
-    """True where a ranked movie was held out.
+    """Mask of the ranked movies that were held out.
 
     ranked    int (U, K): movie positions in [0, catalogue); -1 at the end of a shorter list
     indptr    int (U + 1,) and held_out int (n,): CSR of the held-out movies of the same users
@@ -28,7 +28,7 @@ def hit_matrix(ranked: np.ndarray, indptr: np.ndarray, held_out: np.ndarray, cat
 
 
 def ranking_metrics(hits: np.ndarray, held_out_counts: np.ndarray, ks: Sequence[int] = (10,)) -> dict[str, np.ndarray]:
-    """All of `METRICS`, for every user who has something held out.
+    """All of `METRICS`, for every user with held-out movies.
 
     hits             bool (U, K) with K ≥ max(ks), from `hit_matrix`
     held_out_counts  int (U,)
@@ -43,7 +43,7 @@ def ranking_metrics(hits: np.ndarray, held_out_counts: np.ndarray, ks: Sequence[
 
 
 def means(by_user: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """`ranking_metrics` averaged over users; empty if no user has anything held out."""
+    """`ranking_metrics` averaged over users; empty if no user has a held-out movie."""
     return {name: float(values.mean()) for name, values in by_user.items() if len(values)}
 
 
@@ -65,7 +65,7 @@ def precision(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def reciprocal_rank(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """1 / rank of the first hit, 0 without one."""
+    """1 / rank of the first hit; 0 without a hit."""
     return 1.0 / np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, np.inf)
 
 
@@ -76,7 +76,7 @@ def average_precision(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def hit(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """1 with at least one hit."""
+    """1 with at least one hit, else 0."""
     return (hits.sum(axis=1) > 0).astype(np.float64)
 
 

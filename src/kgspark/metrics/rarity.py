@@ -1,4 +1,4 @@
-"""Recall by the popularity of movies, because popular movies decide a mean over users."""
+"""Recall by the popularity of movies, because popular movies dominate a mean over users."""
 
 from collections.abc import Mapping, Sequence
 

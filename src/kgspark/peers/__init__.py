@@ -1,1 +1,1 @@
-"""Recommenders of other people, measured beside ours. Only measurements import them."""
+"""Recommenders of other projects, to compare with ours. Only evaluations and benchmarks import them."""

@@ -1,7 +1,7 @@
-"""The baselines of an evaluation by name. None of their packages is imported before one of them is fitted.
+"""The baselines of an evaluation by name. Their packages are imported when they are fitted, not earlier.
 
-A further baseline is a file with a function like those named here, and a line in `BASELINES`; if it has settings, also
-a section of `PeerSettings`.
+A new baseline is a file with a function like those named here, and a line in `BASELINES`; if it has settings, also a
+section of `PeerSettings`.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Recommender(Protocol):
     """Anything that scores the whole catalogue for a user."""
 
     def scores(self, users: np.ndarray) -> np.ndarray:
-        """Scores float32 (B, M) of every movie for the users int64 (B,): higher is better, none is left out."""
+        """Scores float32 (B, M) of every movie for the users int64 (B,); higher is better, and no movie is left out."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Likes:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A peer that `kgspark evaluate` can measure beside the model.
+    """A peer that `kgspark evaluate` can compare with the model.
 
     function  "module:name" of a function from `Likes` to a recommender, or to vectors to rank by
     extra     the extra of this package that installs what the module imports; None if every night has it

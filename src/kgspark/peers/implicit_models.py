@@ -1,4 +1,4 @@
-"""ALS and BPR of the library implicit, as vectors that are ranked and measured exactly as our own are."""
+"""ALS and BPR of the library implicit, as vectors that are ranked and evaluated exactly as ours."""
 
 from typing import Any
 

@@ -49,7 +49,8 @@ def fit_ease(likes: Likes) -> ItemToItem:
     history = like_matrix(likes.by_user, catalogue)
     gram = np.asarray((history.T @ history).todense(), dtype=np.float64)
     gram[np.diag_indices(catalogue)] += l2
-    # A Cholesky factor inverts a symmetric matrix in half the time of a general solver, and fills only one triangle.
+    # Inverting a symmetric matrix by its Cholesky factor takes half the time of a general solver, and fills one
+    # triangle.
     factor, failed = lapack.dpotrf(gram, lower=0, overwrite_a=1)
     inverse, failed_too = lapack.dpotri(factor, lower=0, overwrite_c=1)
     if failed or failed_too:
@@ -79,7 +80,7 @@ def fit_item_knn(likes: Likes) -> ItemToItem:
         columns.append(best.ravel())
         values.append(np.take_along_axis(similarity, best, axis=1).ravel().astype(np.float32))
     entries = np.concatenate(values), (np.concatenate(columns), np.concatenate(rows))
-    # A movie's score is summed over its own neighbours in the history, so they are in its column.
+    # A movie's score is a sum over its neighbours in the history, so they are in its column.
     weights = csr_matrix(entries, shape=(catalogue, catalogue))
     weights.eliminate_zeros()
     return ItemToItem(history, weights)

@@ -1,4 +1,4 @@
-"""ALS of Spark MLlib, used as a data engineer would use it for the same nightly table."""
+"""ALS of Spark MLlib, in the way a data engineer would use it for the same nightly table."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def fit(
 def top_unseen(model: ALSModel, ratings: DataFrame, k: int) -> DataFrame:
     """user, rank, item, score: the top k that the user has not rated, from `recommendForAllUsers`. Runs a Spark job.
 
-    MLlib cannot leave out rated items, so the job asks for k plus the length of the longest history, for every user.
+    MLlib cannot leave out rated items, so the job ranks k items plus the length of the longest history, for every user.
     """
     longest = ratings.groupBy("user").count().agg(F.max("count")).collect()[0][0]
     lists = model.recommendForAllUsers(k + longest).select("user", F.explode("recommendations").alias("row"))

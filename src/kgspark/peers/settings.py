@@ -1,4 +1,4 @@
-"""Settings of the baselines; importable without any of them."""
+"""Settings of the baselines; importable without their packages."""
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ class ItemKnnSettings(Settings):
 class EaseSettings(Settings):
     """The closed-form linear autoencoder; its memory grows with the square of the catalogue."""
 
-    l2: float = Field(1000.0, gt=0, description="λ, the weight of the ridge")
+    l2: float = Field(1000.0, gt=0, description="λ, the weight of the ridge penalty")
 
 
 class AlsSettings(Settings):
@@ -23,7 +23,7 @@ class AlsSettings(Settings):
 
     factors: int = Field(64, ge=1, description="numbers per vector")
     iterations: int = Field(15, ge=1, description="sweeps over users and movies")
-    alpha: float = Field(2.0, gt=0, description="weight of a like against an absent one")
+    alpha: float = Field(2.0, gt=0, description="weight of a like relative to a missing one")
     regularization: float = Field(10.0, ge=0, description="weight of the vectors' squared norms")
 
 

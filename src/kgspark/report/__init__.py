@@ -1,1 +1,1 @@
-"""Text for a person to read: tables of figures, a summary of the night, a progress bar."""
+"""Text for people: tables of metrics, a summary of the night, a progress bar."""

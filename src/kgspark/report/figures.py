@@ -1,4 +1,4 @@
-"""The table of figures that `kgspark evaluate` prints."""
+"""The table of metrics that `kgspark evaluate` prints."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 @contextmanager
 def progress_bar(name: str, steps: int) -> Iterator[Callable[[str], None]]:
-    """Yields a function to call after each step with a word on how it goes; draws only on a terminal."""
+    """Yields a function to call after each step with a short status; draws only on a terminal."""
     with tqdm(total=steps, desc=name, leave=False, disable=not sys.stderr.isatty()) as bar:
 
         def advance(status: str) -> None:

@@ -1,4 +1,4 @@
-"""The last lines of a night: its time, its metrics beside popularity's, its published tables, and a few lists."""
+"""The last lines of a night: its time, its metrics and those of popularity, its published tables, and a few lists."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ def night_summary(
     metrics: Mapping[str, Mapping[str, Any]],
     outcomes: Sequence[Outcome],
 ) -> str:
-    """The text that ends a night.
+    """The text at the end of a night.
 
-    places   published table to its place in each target
-    metrics  figures on held-out likes, of the model and of popularity
+    places   published table to its location in each target
+    metrics  metrics on held-out likes, of the model and of popularity
     """
     lines = ["", _times(outcomes), *_metric_lines(metrics), ""]
     for table, found in places.items():
@@ -38,8 +38,8 @@ def _times(outcomes: Sequence[Outcome]) -> str:
     skipped = sum(not outcome.ran for outcome in outcomes)
     note = f"; {skipped} of {len(outcomes)} stages were up to date" if skipped else ""
     largest = max(outcomes, key=lambda outcome: outcome.peak_bytes)
-    held = f" Most memory: {largest.peak_bytes / 2**30:.1f} GiB, in {largest.stage}." if largest.peak_bytes else ""
-    return f"The night took {total:.1f} s{note}.{held}"
+    memory = f" Most memory: {largest.peak_bytes / 2**30:.1f} GiB, in {largest.stage}." if largest.peak_bytes else ""
+    return f"The night took {total:.1f} s{note}.{memory}"
 
 
 def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -82,5 +82,5 @@ def _titles(folder: Path, movie_ids: set[Any]) -> dict[Any, str]:
 
 
 def _short(place: str) -> str:
-    """A path below the working directory as a relative one; anything else as it is."""
+    """A path below the working directory as a relative path; any other path unchanged."""
     return place.removeprefix(f"{Path.cwd()}/")

@@ -27,7 +27,7 @@ def nearest_liked(items: np.ndarray, recommended: np.ndarray, liked: Histories, 
     nearest = np.full(recommended.shape, -1, dtype=np.int64)
     sizes = np.minimum(liked.sizes, longest)
     for rows, width in _padded_groups(sizes, recommended.shape[1], items.shape[1]):
-        choices = _padded(liked, rows, sizes[rows], width)
+        choices = _pad(liked, rows, sizes[rows], width)
         # The norm of the recommended movie is the same for all choices, so only the norms of the liked movies matter.
         similarity = items[np.maximum(recommended[rows], 0)] @ items[np.maximum(choices, 0)].transpose(0, 2, 1)
         similarity *= scale[np.maximum(choices, 0)][:, None, :]
@@ -50,7 +50,7 @@ def _padded_groups(sizes: np.ndarray, k: int, dimensions: int) -> Iterator[tuple
             yield rows[start : start + step], int(width)
 
 
-def _padded(liked: Histories, rows: np.ndarray, sizes: np.ndarray, width: int) -> np.ndarray:
+def _pad(liked: Histories, rows: np.ndarray, sizes: np.ndarray, width: int) -> np.ndarray:
     """The first `sizes` entries of the rows' lists, int64 (R, width), padded with -1."""
     padded = np.full((len(rows), width), -1, dtype=np.int64)
     inside = np.arange(width) < sizes[:, None]

@@ -1,1 +1,1 @@
-"""The settings classes as people read them: their descriptions are the only prose, everything else is rendered."""
+"""The settings classes as documentation: prose comes from their descriptions, and everything else is generated."""

@@ -1,4 +1,4 @@
-"""`python -m kgspark.settings_docs [FOLDER]`: writes the files that are rendered from the settings classes."""
+"""`python -m kgspark.settings_docs [FOLDER]`: writes the files that are generated from the settings classes."""
 
 import sys
 from pathlib import Path

@@ -28,7 +28,7 @@ class Key:
     default   its default, as plain YAML values; `...` for a key that must be given
     example   the value that conf/nightly.yaml shows; the default, unless the key must be given
     meaning   its description
-    entries   the section of each entry, where the key is a mapping of names to sections
+    entries   the section of each entry, if the key is a mapping of names to sections
     """
 
     path: tuple[str, ...]
@@ -40,7 +40,7 @@ class Key:
 
     @property
     def dotted(self) -> str:
-        """The key as the command line has it."""
+        """The key in the form of the command line."""
         return ".".join(self.path)
 
 
@@ -54,11 +54,11 @@ class Section:
 
     @property
     def dotted(self) -> str:
-        """The section as the command line has it; empty for the outermost."""
+        """The section in the form of the command line; empty for the outermost."""
         return ".".join(self.path)
 
     def all_keys(self) -> Iterator[Key]:
-        """All keys, those of nested sections among them."""
+        """All keys, also those of nested sections."""
         for part in self.parts:
             if isinstance(part, Section):
                 yield from part.all_keys()
@@ -102,7 +102,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def _plain(annotation: Any, value: Any) -> Any:
-    """The value as YAML holds it: lists, mappings, texts and numbers."""
+    """The value in YAML's types: lists, mappings, texts and numbers."""
     return TypeAdapter(annotation).dump_python(value, mode="json")
 
 
@@ -118,7 +118,8 @@ def _entries(annotation: Any, path: tuple[str, ...]) -> Section | None:
 
 
 def own_values(path: tuple[str, ...]) -> dict[str, Any]:
-    """The values of a key of `train` that is null, by recipe: `transe`, `transe, norm 1`, ..., `bpr`; {} for others."""
+    """Each recipe's value of a key of `train` that is null, by `transe`, `transe, norm 1`, ..., `bpr`; {} for
+    others."""
     if path[:1] != ("train",):
         return {}
     values = {name: _at(recipe, path[1:]) for name, recipe in recipes.by_name().items()}
@@ -141,7 +142,7 @@ def as_yaml(value: Any) -> str:
 
 
 def type_in_words(field: FieldInfo) -> str:
-    """A field's type as a person says it: `integer ≥ 1`, `one of a, b or c`, `list of numbers`."""
+    """A field's type in words: `integer ≥ 1`, `one of a, b or c`, `list of numbers`."""
     return _words(field.annotation, field.metadata)
 
 

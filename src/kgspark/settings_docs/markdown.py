@@ -9,12 +9,12 @@ from kgspark.settings_docs.keys import Key, Section, as_yaml, night, own_values
 _HEAD = """\
 # Configuration
 
-A night is configured by one YAML file and by `dotted.key=value` on the command line, which wins. A file says only what
-differs from the defaults; [conf/nightly.yaml](../conf/nightly.yaml) has all of them. `kgspark settings KEY` prints the
-lines of this page. [conf/kgspark.schema.json](../conf/kgspark.schema.json) lets an editor complete and check a file
-that begins with `# yaml-language-server: $schema=PATH/TO/kgspark.schema.json`.
+A night is configured by one YAML file and by `dotted.key=value` on the command line, which wins. A file contains only
+values that differ from the defaults; [conf/nightly.yaml](../conf/nightly.yaml) has all of them. `kgspark settings KEY`
+prints the lines of this page. With [conf/kgspark.schema.json](../conf/kgspark.schema.json), an editor can complete and
+check a file that begins with `# yaml-language-server: $schema=PATH/TO/kgspark.schema.json`.
 
-This page is written by `make docs` from the settings classes.
+`make docs` generates this page from the settings classes.
 """
 _RECIPES = """\
 ## Recipes
@@ -40,7 +40,7 @@ def configuration_md() -> str:
 
 
 def _section(section: Section) -> Iterator[str]:
-    """A section, and then the sections in it, each with its own keys."""
+    """A section, and then its nested sections, each with its keys."""
     for part in section.sections():
         keys = [key for key in part.parts if isinstance(key, Key)]
         yield from ("", f"{'#' * (len(part.path) + 1)} {part.dotted}\n", part.meaning)
@@ -62,7 +62,7 @@ def _table(keys: Iterable[Key]) -> Iterator[str]:
 
 
 def _recipes() -> Iterator[str]:
-    """One column per recipe; recipes that are equal share one."""
+    """One column per recipe; equal recipes share a column."""
     columns: dict[str, list[str]] = {}
     for name, recipe in recipes.by_name().items():
         columns.setdefault(repr(recipe), []).append(name)

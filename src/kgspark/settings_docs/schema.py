@@ -1,11 +1,11 @@
-"""conf/kgspark.schema.json: the JSON Schema by which editors complete and check a configuration."""
+"""conf/kgspark.schema.json: the JSON Schema with which editors complete and check a configuration."""
 
 import json
 from typing import Any
 
 from kgspark.night.settings import NightSettings
 
-# Forms that a section's validator accepts beside the section itself.
+# Further forms that a section's validator accepts.
 _SHORT_FORMS = {"EndSettings": {"type": "string"}, "Dimension": {"type": "array"}}
 
 
@@ -22,7 +22,7 @@ def json_schema() -> str:
 
 
 def _for_partial_files(value: Any) -> Any:
-    """The schema without `required`: a file says what differs, and the command line may say the rest."""
+    """The schema without `required`: a file contains some keys, and the command line may give the others."""
     if isinstance(value, dict):
         return {
             key: _for_partial_files(below)
@@ -33,7 +33,7 @@ def _for_partial_files(value: Any) -> Any:
 
 
 def _take_null(schema: dict[str, Any], mapping: str) -> None:
-    """Lets `name: null` take an entry of the mapping away."""
+    """Allows `name: null`, which removes an entry of the mapping."""
     for section in (schema, *schema["$defs"].values()):
         entries = section.get("properties", {}).get(mapping, {})
         if "additionalProperties" in entries:

@@ -1,4 +1,4 @@
-"""The results of a search for people: lines, `best.yaml` (to be merged into a configuration) and `trials.csv`."""
+"""The results of a search: lines to print, `best.yaml` (to merge into a configuration) and `trials.csv`."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ def _short_value(value: Value) -> str:
 
 
 def lead(trials: Sequence[Trial]) -> float | None:
-    """The best figure minus that of the given settings; None if the trial of those is not complete."""
+    """The best value minus that of the given settings; None if the trial of the given settings is not complete."""
     best, given = best_of(list(trials)), trials[0]
     return None if best.value is None or given.value is None else best.value - given.value
 
@@ -64,14 +64,14 @@ def best_yaml(trials: Sequence[Trial], metric: str) -> str:
     header = [
         f"# The best of {len(trials)} trials ({outcomes}), chosen on validation likes by kgspark tune.",
         f"# {best_line(trials, metric)}; {best.epochs} epochs, {best.seconds:.1f} s.",
-        "# The best trial looks better on the likes that chose it than on others; kgspark evaluate measures it.",
+        "# On the likes that chose it, the best trial seems better than it is; kgspark evaluate measures it.",
     ]
     changes = {} if best.number == 0 else nested(best.changes)
     return "\n".join(header) + "\n" + yaml.safe_dump(changes, sort_keys=False, allow_unicode=True)
 
 
 def trials_csv(trials: Sequence[Trial], metric: str) -> str:
-    """One line per trial: number, state, validation figure, epochs, seconds, every searched setting, reason."""
+    """One line per trial: number, state, validation metric, epochs, seconds, every searched setting, reason."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.changes))
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")

@@ -12,7 +12,7 @@ Value = int | float | str
 
 
 def _number(value: Any) -> Any:
-    """Whole numbers stay whole: they say whether a range is one of whole numbers."""
+    """Keeps whole numbers whole, because they make a range one of whole numbers."""
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)):
         return value
     raise ValueError("expected a number")
@@ -34,16 +34,16 @@ Choices = Annotated[Any, BeforeValidator(_numbers_or_texts)]
 
 
 class Dimension(Settings):
-    """One setting that is searched: a list of choices, or a range.
+    """A searched setting: a list of choices, or a range.
 
-    A range is one of whole numbers where `low`, `high` and `step` are written as such (1, not 1.0).
+    A range is one of whole numbers if `low`, `high` and `step` are written as whole numbers (1, not 1.0).
     """
 
-    choices: Choices = Field(None, description="the values, where they are a list")
+    choices: Choices = Field(None, description="the values, if they are a list")
     low: Number = Field(None, description="the lowest value of a range")
     high: Number = Field(None, description="the highest value of a range")
-    log: bool = Field(False, description="a doubling counts the same everywhere in the range")
-    step: Number = Field(None, description="the distance of neighbouring values of a range")
+    log: bool = Field(False, description="search on a logarithmic scale")
+    step: Number = Field(None, description="the distance between neighbouring values of a range")
 
     @model_validator(mode="before")
     @classmethod
@@ -89,7 +89,7 @@ class Dimension(Settings):
 
     @property
     def extremes(self) -> tuple[Value, ...]:
-        """The values that stand for all when they are checked: every choice, or both ends."""
+        """The values to check in place of all: every choice, or both ends."""
         return (self.low, self.high) if self.choices is None else self.choices
 
 
@@ -111,9 +111,9 @@ class TuneSettings(Settings):
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="folder of the search in <lake>/tuning; null names it by data, space and settings",
+        description="folder of the search in <lake>/tuning; null makes a name from data, space and settings",
     )
-    trials: int = Field(40, ge=1, description="number of trainings, over all calls; the first has the settings given")
+    trials: int = Field(40, ge=1, description="number of trainings, over all calls; the first uses the given settings")
     minutes: float | None = Field(
         None, gt=0, description="minutes after which no trial starts in this call; null: no limit"
     )
@@ -123,19 +123,19 @@ class TuneSettings(Settings):
         0.4,
         ge=0,
         le=1,
-        description="fraction of its epochs after which a trial below the others' median stops",
+        description="fraction of its epochs after which a trial stops if it is below the median of the others",
     )
     space: dict[str, Dimension] = Field(
         default_factory=lambda: {key: Dimension.model_validate(value) for key, value in DEFAULT_SPACE.items()},
         min_length=1,
         description="dotted key to [choices] or {low, high, log, step}; any key of train, and relations.NAME.weight; a "
-        "file's own space takes the place of this one",
+        "space in a file replaces this one",
     )
 
     @field_validator("space", mode="before")
     @classmethod
     def _dotted_names(cls, value: Any) -> Any:
-        """`tune.space.train.dim=[64, 128]` on the command line arrives as nested mappings; null takes a key away."""
+        """`tune.space.train.dim=[64, 128]` on the command line arrives as nested mappings; null removes a key."""
         if not isinstance(value, dict):
             return value
         laid_over = dict(_leaves(value, ()))
@@ -149,7 +149,7 @@ def _is_range(value: Any) -> bool:
 def _leaves(value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     for key, below in value.items():
         here = (*path, *str(key).split("."))
-        # The key of a relation's weight has three parts; the keys of `train` lie in groups of their own or in none.
+        # The key of a relation's weight has three parts; a key of `train` is in a nested section or in none.
         whole = len(here) >= 3 if here[0] == "relations" else _is_range(below)
         if isinstance(below, Mapping) and not whole:
             yield from _leaves(below, here)

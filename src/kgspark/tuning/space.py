@@ -1,4 +1,4 @@
-"""The space of a search: which values a setting may take, and settings by their dotted keys."""
+"""The space of a search: the possible values of settings, by their dotted keys."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ Changes = Mapping[str, Value]
 
 
 def as_number(value: Value) -> Value:
-    """A text that is a number, as a number; anything else as it is."""
+    """A text that is a number, as a number; any other value unchanged."""
     try:
         return float(value)
     except ValueError:
@@ -19,7 +19,7 @@ def as_number(value: Value) -> Value:
 
 
 def matching(dimension: Dimension, value: Value) -> Value | None:
-    """The value of `dimension` that equals `value` (0.1 and '0.1' are equal), or None where it holds none."""
+    """The value of `dimension` that equals `value` (0.1 and '0.1' are equal), or None if there is none."""
     number = as_number(value)
     if dimension.choices is not None:
         return next((choice for choice in dimension.choices if as_number(choice) == number), None)
@@ -32,7 +32,7 @@ def matching(dimension: Dimension, value: Value) -> Value | None:
 
 
 def nested(changes: Changes) -> dict[str, Any]:
-    """`{"train.dim": 64}` as `{"train": {"dim": 64}}`; a relation's name may hold dots."""
+    """`{"train.dim": 64}` as `{"train": {"dim": 64}}`; a relation's name may contain dots."""
     sections: dict[str, Any] = {}
     for key, value in changes.items():
         name = relation_of(key)

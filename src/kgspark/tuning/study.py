@@ -1,7 +1,7 @@
-"""The search itself: proposals from Optuna's TPE, a journal from which a killed search goes on, and pruning.
+"""The search itself: proposals from Optuna's TPE, a journal from which a killed search continues, and pruning.
 
 A proposal depends only on the seed, the trial's number and the trials before it, not on the memory of a process. So a
-search that was killed and called again proposes the same as an uninterrupted one.
+search that was killed and called again makes the same proposals as an uninterrupted one.
 """
 
 import math
@@ -27,25 +27,25 @@ JOURNAL = "journal.log"
 _STUDY = "tune"
 # Trials are compared at tenths of their epochs, because the step size depends on the fraction that is done.
 _STEPS = 10
-# Trials that must be complete before another is stopped for being below their median.
+# Number of complete trials that a median needs before it stops other trials.
 _COMPLETE_BEFORE_PRUNING = 5
 
 Report = Callable[[int, int, float], None]
-"""Called with epoch, number of epochs and validation figure; raises PrunedError if the trial should end."""
+"""Called with epoch, number of epochs and validation metric; raises PrunedError if the trial should end."""
 Objective = Callable[[Changes, Report], float]
 State = Literal["complete", "pruned", "failed"]
 
 
 class PrunedError(Exception):
-    """Ends a trial that is behind the others; it is no error."""
+    """Ends a trial that is worse than the others; this is not a failure."""
 
 
 @dataclass(frozen=True)
 class Trial:
     """A trial that has ended.
 
-    changes  the settings that it changed; for trial 0, the given settings' values of the keys in the space
-    value    the validation figure of a complete trial
+    changes  the changed settings; for trial 0, the given values of the keys in the space
+    value    the validation metric of a complete trial
     seconds  wall-clock
     reason   one line, for a failed trial
     """
@@ -64,12 +64,12 @@ class Trial:
 
 
 class Search:
-    """A search in a folder in which no other process works."""
+    """A search in a folder that no other process uses."""
 
     def __init__(self, folder: Path, space: Space, settings: TuneSettings, given: Changes, fingerprint: str) -> None:
-        """Opens or begins the search; StageError if `folder` holds one of other data, space or settings.
+        """Opens or begins the search; StageError if `folder` has a search with other data, space or settings.
 
-        given  the given settings by dotted key; keys whose value is outside the space are left out of trial 0
+        given  the given settings by dotted key; trial 0 omits keys whose value is outside the space
         """
         self._space, self._settings = space, settings
         self._given = {key: found for key in space if (found := matching(space[key], given[key])) is not None}
@@ -92,7 +92,7 @@ class Search:
                 f"{folder}: this search began with other data, space or settings; choose another tune.name"
             )
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL)  # a kill interrupted it: it is repeated
+            self._study.tell(trial.number, state=TrialState.FAIL)  # a kill interrupted it, so it is repeated
 
     def trials(self) -> list[Trial]:
         """The trials that have ended, by number; interrupted ones have no number."""
@@ -105,8 +105,8 @@ class Search:
     def run(self, objective: Objective, ended: Callable[[Trial], None]) -> None:
         """Runs trials until there are `trials` of them or `minutes` have passed; calls `ended` with each.
 
-        `objective` gets the changes of a trial and returns its validation figure; higher is better. A trial whose
-        objective raises StageError has failed, and the search goes on; any other error ends the search.
+        `objective` gets the changes of a trial and returns its validation metric; higher is better. If it raises
+        StageError, the trial has failed, and the search continues; any other error ends the search.
         """
         minutes = self._settings.minutes
         until = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -144,14 +144,15 @@ class Search:
 
 
 class _Progress:
-    """Reports a trial's best figure so far to Optuna, at every tenth of its epochs."""
+    """Reports a trial's best value so far to Optuna, at every tenth of its epochs."""
 
     def __init__(self, trial: optuna.trial.Trial) -> None:
         self._trial, self._tenths, self._best = trial, 0, -math.inf
         self.epoch = 0
 
     def report(self, epoch: int, epochs: int, value: float) -> None:
-        """Raises PrunedError if the trial is behind the others, but not after its last epoch, when it is complete."""
+        """Raises PrunedError if the trial is worse than the others, except after its last epoch, when it is
+        complete."""
         self.epoch, self._best = epoch, max(self._best, value)
         reached = epoch * _STEPS // epochs
         for tenth in range(self._tenths + 1, reached + 1):
@@ -162,7 +163,7 @@ class _Progress:
 
 
 class _FolderIsLocked(JournalFileOpenLock):
-    """No lock: no other process writes here, and Optuna's own lock file would stay after a kill."""
+    """No lock: no other process writes here, and Optuna's lock file would remain after a kill."""
 
     def acquire(self) -> bool:
         return True
@@ -172,7 +173,7 @@ class _FolderIsLocked(JournalFileOpenLock):
 
 
 def best_of(trials: list[Trial]) -> Trial:
-    """The complete trial with the highest figure, the first of equals; StageError if none is complete."""
+    """The complete trial with the highest value, the first one of equal trials; StageError if none is complete."""
     complete = [trial for trial in trials if trial.value is not None]
     if not complete:
         reasons = {trial.reason for trial in trials if trial.reason}
@@ -200,7 +201,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
         return CategoricalDistribution(dimension.choices)
     low, high = dimension.low, dimension.high
     if dimension.step is not None:
-        # Optuna demands an end that the steps reach.
+        # Optuna requires an end that is a whole number of steps from the start.
         high = low + math.floor((high - low) / dimension.step + 1e-9) * dimension.step
     if dimension.whole:
         return IntDistribution(low, high, log=dimension.log, step=dimension.step or 1)
@@ -208,7 +209,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def _cut_torn_line(journal: Path) -> None:
-    """A kill in the middle of a write leaves half a line; the next line must not be appended to it."""
+    """Removes half a line, which a kill during a write leaves, so that the next line is not appended to it."""
     if journal.exists():
         text = journal.read_bytes()
         if not text.endswith(b"\n"):

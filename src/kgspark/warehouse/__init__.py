@@ -1,1 +1,1 @@
-"""Publish targets: the places where audited tables go. One file per target, and one line per target in `targets.py`."""
+"""Publish targets: the destinations of audited tables. Each has its own file, and a line in `targets.py`."""

@@ -11,9 +11,9 @@ from kgspark.runs import Run
 
 
 def publish(run: Run, tables: Sequence[str]) -> None:
-    """Puts each table in its place with one rename, after the files of all tables were compared with their manifests.
+    """Moves each table into place with one rename, after the files of all tables were compared with their manifests.
 
-    Raises AuditError if a file is not what was audited; then nothing is replaced.
+    Raises AuditError if a file differs from the audited one; then nothing is replaced.
     """
     incoming = {table: _folder(run, table).with_name(f".incoming-ds={run.date}") for table in tables}
     try:
@@ -27,7 +27,7 @@ def publish(run: Run, tables: Sequence[str]) -> None:
 
 
 def is_there(run: Run, table: str) -> bool:
-    """True if every file of the table lies at its place with its size."""
+    """True if every file of the table is published with its size."""
     return all(has_size(_folder(run, table) / file.name, file.bytes) for file in run.manifest(table).files)
 
 
@@ -41,7 +41,7 @@ def _folder(run: Run, table: str) -> Path:
 
 
 def _link_audited(run: Run, table: str, incoming: Path) -> None:
-    """Links the table's files into a new folder; AuditError if one is not what the manifest says of it."""
+    """Links the table's files into a new folder; AuditError if one differs from its description in the manifest."""
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir(parents=True)
     for file in run.manifest(table).files:
@@ -52,7 +52,7 @@ def _link_audited(run: Run, table: str, incoming: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link; a copy where the warehouse is on another disk."""
+    """A hard link; a copy if the warehouse is on another disk."""
     try:
         os.link(source, target)
     except OSError:

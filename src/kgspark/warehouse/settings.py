@@ -9,7 +9,7 @@ from kgspark.warehouse.targets import TARGETS
 
 
 class PublishSettings(Settings):
-    """The targets of audited tables, and the gate before them."""
+    """The targets of audited tables, and the check before them."""
 
     targets: tuple[Annotated[str, OneOf(TARGETS)], ...] = Field(
         ("files",), min_length=1, description="files: <lake>/warehouse/<table>/ds=<run_date>/*.parquet"

@@ -1,1 +1,1 @@
-"""Programs that a benchmark starts as processes of their own, to time and compare them."""
+"""Programs that a benchmark starts as separate processes, to time and compare them."""

@@ -1,4 +1,4 @@
-"""The process that `bench nightly` times beside a night: MLlib ALS from the ratings file to a Parquet table.
+"""The process that `bench nightly` compares with a night: MLlib ALS from the ratings file to a Parquet table.
 
 python -m kgspark.bench.processes.als MOVIELENS_FOLDER OUT K MASTER
 """

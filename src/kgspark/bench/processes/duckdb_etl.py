@@ -1,8 +1,8 @@
-"""DuckDB, writing the tables that clean-ratings, index-entities and write-triples make of a MovieLens folder.
+"""Makes the tables of clean-ratings, index-entities and write-triples from a MovieLens folder, with DuckDB.
 
 python -m kgspark.bench.processes.duckdb_etl SOURCE OUT THREADS SHARD_ROWS
 
-The input must have no faults: there is no quarantine here, and a line that cannot be read ends the run.
+The input must have no faults: there is no quarantine, and a line that cannot be read ends the run.
 """
 
 import json
@@ -101,9 +101,9 @@ _COLUMNS = {
 
 
 def run(source: Path, out: Path, threads: int, shard_rows: int) -> dict[str, float]:
-    """Writes movies, ratings, entities and triples as Parquet into the absent folder `out`; seconds of each stage.
+    """Writes movies, ratings, entities and triples as Parquet into the new folder `out`; returns seconds by stage.
 
-    shard_rows  most triples per shard if every rating gave two triples, as in our default configuration
+    shard_rows  largest number of triples per shard, if every rating gave two triples as in our default configuration
     """
     out.mkdir()
     connection = duckdb.connect(config={"threads": threads, "temp_directory": str(out / "spilled")})
@@ -133,9 +133,9 @@ def run(source: Path, out: Path, threads: int, shard_rows: int) -> dict[str, flo
 def differences(ours: Path, theirs: Path) -> list[str]:
     """The differences between two sets of tables, a night's folder and that of `run`; empty if they are equal.
 
-    Rows are counted and their hashes added up, so the order does not matter. DuckDB draws the held-out ratings by
-    another hash. So the sizes of the splits must agree within six standard deviations, and the number of pairs that
-    are drawn from the training likes within two hundredths more.
+    Numbers of rows and sums of their hashes are compared, so the order does not matter. DuckDB draws the held-out
+    ratings by another hash, so the sizes of the splits need only agree within six standard deviations, and the number
+    of pairs derived from the training likes within another two hundredths.
     """
     connection = duckdb.connect()
     found = []
@@ -144,14 +144,14 @@ def differences(ours: Path, theirs: Path) -> list[str]:
         query = f"select count(*), sum(hash({columns})::hugeint) from read_parquet($files) {known}"
         mine, other = (_one(connection, query, files=files) for files in _files(ours, theirs, name))
         if mine != other:
-            found.append(f"{name}: {mine[0]:,} rows beside {other[0]:,}, checksums {mine[1]} and {other[1]}")
+            found.append(f"{name}: {mine[0]:,} rows against {other[0]:,}, checksums {mine[1]} and {other[1]}")
     query = "select relation, split, count(*) from read_parquet($files) group by all order by all"
     rows = [connection.execute(query, {"files": files}).fetchall() for files in _files(ours, theirs, "triples")]
     counts = [{row[:2]: row[2] for row in counted} for counted in rows]
     for key in sorted(counts[0].keys() | counts[1].keys()):
         one, two = (counted.get(key, 0) for counted in counts)
         if abs(one - two) > 6 * (one + two) ** 0.5 + 0.02 * (one + two) * (key[0] == _OF_LIKES):
-            found.append(f"triples of relation {key[0]} in {key[1]}: {one:,} beside {two:,}")
+            found.append(f"triples of relation {key[0]} in {key[1]}: {one:,} against {two:,}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The process that `bench etl` times beside DuckDB: the first three stages of a night, without the session's start.
+"""The process that `bench etl` compares with DuckDB: the first three stages of a night, without the session's start.
 
 python -m kgspark.bench.processes.etl MOVIELENS_FOLDER LAKE MASTER
 """
@@ -19,7 +19,7 @@ _NAMES = ("clean", "index", "triples")
 
 
 def main(folder: str, lake: str, master: str) -> dict[str, Any]:
-    """Seconds and peak bytes of each stage, with default settings, and the heap's own peak."""
+    """Seconds and peak bytes of each stage, with default settings, and the peak of the heap."""
     settings = NightSettings.model_validate(
         {"source": {"path": folder}, "lake": lake, "run_date": RUN_DATE, "spark": {"master": master}}
     )
@@ -34,7 +34,8 @@ def main(folder: str, lake: str, master: str) -> dict[str, Any]:
 
 
 def heap_peak(session: "SparkSession") -> int:
-    """Bytes: the sum of the peaks of the JVM heap's pools, which is at least the heap's own peak, with garbage."""
+    """The sum of the peaks of the JVM heap's pools, in bytes; the peak of the heap is at most that, garbage
+    included."""
     jvm = session.sparkContext._jvm
     assert jvm is not None
     pools = jvm.java.lang.management.ManagementFactory.getMemoryPoolMXBeans()

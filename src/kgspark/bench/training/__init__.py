@@ -1,1 +1,1 @@
-"""The contestants of `bench train`, the clock that all of them are timed by, and their triples."""
+"""The contestants of `bench train`, the clock that times all of them, and their triples."""

@@ -1,6 +1,6 @@
 """The clock of `bench train`: epochs of several trainings in turn, and their usage of a GPU.
 
-The clock runs while triples are trained, not while they are read, laid out or measured; so it is for all contestants.
+For all contestants the clock runs only during training, not while triples are read and arranged, nor in evaluations.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Contestant(Protocol):
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of each timed epoch of `triples` positive triples; `usage` only of a GPU."""
+    """Seconds of each timed epoch of `triples` positive triples; `usage` is only given for a GPU."""
 
     triples: int
     seconds: tuple[float, ...]
@@ -58,7 +58,7 @@ def _gpu_usage(contestant: Contestant) -> Usage | None:
 
 
 def now(device: torch.device) -> float:
-    """Seconds, once the device has done all that it was given."""
+    """The time in seconds, after the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return perf_counter()

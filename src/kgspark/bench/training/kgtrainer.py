@@ -16,10 +16,10 @@ from kgspark.tables import TRAIN
 
 
 class KGTrainerEpochs:
-    """tgraphx's KGTrainer, unchanged: softplus loss, one negative per positive, Adam, and its own samplers."""
+    """tgraphx's unchanged KGTrainer: softplus loss, one negative per positive, Adam, and its own samplers."""
 
     def __init__(self, graph: Graph, settings: TrainSettings, known: Graph | None = None) -> None:
-        """Trains the train split of `graph`; negatives are uniform; with `known`, none is a triple of it."""
+        """Trains the train split of `graph`; negatives are uniform; with `known`, no negative is a triple of it."""
         self.settings, self.device = settings, pick_device(settings)
         self.rows = train_rows(graph)
         self.triples = len(self.rows)
@@ -61,5 +61,5 @@ def stock_settings(settings: TrainSettings, batch_size: int) -> TrainSettings:
 
 
 def _seeded(settings: TrainSettings) -> AbstractContextManager[None]:
-    """Seed and threads as everywhere; no deterministic algorithms, which KGTrainer does not ask for."""
+    """Seed and threads as in all trainings, but no deterministic algorithms, because KGTrainer does not use them."""
     return reproducible(settings, torch.device("cpu"))

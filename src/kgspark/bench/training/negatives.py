@@ -28,7 +28,7 @@ class OurNegatives:
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
 
     def epoch(self) -> float:
-        """Draws them all; returns the seconds."""
+        """Draws all of them; returns the seconds."""
         begun = now(self.device)
         self.sampler.draw(self.positives, self.generator)
         return now(self.device) - begun
@@ -51,7 +51,7 @@ class TgraphxNegatives:
         self.triples = len(self.positives)
 
     def epoch(self) -> float:
-        """Draws them all; returns the seconds."""
+        """Draws all of them; returns the seconds."""
         begun = perf_counter()
         self.sampler.sample(self.positives)
         return perf_counter() - begun

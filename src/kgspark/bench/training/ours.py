@@ -19,11 +19,11 @@ from kgspark.tables import TRAIN
 class KgsparkEpochs:
     """kgspark's own training, one epoch at a time, without its validation and checkpoints.
 
-    initial_seconds  seconds for the first vectors and the layout of the triples
+    initial_seconds  seconds to make the first vectors and to arrange the triples
     """
 
     def __init__(self, graph: Graph, settings: TrainSettings, splits: Sequence[str] = (TRAIN,)) -> None:
-        """StageError if the device or the target relation is not there."""
+        """StageError if the device or the target relation is missing."""
         self.settings, self.device = settings, pick_device(settings)
         self.plan = TrainingPlan(graph, settings)
         self.triples = sum(len(graph.pairs(relation, splits)) for relation in graph.relations)
@@ -46,7 +46,7 @@ class KgsparkEpochs:
 
 @dataclass(frozen=True)
 class Lap:
-    """A training after an epoch: its seconds so far, with initialisation, and the score of its vectors."""
+    """The state after an epoch: the seconds so far, with initialisation, and the score of the vectors."""
 
     epoch: int
     seconds: float
@@ -77,9 +77,10 @@ def first_at(laps: Sequence[Lap], score: float) -> Lap | None:
 
 
 def generated_speed(generated: GeneratedSettings, settings: TrainSettings, rounds: int) -> Speed:
-    """Epochs of `settings`' objective over a generated graph, with the memory that one more epoch takes."""
+    """Epochs of `settings`' objective over a generated graph, with the peak memory of one more epoch."""
     graph = generated_likes(generated, settings.target)
-    # The first vectors are no part of an epoch, and the truncated SVD of a large graph would take longer than one.
+    # The first vectors are not part of an epoch, and the truncated SVD of a large graph would take longer than an
+    # epoch.
     changes = {"init": "normal", "negatives": generated.negatives}
     run = KgsparkEpochs(graph, settings.model_copy(update=changes))
     speed = speeds_in_turn({"generated": run}, rounds)["generated"]

@@ -1,4 +1,4 @@
-"""The train triples that contestants learn: a sample of them, and as rows."""
+"""The train triples that contestants learn: samples, and triples as rows."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from kgspark.tables import TRAIN
 
 
 def sample_triples(graph: Graph, count: int, seed: int) -> Graph:
-    """`count` train triples drawn without repetition, or all if there are no more."""
+    """`count` train triples drawn without repetition, or all if there are fewer."""
     parts = {key: pairs for key, pairs in graph.triples.parts.items() if key[0] == TRAIN}
     sizes = [len(pairs) for pairs in parts.values()]
     total = sum(sizes)

@@ -1,4 +1,4 @@
-"""Usage of the machine by a piece of work: peak memory, and the utilisation of a GPU."""
+"""Use of the machine by some work: peak memory, and the utilisation of a GPU."""
 
 import resource
 import statistics
@@ -17,7 +17,7 @@ _SECONDS_BETWEEN_SAMPLES = 0.1
 
 @dataclass(frozen=True)
 class Usage:
-    """Usage of the machine by a piece of work on a device.
+    """Use of the machine by some work on a device.
 
     host_peak_bytes    highest resident memory of the whole process; since its start, if the kernel cannot reset it
     device_peak_bytes  highest memory that torch held on the GPU; None on a CPU
@@ -30,7 +30,7 @@ class Usage:
 
 
 def usage_of(work: Callable[[], object], device: torch.device, at_least_seconds: float = 0.0) -> Usage:
-    """Repeats `work`, at least once, until so many seconds have passed: utilisation needs some to be measured."""
+    """Repeats `work`, at least once, for `at_least_seconds`, because measuring the utilisation takes some time."""
     _forget_host_peak()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -60,7 +60,7 @@ def _utilisation(device: torch.device) -> Iterator[list[int]]:
         try:
             while not done.wait(_SECONDS_BETWEEN_SAMPLES):
                 samples.append(torch.cuda.utilization(device))
-        except Exception:  # NVML is not there, or does not measure this device: there is no figure
+        except Exception:  # NVML is missing, or does not measure this device, so there is no value
             return
 
     watcher = threading.Thread(target=watch, daemon=True)
