@@ -14,6 +14,12 @@ REPOSITORY = Path(__file__).parents[1]
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker is left with a long file when the other one is done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips tests marked `gpu` if torch finds no CUDA device."""
     if item.get_closest_marker("gpu"):

@@ -25,6 +25,8 @@ from kgspark.night.settings import NightSettings
 from nights import BUNDLED, DATE, ROOT, WarmProcess
 from pages import Block, Command, blocks, commands
 
+pytestmark = pytest.mark.slow
+
 # Laid over every night: a few seconds instead of a good model.
 SHORT = (f"run_date={DATE}", "train.epochs=1", "train.dim=16", "publish.beat_popularity=false", "spark.master=local[2]")
 SHORTER = {"evaluate": ("evaluate.baselines=[popularity]",), "generate": ("ratings=2000", "users=60", "movies=80")}

@@ -8,6 +8,8 @@ import pytest
 
 from nights import configuration, kgspark, only_line
 
+pytestmark = pytest.mark.slow
+
 GROUPS, USERS, ITEMS = 3, 45, 30
 
 
@@ -27,7 +29,6 @@ def split_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return paths
 
 
-@pytest.mark.slow
 def test_split_files_are_measured_for_every_model_and_seed(split_files: tuple[Path, Path], tmp_path: Path) -> None:
     conf = configuration(
         tmp_path,

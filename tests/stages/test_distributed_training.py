@@ -15,6 +15,8 @@ from kgspark.stages import clean_ratings, index_entities, train_embeddings, writ
 from kgspark.tables import MODEL, TRIPLES
 from nights import a_night
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def night(spark: Any, ml_small: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
@@ -32,7 +34,6 @@ def trained(night: Night, workers: int) -> Mapping[str, Any]:
     return night.run.manifest(MODEL).details
 
 
-@pytest.mark.slow
 def test_two_workers_reach_the_quality_of_one(night: Night, capfd: pytest.CaptureFixture[str]) -> None:
     one = trained(night, 1)
     capfd.readouterr()
@@ -45,7 +46,6 @@ def test_two_workers_reach_the_quality_of_one(night: Night, capfd: pytest.Captur
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-@pytest.mark.slow
 def test_a_failed_worker_is_one_clear_line(night: Night, tmp_path: Path) -> None:
     job = Job(
         triples=night.run.table(TRIPLES),

@@ -14,6 +14,8 @@ from kgspark.bench import run as bench
 from kgspark.bench.night_lists import compare_night
 from nights import BUNDLED, DATE, ROOT, configuration, kgspark, only_line, table_bytes
 
+pytestmark = pytest.mark.slow
+
 CONF = ROOT / "conf" / "ml-latest-small.yaml"
 
 

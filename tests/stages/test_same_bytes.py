@@ -13,6 +13,8 @@ from nights import DATE, ROOT, configuration, kgspark, table_bytes
 from standalone_cluster import standalone_cluster, submit
 from worlds.tastes import World, write_world
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("recommendations", "audiences")
 
 
@@ -86,7 +88,6 @@ def packed() -> Path:
     return ROOT / "dist" / "kgspark-executor.tar.gz"
 
 
-@pytest.mark.slow
 def test_a_standalone_cluster_whose_executors_have_no_torch_gives_the_same_bytes(
     world: tuple[World, Path], reference: Path, packed: Path, tmp_path: Path
 ) -> None:

@@ -16,6 +16,8 @@ from kgspark.warehouse.targets import TARGETS
 from nights import DATE, a_night
 from worlds.tastes import write_world
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("recommendations", "audiences")
 
 

@@ -20,6 +20,8 @@ from kgspark.kge.training.training import train
 from kgspark.kge.workers import Workers
 from worlds.graphs import LAYOUT, RELATIONS, USERS, block_columns, settings, write_shards
 
+pytestmark = pytest.mark.slow
+
 QUICK = {
     "device": "cpu",
     "model": "complex",

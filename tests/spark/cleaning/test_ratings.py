@@ -17,6 +17,8 @@ from kgspark.stages import clean_ratings
 from nights import DATE, a_night
 from worlds.damage import CSV, DAT, MOVIES, STRING_TABLE, U_DATA, Dialect, Truth, damages, movie_id, write_damaged
 
+pytestmark = pytest.mark.slow
+
 ML_100K_FLAGS = "|".join("0" * 19)
 
 
