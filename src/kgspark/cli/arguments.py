@@ -13,8 +13,8 @@ from kgspark.cli.commands import COMMANDS, Command
 
 _EPILOG = (
     "conf/nightly.yaml has every key with its default; kgspark settings KEY prints the meaning of a key. Dashes and "
-    "underscores are the same in a command's name. KGSPARK_TRACE=1 prints the trace of an unexpected error, which "
-    "else goes to a file. KGSPARK_LOG=json is --log json."
+    "underscores are the same in a command's name. KGSPARK_TRACE=1 prints the trace of an unexpected error; otherwise "
+    "it goes to a file. KGSPARK_LOG=json is --log json."
 )
 _ARGUMENTS = {
     "CONF": "a YAML file; conf/ has one per situation",
@@ -104,7 +104,7 @@ def _request(name: str, command: Command) -> Callable[..., Request]:
         json: Json = False,
         log: Log = "",
     ) -> Request:
-        return _build_request(context, name, first, overrides, json, log)
+        return _request_of(context, name, first, overrides, json, log)
 
     return request
 
@@ -118,10 +118,10 @@ def _settings(
     json: Json = False,
     log: Log = "",
 ) -> Request:
-    return _build_request(context, "settings", "", key, json, log)
+    return _request_of(context, "settings", "", key, json, log)
 
 
-def _build_request(
+def _request_of(
     context: typer.Context, name: str, first: str, others: list[str] | None, json: bool, log: str
 ) -> Request:
     """The request; --json and --log may be before or after the command's name."""
