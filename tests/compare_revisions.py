@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
 DATE = "2026-01-02"
-# Manifests hold times and settings, `training` how long epochs took; the locks are empty.
+# Manifests contain times and settings, and `training` contains the epochs' times; the locks are empty.
 _NO_TABLE = {"training", "published", ".staging"}
 
 
@@ -68,7 +68,7 @@ def _run(tree: Path, conf: str, source: Path, lake: Path) -> Path:
 
 
 def _compare(before: Path, after: Path) -> Iterator[tuple[str, str]]:
-    """Every table of the run and of the warehouse: `same bytes`, `same rows`, or DIFFERS with the first difference."""
+    """Each table of the run and of the warehouse: `same bytes`, `same rows`, or DIFFERS with the first difference."""
     places = [Path("runs") / DATE, *(path.relative_to(before) for path in (before / "warehouse").glob("*"))]
     for place in places:
         folders = {path.name for lake in (before, after) for path in (lake / place).iterdir() if path.is_dir()}
@@ -100,7 +100,7 @@ def _verdict(before: Path, after: Path) -> str:
 
 
 def _tensors(path: Path) -> bytes:
-    """The bytes behind the header, whose length stands in the first eight bytes."""
+    """The bytes after the header; the first eight bytes are the length of the header."""
     content = path.read_bytes()
     return content[8 + int.from_bytes(content[:8], "little") :]
 

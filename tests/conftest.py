@@ -9,8 +9,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
-# A test's JVM works for seconds on few rows, where the second compiler costs more than it gains. spark-submit reads
-# this variable, so it holds for the sessions of every process that a test starts.
+# A test's JVM works for seconds on few rows, so the second compiler would take more time than it saves. spark-submit
+# reads this variable, so it applies to the sessions of all processes that a test starts.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 
 
@@ -40,13 +40,13 @@ def ml_1m() -> Path:
     """MovieLens-1M, which may not be shipped: the tests that need it are skipped without it."""
     folder = REPOSITORY.parent / "shared" / "data" / "ml-1m"
     if not (folder / "ratings.dat").is_file():
-        pytest.skip("needs MovieLens-1M beside the repository, in ../shared/data/ml-1m")
+        pytest.skip("needs MovieLens-1M next to the repository, in ../shared/data/ml-1m")
     return folder
 
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
-    """kgspark's own session on two local threads, with few partitions: each one costs a small test one more task."""
+    """kgspark's own session on two local threads, with few partitions, because each partition is one more task."""
     from kgspark.spark.session import spark_session
     from kgspark.spark.settings import SessionSettings
 

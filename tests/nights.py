@@ -1,4 +1,4 @@
-"""Nights for tests: as a person starts them, in a process of their own, or as objects of the tests' own process."""
+"""Nights for tests: from the command line, in a separate process, or as objects in the process of the tests."""
 
 import atexit
 import hashlib
@@ -51,10 +51,10 @@ for line in sys.stdin:
 
 
 class WarmProcess:
-    """Reads commands from its input, answers exit codes on a pipe, and prints into two files; works in `folder`."""
+    """A process in `folder`: reads commands from its input, writes exit codes to a pipe, and prints into two files."""
 
     def __init__(self, folder: Path = ROOT) -> None:
-        # Appended to whatever is read meanwhile, and open as long as the process is.
+        # Opened for appending, because the tests read them meanwhile; they stay open as long as the process runs.
         self._printed = [tempfile.TemporaryFile("a+b", buffering=0) for _ in range(2)]  # noqa: SIM115
         codes, theirs = os.pipe()
         self._process = subprocess.Popen(
@@ -107,13 +107,13 @@ def configuration(folder: Path, **sections: object) -> Path:
 
 
 def a_night(lake: Path, session: Any = None, say: Callable[[str], None] = print, **sections: object) -> Night:
-    """A night in this process, with the given top-level sections; without `session` it may not need Spark."""
+    """A night in this process, with the given top-level sections; without `session` it must not need Spark."""
     given = {"lake": str(lake), "run_date": DATE, **sections}
     return Night(NightSettings.model_validate(given), say, LazySession(ExitStack(), session))
 
 
 def only_line(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of error that a failed command printed."""
+    """The single error line of a failed command."""
     lines = [line for line in done.stderr.splitlines() if "WARNING: Using incubator modules" not in line]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("kgspark: error: ")

@@ -1,4 +1,4 @@
-"""README and the pages under docs/ as the tests read them: code blocks, commands, links."""
+"""Reads README and the pages under docs/ for tests: code blocks, commands, links."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ PAGES = (README, *sorted((ROOT / "docs").rglob("*.md")))
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"(^|\s)#.*$")
-# What a shell or a scheduler puts in before kgspark sees the command: a date.
+# Text that a shell or a scheduler replaces by a date before kgspark gets the command.
 _DATE_OF_A_SCHEDULER = re.compile(r"\$\(date [^)]*\)|\{\{ ds \}\}")
 
 

@@ -1,4 +1,4 @@
-"""A real Spark standalone cluster on this machine: one master and some workers, each a process of its own."""
+"""A real Spark standalone cluster on this machine: one master and some workers, each in its own process."""
 
 import os
 import re
@@ -43,7 +43,8 @@ def standalone_cluster(folder: Path, workers: int = 2, cores: int = 1, memory: s
         url = _wait_for(master_log, r"Starting Spark master at (spark://\S+)")
         logs = []
         for number in range(workers):
-            # Of one network, but hosts of their own, as Spark sees it: it never runs a task twice at once on one host.
+            # Different hosts in one network for Spark, because it never runs two copies of a task on one host at the
+            # same time.
             host = f"127.0.0.{number + 1}"
             work = ("--host", host, "--webui-port", "0", "--work-dir", str(folder / f"work-{number}"))
             logs.append(start(f"worker-{number}", "worker.Worker", "-c", str(cores), "-m", memory, *work, url))

@@ -10,7 +10,7 @@ from kgspark.config import Document, apply_override, load, merged
 from kgspark.errors import ConfigError
 from kgspark.night.settings import NightSettings
 
-# YAML text, and the whole message behind the file's name.
+# YAML text, and the complete message after the file's name.
 WRONG_FILES = [
     pytest.param("trian: {dim: 3}\nsource: {path: x}", ":1:1: trian: unknown key; did you mean 'train'?", id="section"),
     pytest.param(

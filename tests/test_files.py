@@ -47,7 +47,7 @@ def test_a_reader_never_meets_a_missing_a_partial_or_a_mixed_folder(tmp_path: Pa
     def read() -> None:
         while not stop.is_set():
             try:
-                # What was opened stays what it was, so the whole folder is one version.
+                # An opened folder does not change, so all its files are of one version.
                 folder = os.open(target, os.O_DIRECTORY)
             except FileNotFoundError:
                 problems.append("missing")
@@ -60,7 +60,7 @@ def test_a_reader_never_meets_a_missing_a_partial_or_a_mixed_folder(tmp_path: Pa
                     versions.add(os.read(descriptor, 100))
                     os.close(descriptor)
             except FileNotFoundError:
-                continue  # The old folder is deleted under who holds it open; a new look finds the new one.
+                continue  # The old folder was deleted while it was open; the next read finds the new one.
             finally:
                 os.close(folder)
             if len(versions) > 1:

@@ -1,4 +1,4 @@
-"""Memory of a process and of what it starts, measured on real processes; limits, read from made-up cgroups."""
+"""Memory of a process and its descendants, measured on real processes; limits, read from artificial cgroups."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ MIB = 2**20
 
 def test_what_a_child_held_for_a_moment_is_counted() -> None:
     hold = f"import time; held = bytearray({200 * MIB}); held[::4096] = b'x' * len(held[::4096]); time.sleep(2)"
-    # A process of its own: the tests' one holds gigabytes, which come and go on their own.
+    # A separate process, because the memory of the tests' process is large and changes at any time.
     parent = f"import subprocess, sys; input(); subprocess.run([sys.executable, '-c', {hold!r}], check=True)"
     with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE) as process:
         with peak_memory(process.pid) as peak:

@@ -1,4 +1,4 @@
-"""Every implementation of the four scores agrees with the definition; ids are those of the vectors or are refused."""
+"""Every implementation of the four scores agrees with the definition; ids that do not fit the vectors are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ USERS, MOVIES, WIDTH, OFFSET = 7, 30, 12, 3.0
 
 
 def space_of(metric: Metric) -> SearchSpace:
-    """Vectors as the models train them: unit items for l2, unit moduli for modulus."""
+    """Vectors like those of trained models: unit items for l2, unit moduli for modulus."""
     rng = np.random.default_rng(2)
     queries, items = (rng.standard_normal((rows, WIDTH)).astype(np.float32) for rows in (USERS, MOVIES))
     if metric == "l2":
@@ -68,7 +68,7 @@ def test_cheaper_scores_and_searches_have_the_order_of_the_definition(metric: Me
     space = space_of(metric)
     order = np.argsort(-exact(space), axis=1)
     assert np.argsort(-by_torch(ranking_scores, space), axis=1).tolist() == order.tolist()
-    if metric == "modulus":  # its training scores are a series, and candidates come by Euclidean distance
+    if metric == "modulus":  # its training scores are a series, and Euclidean distance finds its candidates
         return
     assert np.argsort(-by_torch(training_scores, space), axis=1).tolist() == order.tolist()
     assert MatrixSearch("cpu")(space.queries, space.items, MOVIES, metric)[1].tolist() == order.tolist()

@@ -1,4 +1,4 @@
-"""The settings classes are the only prose: the files rendered from them are the committed ones."""
+"""The settings classes are the only source: the files generated from them equal the committed ones."""
 
 import json
 from pathlib import Path

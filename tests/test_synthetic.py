@@ -1,4 +1,4 @@
-"""Synthetic ratings: as many as asked for, the same wherever they are drawn, with the structure that was planted."""
+"""Synthetic ratings: the wanted number, the same in any process, with the planted structure."""
 
 from dataclasses import fields
 
@@ -24,7 +24,7 @@ def drawn(world, blocks):
     [(60_000, 9_000, 500), (1, 1, 2), (50, 10, 10), (10_000, 200, 100), (300, 600, 1), (300, 1, 600)],
 )
 def test_exactly_the_wanted_pairs_each_once(ratings, users, movies):
-    """Even where half of all pairs are taken, and so the likeliest ones many times over."""
+    """Also if half of all pairs are drawn, so that the likely pairs are drawn many times."""
     world = world_of(ratings=ratings, users=users, movies=movies)
     found = world.all_ratings()
     assert len(found.users) == ratings

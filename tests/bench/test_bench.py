@@ -1,4 +1,4 @@
-"""`kgspark bench`: one JSON object, one row per system. No figure of time is tested."""
+"""`kgspark bench`: one JSON object, one row per system. Times are not tested."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from nights import BUNDLED, kgspark, only_line
 
 @pytest.fixture
 def few_movies(tmp_path) -> Path:
-    """The bundled ratings of the movies with an id up to 500: EASE takes the cube of a catalogue."""
+    """The bundled ratings of the movies with an id up to 500: EASE's time grows with the cube of the catalogue."""
     folder = tmp_path / "few"
     folder.mkdir()
     for name, column in (("ratings.csv", 1), ("movies.csv", 0)):
@@ -69,7 +69,7 @@ def test_bench_train(few_movies):
         ),
         (["train", "samples=3"], "command line: samples: unknown key; did you mean 'sample'?"),
         (["train", "generated.ratings=10", "generated.movies=2", "generated.users=3"], "must leave half of all pairs"),
-        (["train", "train.device=cuda:99"], "train.device: cuda:99 asked for"),
+        (["train", "train.device=cuda:99"], "train.device: cuda:99 was set"),
         (["index"], "command line: night: "),
         (["index", "night=nowhere"], "nowhere: no table recommendations; night= takes a night's folder"),
     ],

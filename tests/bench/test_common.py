@@ -1,4 +1,4 @@
-"""What benchmarks share: sources, turns, processes."""
+"""The common parts of benchmarks: sources, turns, processes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""DuckDB's tables of a small world, and whether a single changed value in one of them is noticed."""
+"""DuckDB's tables of a small world; the comparison notices a single changed value in one of them."""
 
 import shutil
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""Generated likes: as many as asked for, each pair once, within their ranges, and the same for the same seed."""
+"""Generated likes: the wanted number, each pair once, within their ranges, and the same for the same seed."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def pairs_of(**size):
     [(20_000, 1_000, 500), (1, 1, 2), (50, 10, 10), (2_000, 100, 40), (300, 600, 1), (300, 1, 600)],
 )
 def test_exactly_the_wanted_pairs_each_once_and_sorted(ratings, users, movies):
-    """Even where half of all pairs are taken, and so the likeliest ones many times over."""
+    """Also if half of all pairs are drawn, so that the likely pairs are drawn many times."""
     pairs = pairs_of(ratings=ratings, users=users, movies=movies)
     assert len(pairs) == ratings
     assert pairs.heads.min() >= 0
@@ -47,7 +47,7 @@ def test_a_few_movies_hold_most_likes_and_their_place_says_nothing():
     counts = np.bincount(pairs.tails - 5_000, minlength=2_000)
     top = np.sort(counts)[::-1]
     assert top[:200].sum() > 0.5 * counts.sum()  # a tenth of the catalogue
-    assert top[0] < 5_000  # and yet nothing that everybody likes
+    assert top[0] < 5_000  # but no movie is liked by everybody
     assert abs(np.corrcoef(np.arange(2_000), counts)[0, 1]) < 0.1
 
 

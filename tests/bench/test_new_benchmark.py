@@ -1,4 +1,4 @@
-"""A further benchmark costs a file and a line: this file is the one, `monkeypatch.setitem` the other."""
+"""A new benchmark needs a file and a line: here this file, and `monkeypatch.setitem` for the line."""
 
 import json
 import subprocess

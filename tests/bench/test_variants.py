@@ -22,7 +22,7 @@ def test_every_variant_is_another_night(bench: str) -> None:
 
 
 def _row(night: Night, seed: int) -> dict[str, Any]:
-    """A figure that tells dimension and seed apart."""
+    """A value that is different for each dimension and seed."""
     return {"model": "kgspark", "seed": seed, "ndcg@10": night.settings.train.dim + seed, "valid": {"ndcg@10": 0.5}}
 
 

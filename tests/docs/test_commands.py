@@ -27,7 +27,7 @@ from pages import Block, Command, blocks, commands
 
 pytestmark = pytest.mark.slow
 
-# Laid over every night: a few seconds instead of a good model.
+# Settings of every night: a few seconds instead of a good model.
 SHORT = (f"run_date={DATE}", "train.epochs=1", "train.dim=16", "publish.beat_popularity=false", "spark.master=local[2]")
 SHORTER = {"evaluate": ("evaluate.baselines=[popularity]",), "generate": ("ratings=2000", "users=60", "movies=80")}
 
@@ -35,10 +35,10 @@ BUNDLED_CONF = "conf/ml-latest-small.yaml"
 # The ratings of the first users are enough.
 USERS = 40
 
-# What a reader puts in by hand, and what stands for it here.
+# Text that a reader replaces by hand, and its replacement in these tests.
 STAND_INS = {"PATH/TO/ml-1m": "ml-1m", "PATH/TO/facts.csv": "facts.csv", "LAKE/runs/DATE": f"lake/runs/{DATE}"}
 
-# Commands that are checked, and not run: (pattern of the command, reason).
+# Commands that are checked but not run: (pattern of the command, reason).
 NOT_RUN = (
     (r"kgspark bench ", "takes minutes; `make test-extended` runs every benchmark on little data"),
     (r"kgspark tune ", "trains 40 times; tests/experiments/test_tune.py runs a small search"),
@@ -47,7 +47,7 @@ NOT_RUN = (
     (r"--install-completion", "changes the reader's shell; the help must name it"),
     (r"data/ml-32m", "32 million ratings"),
     (r"nightly conf/ml-1m", "the README's night on other files; tests/spark/cleaning reads every dialect"),
-    (r"spark-submit", "starts a JVM of its own; tests/stages/test_same_bytes.py submits the jobs"),
+    (r"spark-submit", "starts another JVM; tests/stages/test_same_bytes.py submits the jobs"),
     (r"train\.model=|train\.dim=|split\.protocol=", "a variant of the same night; tests of the stages train them"),
 )
 
@@ -71,7 +71,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(checkout: Path) -> Iterator[Callable[[list[str]], str]]:
-    """Runs `kgspark` in the checkout; returns what it printed, and fails where the command fails."""
+    """Runs `kgspark` in the checkout; returns its output, and fails if the command fails."""
     process = WarmProcess(checkout)
     printed: dict[tuple[str, ...], str] = {}
 
@@ -88,7 +88,7 @@ def run(checkout: Path) -> Iterator[Callable[[list[str]], str]]:
 
 @pytest.fixture(scope="module")
 def night(run: Callable[[list[str]], str]) -> None:
-    """The README's night, which the other commands and the queries find."""
+    """The README's night, which the other commands and the queries read."""
     run(["nightly", BUNDLED_CONF, *SHORT])
 
 
@@ -96,7 +96,7 @@ Rows = list[dict[str, str]]
 
 
 def _some_ratings() -> tuple[Rows, Rows]:
-    """The bundled ratings of the first users, and the movies that they rated."""
+    """The bundled ratings of the first users, and the movies rated by them."""
     ratings = [row for row in _rows("ratings.csv") if int(row["userId"]) <= USERS]
     rated = {row["movieId"] for row in ratings}
     return ratings, [row for row in _rows("movies.csv") if row["movieId"] in rated]
@@ -147,7 +147,7 @@ def _write_lists(folder: Path) -> None:
 
 
 def _file_name(block: Block) -> str | None:
-    """The name in the first line of a YAML block, `# own.yaml`; README's and the page's own are the same night."""
+    """The name in the first line of a YAML block, such as `# own.yaml`."""
     found = re.match(r"# (\S+\.yaml)\n", block.text)
     return found[1] if found else None
 
@@ -191,13 +191,13 @@ def _short(words: list[str]) -> tuple[str, ...]:
         return ()
     if stage == "generate":
         return SHORTER[stage]
-    # Nights of other ratings must not take the place of the one that is read afterwards.
+    # Nights of other ratings must not replace the night that is read afterwards.
     lake = () if subject == BUNDLED_CONF else (f"lake=lake-of-{Path(subject).stem}",)
     return (*SHORT, *SHORTER.get(stage, ()), *lake)
 
 
 def _positional(words: list[str]) -> list[str]:
-    """The words that are no option and no option's value."""
+    """The words that are neither an option nor an option's value."""
     return [word for at, word in enumerate(words) if not word.startswith("--") and words[max(at - 1, 0)] != "--log"]
 
 

@@ -1,4 +1,4 @@
-"""The pages hold together: length, links, contents, and names of settings."""
+"""The pages are consistent: length, links, contents, and names of settings."""
 
 import re
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ from pages import PAGES, README, anchors, code_spans, languages, links
 
 CONTENTS = ROOT / "docs" / "README.md"
 KEY = re.compile(r"[a-z_]+(\.[a-z_]+)+")
-# The settings of these sections have names of the user's own.
+# The user chooses the names in these sections.
 OWN_NAMES = ("source.tables.", "relations.", "spark.conf.", "candidates.segments.", "tune.space.")
-# Dotted names that look like settings and are not: names of files, and settings of Spark.
+# Dotted names that look like settings but are not: names of files, and settings of Spark.
 NO_SETTINGS = re.compile(r".*\.(yaml|csv|json|dat|npy)|spark\.(task|executor|pyspark|read)\..*")
 
 
@@ -45,7 +45,7 @@ def test_every_code_block_says_what_it_is() -> None:
 
 
 def keys(section: Any, above: str = "") -> Iterator[str]:
-    """The dotted keys of a class of settings, sections among them."""
+    """The dotted keys of a class of settings, including sections."""
     for name, field in section.model_fields.items():
         yield above + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):

@@ -1,4 +1,4 @@
-"""Evaluation sets, splits, baselines and metrics give the figures that others have published."""
+"""Evaluation sets, splits, baselines and metrics reproduce published results."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ SETTINGS = EvaluateSettings(ks=(10,), resamples=0)
 
 @pytest.fixture(scope="module")
 def liked(spark: Any, ml_1m: Path) -> Any:
-    """What RecBole's and RePlay's benchmarks call a like: a rating of 3 or more."""
+    """Likes as in RecBole's and RePlay's benchmarks: ratings of 3 or more."""
     schema = "user_id bigint, movie_id bigint, rating double, timestamp bigint"
     lines = spark.read.csv(str(ml_1m / "ratings.dat"), sep="::", schema=schema)
     return lines.where("rating >= 3").persist()
@@ -54,7 +54,8 @@ def means(measured: Measured) -> dict[str, float]:
 
 
 def test_ease_lands_on_its_published_recbole_row(liked: Any) -> None:
-    """Published: 0.2139 / 0.4808 / 0.2865, of one shuffle. One split is off by up to 0.005: the mean of four is not."""
+    """Published for one shuffle: 0.2139 / 0.4808 / 0.2865. A single split differs by up to 0.005, so four are
+    averaged."""
     dense = find_core(liked, 10).persist()
     assert dense.count() == 834_449
     found = []

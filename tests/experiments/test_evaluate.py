@@ -1,4 +1,4 @@
-"""kgspark evaluate as a person starts it, on published split files whose right answer is known."""
+"""kgspark evaluate from the command line, on published split files with a known right answer."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ GROUPS, USERS, ITEMS = 3, 45, 30
 
 @pytest.fixture(scope="module")
 def split_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """User u likes the items of group u mod 3; two of them are to be found."""
+    """User u likes the items of group u mod 3; two of them are test likes."""
     folder = tmp_path_factory.mktemp("split")
     train, test = [], []
     for user in range(USERS):
@@ -32,7 +32,7 @@ def split_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_split_files_are_measured_for_every_model_and_seed(split_files: tuple[Path, Path], tmp_path: Path) -> None:
     conf = configuration(
         tmp_path,
-        source={"path": str(tmp_path)},  # not looked at: the files have ids of their own
+        source={"path": str(tmp_path)},  # not read, because the files have their own ids
         lake=str(tmp_path / "lake"),
         spark={"master": "local[2]"},
         train={"dim": 8, "epochs": 20, "temperature": 0.2, "learning_rate": 0.02},
@@ -68,7 +68,7 @@ def test_split_files_are_measured_for_every_model_and_seed(split_files: tuple[Pa
         assert row["by_history"]["cold"]["users"] == USERS
         if row["model"] == "popularity":
             assert row["ndcg@10"] < 0.6
-        else:  # the two items that are left of one's own group, and no other
+        else:  # the two remaining items of the user's group, and no other
             assert row["ndcg@2"] == row["recall@2"] == row["precision@2"] == 1
             assert row["filtered_mrr"] == pytest.approx(1)  # each alone, the other known left out
     lead = next(row for row in answer["rows"] if row["model"] == "popularity")["lead"]["ndcg@2"]

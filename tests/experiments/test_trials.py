@@ -1,4 +1,4 @@
-"""A trial of `kgspark tune` on the block world: it sees no test like; its weights are a file's."""
+"""A trial of `kgspark tune` on the block world: it uses no test like, and weights act as in a file."""
 
 import numpy as np
 import pytest

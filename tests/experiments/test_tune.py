@@ -1,4 +1,4 @@
-"""`kgspark tune` as a whole: on the bundled data, killed never, called twice."""
+"""The whole command `kgspark tune` on the bundled data, called twice without a kill."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from kgspark.errors import ConfigError
 from kgspark.experiments import tune
 from nights import BUNDLED, a_night, configuration, kgspark
 
-# A number is laid over the triples in memory, an expression has Spark write them: both weigh has_genre the same.
+# A number is applied in memory, and for an expression Spark writes the triples: both give has_genre the same weight.
 SPACE = {"relations.has_genre.weight": [0.5, "1.0 / 2"], "relations.has_age.weight": [0.1, 0.2]}
 
 
@@ -53,7 +53,7 @@ def test_a_search_over_two_calls(tmp_path: Path) -> None:
         else {}
     )
     assert len((folder / "trials.csv").read_text().splitlines()) == 6
-    # Nothing is said or kept of the test likes.
+    # Test likes are neither printed nor stored.
     assert not list(lake.glob("runs/*/model"))
     assert "test" not in json.dumps(told["trials"])
 

@@ -1,4 +1,4 @@
-"""The graph as one value: its histories, and the graphs that are made from it."""
+"""The graph as one value: its histories, and the graphs that its methods return."""
 
 import numpy as np
 import pytest

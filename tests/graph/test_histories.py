@@ -1,4 +1,4 @@
-"""Histories: lists of positions per query, with their weights and times, through every way of choosing from them."""
+"""Histories: lists of positions per query; every selection keeps the weights and times."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def made(sizes):
 
 
 def check_entries(histories):
-    """Every entry has kept its own weight and time."""
+    """Every entry still has its weight and time."""
     assert histories.weights.tolist() == (histories.indices / 2).tolist()
     assert histories.times.tolist() == (histories.indices * 2).tolist()
 

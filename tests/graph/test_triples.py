@@ -1,4 +1,4 @@
-"""Pairs: distinct, sorted, and the same whatever the order of the rows."""
+"""Pairs: distinct, sorted, and the same for any order of the rows."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,5 @@
-"""Settings of a training: recipes that depend on model and objective alone, refusals, and no torch behind them."""
+"""Settings of a training: recipes depend on model and objective alone, wrong values are refused, torch is not
+loaded."""
 
 import itertools
 import subprocess
@@ -32,14 +33,14 @@ def chosen_over(path: Path, model: str, norm: int, objective: str) -> TrainSetti
 
 
 def written_in(path: Path) -> set[str]:
-    """The dotted keys of `train` that a file gives a value of its own."""
+    """The dotted keys of `train` that a file sets."""
     train = yaml.safe_load(path.read_text(encoding="utf-8")).get("train", {})
     return {key for key, value in train.items() if value is not None}
 
 
 @pytest.mark.parametrize("path", CONFS, ids=lambda path: path.name)
 def test_a_file_changes_no_recipe(path: Path) -> None:
-    """Every model and objective has its own values over every file, but for the keys that the file itself sets."""
+    """Every model and objective has its own values with every file, except for the keys that the file sets."""
     own = written_in(path) if path.name != "nightly.yaml" else set()
     for model, norm, objective in CHOICES:
         expected = TrainSettings.model_validate({"model": model, "norm": norm, "objective": objective})

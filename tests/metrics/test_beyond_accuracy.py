@@ -11,7 +11,7 @@ def test_lists_that_were_counted_by_hand() -> None:
     assert figures["coverage@2"] == 3 / 4
     assert figures["novelty@1"] == 0.0  # everybody likes movie 0
     assert figures["novelty@2"] == pytest.approx((0 + 0 + 0 + 1 + 2) / 5)
-    assert figures["gini@1"] == 3 / 4  # one of four takes everything
+    assert figures["gini@1"] == 3 / 4  # one of four movies has all positions
 
 
 def test_gini_is_the_mean_difference_over_twice_the_mean() -> None:

@@ -1,4 +1,4 @@
-"""A further metric of lists costs a function and a line: it is then measured and shown everywhere."""
+"""A new metric of lists needs a function and a line; then it is measured and printed everywhere."""
 
 import numpy as np
 import pytest

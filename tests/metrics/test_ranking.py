@@ -11,7 +11,7 @@ NAMES = ("ndcg", "recall", "precision", "mrr", "map", "hit")
 
 
 def _reference(ranked: list[int], held_out: set[int], k: int) -> dict[str, float]:
-    """One user, straight from the formulas, in Python."""
+    """The metrics of one user, directly from the formulas, in Python."""
     hits = [i for i, movie in enumerate(ranked[:k], 1) if movie in held_out]
     ideal = sum(1 / math.log2(i + 1) for i in range(1, min(len(held_out), k) + 1))
     return {
@@ -106,7 +106,7 @@ def test_nobody_has_anything_held_out() -> None:
 
 
 def test_an_absent_rank_is_no_hit_beside_a_neighbours_last_movie() -> None:
-    # -1 of user 1 must not read as the last movie of user 0, which is held out there.
+    # The -1 of user 1 must not be read as the last movie of user 0, which is held out there.
     hits, _, _ = _measure([[0, 2], [1]], [{2}, {1}], 3, (2,))
     assert hits.tolist() == [[False, True], [True, False]]
 

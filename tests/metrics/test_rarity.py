@@ -5,7 +5,7 @@ from kgspark.metrics.rarity import recall_by_popularity
 
 
 def test_recall_is_counted_like_by_like_in_each_group_of_movies():
-    """Movies 0 and 1 are rare, 2 is common, 3 and 4 popular; user 0 wants 0, 2 and 3, user 1 wants 1 and 4."""
+    """Movies 0 and 1 are rare, 2 is common, 3 and 4 popular; user 0 has test likes 0, 2 and 3, user 1 has 1 and 4."""
     likes = np.array([0, 9, 10, 100, 500])
     lists = np.array([[3, 0, 1], [2, 3, -1]])
     hits = np.array([[True, True, False], [False, False, False]])

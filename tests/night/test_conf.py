@@ -1,4 +1,4 @@
-"""Every shipped configuration is loaded, and conf/nightly.yaml says every default truly."""
+"""Every shipped configuration can be loaded, and conf/nightly.yaml has the true defaults."""
 
 from collections.abc import Iterator
 from pathlib import Path

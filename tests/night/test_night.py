@@ -1,4 +1,4 @@
-"""A night runs a stage when it must, and says one line about it."""
+"""A night runs a stage if necessary, and prints one line about it."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from nights import a_night
 
 
 def _count(night: Night, work: StageWork) -> None:
-    """A stage that writes how often it ran."""
+    """A stage that writes the number of its runs."""
     before = Manifest.read(night.run.table("counts"))
     folder = work.begin()["counts"]
     folder.mkdir()

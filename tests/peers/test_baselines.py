@@ -1,4 +1,4 @@
-"""The baselines equal their formulas, and are found by name."""
+"""The baselines equal their formulas, and can be found by name."""
 
 import sys
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A further baseline costs a file and a line: this file is the one, `monkeypatch.setitem` the other."""
+"""A new baseline needs a file and a line: here this file, and `monkeypatch.setitem` for the line."""
 
 import json
 from contextlib import ExitStack
@@ -35,7 +35,7 @@ def fit(likes: Likes) -> LastMovies:
 
 @pytest.fixture
 def conf(tmp_path: Path) -> Path:
-    """Three users; the movie that each of them is to be found is the last, the last and the first of eight."""
+    """Three users; their test likes are the last, the last and the first of eight movies."""
     train, test = tmp_path / "train.txt", tmp_path / "test.txt"
     train.write_text("u0 i1 i2 i0\nu1 i2 i3 i0\nu2 i3 i4 i5 i6 i7\n", encoding="utf-8")
     test.write_text("u0 i7\nu1 i7\nu2 i0\n", encoding="utf-8")

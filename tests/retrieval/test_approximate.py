@@ -1,4 +1,4 @@
-"""Approximate indexes: what they find is scored exactly, nobody's list is short, and the loss is measured."""
+"""Approximate indexes: found rows are scored exactly, no list is too short, and the recall is measured."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +22,7 @@ K = 20
 
 
 def clustered(rows: int, seed: int, width: int = 16) -> np.ndarray:
-    """Vectors as trained ones are: around some centres."""
+    """Vectors around some centres, similar to trained ones."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(0).standard_normal((30, width))
     return (centres[rng.integers(0, 30, rows)] + 0.5 * rng.standard_normal((rows, width))).astype(np.float32)
@@ -78,7 +78,7 @@ def test_a_search_that_finds_too_little_is_made_exact(tmp_path: Path) -> None:
     settings = IndexSettings(kind="ivf", cells=12, probes=1)
     queries, seen = clustered(40, 2), histories(40, 1200, 3)
     found_by = approximate(tmp_path, index, settings)
-    got = approximate_top_k(index, found_by, settings, queries, seen, 900)  # more than any cell holds
+    got = approximate_top_k(index, found_by, settings, queries, seen, 900)  # more than any cell contains
     exact = top_k(index, queries, seen, 900)
     assert (got.ids == exact.ids).all()
     assert got.scores.tobytes() == exact.scores.tobytes()

@@ -1,4 +1,4 @@
-"""The search on a torch device finds what FAISS finds, in full float32, in blocks of any size."""
+"""The search on a torch device finds the same rows as FAISS, in full float32, in blocks of any size."""
 
 import gc
 import pickle
@@ -48,7 +48,7 @@ def test_finds_what_faiss_finds_in_blocks_of_any_size(monkeypatch, metric, devic
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("metric", ["inner_product", "l2"])
 def test_values_are_full_float32_within_the_stated_error(metric, device):
-    """TF32's ten bits would be off by a thousand times the bound, which a process may have asked for before."""
+    """Also if the process has switched on TF32 before: its ten bits would exceed the error bound a thousand times."""
     torch.set_float32_matmul_precision("medium")
     queries, items = 100 + vectors(3, 200, 128), vectors(4, 3000, 128)
     values, ids = MatrixSearch(device)(queries, items, 3000, metric)

@@ -77,7 +77,7 @@ def test_the_choice_travels_with_a_task_and_is_made_there(tmp_path):
     else:
         assert sent.engine() is None
         with pytest.raises(
-            StageError, match=r"recommend\.device: cuda asked for, but a machine that ranks has no CUDA"
+            StageError, match=r"recommend\.device: cuda was set, but a machine that ranks has no CUDA"
         ):
             RankingDevice("cuda", task_gpu)()
 
@@ -94,7 +94,7 @@ def test_auto_searches_on_the_gpu(tmp_path):
 
 
 def test_a_machine_without_a_driver_never_loads_torch(monkeypatch):
-    """An executor has no torch; where it has one, loading it for nothing would cost every worker seconds."""
+    """An executor has no torch; if it has, loading it for nothing would take every worker some seconds."""
     monkeypatch.setattr(device, "_has_driver", lambda: False)
     monkeypatch.delitem(sys.modules, "kgspark.retrieval.cuda_search")
     device._may_have_cuda.cache_clear()

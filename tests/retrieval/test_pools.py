@@ -1,4 +1,4 @@
-"""Segments of users and their candidates, in both directions, against brute force over every allowed pair."""
+"""Segments of users and their candidates, in both directions, compared with brute force over all allowed pairs."""
 
 import mmap
 import shutil
@@ -24,7 +24,7 @@ SEGMENTS = ("empty", "fr", "kids", "rest")
 
 
 def write_segments(folder: Path, world: World, seed: int) -> np.ndarray:
-    """Writes both tables, rows shuffled over two files; returns which pairs are allowed, bool (U, M)."""
+    """Writes both tables, with rows shuffled over two files; returns a mask bool (U, M) of the allowed pairs."""
     rng = np.random.default_rng(seed)
     users, movies = len(world.space.queries), len(world.space.items)
     of_user = rng.integers(1, len(SEGMENTS), users)  # nobody is in "empty"
@@ -78,7 +78,7 @@ def test_every_query_gets_the_best_rows_that_it_is_offered(tmp_path: Path, metri
     }
     for side, (asking, offered, seen, may) in directions.items():
         pools = pools_of(tmp_path, side)
-        assert len(pools) <= len(SEGMENTS) - 1  # nobody is in "empty", and few movies may mean none
+        assert len(pools) <= len(SEGMENTS) - 1  # nobody is in "empty", and a segment may have no movie
         scores = score_all(build_index(offered, metric, space.offset), np.ascontiguousarray(asking))
         chosen = np.random.default_rng(seed).permutation(len(asking))[:30]
         got = rank_pools(pools, asking[chosen], chosen, seen.pick(chosen), world.k)
@@ -133,7 +133,7 @@ def test_a_worker_maps_its_pools_and_copies_none_of_them(tmp_path: Path) -> None
 
 
 def bases(array: np.ndarray) -> Iterator[object]:
-    """What an array's memory belongs to, from view to owner."""
+    """The objects that an array's memory belongs to, from view to owner."""
     while array is not None:
         yield array
         array = getattr(array, "base", None)

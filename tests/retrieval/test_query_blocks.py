@@ -1,4 +1,4 @@
-"""The stream of queries is cut into blocks of whole queries, and a stream that is not one is refused in one line."""
+"""The stream of queries is cut into blocks of whole queries; a wrong stream is refused with an error of one line."""
 
 from collections.abc import Iterator
 from typing import Any

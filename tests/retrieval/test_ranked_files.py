@@ -1,4 +1,4 @@
-"""A ranked table's files: whole, the same whoever writes them, and described as they are."""
+"""A ranked table's files: complete, the same from every writer, and described correctly."""
 
 import hashlib
 from pathlib import Path

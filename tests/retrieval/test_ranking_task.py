@@ -1,4 +1,4 @@
-"""Ranked rows are what top_k found, whatever the blocks, batches and partitions, in both directions."""
+"""Ranked rows equal the result of top_k, for any blocks, batches and partitions, in both directions."""
 
 import itertools
 import pickle

@@ -1,4 +1,4 @@
-"""A ranking task that dies, or that a second copy of it outruns, leaves the files of one that was left in peace."""
+"""If a ranking task dies, or a second copy of it is faster, the files are those of an undisturbed task."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def test_died_and_outrun_tasks_write_the_same_files(tmp_path: Path) -> None:
     calm = written(table, task, 50)
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert told == [{name: file[name] for name in ("name", "sha256")} for file in calm]
-    assert len(list((tmp_path / "out").glob(".partial-*"))) == 2  # of the one that died, and of the one that hung
+    assert len(list((tmp_path / "out").glob(".partial-*"))) == 2  # of the task that died, and of the task that hung
     discard_partial(tmp_path / "out")
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "out").iterdir()}
     assert found == {file["name"]: file["sha256"] for file in calm}

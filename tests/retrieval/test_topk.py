@@ -1,4 +1,4 @@
-"""Every list equals all scores sorted without what was seen: random worlds, ties, heavy users, wrong inputs."""
+"""Every list equals all scores sorted without the seen rows: random worlds, ties, heavy users, wrong inputs."""
 
 import numpy as np
 import pytest
@@ -164,7 +164,7 @@ def test_packed_keys_sort_by_score_then_id_and_come_back():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_checkerboard_recommends_the_withheld_square(metric):
-    """Even users like even movies and odd users odd ones; each has seen all of its colour but one."""
+    """Even users like even movies and odd users odd ones; each has seen all but one of the movies that it likes."""
     size = 40
     colours = np.float32([[1, 0, 0, 1], [0, 1, 1, 0]])
     side = colours[np.arange(size) % 2]
@@ -188,7 +188,7 @@ def asked(monkeypatch) -> list[tuple[int, int]]:
 
 
 def test_a_heavy_user_does_not_deepen_the_others_search(asked):
-    """The depth asked of FAISS, counted: queries x rows stays near k + |seen| each."""
+    """Counts the rows fetched from FAISS: near k + |seen| per query."""
     rng = np.random.default_rng(7)
     queries, items = (rng.standard_normal((rows, 16), dtype=np.float32) for rows in (300, 40_000))
     index = build_index(items, "inner_product")
@@ -198,7 +198,7 @@ def test_a_heavy_user_does_not_deepen_the_others_search(asked):
 
 
 def planted(sizes: np.ndarray, on_top: np.ndarray, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, Histories]:
-    """Queries, items, and histories of which the share `on_top` are each query's best rows, the others any."""
+    """Queries, items, and histories: a fraction `on_top` of each are the query's best rows, the others are random."""
     rng = np.random.default_rng(seed)
     queries, items = (rng.standard_normal((count, 24), dtype=np.float32) for count in (len(sizes), rows))
     order = np.argsort(-(queries @ items.T), axis=1)
@@ -224,7 +224,7 @@ def test_histories_that_rank_low_are_not_fetched_for(asked):
 
 
 def test_a_history_that_ranks_higher_than_the_others_is_asked_for_again(asked):
-    """Small histories rank low, the large ones on top: what was learned is wrong, and the lists are right."""
+    """Small histories rank low and large ones at the top: the learned estimate is wrong, but the lists are right."""
     sizes = np.repeat([40, 300], [300, 100])
     check_planted(*planted(sizes, (sizes > 40) * 1.0, 4000, 2), k=10, metric="inner_product")
     assert sum(queries for queries, _ in asked) > 400
@@ -240,7 +240,7 @@ def test_a_history_that_ranks_higher_than_the_others_is_asked_for_again(asked):
     st.sampled_from([1, 2]),
 )
 def test_whatever_share_of_histories_ranks_on_top_lists_are_brute_force(metric, seed, k, shares, threads):
-    """Heavy tails, small and large histories ranking differently; the largest see most of the catalogue."""
+    """Heavy tails; small and large histories rank differently, and the largest contain most of the catalogue."""
     rng = np.random.default_rng(seed)
     sizes = np.minimum(5 + (30 * rng.pareto(1.0, 200)).astype(int), 1500)
     on_top = np.where(sizes < 64, *shares) * rng.uniform(0.7, 1.0, 200)

@@ -1,4 +1,4 @@
-"""MovieLens-1M itself: every user's and every movie's list is all scores sorted, with what was rated left out."""
+"""MovieLens-1M itself: every user's and every movie's list equals all scores sorted without the rated rows."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +30,7 @@ def rated(ml_1m: Path) -> csr_matrix:
 
 @pytest.fixture(scope="module")
 def vectors(rated: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Users and movies by the leading singular vectors, float32 (rows, 48): what is rated ranks high."""
+    """Users and movies by the leading singular vectors, float32 (rows, 48), so that rated rows rank high."""
     users, values, movies = svds(rated, k=48, rng=np.random.default_rng(0))
     return (users * np.sqrt(values)).astype(np.float32), (movies.T * np.sqrt(values)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""What a user reads who has no Java, or one that is too old."""
+"""The error for a user who has no Java, or a Java that is too old."""
 
 import stat
 from pathlib import Path

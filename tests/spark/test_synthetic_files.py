@@ -1,4 +1,4 @@
-"""kgspark generate: files that a night reads without a complaint, the same however they are cut into tasks."""
+"""kgspark generate: files that a night reads without a bad line, the same for any number of tasks."""
 
 from typing import Any
 

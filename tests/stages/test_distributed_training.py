@@ -1,4 +1,4 @@
-"""Training by two workers that Spark's TorchDistributor starts: as good as by one, and clear where it fails."""
+"""Training by two workers that Spark's TorchDistributor starts: as good as by one, with clear errors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ def night(spark: Any, ml_small: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def trained(night: Night, workers: int) -> Mapping[str, Any]:
-    """The model's manifest, of a training by so many workers."""
+    """The model's manifest after a training by `workers` workers."""
     train = night.settings.train.resolved().model_copy(update={"workers": workers, "epochs": 6})
     train_embeddings.run(night.variant(night.settings.model_copy(update={"train": train})))
     return night.run.manifest(MODEL).details

@@ -16,7 +16,7 @@ def test_the_withheld_movie_is_the_one_right_answer(tmp_path: Path) -> None:
     assert not ratings.duplicated(["userId", "movieId"]).any()
     # Popularity cannot tell the movies apart ...
     assert ratings.groupby("movieId").size().nunique() == 1
-    # ... but what a user's likes share with other users' finds the withheld one, and nothing else.
+    # ... but the likes that a user has in common with others find the withheld movie, and no other.
     seen = pd.crosstab(ratings["userId"], ratings["movieId"])
     scores = (seen.to_numpy() @ (seen.T.to_numpy() @ seen.to_numpy())).astype(float)
     scores[seen.to_numpy() > 0] = -np.inf

@@ -1,4 +1,4 @@
-"""A whole night on real MovieLens, looked at as the people who run it would."""
+"""A whole night on real MovieLens, checked from the view of its users."""
 
 import json
 import shutil
@@ -145,7 +145,7 @@ def test_a_second_night_does_nothing_and_new_candidates_only_rank_again(lake: Pa
 
 
 def test_the_metrics_of_training_and_of_evaluate_agree(lake: Path) -> None:
-    quick = "evaluate.baselines=[popularity, item-knn]"  # EASE takes the cube of a catalogue
+    quick = "evaluate.baselines=[popularity, item-knn]"  # EASE's time grows with the cube of the catalogue
     done = kgspark("evaluate", CONF, f"lake={lake}", f"run_date={DATE}", quick, "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""The same recommendations, byte for byte: whatever the partitions, the order of the lines, or the machines."""
+"""The same recommendations, byte for byte, for any partitions, any order of the lines, and any machines."""
 
 import os
 import random
@@ -48,7 +48,7 @@ def shuffled(source: Path, target: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="module")
 def lakes(world: tuple[World, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """The lakes of nights on `local[2]` by partitions: 2 as it comes, 7 with shuffled lines."""
+    """The lakes of nights on `local[2]` by partitions: 2 with the original lines, 7 with shuffled lines."""
     folders = {partitions: tmp_path_factory.mktemp(f"partitions-{partitions}") for partitions in (2, 7)}
     for partitions, folder in folders.items():
         source = world[1] if partitions == 2 else shuffled(world[1], folder / "source", partitions)
@@ -65,7 +65,7 @@ def lakes(world: tuple[World, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def reference(lakes: dict[int, Path]) -> Path:
-    """The lake of the night that the others are held to."""
+    """The lake of the night that the others are compared with."""
     return lakes[2]
 
 
@@ -82,7 +82,7 @@ def test_partitions_and_row_order_do_not_matter(lakes: dict[int, Path], referenc
 
 @pytest.fixture(scope="module")
 def packed() -> Path:
-    """The executors' environment as `make package` packs it."""
+    """The executors' environment, packed in the way of `make package`."""
     done = subprocess.run(["make", "package"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return ROOT / "dist" / "kgspark-executor.tar.gz"
@@ -103,7 +103,7 @@ def test_a_standalone_cluster_whose_executors_have_no_torch_gives_the_same_bytes
     for table in TABLES:
         assert table_bytes(tmp_path / "lake", table) == table_bytes(reference, table)
     for number in range(2):
-        # Each worker took part: its executor left the environment behind that its Python ran in.
+        # Each worker took part: the environment of its executor's Python is still there.
         (unpacked,) = (tmp_path / f"work-{number}").glob("app-*/*/environment")
         installed = {path.name for path in unpacked.glob("lib/python3*/site-packages/*")}
         assert {"kgspark", "faiss", "pyarrow"} <= installed

@@ -1,4 +1,4 @@
-"""The lines that a search prints, and the files that it leaves."""
+"""The lines that a search prints, and the files that it writes."""
 
 from pathlib import Path
 

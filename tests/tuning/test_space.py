@@ -1,4 +1,4 @@
-"""Contents of `tune.space`, errors of a wrong one, and values by their dotted keys."""
+"""Contents of `tune.space`, errors for a wrong one, and values by their dotted keys."""
 
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def test_a_choice_is_found_by_its_value(choices: list[Any], value: Any, found: A
 def test_a_trial_has_the_settings_that_a_file_with_them_would_give(
     temperature: float, dim: int, model: str, given_model: str | None, weight: float | str
 ) -> None:
-    """Also where another model brings its own recipe with it: `best.yaml` must mean what the trial was."""
+    """Also for another model with its own recipe: `best.yaml` must give the settings of the trial."""
     written: dict[str, Any] = {"train": {"epochs": 3} | ({"model": given_model} if given_model else {})}
     changes = {"train.dim": dim, "train.model": model, "train.validation.every": 2, "relations.liked.weight": weight}
     if dim % 2:

@@ -1,4 +1,4 @@
-"""The search on objectives that cost nothing: it repeats itself, survives kills, prunes, and goes on after failures."""
+"""The search on fast objectives: it is repeatable, survives kills, prunes, and continues after failures."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def search(folder: Path, fingerprint: str = "f", given: Changes = GIVEN, **chang
 
 
 def toy(changes: Changes, report: Report) -> float:
-    """Best at temperature 0.3 and a linear schedule; fails where it is hot, rises over its epochs."""
+    """Best at temperature 0.3 and a linear schedule; fails at high temperatures, and rises over its epochs."""
     changes = {**GIVEN, **changes}
     temperature, epochs = float(changes["train.temperature"]), int(changes["train.epochs"])
     if temperature > 0.4:
@@ -66,11 +66,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Trial]:
 
 
 class KilledError(BaseException):
-    """Stands for the end of the process."""
+    """Represents the end of the process."""
 
 
 def killed_in(trial: int, amid: bool) -> Objective:
-    """`toy`, until the process ends with the given trial from now, at its start or amid its epochs."""
+    """`toy`, until the process ends in the given trial from now, at its start or during its epochs."""
     numbers = count()
 
     def objective(changes: Changes, report: Report) -> float:

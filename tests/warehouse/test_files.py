@@ -1,4 +1,4 @@
-"""The target `files`: all tables of a night or none, and never a file that the audit did not see."""
+"""The target `files`: all tables of a night or none, and never a file that was not audited."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ TABLES = ("recommendations", "audiences")
 
 
 def ranked(run: Run, text: str) -> Run:
-    """Tables of two files each, committed as a stage commits them."""
+    """Tables of two files each, committed in the way of a stage."""
     work = StageWork.plan(run, "recommend", writes=TABLES, settings={"text": text})
     folders = work.begin()
     for name, folder in folders.items():
@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def published(run: Run) -> dict[str, str]:
-    """SHA-256 of all that lies in the warehouse, by path."""
+    """SHA-256 of all files in the warehouse, by path."""
     warehouse = run.lake / "warehouse"
     return {
         str(path.relative_to(warehouse)): hashlib.sha256(path.read_bytes()).hexdigest()

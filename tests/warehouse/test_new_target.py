@@ -1,4 +1,4 @@
-"""A target that is added as one module and one entry of TARGETS: a real night publishes to it beside `files`."""
+"""A new target is one module and one entry of TARGETS: a real night publishes to it and to `files`."""
 
 import sqlite3
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`publish.targets` takes the names of the table of targets, whatever they are."""
+"""`publish.targets` accepts exactly the names in the table of targets."""
 
 import pytest
 
@@ -25,6 +25,6 @@ def test_a_new_name_is_taken_and_none_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 class Publish(config.Settings):
-    """A configuration with nothing but the section."""
+    """A configuration with only this section."""
 
     publish: PublishSettings

@@ -15,7 +15,7 @@ UNKNOWN_MOVIES = (MOVIES + 1, 10**9, 2**63 - 1)
 
 @dataclass(frozen=True)
 class Dialect:
-    """The way a ratings file is written: a line may be damaged in one dialect and good in another."""
+    """The format of a ratings file: a line may be damaged in one dialect and good in another."""
 
     separator: str
     encoding: str
@@ -38,7 +38,7 @@ STRING_TABLE = Dialect(",", "utf-8", "user,movie,stars,at", True, _HALF, integer
 
 @dataclass
 class Truth:
-    """The right result of cleaning. `quarantine` holds (file, line from 1, reason, raw)."""
+    """The right result of cleaning. `quarantine` contains (file, line from 1, reason, raw)."""
 
     lines: int = 0
     headers: int = 0
@@ -62,7 +62,7 @@ Kind = tuple[str, Callable[[list[str], Dialect], str | bytes]]
 
 
 def damages(dialect: Dialect) -> list[Kind]:
-    """Every kind of damaged line: its reason, and a function that makes it of the four fields of a good line."""
+    """Every kind of damaged line: its reason, and a function that makes it from the four fields of a good line."""
     return [*_of_lines(dialect), *_of_ids(dialect), *_of_ratings(dialect), *_of_timestamps()]
 
 
@@ -84,7 +84,7 @@ def _of_lines(dialect: Dialect) -> Iterator[Kind]:
     yield "wrong_field_count", lambda fields, d: ";".join(fields)
     yield "wrong_field_count", lambda fields, d: d.separator * 40
     yield "missing_user_id", lambda fields, d: d.separator * 3
-    # No text contains U+0000: the file has another encoding, or a block of the disk was lost.
+    # Texts do not contain U+0000: the file has another encoding, or a block of the disk was lost.
     for place in range(4):
         yield "unreadable_encoding", lambda fields, d, place=place: _at(place, "\x00" + fields[place])(fields, d)
     yield "unreadable_encoding", lambda fields, d: "\x00" * 64
@@ -164,7 +164,7 @@ def _of_timestamps() -> Iterator[Kind]:
 
 
 def oddities(dialect: Dialect) -> list[Callable[[list[str]], list[str]]]:
-    """Ways to write a good line that are unusual, and no damage."""
+    """Unusual ways to write a good line, which are not damage."""
     ways: list[Callable[[list[str]], list[str]]] = [
         lambda f: f,
         lambda f: [f[0], f[1], f" {f[2]} ", f" {f[3]}"],
@@ -182,12 +182,12 @@ def oddities(dialect: Dialect) -> list[Callable[[list[str]], list[str]]]:
 
 
 def movie_id(number: int, dialect: Dialect) -> object:
-    """The external id of a known movie, as the ratings table must have it."""
+    """The external id of a known movie, in the form of the ratings table."""
     return number if dialect.integer_ids else f"m-{number}"
 
 
 def write_damaged(files: list[Path], dialect: Dialect, seed: int, damaged: int, good: int) -> Truth:
-    """Writes `damaged` bad lines, as many of each kind, and `good` good ones, in random order, spread over `files`."""
+    """Writes `damaged` bad lines, equally many of each kind, and `good` good ones, in random order over `files`."""
     rng = random.Random(seed)
     truth = Truth()
     kinds = damages(dialect)
@@ -203,7 +203,7 @@ def write_damaged(files: list[Path], dialect: Dialect, seed: int, damaged: int, 
             lines.append(dialect.header.encode())
         for kind in plan[number * share : (number + 1) * share]:
             fields, values = _good_fields(rng, dialect)
-            if dialect.header and rng.random() < 0.001:  # as where files were appended to one another
+            if dialect.header and rng.random() < 0.001:  # as if files had been appended to one another
                 truth.headers += 1
                 lines.append(dialect.header.encode())
             if kind is None:
@@ -228,13 +228,13 @@ def _good_fields(rng: random.Random, dialect: Dialect) -> tuple[list[str], tuple
     user = user if dialect.integer_ids else rng.choice([f"u{user}", f"ü{user}", f"{user}", f"-{user}"])
     movie = movie_id(rng.randint(1, MOVIES), dialect)
     rating = rng.choice(dialect.ratings)
-    # Few different times, so that a pair is often rated twice in one second.
+    # Few different times, so that a pair is often rated twice in the same second.
     timestamp = rng.choice([0, 4_102_444_799, 1_260_759_144, rng.randint(1_260_759_000, 1_260_759_010)])
     return [str(user), str(movie), rating, str(timestamp)], (user, movie, float(rating), timestamp)
 
 
 def _write(file: Path, lines: list[bytes], rng: random.Random, marked: bool, final_newline: bool) -> None:
-    """Ends each line in LF, CRLF or, where that is not ambiguous, CR; files of different systems were joined here."""
+    """Ends each line in LF, CRLF or, if that is not ambiguous, CR, as if files of different systems had been joined."""
     assert lines[-1] or final_newline, "an empty line without an end is no line"
     pieces = [b"\xef\xbb\xbf" if marked else b""]
     for line, following in zip(lines, [*lines[1:], b""], strict=True):

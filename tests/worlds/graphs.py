@@ -13,7 +13,7 @@ from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.kge.settings import TrainSettings
 
-# Where the tests of this folder train; KGSPARK_TEST_DEVICE=cuda runs them all on a GPU.
+# The device of the tests that train; KGSPARK_TEST_DEVICE=cuda runs them all on a GPU.
 DEVICE = os.environ.get("KGSPARK_TEST_DEVICE", "cpu")
 
 GROUPS, USERS, MOVIES, GENRES = 4, 40, 32, 4
@@ -61,7 +61,7 @@ def block_columns() -> dict[str, np.ndarray]:
 
 
 def timed_columns() -> dict[str, np.ndarray]:
-    """`block_columns` with times of the likes, no two the same; genres have none."""
+    """`block_columns` with a different time for each like; genres have no times."""
     columns = block_columns()
     times = np.random.default_rng(0).permutation(len(columns["head"])) + 1
     return columns | {"timestamp": np.where(columns["relation"] == 0, times, 0)}
@@ -73,7 +73,7 @@ def block_world() -> Graph:
 
 
 def write_shards(folder: Path, columns: dict[str, np.ndarray], order: np.ndarray, shards: int) -> None:
-    """Lays the rows, in the given order, into Parquet shards as Spark would."""
+    """Writes the rows, in the given order, into Parquet shards, as Spark would."""
     folder.mkdir()
     (folder / "_SUCCESS").touch()
     for number, rows in enumerate(np.array_split(order, shards)):
@@ -86,7 +86,7 @@ def write_shards(folder: Path, columns: dict[str, np.ndarray], order: np.ndarray
                 "weight": pa.array(columns["weight"][rows], pa.float32()),
             }
         )
-        if "timestamp" in columns:  # null where there is none
+        if "timestamp" in columns:  # null if there is none
             times = columns["timestamp"][rows]
             table = table.append_column("timestamp", pa.array(times, pa.int64(), mask=times == 0))
         pq.write_table(table, folder / f"part-{number:05d}.parquet")

@@ -1,4 +1,4 @@
-"""Random worlds whose right answer is computed the slow way."""
+"""Random worlds whose right answer is computed by brute force."""
 
 from dataclasses import dataclass
 

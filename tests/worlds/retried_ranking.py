@@ -1,4 +1,4 @@
-"""Ranks a small night on a cluster whose tasks die or hang at their first attempt: a program of its own.
+"""A program that ranks a small night on a cluster whose tasks die or hang at their first attempt.
 
     python retried_ranking.py MASTER SPACE STREAM OUT QUERIES PER_FILE
 
@@ -27,7 +27,7 @@ HANGS_SECONDS = 120
 
 
 class DisturbedTask(RankingTask):
-    """A ranking task that is disturbed once its file is half written."""
+    """A ranking task that is disturbed when half of its file is written."""
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return RankingTask.__call__(self, self._disturbed(batches))
@@ -57,7 +57,7 @@ def calm_task(space: str, out: str, queries: int, per_file: int) -> RankingTask:
 
 
 def main(master: str, space: str, stream: str, out: str, queries: int, per_file: int) -> None:
-    """Ranks, and prints what was written."""
+    """Ranks, and prints the written files."""
     conf = {
         "spark.executor.memory": "512m",
         "spark.speculation": True,

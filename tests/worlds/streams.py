@@ -1,4 +1,4 @@
-"""A saved world as the stage recommend finds it: a search space with ids in a folder, and a stream of queries."""
+"""A saved world in the form that the stage recommend reads: a search space with ids, and a stream of queries."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def save(world: World, folder: Path, strings: bool = False) -> dict[Side, Ids]:
 
 
 def task(folder: Path, k: int, side: Side = ITEMS, **more: Any) -> RankingTask:
-    """A task over the space in `folder`, which writes into `out` beside it."""
+    """A task over the space in `folder`, which writes into the neighbouring folder `out`."""
     fixed = {"queries": USERS, "queries_per_file": PER_FILE, "out": str(folder.parent / "out")}
     return RankingTask(space=str(folder), side=side, k=k, **(fixed | more))
 
@@ -54,7 +54,7 @@ def ranked(table: pa.Table, task: RankingTask, rows_per_batch: int = 100) -> pa.
 
 
 def written(table: pa.Table, task: RankingTask, rows_per_batch: int) -> list[dict[str, Any]]:
-    """The task's answer for every file: one call per file, as Spark makes them."""
+    """The task's answer for every file: one call per file, as in Spark."""
     answers = []
     for number in range(-(-task.queries // task.queries_per_file)):
         part = table.filter(pc.equal(pc.divide(table[QueryColumns.POSITION], task.queries_per_file), number))

@@ -58,7 +58,7 @@ def measure_protocol(night: Night, protocol: ProtocolName, seed: int) -> tuple[l
 
 
 def _measure_night(night: Night) -> tuple[list[Row], HeldOut]:
-    """The same for the night's own model and split; trains first if there is no model."""
+    """The same with the night's model and split; trains first if there is no model."""
     if Manifest.read(night.run.table(MODEL)) is None:
         clean_ratings.run(night)
         _train(night)

@@ -30,7 +30,7 @@ def pick_device(settings: TrainSettings) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise StageError(f"train.device is {settings.device}, but {count} CUDA devices are visible; use auto")
+            raise StageError(f"train.device: {settings.device} was set, but {count} CUDA devices are visible; use auto")
     return device
 
 

@@ -33,7 +33,7 @@ class RankingDevice:
         engine = self._cuda_search()
         if engine is None and self.name == "cuda":
             raise StageError(
-                "recommend.device: cuda asked for, but a machine that ranks has no CUDA device, no free memory on it, "
+                "recommend.device: cuda was set, but a machine that ranks has no CUDA device, no free memory on it, "
                 "or no torch; use auto, or install kgspark[train] and a driver there"
             )
         return engine

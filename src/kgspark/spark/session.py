@@ -154,7 +154,7 @@ def check_java() -> None:
 
 
 def _java_version(java: Path) -> str:
-    """From the file `release` beside Java's binaries, or else from Java itself, which takes a while to start."""
+    """From the file `release` of the Java installation, or else from Java itself, which takes a while to start."""
     release = java.resolve(strict=True).parents[1] / "release"
     if release.is_file():
         found = re.search(r'^JAVA_VERSION="([^"]+)"', release.read_text(encoding="utf-8"), re.MULTILINE)

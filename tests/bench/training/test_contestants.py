@@ -1,4 +1,4 @@
-"""The contestants of `bench train` really train, and count their triples right. No time is tested."""
+"""The contestants of `bench train` really train, and count their triples correctly. Times are not tested."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ from kgspark.bench.training.usage import usage_of
 from kgspark.tables import TEST, TRAIN, VALID
 from worlds.graphs import LIKED, MODELS, USERS, block_world, settings
 
-TRAIN_TRIPLES = USERS * 7 + 32  # each user's likes but the withheld one, and the movies' genres
+TRAIN_TRIPLES = USERS * 7 + 32  # each user's likes except the withheld one, and the movies' genres
 CPU = torch.device("cpu")
 
 
@@ -109,7 +109,7 @@ def test_a_sample_is_of_distinct_train_triples():
 
 
 def test_a_race_scores_every_epoch_with_its_clock_stopped():
-    """The score is the share of users whose best movie among the unseen is the withheld one: the world's answer."""
+    """The score is the fraction of users whose best unseen movie is the withheld one, which is the world's answer."""
     world, seen = block_world(), []
     liked, withheld = world.histories(LIKED), world.histories(LIKED, (VALID, TEST))
     known = np.zeros((USERS, 32), bool)

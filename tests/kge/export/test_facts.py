@@ -1,4 +1,4 @@
-"""Vectors from facts: users without likes, movies with few or none, and nobody else's vector moved."""
+"""Vectors from facts for users without likes and movies with few or none; all other vectors stay unchanged."""
 
 import copy
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ LIKED, WATCHED, GENRE, CITY = RELATIONS = [
     Relation(2, "has_genre", "movie", "genre"),
     Relation(3, "lives_in", "user", "city"),
 ]
-STRANGER, HERMIT, NEW_MOVIE = 7, 8, 5  # a user with a city alone, one without any fact, a movie that nobody rated
+STRANGER, HERMIT, NEW_MOVIE = 7, 8, 5  # a user with only a city, a user without any fact, a movie that nobody rated
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def test_informed_vectors_still_rank_as_score_triples(world):
 
 
 def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
-    """DistMult: κ of 0 keeps the vectors, a large κ leaves a movie its genre's taste and its own popularity."""
+    """DistMult: κ = 0 keeps the vectors; a large κ gives a movie its genre's taste and keeps its popularity."""
     graph = town()
     for prior, moved in ((0.0, False), (1e9, True)):
         chosen = settings(model="distmult", init="normal", export={"facts_prior": prior})
@@ -125,7 +125,7 @@ def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
 
 
 def test_what_was_drawn_from_likes_is_no_fact():
-    """A movie without likes has no neighbours by likes either, so a map fitted on such neighbours would fail for it."""
+    """A movie without likes has no neighbours by likes, so a map fitted on such neighbours would fail for it."""
     graph, chosen = town(), settings(model="distmult", init="normal")
     near = Relation(4, "watched_with", "movie", "movie", of_likes=True)
     heads = np.delete(np.arange(MOVIES), NEW_MOVIE)
@@ -142,7 +142,7 @@ def test_what_was_drawn_from_likes_is_no_fact():
 
 @pytest.mark.parametrize(("name", "norm"), [("rotate", 2), ("transe", 1)])
 def test_a_movie_without_ratings_is_not_on_everybodys_list(name, norm):
-    """Movies that are alike by their facts, in a space where a mean is nearer to all than any of those it is of."""
+    """Movies with similar facts, in a space where their mean is nearer to every user than any of them is."""
     generator = np.random.default_rng(4)
     layout = EntityLayout.from_counts([("user", 50), ("movie", 60), ("genre", 1)])
     head, tail = (part.ravel() for part in np.meshgrid(np.arange(50), 50 + np.arange(40)))

@@ -11,7 +11,7 @@ from worlds.graphs import LAYOUT, LIKED, RELATIONS, block_world, settings
 
 
 class _AmongMovies(torch.nn.Module):
-    """A tgraphx model that gives every tail that is no movie the lowest score, so that movies are the candidates."""
+    """A tgraphx model with the lowest score for every tail that is not a movie, so that movies are the candidates."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()

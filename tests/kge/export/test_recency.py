@@ -31,7 +31,7 @@ def likes(sizes, times, tails=None):
 
 
 def drifting(latest_is_held_out: bool, timed: bool = True) -> Graph:
-    """Users like six movies of one group, then two of the next; held out is one more, of the later or the earlier."""
+    """Users like six movies of one group, then two of the next; one more like, of either group, is held out."""
     generator = np.random.default_rng(1)
     rows = []
     for user in range(USERS):
@@ -61,7 +61,7 @@ def trained_on(world, folder, **changes):
 
 def test_weights_fall_by_half_a_place_and_sum_to_one():
     weights = recent_weights(likes([3, 0, 1, 4], [30, 10, 20, 5, 7, 9, 9, 8]), 1.0)
-    places = [1, 1 / 4, 1 / 2, 1, 1 / 8, 3 / 4, 3 / 4, 1 / 4]  # of the last four, the first two are of one second
+    places = [1, 1 / 4, 1 / 2, 1, 1 / 8, 3 / 4, 3 / 4, 1 / 4]  # the sixth and seventh have the same second
     of_users = [7 / 4] * 3 + [1] + [15 / 8] * 4
     assert weights == pytest.approx(np.array(places) / of_users)
 
@@ -86,7 +86,7 @@ def test_the_order_of_the_likes_is_not_read():
 
 
 def test_a_leaning_query_ranks_by_the_triples_score_and_the_distances_to_the_latest_likes():
-    """But for what all t share, −‖q' − t‖² is a mixture of the triple's squared score and of squared distances."""
+    """Up to a term equal for all t, −‖q' − t‖² is a mixture of the triple's squared score and of squared distances."""
     chosen, share = settings(dim=12), 0.4
     torch.manual_seed(3)
     model = build_model(chosen, LAYOUT.size, 1)

@@ -25,7 +25,7 @@ def seeded_model(name, norm):
     chosen = settings(model=name, norm=norm)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     for table in parameters_by_table(model).values():
-        table.copy_(torch.randn(table.shape))  # far from unit length, so that a missing normalisation shows
+        table.copy_(torch.randn(table.shape))  # far from unit length, to detect a missing normalisation
     return chosen, model
 
 

@@ -1,4 +1,4 @@
-"""A model of one's own is one module with its TOWER and one entry in MODELS: here this very module is that module."""
+"""A new model is one module with its TOWER and one entry in MODELS; this test module is such a module."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ TOWER = TwoTower(
 def test_a_new_model_is_trained_saved_and_ranked(tmp_path, monkeypatch, changes):
     monkeypatch.setitem(recipes.MODELS, "affine", ModelEntry(__name__, {"learning_rate": 0.02}))
     chosen = settings(model="affine", epochs=30, validation={"patience": 30}, **changes)
-    assert chosen.learning_rate == 0.02  # from the entry's recipe, or given
+    assert chosen.learning_rate == 0.02  # from the recipe of the entry, or given
     world = block_world()
     trained = train(world, chosen, tmp_path)
     assert trained.valid["ndcg@10"] > 0.9

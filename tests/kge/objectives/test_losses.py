@@ -1,4 +1,4 @@
-"""Losses of sampled negatives and regularisers, against what their papers' formulas give by hand."""
+"""Losses of sampled negatives and regularisers, compared with values computed by hand from the papers' formulas."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_bpr_is_the_negative_log_likelihood_of_the_right_order():
 
 
 def test_warp_weighs_the_first_violator_by_how_early_it_came():
-    """Margin ½: of 0.4 the first draw (0.1) violates, of −0.2 the second (−0.1), of 1.0 none does."""
+    """Margin ½: for 0.4 the first draw (0.1) violates, for −0.2 the second (−0.1), for 1.0 none."""
     full = 1 + 1 / 2 + 1 / 3 + 1 / 4
     expected = [(0.5 - 0.4 + 0.1) * full, (0.5 + 0.2 - 0.1) * (1 + 1 / 2), 0.0]
     torch.testing.assert_close(loss("warp", margin=0.5), torch.tensor(expected) / full)
@@ -64,7 +64,7 @@ def test_scores_of_positives_and_negatives_are_score_triples(name, norm, sampler
 
 
 def test_a_triples_weight_scales_its_gradient():
-    """A relation of weight 0 leaves its own vector where it was."""
+    """The vector of a relation of weight 0 does not change."""
     chosen = settings(objective="softplus", batch_size=64)
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     before = parameters_by_table(model)["relation_emb"].clone()
@@ -74,7 +74,7 @@ def test_a_triples_weight_scales_its_gradient():
 
 
 def test_penalties_are_the_papers():
-    """ComplEx: N3 is a third of the cubed moduli, L2 the squared ones, each row as often as it was read."""
+    """ComplEx: N3 is a third of the cubed moduli, L2 the squared moduli; each row counts once per read."""
     chosen = settings(model="complex", l2=0.5, n3=0.2)
     real, imaginary = torch.tensor([[3.0, 0.0], [1.0, 2.0]]), torch.tensor([[4.0, 1.0], [0.0, 0.0]])
     counts = torch.tensor([2, 1])

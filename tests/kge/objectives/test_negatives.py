@@ -1,4 +1,4 @@
-"""Negatives: the distribution of tgraphx's own samplers, and never a known triple where they are filtered."""
+"""Negatives have the distribution of tgraphx's own samplers; filtered ones are never a known triple."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def sampler(known=KNOWN, layout=LAYOUT, relations=RELATIONS, **changes):
 
 
 def counted(triples: torch.Tensor) -> dict[tuple[int, int, int], int]:
-    """The number of times that each triple of (…, 3) came up."""
+    """The number of occurrences of each triple of (…, 3)."""
     found, counts = torch.unique(triples.reshape(-1, 3), dim=0, return_counts=True)
     return {tuple(row): int(count) for row, count in zip(found.tolist(), counts, strict=True)}
 
@@ -62,7 +62,7 @@ def test_negatives_are_distributed_as_tgraphxs(name, filtered):
         ours = sampler(sampler=name, filtered=filtered, negatives=DRAWS).draw(positive, generator)
         expected = counted(theirs(name, filtered).sample(positive, generator))
         found = counted(ours.triples(positive))
-        assert set(found) == set(expected)  # 4,000 draws miss none of at most 20 triples
+        assert set(found) == set(expected)  # 4,000 draws find all of at most 20 triples
         table = [[counts.get(triple, 0) for triple in sorted(expected)] for counts in (found, expected)]
         assert chi2_contingency(table).pvalue > 1e-3
 
@@ -108,7 +108,7 @@ def test_filtered_negatives_are_all_the_unknown_triples_and_no_other(graph, name
 
 
 def test_a_batch_is_drawn_as_its_rows_are():
-    """Every row of a batch keeps its own candidates."""
+    """Every row of a batch has its own candidates."""
     drawing = sampler(sampler="typed", filtered=True, negatives=200)
     triples = drawing.draw(KNOWN, torch.Generator().manual_seed(2)).triples(KNOWN)
     known = {tuple(row) for row in KNOWN.tolist()}

@@ -69,7 +69,7 @@ def test_training_scores_order_unit_items_as_l2_does():
 
 
 def test_rotate_trains_on_moduli_but_for_the_last_terms_of_their_series():
-    """The terms from the fourth on sum up to 0.182 at most, where the angle is 0, and are small elsewhere."""
+    """The terms from the fourth on have a sum of at most 0.182, at the angle 0, and are small at other angles."""
     angles = torch.linspace(-math.pi, math.pi, 721)
     circle = torch.stack([angles.cos(), angles.sin()], dim=1)
     one = torch.tensor([[1.0, 0.0]])
@@ -78,7 +78,7 @@ def test_rotate_trains_on_moduli_but_for_the_last_terms_of_their_series():
     assert error.max() == error[360]
     assert error[angles.abs() > 0.6].max() < 0.07
     assert error.median() < 0.03
-    # Over many coordinates, as of a query and an item, their errors are next to a constant.
+    # Summed over the many coordinates of a query and an item, the errors are nearly constant.
     q, t = (torch.randn(n, 64, generator=torch.Generator().manual_seed(n)) for n in (20, 30))
     unit_q, unit_t = (x / torch.hypot(*x.chunk(2, dim=1)).repeat(1, 2) for x in (q, t))
     both = torch.stack([f(unit_q, unit_t, "modulus").flatten() for f in (training_scores, score_matrix)])
@@ -159,6 +159,6 @@ def test_spectral_vectors_span_the_singular_space():
     u, s, vt = np.linalg.svd(dense / degree)
     for found, expected in ((heads_found, u[:, :6] * s[:6]), (tails_found, vt[:6].T * s[:6])):
         unit = expected / np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-12)
-        close = np.abs(found.numpy() @ found.numpy().T - unit @ unit.T).max()  # free of the vectors' signs
+        close = np.abs(found.numpy() @ found.numpy().T - unit @ unit.T).max()  # independent of the vectors' signs
         assert close < 0.1
     assert not heads_found[0].any()

@@ -1,4 +1,4 @@
-"""Training by several processes: the same steps as one takes, the same bytes every time, and clear errors."""
+"""Training by several processes: the same steps as a single process, the same bytes every time, and clear errors."""
 
 import os
 import pickle
@@ -39,7 +39,7 @@ QUICK = {
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    """The block world in three shards, in no order."""
+    """The block world in three shards, unordered."""
     folder = tmp_path_factory.mktemp("world") / "triples"
     columns = block_columns()
     write_shards(folder, columns, np.random.default_rng(1).permutation(len(columns["head"])), 3)
@@ -80,7 +80,7 @@ def weights(model):
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory, shards):
-    """The results of three workers, and the folder that they worked in."""
+    """The results of three workers, and their folder."""
     folder = tmp_path_factory.mktemp("three")
     return run(folder, shards, workers=3), folder
 

@@ -1,4 +1,4 @@
-"""The memory that a training needs is known before it starts; wide catalogues are sampled, too little is refused."""
+"""The memory is estimated before a training; large catalogues are sampled, and too little memory is refused."""
 
 import pytest
 

@@ -43,7 +43,7 @@ def run(folder, progress=None, world=None, **changes):
 
 
 class KilledError(Exception):
-    """Stands for the end of the process."""
+    """Represents the end of the process."""
 
 
 def kill_after(epoch):
@@ -56,9 +56,9 @@ def kill_after(epoch):
 
 @pytest.mark.parametrize(("name", "norm"), MODELS)
 def test_block_world_is_learned(tmp_path, name, norm):
-    """Only the withheld movie of one's own group is unseen there: it must come first, for every user."""
+    """The withheld movie is the only unseen movie of the user's group, so it must be first, for every user."""
     chosen = {"model": name, "norm": norm, "epochs": 30, "validation": {"patience": 30, "every": 5}}
-    # Sums over coordinates (l1, modulus) and unbounded products are on a larger scale than unit vectors' products.
+    # Sums over coordinates (l1, modulus) and unbounded products are larger numbers than the products of unit vectors.
     scale = 1.0 if name != "transe" or norm == 1 else 0.2
     trained = run(tmp_path, **chosen, temperature=scale, learning_rate=0.02)
     assert trained.valid["ndcg@10"] == 1
@@ -100,7 +100,7 @@ def test_block_world_is_ranked_by_pairs(tmp_path, objective):
 
 
 def test_an_inverse_relation_leads_back(tmp_path):
-    """Genres are only ever tails, yet the inverse of has_genre ranks a genre's own movies first."""
+    """Genres are only tails, but the inverse of has_genre ranks a genre's movies first."""
     chosen = settings(epochs=30, validation={"every": 30}, temperature=0.2, learning_rate=0.02)
     trained = train(block_world().with_inverses(), chosen, tmp_path)
     assert trained.test["mrr@10"] == 1
@@ -178,7 +178,8 @@ def test_sharding_does_not_change_the_model(tmp_path):
 
 
 def test_stops_early_and_keeps_the_best_weights(tmp_path, monkeypatch):
-    """NDCG is made to rise to epoch 3 and fall: after two looks without a better one, epoch 3's weights come back."""
+    """NDCG is made to rise until epoch 3 and then fall: after two evaluations without a better one, epoch 3 is
+    restored."""
     measured = iter([0.1, 0.2, 0.3, 0.2, 0.1, 0.4])
     real = plan.evaluate
     monkeypatch.setattr(plan, "evaluate", lambda *args: {"ndcg@10": next(measured)})
@@ -276,7 +277,7 @@ def test_a_missing_gpu_is_a_clear_error(tmp_path):
 
 
 def test_fewer_movies_than_dimensions_and_list_places(tmp_path):
-    """A catalogue smaller than k and than dim trains and is measured all the same."""
+    """Training and evaluation also work for a catalogue smaller than k and dim."""
     layout = EntityLayout.from_counts([("user", USERS), ("movie", 4), ("genre", 4)])
     columns = block_columns()
     few = (columns["relation"] == 0) & (columns["tail"] < USERS + 4)

@@ -1,4 +1,4 @@
-"""Yesterday's vectors reach the same users, movies and relations under today's numbers, and nobody else."""
+"""Yesterday's vectors go to the same users, movies and relations with today's numbers, and to nothing else."""
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,7 @@ def old_model(path, name="transe", norm=2):
 @pytest.mark.parametrize(("name", "norm"), MODELS)
 def test_rows_follow_kind_and_external_id(tmp_path, name, norm):
     chosen, old = old_model(tmp_path / "model", name, norm)
-    # Today user ids start at 5 (five left, five came); ids of movies and genres are as they were.
+    # Today user ids start at 5 (five users left, five are new); ids of movies and genres are unchanged.
     today = [Relation(0, "released_in", "movie", "genre"), Relation(1, "liked", "user", "movie")]
     shuffled = entities(LAYOUT, {"user": 5}).take(np.random.default_rng(0).permutation(LAYOUT.size))
     warm = carry_over(tmp_path / "model", entities(LAYOUT, {}), shuffled, today, chosen)

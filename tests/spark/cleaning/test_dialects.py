@@ -1,4 +1,4 @@
-"""Which data set lies in a folder, and the one line that says what is wrong with it. No session is needed."""
+"""The data set in a folder, and the error of one line if something is wrong with it. No session is needed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -158,7 +158,7 @@ def test_a_table_in_several_files(tmp_path: Path) -> None:
     (folder / "b.csv").write_text("")
     (folder / "day=1" / "c.csv").write_text("who,what,stars,at\n")
     assert _find(folder, format="table", columns=COLUMNS).layouts["ratings"].header == "who,what,stars,at"
-    # Fields would be taken for one another if every file had its own order.
+    # Fields would be confused if every file had its own order.
     (folder / "d.csv").write_text("what,who,stars,at\n")
     assert _problem(folder, format="table", columns=COLUMNS) == (
         f"{folder / 'd.csv'}:1: the header differs from that of {folder / 'a.csv'}; the files of a table share one"

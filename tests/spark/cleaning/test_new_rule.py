@@ -1,4 +1,4 @@
-"""A further rule of cleaning is one line in the table of rules."""
+"""A new rule of cleaning is one line in the table of rules."""
 
 from collections import Counter
 from pathlib import Path
@@ -14,7 +14,7 @@ from kgspark.spark.cleaning.rating_rules import RULES, Rule
 from kgspark.stages import clean_ratings
 from nights import a_night
 
-# A user of a robot's number; and a rule whose condition is null, which counts as true, where the rating is a 5.
+# A user with a robot's number; and a rule whose condition is null, which counts as true, if the rating is a 5.
 ROBOT = Rule("robot", lambda limits: F.col("user_id") >= 900)
 NULL_FOR_FIVES = Rule("five", lambda limits: F.when(F.col("rating") < 5, F.lit(False)))
 
@@ -31,7 +31,7 @@ def test_a_rule_in_the_table_quarantines_its_lines_and_the_accounts_add_up(
     clean_ratings.run(night)
 
     rows = pq.read_table(night.run.table("quarantine")).to_pylist()
-    # A line has the first reason that holds: line 7 has four, line 8 two.
+    # A line has the first reason that applies: to line 7 apply four, to line 8 two.
     reasons = {4: "robot", 5: "five", 7: "robot", 8: "unknown_movie", 9: "rating_not_a_number"}
     assert {row["line"]: row["reason"] for row in rows} == reasons
     ratings = pq.read_table(night.run.table("ratings")).to_pylist()

@@ -194,7 +194,7 @@ def test_a_scale_that_is_none_is_refused() -> None:
     dialect = Scale(0.5, 5.0, 0.5)
     assert resolve_scale(CleanSettings(rating_max=10), dialect) == Scale(0.5, 10, 0.5)
     for wrong in ({"rating_min": 5.0}, {"rating_max": 0.5}, {"rating_step": 1e-7}):
-        with pytest.raises(InputError, match=r"is no rating scale; set clean\.rating_min"):
+        with pytest.raises(InputError, match=r"is not a rating scale; set clean\.rating_min"):
             resolve_scale(CleanSettings(**wrong), dialect)
 
 

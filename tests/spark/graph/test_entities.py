@@ -25,10 +25,10 @@ KINDS = ["user", "movie", "genre", "year", "gender", "age", "occupation", "tag",
 
 
 def _tables(spark: Any, partitions: int, seed: int) -> dict[str, Any]:
-    """A small night's tables; the order of rows and the partitions are as asked for."""
+    """A small night's tables, with the given order of rows and number of partitions."""
     content: dict[str, dict[str, list[Any]]] = {
         "ratings": {
-            # User 7 has no like, movie 20 none either.
+            # User 7 has no like, and movie 20 has none.
             "user_id": [2, 10, 100, 2, 9_000_000_000, 7],
             "movie_id": [30, 4, 4, 200, 30, 20],
             "rating": [5.0, 4.0, 4.5, 5.0, 5.0, 1.0],
@@ -138,6 +138,6 @@ def test_index_of_gives_ids_their_type_back(spark: Any) -> None:
     entities = spark.createDataFrame(rows)
     users = index_of(entities, "user", "bigint", "user_id", "i")
     assert users.dtypes == [("user_id", "bigint"), ("i", "bigint")]
-    # A join lets Spark move conditions about: the genre must not be cast to a number and stop the job.
+    # In a join Spark may move conditions: the genre must not be cast to a number, which would stop the job.
     wanted = spark.createDataFrame(pa.table({"user_id": [12, 13]}))
     assert [tuple(row) for row in wanted.join(users, on="user_id", how="inner").collect()] == [(12, 0)]

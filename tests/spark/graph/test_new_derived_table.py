@@ -1,4 +1,4 @@
-"""A further derived table is one line in the table of derived tables."""
+"""A new derived table is one line in the table of derived tables."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ OTHER = {"kind": "movie", "column": "other_movie_id"}
 
 
 def _same_day(ratings: DataFrame, settings: Any, most: int) -> DataFrame:
-    """movie_id, other_movie_id, times: how often one user rated both on one day."""
+    """movie_id, other_movie_id, times: number of times that a user rated both on the same day."""
     days = ratings.select("user_id", F.floor(F.col("timestamp") / DAY).alias("day"), "movie_id")
     others = days.withColumnRenamed("movie_id", "other_movie_id")
     pairs = days.join(others, on=["user_id", "day"], how="inner").where("movie_id <> other_movie_id")

@@ -97,7 +97,7 @@ def test_per_user_holds_out_a_tenth_of_each_users_likes(spark: Any) -> None:
 
 
 def _latest_of_share(times: pd.Series, share: float) -> int:
-    """The latest second from which at least this share of the rows lie, by trying every second that occurs."""
+    """The latest second s such that at least this fraction of the rows is at s or later, by trying every second."""
     if times.empty or not share:
         return 2**40
     return max(second for second in times if (times >= second).sum() >= share * len(times))
@@ -111,7 +111,7 @@ def test_time_equals_a_reference_with_ties(spark: Any, test: float, valid: float
     test_from = _latest_of_share(likes["timestamp"], test)
     earlier = likes.loc[likes["timestamp"] < test_from, "timestamp"]
     valid_from = _latest_of_share(earlier, valid)
-    # Later ratings that are no likes go along: nothing is learned from the future.
+    # Later ratings that are not likes are held out too: nothing is learned from the future.
     later = [table["timestamp"] >= test_from, table["timestamp"] >= valid_from]
     expected = np.select(later, ["test", "valid"], "train")
     assert table["split"].tolist() == expected.tolist()
@@ -124,7 +124,7 @@ def test_the_boundary_of_time_at_its_edges(spark: Any) -> None:
         return collect_boundary(spark.createDataFrame(pd.DataFrame({"timestamp": times})), share)
 
     assert boundary([5], 0.01) == 5
-    assert boundary([5, 5, 5, 5], 0.5) == 5  # all tied: none is later than the rest
+    assert boundary([5, 5, 5, 5], 0.5) == 5  # all are tied: none is later than the others
     assert boundary([1, 2, 3, 4], 0.5) == 3
     assert boundary([1, 2, 3, 4], 0.51) == 2
     assert boundary([0, DAY - 1, DAY, 2 * DAY], 0.5) == DAY

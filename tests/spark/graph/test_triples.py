@@ -59,7 +59,7 @@ def tables(spark: Any) -> dict[str, Any]:
             "title": ["A", "B", "C"],
             "genres": [["Drama", "Comedy"], ["Drama", "Drama"], []],
         },
-        # One of the user's own tables, as CSV gives it: every column is a string. Its `split` is none of ours.
+        # One of the user's own tables, as read from CSV: every column is a string. Its column `split` is not ours.
         "facts": {
             "film": ["7", "7", "8", "9", "777", "x", None, ""],
             "name": ["Ann", "Ann", "Bob", "Bob", "Ann", "Ann", "Ann", "Ann"],
@@ -95,10 +95,10 @@ def test_the_triples_of_a_known_world(spark: Any, tables: dict[str, Any], entiti
     ]  # fmt: skip
     rows = triples.collect()
     of_ratings = {(row["head"], row["tail"]): row["timestamp"] for row in rows if row["timestamp"] is not None}
-    assert of_ratings == {(0, 3): 1, (0, 4): 2, (1, 3): 3, (1, 5): 4}  # what is drawn from other tables has no time
+    assert of_ratings == {(0, 3): 1, (0, 4): 2, (1, 3): 3, (1, 5): 4}  # triples of other tables have no time
     assert _listed(rows, list(RELATIONS)) == [
         ("acted_in", "Ann", "7", "train", 0.75),  # twice in the table: once, with the larger weight
-        ("acted_in", "Bob", "8", "train", 0.5),  # film 777 and film x are no movies of this night
+        ("acted_in", "Bob", "8", "train", 0.5),  # films 777 and x are not movies of this night
         ("disliked", "2", "7", "train", 0.5),
         ("has_genre", "7", "Comedy", "train", 0.1),
         ("has_genre", "7", "Drama", "train", 0.1),

@@ -12,7 +12,7 @@ from kgspark.spark.ranking.settings import CandidateSettings
 USERS, MOVIES = [4, 7, 9], [1, 2, 3, 5, 8]
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 5), ("genre", 1)])
 RATINGS = [(4, 1), (4, 2), (4, 3), (7, 1), (7, 2), (9, 1)]
-YEARS = {1: 1950, 2: 1994, 3: 2001, 5: None}  # the movie table does not know 8
+YEARS = {1: 1950, 2: 1994, 3: 2001, 5: None}  # the movie table does not have 8
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def tables(spark: Any) -> dict[str, Any]:
             [(m, y, ["Drama"]) for m, y in YEARS.items()], "movie_id bigint, year int, genres array<string>"
         ),
         "users": frame([(4, "F"), (7, "M"), (9, "M")], "user_id bigint, gender string"),
-        "blocked": frame([("2",), ("nonsense",), ("99",), (None,)], "movie_id string"),  # as CSV comes
+        "blocked": frame([("2",), ("nonsense",), ("99",), (None,)], "movie_id string"),  # the types of CSV
         "french": frame([("3", "fr"), ("5", "fr")], "movie_id string, country string"),
         "no_ids": frame([("Heat",)], "title string"),
     }

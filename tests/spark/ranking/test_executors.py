@@ -1,4 +1,4 @@
-"""The stream of queries as Spark makes it, and how it is cut into tasks and files."""
+"""The stream of queries that Spark makes, and its division into tasks and files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from kgspark.spark.ranking.executors import Direction, queries_per_file, query_s
 USERS, MOVIES = ["ann", "bob", "eve"], ["m1", "m2", "m3", "m4"]
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 4), ("genre", 1)])
 DIRECTIONS = [Direction("user", "movie"), Direction("movie", "user")]
-# Eve has rated nothing, m4 is rated by nobody, and zoe is no entity.
+# Eve has rated nothing, nobody has rated m4, and zoe is not an entity.
 RATINGS = [("ann", "m1", 5.0), ("ann", "m3", 2.0), ("bob", "m3", 4.0), ("zoe", "m1", 5.0)]
 
 
@@ -54,7 +54,7 @@ def test_the_stream_has_the_schema_that_tasks_read(spark: Any, stream: Any) -> N
 
 @dataclass(frozen=True)
 class Listing:
-    """Names its file after what it was given, and ranks nothing."""
+    """Names its file after its input, and ranks nothing."""
 
     queries: int
     queries_per_file: int

@@ -1,4 +1,4 @@
-"""A task works on the GPU that Spark gave it, or tasks are dealt out over those that there are."""
+"""A task works on the GPU that Spark assigned to it; otherwise tasks are distributed over all GPUs."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -141,7 +141,7 @@ def _train_epochs(
     if team is not None and settings.workers > 1:
         team.train(folder, state, plan.graph, fingerprint)
     with RunFolder(folder, settings, str(device), state.history) as run:
-        # After a team there is no epoch left to run.
+        # A team has run all epochs already.
         run_epochs(plan, state, run.log, lambda: checkpoints.save(folder, state.checkpoint(fingerprint)), progress)
     return run, resumed_from
 

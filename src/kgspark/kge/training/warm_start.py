@@ -86,7 +86,7 @@ def _check_compatible(path: Path, saved: SavedModel, entities: pa.Table, setting
         old, new = getattr(saved.settings, key), getattr(settings, key)
         if old != new:
             raise StageError(
-                f"train.warm_start: {path} was trained with {key} {old}, this run asks for {new}; "
+                f"train.warm_start: {path} was trained with {key} {old}, but this run has {new}; "
                 f"set train.{key}={old} or train.warm_start=none"
             )
     if entities.num_rows != saved.layout.size:

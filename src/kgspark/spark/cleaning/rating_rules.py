@@ -79,7 +79,7 @@ def resolve_scale(settings: CleanSettings, scale: Scale) -> Scale:
     step = scale.step if settings.rating_step is None else settings.rating_step
     if not low < high or (high - low) / step >= CODES:
         raise InputError(
-            f"clean: {low}..{high} in steps of {step} is no rating scale; set clean.rating_min, rating_max and "
+            f"clean: {low}..{high} in steps of {step} is not a rating scale; set clean.rating_min, rating_max and "
             "rating_step"
         )
     return Scale(low, high, step)
