@@ -1,12 +1,12 @@
-"""Do two revisions write the same tables? Runs a night of each on the same data, and compares file by file.
+"""Checks if two revisions write the same tables: runs a night of each on the same data, and compares the files.
 
     python tests/compare_revisions.py BEFORE [--after REVISION] CONF=SOURCE [CONF=SOURCE ...]
 
-BEFORE and REVISION are what git understands; without --after the working tree is compared. CONF is a configuration of
-the revision, SOURCE the data that its night reads: `conf/ml-1m.yaml=../shared/data/ml-1m`. A table is the same where
-all its files have the same bytes. Spark's Parquet writer lists the encodings of a footer in an order that changes from
-one JVM to the next, so files that differ are compared once more by schema and rows. Model files hold settings in their
-header; they are compared by their tensors. Exit code 1 where a table differs.
+BEFORE and REVISION are revisions for git; without --after the working tree is compared. CONF is a configuration of
+the revision, SOURCE the data for its night: `conf/ml-1m.yaml=../shared/data/ml-1m`. A table is the same if all its
+files have the same bytes. Spark's Parquet writer lists the encodings of a footer in an order that differs between JVMs,
+so files that differ are compared again by schema and rows. Model files have settings in their header, so they are
+compared by their tensors. Exit code 1 if a table differs.
 """
 
 import argparse

@@ -28,8 +28,8 @@ DATE = "2026-01-02"
 def kgspark(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs `kgspark ARGUMENTS` from the project's root and waits.
 
-    With `env`, it runs in a process of its own; without, in one that lives as long as the tests, whose JVM and imports
-    are warm after the first command. The result holds all that this process printed, with the JVM's lines.
+    With `env`, it runs in a new process. Otherwise it runs in a process that lives as long as the tests, whose JVM and
+    imports are warm after the first command. The result has the whole output, also that of the JVM.
     """
     if env is None:
         return _warm_process().run(list(map(str, arguments)))

@@ -126,7 +126,7 @@ def test_names_of_ones_own_are_found(name: str, dotted: str) -> None:
         ("xyz.uvw", "kgspark settings lists all sections"),
     ],
 )
-def test_an_unknown_setting_is_told_the_nearest(name: str, says: str) -> None:
+def test_the_error_for_an_unknown_setting_suggests_the_nearest(name: str, says: str) -> None:
     with pytest.raises(ConfigError, match=name) as told:
         find(name)
     assert says in str(told.value)

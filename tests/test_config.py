@@ -157,7 +157,7 @@ def test_an_error_in_an_override_names_the_command_line(tmp_path: Path, override
     assert _error(path, override) == f"command line: {message}"
 
 
-def test_an_error_in_the_file_keeps_its_place_beside_overrides(tmp_path: Path) -> None:
+def test_an_error_in_the_file_keeps_its_place_with_overrides(tmp_path: Path) -> None:
     path = tmp_path / "night.yaml"
     path.write_text("source: {path: x}\ntrain:\n  epochs: none\n", encoding="utf-8")
     assert _error(path, "train.dim=8").startswith(f"{path}:3:3: train.epochs: ")

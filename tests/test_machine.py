@@ -13,7 +13,7 @@ from kgspark.machine import cgroup_free_bytes, free_host_bytes, peak_memory
 MIB = 2**20
 
 
-def test_what_a_child_held_for_a_moment_is_counted() -> None:
+def test_memory_that_a_child_used_for_a_moment_is_counted() -> None:
     hold = f"import time; held = bytearray({200 * MIB}); held[::4096] = b'x' * len(held[::4096]); time.sleep(2)"
     # A separate process, because the memory of the tests' process is large and changes at any time.
     parent = f"import subprocess, sys; input(); subprocess.run([sys.executable, '-c', {hold!r}], check=True)"
@@ -26,7 +26,7 @@ def test_what_a_child_held_for_a_moment_is_counted() -> None:
     assert 200 * MIB < peak.bytes < 300 * MIB
 
 
-def test_what_others_hold_is_not_counted() -> None:
+def test_memory_of_other_processes_is_not_counted() -> None:
     hold = f"held = bytearray({100 * MIB}); held[::4096] = b'x' * len(held[::4096]); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
@@ -84,7 +84,7 @@ def test_an_error_passes_through() -> None:
     ],
     ids=["no cgroup", "no limit", "version 2", "version 1", "version 1 without limit", "a limit above"],
 )
-def test_the_tightest_cgroup_says_what_is_free(tmp_path: Path, files: dict[str, str], free: int | None) -> None:
+def test_the_tightest_cgroup_limits_the_free_memory(tmp_path: Path, files: dict[str, str], free: int | None) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="ascii")

@@ -151,7 +151,7 @@ def test_a_crash_between_the_moves_of_two_tables_is_seen_and_repaired(
     assert (run.table("movies") / "part-0").read_text() == "movies: new"
 
 
-def test_what_a_failed_attempt_left_in_staging_is_cleared_and_the_old_table_stays(run: Run) -> None:
+def test_the_staging_of_a_failed_attempt_is_cleared_and_the_old_table_stays(run: Run) -> None:
     _do(_plan(run, "old"), "old")
     failed = _plan(run, "new")
     folder = failed.begin()["ratings"]

@@ -48,7 +48,7 @@ def test_every_field_of_the_classes_is_a_key() -> None:
         ("audiences.enabled", "true or false", True),
     ],
 )
-def test_a_key_is_told_in_words(key: str, type_in_words: str, default: object) -> None:
+def test_a_key_is_described_in_words(key: str, type_in_words: str, default: object) -> None:
     assert (KEYS[key].type, KEYS[key].default) == (type_in_words, default)
 
 

@@ -46,7 +46,7 @@ def test_a_block_is_the_same_in_whichever_process_and_order_it_is_drawn():
     assert not np.array_equal(straight[0].movies[:100], other.movies[:100])
 
 
-def test_tails_are_long_and_a_movies_number_says_nothing():
+def test_tails_are_long_and_independent_of_a_movies_number():
     found = world_of(ratings=200_000, users=5_000, movies=2_000).all_ratings()
     movies, users = (np.bincount(ids) for ids in (found.movies, found.users))
     assert np.sort(movies)[::-1][:200].sum() > 0.4 * len(found.users)  # a tenth of the catalogue

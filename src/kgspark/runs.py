@@ -73,8 +73,7 @@ class Run:
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Locks `folder` (created if missing) for this process; StageError, with `what`, if another process has the
-    lock."""
+    """Locks `folder` (created if missing) for this process; StageError, with `what`, if another one has the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w", encoding="utf-8") as lock:
         try:
@@ -139,8 +138,7 @@ class StageWork:
         return self.run.folder / _STAGING / self.stage
 
     def begin(self) -> dict[str, Path]:
-        """Removes the remains of an earlier, failed attempt; returns the folder of each output, which does not exist
-        yet."""
+        """Removes the remains of a failed attempt; returns the folder of each output, which does not exist yet."""
         shutil.rmtree(self.staging, ignore_errors=True)
         self.staging.mkdir(parents=True)
         return {name: self.staging / name for name in self.outputs}

@@ -74,7 +74,7 @@ def test_bench_train(few_movies):
         (["index", "night=nowhere"], "nowhere: no table recommendations; night= takes a night's folder"),
     ],
 )
-def test_what_cannot_be_measured_is_said_in_one_line(arguments, message):
+def test_a_split_that_cannot_be_measured_is_an_error_of_one_line(arguments, message):
     done = kgspark("bench", *arguments)
     assert done.returncode == 1
     assert message in only_line(done)

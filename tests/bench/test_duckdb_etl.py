@@ -72,7 +72,7 @@ def test_movies_liked_shortly_after_each_other_are_pairs(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("table", "column"), [("ratings", "timestamp"), ("movies", "year"), ("entities", "index"), ("triples", "tail")]
 )
-def test_a_changed_value_is_told(tables: Path, tmp_path: Path, table: str, column: str) -> None:
+def test_a_changed_value_is_found(tables: Path, tmp_path: Path, table: str, column: str) -> None:
     ours = tmp_path / "ours"
     for name in ("ratings", "movies", "entities"):
         (ours / name).mkdir(parents=True)

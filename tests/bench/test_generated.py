@@ -42,7 +42,7 @@ def test_the_seed_decides():
     assert not np.array_equal(first.tails, other.tails)
 
 
-def test_a_few_movies_hold_most_likes_and_their_place_says_nothing():
+def test_a_few_movies_have_most_likes_at_random_positions():
     pairs = pairs_of(ratings=100_000, users=5_000, movies=2_000)
     counts = np.bincount(pairs.tails - 5_000, minlength=2_000)
     top = np.sort(counts)[::-1]

@@ -1,8 +1,8 @@
 """Every command, configuration and query that README and the pages show, tried on a part of the bundled data.
 
 The commands run in a scratch folder that looks like a checkout: with `conf/` and `jobs/`, and with small files under
-the names that the pages use. So they run as they stand, followed by settings that keep them short. Commands that need a
-cluster, or minutes, are not run, each for a reason given here; their settings are checked all the same.
+the names that the pages use. So they run unchanged, followed by settings that keep them short. Commands that need a
+cluster, or minutes, are not run, for reasons given here, but their settings are checked.
 """
 
 import csv

@@ -40,7 +40,7 @@ def test_the_contents_list_every_page() -> None:
     assert set(PAGES) - {CONTENTS} <= linked
 
 
-def test_every_code_block_says_what_it_is() -> None:
+def test_every_code_block_names_its_language() -> None:
     assert languages() <= {"sh", "yaml", "python", "sql", "crontab", "text"}
 
 

@@ -54,8 +54,7 @@ def means(measured: Measured) -> dict[str, float]:
 
 
 def test_ease_lands_on_its_published_recbole_row(liked: Any) -> None:
-    """Published for one shuffle: 0.2139 / 0.4808 / 0.2865. A single split differs by up to 0.005, so four are
-    averaged."""
+    """Published for one shuffle: 0.2139 / 0.4808 / 0.2865. Single splits differ by up to 0.005."""
     dense = find_core(liked, 10).persist()
     assert dense.count() == 834_449
     found = []

@@ -82,7 +82,7 @@ def test_a_pruned_trial_leaves_nothing_behind(tmp_path):
     assert (value, figures) == trained(base, tmp_path / "fresh")
 
 
-def test_a_split_without_validation_likes_is_told(tmp_path):
+def test_a_split_without_validation_likes_is_an_error(tmp_path):
     columns = block_columns()
     kept = columns["split"] != "valid"
     with pytest.raises(StageError, match="leaves no validation likes"):

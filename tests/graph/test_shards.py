@@ -44,7 +44,7 @@ def test_empty_folder_is_an_input_error(tmp_path):
         ("weight", np.nan, "weights must be finite"),
     ],
 )
-def test_what_breaks_its_declaration_is_named(tmp_path, column, value, message):
+def test_a_triple_that_breaks_its_declaration_is_named(tmp_path, column, value, message):
     columns = block_columns()
     columns[column] = columns[column].copy()
     columns[column][0] = value

@@ -1,5 +1,4 @@
-"""Settings of a training: recipes depend on model and objective alone, wrong values are refused, torch is not
-loaded."""
+"""Settings of a training: recipes depend on model and objective alone, and torch is not loaded."""
 
 import itertools
 import subprocess
@@ -130,7 +129,7 @@ def test_the_essentials_in_a_line(chosen: dict, said: str) -> None:
         {"objective": "hinge"},
     ],
 )
-def test_what_is_out_of_bounds_is_refused(wrong):
+def test_values_out_of_bounds_are_refused(wrong):
     for settings in (TrainSection, TrainSettings):
         with pytest.raises(ValidationError):
             settings.model_validate(wrong)

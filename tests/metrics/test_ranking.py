@@ -92,20 +92,20 @@ def test_k_beyond_the_list_counts_the_missing_ranks_as_misses() -> None:
     assert measured["ndcg@10"][0] == pytest.approx((1 / math.log2(3)) / (1 + 1 / math.log2(3)))
 
 
-def test_users_with_nothing_held_out_are_left_out_of_the_mean() -> None:
+def test_users_without_held_out_movies_are_left_out_of_the_mean() -> None:
     hits, counts, measured = _measure([[0], [1], [2]], [{0}, set(), {1}], 3, (1,))
     assert measured["hit@1"].tolist() == [1, 0]
     assert means(ranking_metrics(hits, counts, (1,)))["hit@1"] == 0.5
 
 
-def test_nobody_has_anything_held_out() -> None:
+def test_nobody_has_held_out_movies() -> None:
     hits, counts, measured = _measure([[0, 1], [1, 0]], [set(), set()], 2, (1,))
     assert not hits.any()
     assert means(ranking_metrics(hits, counts, (1,))) == {}
     assert all(len(values) == 0 for values in measured.values())
 
 
-def test_an_absent_rank_is_no_hit_beside_a_neighbours_last_movie() -> None:
+def test_a_missing_rank_is_not_taken_for_the_previous_users_last_movie() -> None:
     # The -1 of user 1 must not be read as the last movie of user 0, which is held out there.
     hits, _, _ = _measure([[0, 2], [1]], [{2}, {1}], 3, (2,))
     assert hits.tolist() == [[False, True], [True, False]]

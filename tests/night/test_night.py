@@ -51,7 +51,7 @@ def test_every_line_has_the_same_columns(tmp_path: Path) -> None:
     assert said[3] == "trial 3               1.5 s   all done"
 
 
-def test_json_lines_name_the_stage_that_says_them(tmp_path: Path) -> None:
+def test_json_lines_name_their_stage(tmp_path: Path) -> None:
     said: list[tuple[str, str]] = []
     night = a_night(tmp_path, say=lambda text: said.append((STAGE.get(), text.split()[0])), source={"path": "x"})
     _run(night)

@@ -56,7 +56,7 @@ def conf(tmp_path: Path) -> Path:
     )
 
 
-def test_a_new_baseline_is_measured_beside_the_others(spark: Any, monkeypatch: pytest.MonkeyPatch, conf: Path) -> None:
+def test_a_new_baseline_is_measured_with_the_others(spark: Any, monkeypatch: pytest.MonkeyPatch, conf: Path) -> None:
     monkeypatch.setitem(BASELINES, "last", Baseline(f"{__name__}:fit"))
     said: list[str] = []
     night = Night(config.load(NightSettings, conf), said.append, LazySession(ExitStack(), spark))

@@ -76,9 +76,7 @@ def test_the_choice_travels_with_a_task_and_is_made_there(tmp_path):
         assert sent.engine() == RankingDevice("cuda", task_gpu)() == MatrixSearch("cuda:0")
     else:
         assert sent.engine() is None
-        with pytest.raises(
-            StageError, match=r"recommend\.device: cuda was set, but a machine that ranks has no CUDA"
-        ):
+        with pytest.raises(StageError, match=r"recommend\.device: cuda was set, but a machine that ranks has no CUDA"):
             RankingDevice("cuda", task_gpu)()
 
 

@@ -223,7 +223,7 @@ def test_histories_that_rank_low_are_not_fetched_for(asked):
     assert max(depth for _, depth in asked) < 100
 
 
-def test_a_history_that_ranks_higher_than_the_others_is_asked_for_again(asked):
+def test_a_history_that_ranks_higher_than_the_others_is_searched_again(asked):
     """Small histories rank low and large ones at the top: the learned estimate is wrong, but the lists are right."""
     sizes = np.repeat([40, 300], [300, 100])
     check_planted(*planted(sizes, (sizes > 40) * 1.0, 4000, 2), k=10, metric="inner_product")
@@ -239,7 +239,7 @@ def test_a_history_that_ranks_higher_than_the_others_is_asked_for_again(asked):
     st.sampled_from([(0.0, 1.0), (1.0, 0.0), (0.5, 0.9), (0.0, 0.0), (1.0, 1.0)]),
     st.sampled_from([1, 2]),
 )
-def test_whatever_share_of_histories_ranks_on_top_lists_are_brute_force(metric, seed, k, shares, threads):
+def test_lists_equal_brute_force_for_any_fraction_of_histories_at_the_top(metric, seed, k, shares, threads):
     """Heavy tails; small and large histories rank differently, and the largest contain most of the catalogue."""
     rng = np.random.default_rng(seed)
     sizes = np.minimum(5 + (30 * rng.pareto(1.0, 200)).astype(int), 1500)

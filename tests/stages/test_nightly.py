@@ -73,7 +73,7 @@ def test_every_list_is_all_scores_sorted_and_a_changed_one_is_found(lake: Path, 
     assert [(row["wrong"], row["seen"]) for row in compare_night(run)] == [(1, 1), (0, 0)]
 
 
-def test_approximate_search_is_measured_beside_the_exact_one(lake: Path) -> None:
+def test_approximate_search_is_compared_with_the_exact_one(lake: Path) -> None:
     said: list[str] = []
     small = ["queries=50", "rounds=2", "kinds=[ivf, pq]", "index.cells=40"]
     answer = bench.run("index", [f"night={lake / 'runs' / DATE}", *small], said.append)

@@ -47,7 +47,7 @@ def night(**sections: Any) -> NightSettings:
         ("train.dim: {low: 1, hgih: 9}", "tune.space.train.dim.hgih: unknown key; did you mean 'high'?"),
     ],
 )
-def test_a_wrong_space_is_told_with_its_key(space: str, says: str, tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_space_names_its_key(space: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "night.yaml"
     path.write_text(f"source: {{path: x}}\ntune:\n  space:\n    {space}\n", encoding="utf-8")
     with pytest.raises(ConfigError) as told:
@@ -56,7 +56,7 @@ def test_a_wrong_space_is_told_with_its_key(space: str, says: str, tmp_path: Pat
     assert "\n" not in str(told.value)
 
 
-def test_the_command_line_lays_single_keys_over_a_files_space() -> None:
+def test_the_command_line_changes_single_keys_of_a_files_space() -> None:
     document = Document("a.yaml", {"source": {"path": "x"}, "tune": {"space": {"train.dim": [8], "train.norm": [1]}}})
     for override in (
         "tune.space.train.dim=[16, 32]",

@@ -40,7 +40,7 @@ def published(run: Run) -> dict[str, str]:
     }
 
 
-def test_the_files_lie_at_their_place_and_nothing_else_does(run: Run) -> None:
+def test_the_warehouse_has_the_published_files_and_no_others(run: Run) -> None:
     files.publish(run, TABLES)
     expected = {
         f"{table}/ds=2026-02-03/{file.name}": file.sha256 for table in TABLES for file in run.manifest(table).files
@@ -70,7 +70,7 @@ def test_a_file_that_changed_after_its_manifest_stops_the_publication_of_all_tab
     assert published(run) == before
 
 
-def test_what_somebody_took_away_is_not_there(run: Run) -> None:
+def test_a_removed_file_makes_the_table_unpublished(run: Run) -> None:
     assert not files.is_there(run, "audiences")
     files.publish(run, TABLES)
     assert all(files.is_there(run, table) for table in TABLES)

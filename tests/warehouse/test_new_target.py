@@ -103,7 +103,7 @@ def test_both_targets_hold_the_same_rows(night: Night) -> None:
         assert in_sqlite(night, table) == in_files(night, table)
 
 
-def test_the_summary_names_the_place_in_each_target(night: Night, said: list[str]) -> None:
+def test_the_summary_names_the_location_in_each_target(night: Night, said: list[str]) -> None:
     places = [line.split(" rows in ")[1] for line in said[-1].splitlines() if " rows in " in line]
     warehouse, database = night.run.lake / "warehouse", night.run.lake / "published.db"
     assert places == [

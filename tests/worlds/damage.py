@@ -1,7 +1,7 @@
 """Ratings files with known damage: every kind of bad line, its place, and the right reaction to it.
 
-`write_damaged` writes files of good and damaged lines in a random (seeded) order and returns the truth about them. It
-knows the truth because it made each line, and does not read the files.
+`write_damaged` writes files of good and damaged lines in a random (seeded) order and returns the right result for
+them. It knows the right result because it made each line; it does not read the files.
 """
 
 import random

@@ -2,7 +2,7 @@
 
     python retried_ranking.py MASTER SPACE STREAM OUT QUERIES PER_FILE
 
-Prints one JSON line per file. Task 0 dies in the middle of its file; task 1 sleeps there until Spark has run a second
+Prints one JSON line per file. Task 0 dies in the middle of its file; there, task 1 sleeps until Spark has run a second
 copy.
 """
 

@@ -1,7 +1,7 @@
 """A world whose right answer is known: groups of users, each of which likes exactly the movies of its own group.
 
-Every user withholds one of them, and that movie must come first in the user's list: nothing else unseen was ever liked
-by somebody who shares a taste with the user, and all movies are equally popular.
+One of these movies is withheld from every user, and must be first in the user's list: no other unseen movie was liked
+by users of the same group, and all movies are equally popular.
 """
 
 import random
@@ -21,7 +21,7 @@ def write_world(folder: Path, groups: int = 4, users: int = 16, movies: int = 8,
     """Writes `ratings.csv` and `movies.csv` of `groups` groups of `users` users and `movies` movies.
 
     users  a multiple of `movies`, so that each movie is withheld equally often
-    Ids are scattered, lines shuffled, and genres tell nothing of the groups.
+    Ids are scattered, lines shuffled, and genres are independent of the groups.
     """
     if users % movies or users == movies == 1:
         raise ValueError("users must be a multiple of movies, or some movies would be more popular")

@@ -20,8 +20,7 @@ COLUMNS = {
 
 
 class KeysBenchSettings(VariantsSettings):
-    """`kgspark bench keys`: the same nights with several seeds, because most keys change less than another seed
-    does."""
+    """`kgspark bench keys`: the same nights with several seeds, because most keys change less than a seed does."""
 
     seeds: tuple[int, ...] = Field(
         (42, 43, 44), min_length=1, description="seeds of split and training, one measurement each"

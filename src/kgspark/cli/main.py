@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KgsparkError as error:
         return _fail(_one_line(str(error)))
     except KeyboardInterrupt:
-        return _fail("interrupted; no table was changed, and the next call continues with the interrupted stage", 130)
+        return _fail("interrupted; all tables are complete, and the next call continues from the last stage", 130)
     except BrokenPipeError:
         return 1
     except Exception as error:

@@ -88,8 +88,7 @@ class Graph:
         return self._with({key: pairs for key, pairs in self.triples.parts.items() if key[0] != split})
 
     def weighted(self, weights: Mapping[str, float]) -> "Graph":
-        """The graph with one weight for all triples of each named relation, as if write-triples had written that
-        number."""
+        """The graph with one weight for all triples of each named relation, as if write-triples had written it."""
         numbers = {relation.index: weights[relation.name] for relation in self.relations if relation.name in weights}
 
         def weigh(key: tuple[str, int], pairs: Pairs) -> Pairs:

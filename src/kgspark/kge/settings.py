@@ -166,8 +166,7 @@ class TrainSection(Settings):
         return section
 
     def without_test_likes(self) -> "TrainSection":
-        """The section whose refit learns the likes of train and validation only, so that its vectors can be
-        evaluated."""
+        """The section whose refit learns only train and validation likes, so that its vectors can be evaluated."""
         section = self.model_copy()
         section._refit_on = "train+valid"
         return section

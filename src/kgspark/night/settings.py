@@ -95,8 +95,7 @@ class NightSettings(Settings):
         return self.relations[self.train.target]
 
     def changed(self, changes: Changes) -> "NightSettings":
-        """The settings with changed values of dotted keys of `train` and `relations.NAME.weight`, checked like a
-        file."""
+        """The settings with changed values of keys of `train` and `relations.NAME.weight`, checked like a file."""
         sections = nested(changes)
         weights = {name: str(weighted["weight"]) for name, weighted in sections.get("relations", {}).items()}
         relations = self.relations | {

@@ -133,8 +133,7 @@ def _ivf(index: FlatIndex, settings: IndexSettings) -> faiss.Index:
 
 
 def _pq(index: FlatIndex, settings: IndexSettings) -> faiss.Index:
-    """Cells of compressed vectors: `code_bytes` codes per vector, of 8 bits each if there are enough rows to learn
-    from."""
+    """Cells of compressed vectors: `code_bytes` codes per vector, of 8 bits each if there are enough rows."""
     (rows, width), metric = index.vectors.shape, _faiss_metric(index)
     codes = settings.code_bytes or max(1, width // 4)
     if width % codes:

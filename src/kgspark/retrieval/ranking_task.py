@@ -74,8 +74,7 @@ class RankingTask:
 
     @property
     def sample_every(self) -> int:
-        """n where every n-th query is ranked exactly too, to measure the recall of an approximate search; 0 for
-        none."""
+        """Every n-th query is ranked exactly too, to measure the recall of an approximate search; 0 for none."""
         return 0 if self.index.kind == "flat" else -(-self.queries // self.index.sample)
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -118,8 +118,7 @@ def _entries(annotation: Any, path: tuple[str, ...]) -> Section | None:
 
 
 def own_values(path: tuple[str, ...]) -> dict[str, Any]:
-    """Each recipe's value of a key of `train` that is null, by `transe`, `transe, norm 1`, ..., `bpr`; {} for
-    others."""
+    """Each recipe's value of a `train` key that is null, by `transe`, `transe, norm 1`, ..., `bpr`; {} for others."""
     if path[:1] != ("train",):
         return {}
     values = {name: _at(recipe, path[1:]) for name, recipe in recipes.by_name().items()}

@@ -16,8 +16,7 @@ _HASH_HERE = 256 << 20
 
 
 def read_table(session: SparkSession, folder: Path) -> DataFrame:
-    """A complete table of a run. Lazy: we read the schema from one file's footer, because Spark would run a job for
-    it."""
+    """A complete table of a run. Lazy: the schema comes from one file's footer; Spark would run a job for it."""
     first = min(folder.glob("part-*.parquet"))
     return session.read.schema(from_arrow_schema(pq.read_schema(first))).parquet(str(folder))
 

@@ -151,8 +151,7 @@ class _Progress:
         self.epoch = 0
 
     def report(self, epoch: int, epochs: int, value: float) -> None:
-        """Raises PrunedError if the trial is worse than the others, except after its last epoch, when it is
-        complete."""
+        """Raises PrunedError if the trial is worse than the others; not after the last epoch, when it is complete."""
         self.epoch, self._best = epoch, max(self._best, value)
         reached = epoch * _STEPS // epochs
         for tenth in range(self._tenths + 1, reached + 1):

@@ -102,7 +102,7 @@ def test_informed_vectors_still_rank_as_score_triples(world):
     np.testing.assert_allclose(pairwise_scores(world.space, users, movies), expected, atol=2e-5, rtol=1e-4)
 
 
-def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
+def test_facts_weigh_as_much_as_the_prior_and_leave_popularity_alone():
     """DistMult: κ = 0 keeps the vectors; a large κ gives a movie its genre's taste and keeps its popularity."""
     graph = town()
     for prior, moved in ((0.0, False), (1e9, True)):
@@ -124,7 +124,7 @@ def test_facts_weigh_as_much_as_the_prior_says_and_leave_popularity_alone():
             torch.testing.assert_close(of_genre, of_genre[:1].expand_as(of_genre), atol=1e-5, rtol=1e-4)
 
 
-def test_what_was_drawn_from_likes_is_no_fact():
+def test_a_relation_derived_from_likes_is_not_a_fact():
     """A movie without likes has no neighbours by likes, so a map fitted on such neighbours would fail for it."""
     graph, chosen = town(), settings(model="distmult", init="normal")
     near = Relation(4, "watched_with", "movie", "movie", of_likes=True)

@@ -59,7 +59,7 @@ def trained_on(world, folder, **changes):
     return train(world, chosen, folder)
 
 
-def test_weights_fall_by_half_a_place_and_sum_to_one():
+def test_weights_halve_per_position_and_sum_to_one():
     weights = recent_weights(likes([3, 0, 1, 4], [30, 10, 20, 5, 7, 9, 9, 8]), 1.0)
     places = [1, 1 / 4, 1 / 2, 1, 1 / 8, 3 / 4, 3 / 4, 1 / 4]  # the sixth and seventh have the same second
     of_users = [7 / 4] * 3 + [1] + [15 / 8] * 4
@@ -138,7 +138,7 @@ def test_the_search_space_ranks_as_it_was_measured(tmp_path):
     assert trained.test["ndcg@10"] == pytest.approx(np.where(found, 1 / np.log2(places + 2), 0).mean())
 
 
-def test_who_has_liked_nothing_keeps_the_query():
+def test_a_user_without_likes_keeps_the_query():
     queries = torch.randn(3, 4)
     recent = recent_vectors(F.normalize(torch.randn(5, 4)), likes([2, 0, 1], [1, 2, 3], [0, 4, 2]), 1.0)
     leant = lean(queries, recent, 0.9)

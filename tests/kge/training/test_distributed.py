@@ -134,7 +134,7 @@ def test_every_triple_and_every_user_is_dealt_to_one_worker(shards):
     assert found == expected
 
 
-def test_what_cannot_be_shared_out_is_refused(tmp_path, shards):
+def test_settings_that_workers_cannot_share_are_refused(tmp_path, shards):
     for changes in ({"objective": "bpr"}, {"inverse_relations": True}):
         with pytest.raises(ValueError, match="workers above 1 need objective softmax and no inverse_relations"):
             settings(workers=2, **changes)

@@ -178,8 +178,7 @@ def test_sharding_does_not_change_the_model(tmp_path):
 
 
 def test_stops_early_and_keeps_the_best_weights(tmp_path, monkeypatch):
-    """NDCG is made to rise until epoch 3 and then fall: after two evaluations without a better one, epoch 3 is
-    restored."""
+    """NDCG is made to rise until epoch 3 and then fall: after two worse evaluations, epoch 3 is restored."""
     measured = iter([0.1, 0.2, 0.3, 0.2, 0.1, 0.4])
     real = plan.evaluate
     monkeypatch.setattr(plan, "evaluate", lambda *args: {"ndcg@10": next(measured)})

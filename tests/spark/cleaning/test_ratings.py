@@ -204,7 +204,7 @@ def test_accounts_that_do_not_add_up_are_an_error() -> None:
         Accounts(lines=10, headers=1, kept=5, superseded=2, quarantined={"bad_user_id": 1}).check("ratings")
 
 
-def test_what_is_refused_beside_the_ratings_is_told_apart_from_them(spark: Any, tmp_path: Path) -> None:
+def test_refused_lines_of_other_tables_are_listed_separately(spark: Any, tmp_path: Path) -> None:
     """Both folders hold a file of one name, and the movie table has an empty id and a movie twice."""
     for name in ("ratings", "movies"):
         (tmp_path / name).mkdir()

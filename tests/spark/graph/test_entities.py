@@ -97,7 +97,7 @@ EXPECTED = [
 ]
 
 
-def test_every_entity_has_its_place_whatever_the_partitions_and_the_order_of_rows(
+def test_every_entity_has_its_index_for_any_partitions_and_any_order_of_rows(
     spark: Any, tmp_path: Path, many_files: None
 ) -> None:
     expected = [(index, *entity) for index, entity in enumerate(EXPECTED)]

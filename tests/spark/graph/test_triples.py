@@ -267,7 +267,7 @@ def test_a_heavy_user_makes_no_more_pairs_than_the_window_allows(spark: Any) -> 
     assert set(found) == forward | {(other, one) for one, other in forward}
 
 
-def test_a_held_out_like_shows_up_in_no_edge_between_movies_and_dates_no_rating(spark: Any, tmp_path: Path) -> None:
+def test_a_held_out_like_makes_no_edge_between_movies_and_changes_no_age(spark: Any, tmp_path: Path) -> None:
     world = write_world(tmp_path / "source", groups=2, users=6, movies=6)
     night = a_night(
         tmp_path / "lake",

@@ -151,7 +151,7 @@ def test_the_other_direction(spark: Any, beside: tuple[Any, Any]) -> None:
     assert list(found.values()) == [Check("no seen item", 1, "movie_id 9")]
 
 
-def test_two_tables_in_one_pass_are_told_apart(spark: Any, beside: tuple[Any, Any]) -> None:
+def test_two_tables_in_one_pass_are_kept_apart(spark: Any, beside: tuple[Any, Any]) -> None:
     lists = RankedTable(_frame(spark, _set(1, 1, score=math.nan)(_table())), DIRECTION, K)
     audiences = RankedTable(_frame(spark, _audiences()), Direction("movie", "user"), 2)
     ours, theirs = audit_rankings([lists, audiences], *beside, LAYOUT, "bigint")
@@ -201,7 +201,7 @@ def test_lists_are_as_long_as_what_is_offered(spark: Any, beside: Any, candidate
     assert _offered_audit(spark, beside, candidates, _drop(2, 1)(_offered_table())) == {ROWS: 1, COUNT: 1}
 
 
-def test_what_is_not_offered_is_found(spark: Any, beside: Any, candidates: Candidates) -> None:
+def test_a_listed_item_that_is_not_offered_is_found(spark: Any, beside: Any, candidates: Candidates) -> None:
     changed = _set(3, 1, movie_id=10)(_offered_table())
     assert _offered_audit(spark, beside, candidates, changed) == {"only what is offered": 1}
     added = _add(40, 1, 7)(_offered_table())

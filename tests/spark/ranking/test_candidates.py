@@ -106,6 +106,6 @@ def test_the_names_of_tables_do_not_stay(spark: Any, tables: dict[str, Any], ent
         ),
     ],
 )
-def test_what_is_wrong_is_named(tables: dict[str, Any], entities: Any, settings, error, says: str) -> None:
+def test_the_error_names_the_problem(tables: dict[str, Any], entities: Any, settings, error, says: str) -> None:
     with pytest.raises(error, match=says):
         built(tables, entities, **settings)

@@ -20,7 +20,7 @@ def test_tasks_are_dealt_out_where_spark_gives_no_gpu(spark: Any) -> None:
     assert task_gpu(3) == 0
 
 
-def test_what_spark_gave_a_task_counts() -> None:
+def test_the_gpu_that_spark_gave_a_task_counts() -> None:
     context = TaskContext._getOrCreate()
     try:
         context._partitionId = 1

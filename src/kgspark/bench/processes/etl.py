@@ -34,8 +34,7 @@ def main(folder: str, lake: str, master: str) -> dict[str, Any]:
 
 
 def heap_peak(session: "SparkSession") -> int:
-    """The sum of the peaks of the JVM heap's pools, in bytes; the peak of the heap is at most that, garbage
-    included."""
+    """The sum of the peaks of the JVM heap's pools, in bytes, with garbage; at least the peak of the heap."""
     jvm = session.sparkContext._jvm
     assert jvm is not None
     pools = jvm.java.lang.management.ManagementFactory.getMemoryPoolMXBeans()

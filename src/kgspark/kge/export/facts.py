@@ -127,8 +127,7 @@ def inform_movies(model: torch.nn.Module, graph: Graph, settings: TrainSettings,
 
 
 def unrated(graph: Graph, target: Relation, splits: Sequence[str]) -> np.ndarray:
-    """Mask bool (movies,) of the movies that no relation connects with a user; of the likes, those of `splits`
-    count."""
+    """Mask bool (movies,) of the movies without a rating; of the likes, only those of `splits` count."""
     start, stop = graph.layout.range(target.tail_kind)
     rated = np.zeros(stop - start, bool)
     for relation in graph.relations:
@@ -140,8 +139,7 @@ def unrated(graph: Graph, target: Relation, splits: Sequence[str]) -> np.ndarray
 def _draw_unexplained(
     own: torch.Tensor, predicted: torch.Tensor, learned: np.ndarray, settings: TrainSettings
 ) -> torch.Tensor:
-    """Normal draws (n, width), with the standard deviation of the part of the learned vectors that facts do not
-    explain."""
+    """Normal draws (n, width), with the deviation of the part of the learned vectors that facts do not explain."""
     spread = (own - predicted)[torch.from_numpy(learned).to(own.device)].std(dim=0, correction=0)
     generator = torch.Generator().manual_seed(settings.seed)  # on the CPU, so that devices draw the same
     return spread * torch.randn(predicted.shape, generator=generator).to(predicted.device)

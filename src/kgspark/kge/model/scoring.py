@@ -84,8 +84,7 @@ def _modulus_scores(queries: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
 
 
 def pair_scores(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> torch.Tensor:
-    """Scores (...) of queries (..., d) against items (..., d), pair by pair, as tgraphx's `score_triples` computes
-    them.
+    """Scores (...) of queries (..., d) against items (..., d), pair by pair, equal to tgraphx's `score_triples`.
 
     The offset is left out, as in `score_matrix`.
     """

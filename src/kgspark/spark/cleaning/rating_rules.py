@@ -160,8 +160,7 @@ def _with_known(lines: DataFrame, limits: Limits, movies: DataFrame) -> DataFram
 
 
 def _is_missing(kind: str, limits: Limits) -> Column:
-    """True if an id is absent or blank. For integer ids the number is tested first: if there is one, no text is
-    read."""
+    """True if an id is absent or blank. For integer ids the number is tested first; the text only if it is null."""
     text = F.col(f"{kind}_text")
     blank = text.isNull() | (F.length(F.trim(text)) == 0)
     return F.col(f"{kind}_id").isNull() & blank if limits.integer_ids else blank
@@ -183,8 +182,7 @@ def steps_above(scale: Scale) -> Column:
 
 
 def nearest(number: Column) -> Column:
-    """The nearest integer, as bigint. Spark's `round` converts to decimal text, which takes a microsecond per
-    number."""
+    """The nearest integer, as bigint. Spark's `round` converts to decimal text, in a microsecond per number."""
     return F.floor(number + 0.5)
 
 

@@ -14,8 +14,7 @@ _PAIRS_PER_TASK = 4_000_000
 
 
 def co_watched(likes: DataFrame, settings: CoWatchSettings, most: int) -> DataFrame:
-    """movie_id, other_movie_id, users: number of users whose likes of the two are at most `window` positions apart.
-    Lazy.
+    """movie_id, other_movie_id, users: number of users who liked the two at most `window` positions apart. Lazy.
 
     likes  user_id, movie_id, timestamp of training likes only: a held-out like must not become an edge
     most   an upper bound on the number of likes; it decides the number of tasks, never the result
@@ -32,8 +31,7 @@ def co_watched(likes: DataFrame, settings: CoWatchSettings, most: int) -> DataFr
 
 
 def _tasks(likes: DataFrame, settings: CoWatchSettings, most: int) -> int:
-    """Enough tasks that the pairs of each fit its part of the heap; otherwise Spark sorts them on disk, which is
-    slow."""
+    """Enough tasks that the pairs of each fit its part of the heap; otherwise Spark would sort them on disk, slowly."""
     usual = int(str(likes.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     return max(usual, most * settings.window // _PAIRS_PER_TASK)
 

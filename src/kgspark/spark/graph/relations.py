@@ -40,8 +40,7 @@ def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
 
 
 def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
-    """`head`, `tail` (external ids as the table has them), `weight` float; for split ratings also `split`, `timestamp`.
-    Lazy.
+    """`head`, `tail` (external ids of the table), `weight` float; for split ratings also `split`, `timestamp`. Lazy.
 
     Raises ConfigError with the dotted key of the expression that Spark cannot resolve.
     """

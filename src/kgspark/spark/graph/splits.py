@@ -20,7 +20,7 @@ def with_split(ratings: DataFrame, settings: SplitSettings, target_where: str | 
                    go by the same hash, so that nothing is learned from a held-out pair
     leave-one-out  a user's latest like is test, the one before validation, if there are three or more
     per-user       ⌊n/10⌋ likes of each user are test, ⌊n/10⌋ validation, by the hash's order (RecBole's 8:1:1)
-    time           the latest fraction of likes, by one global boundary; later ratings below a like are held out too
+    time           the latest fraction of likes, by one global boundary; all later ratings are held out with them
     cold-users     all likes of a fraction of the users are test; their other ratings are for training, because they
                    are all that is known of a user without likes
     cold-movies    all ratings of a fraction of the movies are test

@@ -163,8 +163,7 @@ def _not_offered_counts(listed: DataFrame, candidates: Candidates) -> DataFrame:
 
 
 def _offered_counts(number: int, direction: Direction, candidates: Candidates) -> DataFrame:
-    """Per query: number of offered items. Several segments may offer users to a movie, but never the same user
-    twice."""
+    """Per query: number of offered items. Several segments may offer users to a movie, but no user twice."""
     asking, items = (
         (candidates.segments, candidates.movies)
         if direction.query_kind == USER
@@ -182,8 +181,7 @@ def _sum_by_query(counts: DataFrame) -> DataFrame:
 
 
 def _failures(queries: DataFrame, invariants: Sequence[Invariant]) -> DataFrame:
-    """One row per table: number of queries that break each invariant, the smallest of them, rows due and rows
-    listed."""
+    """One row per table: queries that break each invariant, the smallest of them, rows due and rows listed."""
     broken = [
         F.expr(invariant.broken) if invariant.of == "query" else F.col(f"broken_{i}") > 0
         for i, invariant in enumerate(invariants)
