@@ -89,7 +89,7 @@ class SyntheticWorld:
 
     def block_sizes(self, weights: np.ndarray) -> np.ndarray:
         """Number of ratings of each block, int64 (blocks,), by the blocks' weights; their sum is `settings.ratings`."""
-        return _shares(weights, self.settings.ratings)
+        return _apportion(weights, self.settings.ratings)
 
     @cached_property
     def genres(self) -> np.ndarray:
@@ -123,7 +123,7 @@ class SyntheticWorld:
     def ratings(self, block: int, size: int) -> Ratings:
         """`size` ratings of a block's users."""
         start, stop = self.block_users(block)
-        wanted = _capped(_shares(self._activity(block), size), self.settings.movies)
+        wanted = _cap(_apportion(self._activity(block), size), self.settings.movies)
         generator = self._generator(2, block)
         keys = self._pairs(generator, wanted, self.taste(block))
         users, movies = np.divmod(keys, self.settings.movies)
@@ -156,8 +156,8 @@ class SyntheticWorld:
         while (missing := wanted - np.bincount(keys // count, minlength=len(wanted))).any():
             users = np.repeat(np.arange(len(wanted)), np.ceil(missing * _SURPLUS).astype(np.int64))
             drawn = self._movies(generator, taste[users], likely=rounds < _ROUNDS_BY_TASTE)
-            fresh = _ascending(users * count + drawn)
-            fresh = fresh[~_among(fresh, keys)]
+            fresh = _sort_distinct(users * count + drawn)
+            fresh = fresh[~_occur_in(fresh, keys)]
             # The surplus of a user is removed at random: in the order of movies, it would always be the last ones.
             order = np.lexsort((generator.random(len(fresh)), fresh // count))
             owners = fresh[order] // count
@@ -195,26 +195,26 @@ class SyntheticWorld:
         return np.clip(np.rint(2 * stars), 1, 10).astype(np.int8)
 
 
-def _shares(weights: np.ndarray, total: int) -> np.ndarray:
+def _apportion(weights: np.ndarray, total: int) -> np.ndarray:
     """Whole numbers (n,) in proportion to the weights, with the sum `total`."""
     reached = np.cumsum(weights)
     return np.diff(np.rint(reached / reached[-1] * total).astype(np.int64), prepend=0)
 
 
-def _ascending(values: np.ndarray) -> np.ndarray:
+def _sort_distinct(values: np.ndarray) -> np.ndarray:
     """The distinct values, sorted. NumPy's `unique` hashes first, which takes ten times as long here."""
     values = np.sort(values)
     return values[np.diff(values, prepend=values[:1] - 1) > 0]
 
 
-def _among(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+def _occur_in(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
     """bool (n,): True for the values that occur in `ascending`."""
     if not len(ascending):
         return np.zeros(len(values), bool)
     return ascending[np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)] == values
 
 
-def _capped(counts: np.ndarray, most: int) -> np.ndarray:
+def _cap(counts: np.ndarray, most: int) -> np.ndarray:
     """The counts limited to `most`; the surplus is added to smaller counts."""
     counts = counts.copy()
     surplus = int(np.maximum(counts - most, 0).sum())

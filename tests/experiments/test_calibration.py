@@ -70,6 +70,6 @@ def test_ease_lands_on_its_published_recbole_row(liked: Any) -> None:
 def test_popularity_is_replays_to_the_digit_on_the_split_by_time(liked: Any) -> None:
     split = without_cold(with_split(liked, SplitSettings(protocol="time", test=0.2, valid=0.0), None))
     data = held_out(split)
-    assert (len(data.train.indices), len(data.test.indices), len(data.asking)) == (669_181, 86_542, 1_139)
+    assert (len(data.train.indices), len(data.test.indices), len(data.test_users)) == (669_181, 86_542, 1_139)
     found = means(measure(popularity.fit(likes(data)), data, SETTINGS))
     assert round(found["ndcg@10"], 4) == 0.2437

@@ -52,7 +52,7 @@ def variants_of(facts: bool = False) -> dict[str, dict[str, Any]]:
         "+ recency (half-life 180 days)": _graph({"liked": {"weight": "pow(0.5, age_days / 180)"}}),
     }
     if facts:
-        variants["+ facts of one's own"] = _graph({"liked": likes, "stated": _STATED})
+        variants["+ own facts"] = _graph({"liked": likes, "stated": _STATED})
     variants["the default graph, no prior"] = {"train": {"export": {"facts_prior": 0.0}}}
     variants["the default graph"] = {}
     return variants

@@ -50,14 +50,14 @@ class OneOf:
     names: Iterable[str]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {**handler(schema), "enum": list(self.names)}
 
-    def _checked(self, value: str) -> str:
+    def _check(self, value: str) -> str:
         if value not in self.names:
             raise ValueError(f"expected {alternatives(map(repr, self.names))}")
         return value

@@ -40,7 +40,7 @@ class HeldOut:
     movies: int
 
     @property
-    def asking(self) -> np.ndarray:
+    def test_users(self) -> np.ndarray:
         """Users with at least one test like, int64."""
         return np.flatnonzero(self.test.sizes)
 
@@ -52,7 +52,7 @@ class HeldOut:
             "train": len(self.train.indices),
             "hidden": len(self.hidden.indices),
             "test": len(self.test.indices),
-            "test_users": len(self.asking),
+            "test_users": len(self.test_users),
         }
 
 
@@ -73,7 +73,7 @@ class Measured:
         row: dict[str, Any] = {name: float(values.mean()) for name, values in self.by_user.items()}
         row |= self.figures
         row["ci95"] = intervals(self.by_user, settings.resamples, seed)
-        row["by_history"] = _by_history(self.by_user, held_out.train.sizes[held_out.asking], settings)
+        row["by_history"] = _by_history(self.by_user, held_out.train.sizes[held_out.test_users], settings)
         row["by_popularity"] = self.by_popularity
         return row
 
@@ -106,11 +106,11 @@ def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) 
 
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:
     """Ranks, for every user with a test like, all movies except those that the user is already known to like."""
-    seen, asking = held_out.train | held_out.hidden, held_out.asking
+    seen, test_users = held_out.train | held_out.hidden, held_out.test_users
     hits, ranks, lists = [], [], []
     step = max(1, _CELLS // max(held_out.movies, 1))
-    for start in range(0, len(asking), step):
-        users = asking[start : start + step]
+    for start in range(0, len(test_users), step):
+        users = test_users[start : start + step]
         scores = recommender.scores(users)
         known, wanted = seen.pick(users), held_out.test.pick(users)
         ranking = top_k_of_scores(scores, known, max(settings.ks))
@@ -118,7 +118,7 @@ def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSetti
         hits.append(hit_matrix(ranking.ids, wanted.indptr, wanted.indices, held_out.movies))
         ranks.append(filtered_ranks(scores, known | wanted, wanted))
     found, listed = np.concatenate(hits), np.concatenate(lists)
-    by_user = ranking_metrics(found, held_out.test.sizes[asking], settings.ks)
+    by_user = ranking_metrics(found, held_out.test.sizes[test_users], settings.ks)
     likes = held_out.train.counts(held_out.movies)
     figures = link_metrics(np.concatenate(ranks))
     figures |= beyond_accuracy(listed, likes, len(held_out.train), settings.ks)

@@ -53,7 +53,7 @@ class Graph:
             for code, name in enumerate(SPLITS):
                 rows = np.flatnonzero(of_relation & (codes == code))
                 if len(rows):
-                    parts[name, relation.index] = _checked_pairs(columns, rows, layout, relation, origin)
+                    parts[name, relation.index] = _check_and_sort(columns, rows, layout, relation, origin)
         return cls(TripleSet(parts), layout, tuple(relations))
 
     def __len__(self) -> int:
@@ -136,7 +136,7 @@ def split_codes(split: np.ndarray, origin: str) -> np.ndarray:
     return codes
 
 
-def _checked_pairs(
+def _check_and_sort(
     columns: Mapping[str, np.ndarray], rows: np.ndarray, layout: EntityLayout, relation: Relation, origin: str
 ) -> Pairs:
     """The given rows, which have the same relation and split, as sorted pairs."""

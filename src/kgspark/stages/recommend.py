@@ -65,7 +65,7 @@ def _recommend(night: Night, work: StageWork) -> None:
     for name, task in tasks.items():
         details[name] = {"model_id": task.constants[Columns.MODEL_ID], "k": task.k, "search": kinds[name]}
         if written[name].listed:
-            details[name]["recall"] = _checked_recall(night, name, written[name])
+            details[name]["recall"] = _check_recall(night, name, written[name])
     work.commit(candidate_files | {name: table.files for name, table in written.items()}, details)
 
 
@@ -151,7 +151,7 @@ def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, Rank
     return dict(zip(tasks, written, strict=True))
 
 
-def _checked_recall(night: Night, name: str, table: WrittenFiles) -> float:
+def _check_recall(night: Night, name: str, table: WrittenFiles) -> float:
     """Fraction of the sample's exact lists that the search found. Raises StageError if it is below the minimum."""
     recall = table.found / table.listed
     floor = night.settings.recommend.index.min_recall

@@ -24,7 +24,7 @@ class KGTrainerEpochs:
         self.rows = train_rows(graph)
         self.triples = len(self.rows)
         self.losses: list[float] = []
-        with _seeded(settings):
+        with _seed(settings):
             self.model = TrainingPlan(graph, settings).new_model((TRAIN,), self.device, None)
         # KGTrainer makes the same uniform sampler itself, but only for models with one table of entities.
         self.sampler = UniformNegativeSampler(graph.layout.size, 1)
@@ -42,7 +42,7 @@ class KGTrainerEpochs:
             seed=self.settings.seed,
             device=str(self.device),
         )
-        with _seeded(self.settings):
+        with _seed(self.settings):
             trainer = KGTrainer(
                 self.model,
                 config,
@@ -60,6 +60,6 @@ def stock_settings(settings: TrainSettings, batch_size: int) -> TrainSettings:
     return TrainSettings.model_validate({**same, "objective": "softplus", "batch_size": batch_size})
 
 
-def _seeded(settings: TrainSettings) -> AbstractContextManager[None]:
+def _seed(settings: TrainSettings) -> AbstractContextManager[None]:
     """Seed and threads as in all trainings, but no deterministic algorithms, because KGTrainer does not use them."""
     return reproducible(settings, torch.device("cpu"))

@@ -20,8 +20,8 @@ class TrainingState:
         """Epoch 0: the weights are the model's initial ones."""
         self.model, self.objective, self.settings = model, objective, settings
         self.tables = parameters_by_table(model)
-        self.average = _copied(self.tables) if settings.ema else self.tables
-        self.best = _copied(self.tables)
+        self.average = _copy_tables(self.tables) if settings.ema else self.tables
+        self.best = _copy_tables(self.tables)
         self.history: list[Epoch] = []
         self.epoch = self.best_epoch = self.stale = 0
         self.best_ndcg = float("-inf")
@@ -39,7 +39,7 @@ class TrainingState:
         if not self.settings.ema:
             yield
             return
-        current = _copied(self.tables)
+        current = _copy_tables(self.tables)
         _copy_into(self.tables, self.average)
         try:
             yield
@@ -105,7 +105,7 @@ def _part(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor
     return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
 
 
-def _copied(tables: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _copy_tables(tables: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: table.clone() for name, table in tables.items()}
 
 

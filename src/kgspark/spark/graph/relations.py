@@ -44,7 +44,7 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
 
     Raises ConfigError with the dotted key of the expression that Spark cannot resolve.
     """
-    rows = _exploded(name, relation, matching_rows(name, relation, table))
+    rows = _explode(name, relation, matching_rows(name, relation, table))
     parts = {
         Columns.HEAD: relation.head.column,
         Columns.TAIL: relation.tail.column,
@@ -58,7 +58,7 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
         ends = rows.select(*[column.alias(part) for part, column in columns.items()], *of_rating)
     except AnalysisException:  # one plan for all expressions is faster; if it fails, each is tried alone
         for part, expression in parts.items():
-            resolve(f"relations.{name}.{part}", rows, partial(_selected, rows, expression))
+            resolve(f"relations.{name}.{part}", rows, partial(_select, rows, expression))
         raise
     return ends.where((F.col(Columns.HEAD).cast("string") != "") & (F.col(Columns.TAIL).cast("string") != ""))
 
@@ -69,7 +69,7 @@ def matching_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
     return table if where is None else resolve(f"relations.{name}.where", table, lambda: table.where(where))
 
 
-def _exploded(name: str, relation: RelationSettings, rows: DataFrame) -> DataFrame:
+def _explode(name: str, relation: RelationSettings, rows: DataFrame) -> DataFrame:
     """One row per element of the array column that the relation explodes; all rows if it explodes none."""
     column = relation.explode
     if column is None:
@@ -79,7 +79,7 @@ def _exploded(name: str, relation: RelationSettings, rows: DataFrame) -> DataFra
     return resolve(f"relations.{name}.explode", rows, lambda: rows.select(*others, exploded))
 
 
-def _selected(table: DataFrame, expression: str) -> DataFrame:
+def _select(table: DataFrame, expression: str) -> DataFrame:
     return table.select(F.expr(expression))
 
 

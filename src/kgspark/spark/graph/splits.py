@@ -124,12 +124,12 @@ def collect_boundary(rows: DataFrame, fraction: float) -> int:
     needed = math.ceil(round(fraction * sum(days.values()), 6))  # as a float, 0.15 · 100 is a little more than 15
     if not needed:
         return (max(days, default=0) + 1) * _SECONDS_PER_DAY
-    boundary, later = _reached(days, needed)
+    boundary, later = _find_boundary(days, needed)
     seconds = rows.where(day == boundary).groupBy(Columns.TIMESTAMP).count().collect()
-    return _reached({row[Columns.TIMESTAMP]: row["count"] for row in seconds}, needed - later)[0]
+    return _find_boundary({row[Columns.TIMESTAMP]: row["count"] for row in seconds}, needed - later)[0]
 
 
-def _reached(counts: dict[int, int], needed: int) -> tuple[int, int]:
+def _find_boundary(counts: dict[int, int], needed: int) -> tuple[int, int]:
     """The latest value at which `needed` rows have been counted from the end, and the number of rows after it."""
     later = 0
     for value in sorted(counts, reverse=True):
