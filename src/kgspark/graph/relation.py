@@ -12,7 +12,7 @@ INVERSE_SUFFIX = "⁻¹"
 class Relation:
     """A relation of the knowledge graph: its index in the triples table and the kinds that it joins.
 
-    of_likes  True if the relation was derived from likes, so that it is no fact about an entity without likes
+    of_likes  True if the relation was derived from likes, so that it is not a fact about an entity without likes
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""Scores whose bits depend on the two vectors alone, never on the batch or the tile that they were computed in.
+"""Scores whose bits depend on the two vectors alone, never on the batch or tile of the computation.
 
 FAISS's search multiplies matrices, and a matrix product rounds differently with the shape of its batch. Every score
 that orders a list or is published is therefore computed here, pair by pair in a fixed order, so that a retried Spark

@@ -1,4 +1,4 @@
-"""A search space as a recommender; its scores are those that order and appear in the published lists."""
+"""A search space as a recommender; its scores are those of the published lists."""
 
 import numpy as np
 

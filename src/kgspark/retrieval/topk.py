@@ -182,7 +182,7 @@ def _drop_seen(ids: np.ndarray, seen: Histories, catalogue: int, keep: int) -> t
 
 
 def _was_seen(ids: np.ndarray, seen: Histories, catalogue: int) -> np.ndarray:
-    """Whether each of the ids (B, depth) is in its row's history, bool (B, depth).
+    """Mask bool (B, depth) of the ids (B, depth) that are in the history of their row.
 
     Histories are marked in a table (rows, catalogue) of bounded size, for some rows at a time.
     """

@@ -1,6 +1,6 @@
 """The clock of `bench train`: epochs of several trainings in turn, and their usage of a GPU.
 
-For all contestants the clock runs only during training, not while triples are read and arranged, nor in evaluations.
+For all contestants the clock runs only during training: not while triples are read and arranged, not in evaluations.
 """
 
 from collections.abc import Mapping

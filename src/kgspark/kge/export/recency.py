@@ -71,7 +71,7 @@ def recent_vectors(items: torch.Tensor, likes: Histories, half_life: float) -> t
 
 
 def lean(queries: torch.Tensor, recent: torch.Tensor, share: float) -> torch.Tensor:
-    """q' (U, width) of queries (U, width) and `recent_vectors`; queries of users without likes stay as they are."""
+    """q' (U, width) of queries (U, width) and `recent_vectors`; queries of users without likes do not change."""
     lengths = queries.norm(dim=1, keepdim=True)
     known = recent.any(dim=1, keepdim=True)
     return torch.where(known, (1 - share) * queries + share * lengths * recent, queries)

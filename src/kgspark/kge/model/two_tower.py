@@ -44,7 +44,7 @@ class TwoTower:
     relation_tables    names of the tables with one row per relation, each (relations, relation_width)
     query              translated queries (n, width) of head rows (n, dim) and relation rows (1 or n, relation_width)
     item               effective items (n, width) of tail rows (n, dim), after the model's own normalisation
-    identity_relation  relation rows (relation_width,), by table, that leave a head as it is
+    identity_relation  relation rows (relation_width,), by table, that do not change a head
     metric             the comparison of query and item. For l2 every item has length one, and for modulus every
                        coordinate has modulus one; training relies on both
     offset             the number that the model adds to a score by distance

@@ -26,7 +26,7 @@ def refused_lines(checked: DataFrame, blocks: Sequence[Row], table: str) -> Data
     refused = checked.where(~F.col("header") & F.col("reason").isNotNull())
     starts = rows_frame(checked.sparkSession, [block[:4] for block in blocks], _BLOCKS)
     numbered = with_line_numbers(refused.select("file", "block", "row", "reason", "raw"), starts)
-    # Spark's URIs write a blank as %20, but leave a plus as it is.
+    # Spark's URIs write a blank as %20, but a plus as a plus.
     name = F.url_decode(F.replace(F.substring_index("file", "/", -1), F.lit("+"), F.lit("%2B")))
     return numbered.select(F.lit(table).alias("table"), name.alias("file"), "line", "reason", "raw")
 
