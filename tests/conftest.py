@@ -50,7 +50,11 @@ def spark() -> Iterator[Any]:
     from kgspark.spark.session import spark_session
     from kgspark.spark.settings import SessionSettings
 
-    conf = {"spark.sql.shuffle.partitions": 3, "spark.default.parallelism": 2}
+    conf = {
+        "spark.sql.shuffle.partitions": 3,
+        "spark.default.parallelism": 2,
+        "spark.sql.execution.arrow.pyspark.enabled": True,
+    }
     settings = SessionSettings(master="local[2]", driver_memory="1g", conf=conf)
     with spark_session(settings, "kgspark tests") as session:
         yield session
