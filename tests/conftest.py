@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +9,15 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
-# What files of tests need a JVM for: commands (`nights.kgspark`), or a session in the tests' own process.
-_JVMS = ("commands", "session")
-
 # A test's JVM works for seconds on few rows, so the second compiler would take more time than it saves. spark-submit
 # reads this variable, so it applies to the sessions of all processes that a test starts.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups the tests for the workers of pytest-xdist: a file stays whole, and files that share a JVM stay together.
-
-    A JVM that has just started is several times slower than one that has run a night. So one worker runs all files that
-    start commands, another one all files with a session of their own, and both fill up with the other files.
-    """
-    groups = {path: _group(path, list(of_file)) for path, of_file in groupby(items, lambda item: item.path)}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
-    items.sort(key=lambda item: groups[item.path] not in _JVMS)
-
-
-def _group(path: Path, items: list[pytest.Item]) -> str:
-    """The JVM that a file needs, else the file itself."""
-    module = items[0].getparent(pytest.Module)
-    if module is not None and callable(getattr(module.obj, "kgspark", None)):
-        return "commands"
-    if any("spark" in getattr(item, "fixturenames", ()) for item in items):
-        return "session"
-    return str(path)
+    """Files with slow tests come first, so that no worker is left with a long file when the other one is done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
