@@ -42,7 +42,7 @@ def main() -> int:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kgspark-compare-")))
             lakes = [_run(tree, conf, Path(source), scratch / str(at)) for at, tree in enumerate(trees)]
             for table, verdict in _compare(*lakes):
-                print(f"{conf:<28}{table:<18}{verdict}", flush=True)
+                print(f"{conf:<28}{table:<28}{verdict}", flush=True)
                 equal = equal and not verdict.startswith("DIFFERS")
     return 0 if equal else 1
 
