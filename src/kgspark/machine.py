@@ -1,7 +1,7 @@
 """Memory of this machine: the peak of a process and its descendants, and the free memory."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,21 +48,31 @@ def peak_memory(pid: int) -> Iterator[PeakMemory]:
 
     Python, the JVM and Spark's local workers are counted; executors on other machines are not.
     """
-    peak, done = PeakMemory(), threading.Event()
+    peak = PeakMemory()
+    peak.sample(pid)
+    try:
+        with sampling(lambda: peak.sample(pid), _SECONDS_BETWEEN_SAMPLES):
+            yield peak
+    finally:
+        peak.sample(pid)
+
+
+@contextmanager
+def sampling(sample: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Calls `sample` every so many seconds, in a thread of its own, while the context is open."""
+    done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(_SECONDS_BETWEEN_SAMPLES):
-            peak.sample(pid)
+        while not done.wait(seconds):
+            sample()
 
-    peak.sample(pid)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield peak
+        yield
     finally:
         done.set()
         watcher.join()
-        peak.sample(pid)
 
 
 def _family(pid: int) -> list[psutil.Process]:

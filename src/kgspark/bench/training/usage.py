@@ -3,14 +3,15 @@
 import resource
 import statistics
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 import torch
+
+from kgspark.machine import sampling
 
 _SECONDS_BETWEEN_SAMPLES = 0.1
 
@@ -54,22 +55,13 @@ def _utilisation(device: torch.device) -> Iterator[list[int]]:
     if device.type != "cuda":
         yield samples
         return
-    done = threading.Event()
 
-    def watch() -> None:
-        try:
-            while not done.wait(_SECONDS_BETWEEN_SAMPLES):
-                samples.append(torch.cuda.utilization(device))
-        except Exception:  # NVML is missing, or does not measure this device, so there is no value
-            return
+    def sample() -> None:
+        with suppress(Exception):  # NVML is missing, or does not measure this device, so there is no value
+            samples.append(torch.cuda.utilization(device))
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with sampling(sample, _SECONDS_BETWEEN_SAMPLES):
         yield samples
-    finally:
-        done.set()
-        watcher.join()
 
 
 def _forget_host_peak() -> None:
