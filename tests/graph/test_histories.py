@@ -81,3 +81,11 @@ def test_histories_that_do_not_fit_are_refused():
         Histories.of([[0], [1]]).check(3, 2)
     with pytest.raises(ValueError, match="indptr is not increasing"):
         Histories(np.array([0, 2, 1]), np.array([0])).check(2, 2)
+
+
+def test_a_limit_keeps_queries_that_are_spread_over_all() -> None:
+    lists = Histories.of([[], [1], [2], [3], [], [4], [5]])
+    assert lists.limit(3).sizes.tolist() == [0, 1, 0, 1, 0, 0, 1]
+    assert lists.limit(3).indices.tolist() == [1, 3, 5]
+    assert lists.limit(0) is lists
+    assert lists.limit(5) is lists
