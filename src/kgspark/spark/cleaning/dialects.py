@@ -87,7 +87,7 @@ _DIALECTS = {"ml-latest": _LATEST, "ml-1m": _DAT, "ml-100k": _HUNDRED_K}
 
 def find_source(settings: SourceSettings) -> Source:
     """Finds the data set's files and layouts; raises InputError if something is missing or empty."""
-    root = Path(settings.path)
+    root = Path(settings.path).absolute()  # Spark reads relative paths from the folder in which its JVM started
     if not root.exists():
         raise InputError(f"{root}: no such file or folder; set source.path to a MovieLens folder or a ratings table")
     source = _table_source(settings, root) if settings.format == "table" else _movielens_source(settings, root)
@@ -150,7 +150,7 @@ def _table_source(settings: SourceSettings, root: Path) -> Source:
     paths = {RATINGS: root}
     layouts = {RATINGS: _table_layout(root, rating_columns(names), settings.encoding)}
     if settings.movies is not None:
-        movies = Path(settings.movies)
+        movies = Path(settings.movies).absolute()
         if not movies.exists():
             raise InputError(f"{movies}: no such file or folder; source.movies names the movie table")
         paths[MOVIES] = movies
