@@ -16,7 +16,7 @@ from kgspark.retrieval.space_recommender import SpaceRecommender
 from kgspark.search_space import SearchSpace
 from kgspark.spark.session import usable_cores
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
-from kgspark.tables import MODEL, SEARCH_SPACE
+from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES
 
 OURS = "kgspark"
 Row = dict[str, Any]
@@ -59,6 +59,9 @@ def _measure_night(night: Night) -> tuple[list[Row], HeldOut]:
     if Manifest.read(night.run.table(MODEL)) is None:
         clean_ratings.run(night)
         _train(night)
+    reads = (MODEL, TRIPLES, ENTITIES)
+    night.run.manifests(reads)
+    night.run.check_files(reads)
     held_out = read_held_out(night)
     return _rows(night, held_out, space_before_refit(night.run)), held_out
 

@@ -56,7 +56,7 @@ def stage_settings(night: Night) -> dict[str, Any]:
 
 def _earlier_run(night: Night) -> Run | None:
     date = night.settings.train.warm_start
-    return None if date == "none" else Run(night.run.lake, date)
+    return None if date == "none" else Run(night.run.lake, date, night.run.verify)
 
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
@@ -129,6 +129,8 @@ def _show_epochs(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
 
 
 def _warm_start(night: Night, earlier: Run, relations: Sequence[Relation]) -> WarmStart:
+    earlier.manifests((MODEL, ENTITIES))
+    earlier.check_files((MODEL, ENTITIES))
     old, new = (_entities(run) for run in (earlier, night.run))
     initial = carry_over(measured_file(earlier.table(MODEL)), old, new, relations, night.settings.train.resolved())
     night.note(
