@@ -6,6 +6,10 @@ MODEL, SEARCH_SPACE = "model", "search_space"
 SEGMENTS, CANDIDATES = "segments", "candidates"
 RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "published"
 
+# The tables of the source after cleaning, and those that are derived from the ratings for relations.
+CLEAN = (RATINGS, MOVIES, USERS, TAGS)
+CO_WATCHED = "co_watched"
+
 # The stage that writes each table, for the error about a missing table.
 WRITTEN_BY = {
     **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE), "clean-ratings"),

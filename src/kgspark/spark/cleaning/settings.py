@@ -2,17 +2,22 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from kgspark.config import Settings
+from kgspark.config import Settings, SqlName, distinct_names
+from kgspark.tables import CO_WATCHED, WRITTEN_BY
 
 
 class TableSource(Settings):
-    """One of the user's own tables, for use in relations."""
+    """One of the user's own tables, for use in relations and candidates."""
 
     path: str = Field(description="a file or folder that every executor can read")
     format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
     separator: str = Field(",", min_length=1, description="separator of the fields of a CSV line")
+    encoding: Literal["utf-8", "iso-8859-1", "windows-1252"] = Field("utf-8", description="encoding of a CSV file")
+    max_unknown_share: float = Field(
+        0.99, ge=0, le=1, description="a larger fraction of rows whose id names no user or movie stops the night"
+    )
 
 
 class SourceColumns(Settings):
@@ -41,7 +46,15 @@ class SourceSettings(Settings):
     ids: Literal["integer", "string"] = Field("integer", description="type of user and movie ids in CSV tables")
     columns: SourceColumns = Field(default_factory=SourceColumns)
     movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
-    tables: dict[str, TableSource] = Field(default_factory=dict, description="further tables for relations, by name")
+    tables: dict[SqlName, TableSource] = Field(
+        default_factory=dict, description="further tables for relations and candidates, by name"
+    )
+
+    @field_validator("tables")
+    @classmethod
+    def _names(cls, value: dict[str, TableSource]) -> dict[str, TableSource]:
+        distinct_names(value, taken=(*WRITTEN_BY, CO_WATCHED))
+        return value
 
 
 class CleanSettings(Settings):
