@@ -61,12 +61,15 @@ def _clean(night: Night, work: StageWork, source: Source) -> None:
 
 
 def _limits(night: Night, source: Source) -> Limits:
-    clean = night.settings.clean
+    clean, given = night.settings.clean, night.settings.source
     return Limits(
         integer_ids=has_integer_ids(night.spark, source),
         scale=resolve_scale(clean, source.scale),
         times=(clean.timestamp_min, clean.timestamp_max),
         unknown_movies=clean.unknown_movies,
+        null_texts=given.null_texts,
+        unit=given.timestamp_unit,
+        decimal=given.decimal,
     )
 
 

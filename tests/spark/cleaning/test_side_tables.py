@@ -11,6 +11,7 @@ from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout, find_sou
 from kgspark.spark.cleaning.quarantine import refused_lines
 from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
 from kgspark.spark.cleaning.side_tables import (
+    SIDE_TABLES,
     good_rows,
     movies_table,
     read_parquet_movies,
@@ -20,9 +21,12 @@ from kgspark.spark.cleaning.side_tables import (
 )
 
 
-def _read(spark: Any, folder: Path, table: str, ids: dict[str, str], **settings: Any) -> Any:
-    source = find_source(SourceSettings(path=str(folder), **settings))
-    return read_side_table(spark, source.paths[table], source.layouts[table], ids)
+def _read(spark: Any, folder: Path, table: str, id_type: str = "bigint", **settings: Any) -> Any:
+    given = SourceSettings(path=str(folder), **settings)
+    source = find_source(given)
+    return read_side_table(
+        spark, source.paths[table], source.layouts[table], SIDE_TABLES[table], id_type, given.null_texts
+    )
 
 
 def _rows(frame: Any) -> list[tuple[Any, ...]]:
@@ -30,7 +34,7 @@ def _rows(frame: Any) -> list[tuple[Any, ...]]:
 
 
 def _movies(spark: Any, folder: Path, id_type: str = "bigint", **settings: Any) -> dict[Any, tuple[Any, ...]]:
-    rows = _read(spark, folder, "movies", {"movie_id": id_type}, **settings)
+    rows = _read(spark, folder, "movies", id_type, **settings)
     found = _rows(movies_table(good_rows(rows)))
     assert len({row[0] for row in found}) == len(found), "a movie stands twice"
     return {row[0]: row[1:] for row in found}
@@ -56,7 +60,8 @@ def test_quoted_titles_years_genres_and_bad_lines_of_movies_csv(spark: Any, tmp_
         "13,one,two,three",
         "x,Bad Id (2000),Drama",
         ",No Id (2000),Drama",
-        "-4,Negative (2000),Drama",
+        "04,Zeros (2000),Drama",
+        "\\N,Null (2000),Drama",
         "14,\x00,Drama",
     ]
     text = "\r\n".join(lines).encode() + b"\r\n15,Am\xe9lie (2001),Romance"
@@ -74,10 +79,10 @@ def test_quoted_titles_years_genres_and_bad_lines_of_movies_csv(spark: Any, tmp_
         9: ("7 Días (1000) en (20001)", None, ["Drama"]),
         10: ("", None, ["Drama"]),
     }
-    rows = _read(spark, tmp_path, "movies", {"movie_id": "bigint"})
+    rows = _read(spark, tmp_path, "movies")
     bad = {row.line: (row.file, row.reason) for row in refused_lines(rows, collect_blocks(rows), "movies").collect()}
-    reasons = ["unparsable_line", "wrong_field_count", "bad_movie_id", "missing_movie_id", "negative_movie_id"]
-    reasons += ["unreadable_encoding", "unreadable_encoding"]
+    reasons = ["unparsable_line", "wrong_field_count", "bad_movie_id", "missing_movie_id", "leading_zeros_movie_id"]
+    reasons += ["missing_movie_id", "unreadable_encoding", "unreadable_encoding"]
     assert bad == {line: ("movies.csv", reason) for line, reason in enumerate(reasons, 14)}
 
 
@@ -102,7 +107,7 @@ def test_latin_1_titles_and_users_of_the_dat_dialect(spark: Any, tmp_path: Path)
         1: ("Cité des enfants perdus, La (1995)", 1995, ["Adventure", "Sci-Fi"]),
         3: ('"Quoted" (1997)', 1997, ["Comedy"]),
     }
-    users = good_rows(_read(spark, tmp_path, "users", {"user_id": "bigint"}))
+    users = good_rows(_read(spark, tmp_path, "users"))
     assert _rows(users_table(users)) == [(1, "F", "1", "10", "48067"), (2, "M", "56", "16", "70072")]
 
 
@@ -110,7 +115,7 @@ def test_windows_1252_is_read_although_spark_does_not_know_it(spark: Any, tmp_pa
     path = tmp_path / "movies.txt"
     path.write_bytes("1,“Café” – 5€ (1999)\n".encode("windows-1252") + b"2,\x81 (1999)\n")
     layout = TextLayout(",", ("movie_id", "title"), "windows-1252", quoted=True)
-    rows = read_side_table(spark, path, layout, {"movie_id": "bigint"}).select("movie_id", "title", "reason")
+    rows = read_side_table(spark, path, layout, SIDE_TABLES["movies"], "bigint").select("movie_id", "title", "reason")
     assert _rows(rows) == [(1, "“Café” – 5€ (1999)", None), (2, "\x81 (1999)", "unreadable_encoding")]
 
 
@@ -133,7 +138,7 @@ def test_a_synthetic_100k_set(spark: Any, tmp_path: Path) -> None:
         2: ("Misérables, Les (1995)", 1995, ["Drama", "Film-Noir", "Sci-Fi"]),
         267: ("unknown", None, []),
     }
-    users = good_rows(_read(spark, tmp_path, "users", {"user_id": "bigint"}))
+    users = good_rows(_read(spark, tmp_path, "users"))
     assert _rows(users_table(users)) == [
         (1, "M", "24", "technician", "85711"),
         (2, "F", "53", "other", "94043"),
@@ -146,7 +151,7 @@ def test_tags_are_lower_case_without_blanks(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text(
         'userId,movieId,tag,timestamp\n1,2, Funny ,5\n1,3,"dark, ""noir""",6\n1,4,"""Best"" ÉTÉ",x\n1,x,a,5\n'
     )
-    tags = good_rows(_read(spark, tmp_path, "tags", {"user_id": "bigint", "movie_id": "bigint"}))
+    tags = good_rows(_read(spark, tmp_path, "tags"))
     assert _rows(tags_table(tags)) == [
         (1, 2, "funny", 5),
         (1, 3, 'dark, "noir"', 6),
@@ -177,10 +182,13 @@ def test_a_movie_table_in_parquet(spark: Any, tmp_path: Path) -> None:
 
 def test_movies_of_a_parquet_table_need_an_id(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.parquet"
-    pq.write_table(pa.table({"movie_id": pa.array([7, None, -1], pa.int32())}), path)
+    pq.write_table(pa.table({"movie_id": pa.array([7.0, None, -1.0, 1.5, float("nan"), 2.0**53], pa.float64())}), path)
     rows = read_parquet_movies(spark, path, SourceColumns(), "bigint")
     assert _rows(rows.select("row", "movie_id", "reason", "raw")) == [
-        (0, 7, None, '{"movie_id":7}'),
+        (0, 7, None, '{"movie_id":7.0}'),
         (1, None, "missing_movie_id", "{}"),
-        (2, -1, "negative_movie_id", '{"movie_id":-1}'),
+        (2, -1, None, '{"movie_id":-1.0}'),
+        (3, None, "bad_movie_id", '{"movie_id":1.5}'),
+        (4, None, "missing_movie_id", '{"movie_id":"NaN"}'),
+        (5, None, "bad_movie_id", '{"movie_id":9.007199254740992E15}'),
     ]

@@ -39,7 +39,7 @@ def _write_ratings(
     session: SparkSession, source: Source, limits: Limits, movies: DataFrame | None, folder: Path
 ) -> WrittenTable:
     path, layout = source.paths[RATINGS], source.layouts[RATINGS]
-    raw = read_rating_texts(session, source)
+    raw = read_rating_texts(session, source, limits)
     good = good_ratings(raw, limits, movies)
     files = write_table(latest(good, limits.scale, deduplication_tasks(path)), folder)
     return WrittenTable(files, raw, with_reason(raw, limits, movies), expected_headers(path, layout))
@@ -48,8 +48,8 @@ def _write_ratings(
 def _write_side_table(session: SparkSession, source: Source, limits: Limits, name: str, folder: Path) -> WrittenTable:
     path, layout, table = source.paths[name], source.layouts[name], SIDE_TABLES[name]
     if layout is None:
-        lines = read_parquet_movies(session, path, source.columns, limits.id_type)
+        lines = read_parquet_movies(session, path, source.columns, limits.id_type, limits.null_texts)
     else:
-        lines = read_side_table(session, path, layout, table.required(limits.id_type))
+        lines = read_side_table(session, path, layout, table, limits.id_type, limits.null_texts)
     files = write_table(table.build(good_rows(lines)), folder)
     return WrittenTable(files, lines, lines, expected_headers(path, layout))

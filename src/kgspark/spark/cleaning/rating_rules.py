@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -11,24 +11,33 @@ from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import Scale
 from kgspark.spark.cleaning.lines import LINE_COLUMNS, LINE_PROBLEMS
 from kgspark.spark.cleaning.settings import CleanSettings
+from kgspark.spark.cleaning.values import read_rating, read_time
+from kgspark.spark.ids import ID_PROBLEMS, id_problems, read_id
 from kgspark.tables import Columns
 
 # Ratings are numbered on their scale, so that (timestamp, rating) fits one long; see `ratings.latest`.
 CODES = 1 << 20
 # Largest distance of a rating from a step of the scale, in steps: numbers such as 0.3 are not exact as doubles.
 _OFF_STEP = 1e-6
-# Ratings on a scale with more steps are parsed instead of looked up: a longer chain of comparisons would be slower.
-_MOST_LOOKED_UP = 20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The values that the rules use: type of the ids, scale, first and last time, handling of unknown movies."""
+    """The values that the rules use.
+
+    times       first and last time, in seconds since 1970
+    null_texts  texts that stand for a missing id
+    unit        unit or format of times in the source
+    decimal     character before the fraction of a rating
+    """
 
     integer_ids: bool
     scale: Scale
     times: tuple[int, int]
     unknown_movies: str
+    null_texts: tuple[str, ...] = ()
+    unit: str = "seconds"
+    decimal: str = "."
 
     @property
     def id_type(self) -> str:
@@ -51,11 +60,12 @@ class Rule:
 
 
 def _id_rules(kind: str) -> tuple[Rule, ...]:
-    return (
-        Rule(f"missing_{kind}_id", lambda limits: _is_missing(kind, limits)),
-        Rule(f"bad_{kind}_id", lambda limits: F.col(f"{kind}_id").isNull()),
-        Rule(f"negative_{kind}_id", lambda limits: F.col(f"{kind}_id") < 0 if limits.integer_ids else F.lit(False)),
-    )
+    return tuple(Rule(f"{problem}_{kind}_id", partial(_id_problem, kind, problem)) for problem in ID_PROBLEMS)
+
+
+def _id_problem(kind: str, problem: str, limits: Limits) -> Column:
+    found = id_problems(F.col(f"{kind}_id"), F.col(f"{kind}_text"), limits.id_type, limits.null_texts)
+    return found[problem]
 
 
 # In the order in which they are tried: a line gets the first reason that applies. A rule may rely on earlier rules.
@@ -145,10 +155,9 @@ def _typed(raw: DataFrame, limits: Limits) -> DataFrame:
     return raw.select(
         F.col(Columns.USER_ID).alias("user_text"),
         F.col(Columns.MOVIE_ID).alias("movie_text"),
-        F.col(Columns.USER_ID).try_cast(limits.id_type).alias(Columns.USER_ID),
-        F.col(Columns.MOVIE_ID).try_cast(limits.id_type).alias(Columns.MOVIE_ID),
-        _number(F.col(Columns.RATING), limits.scale).alias(Columns.RATING),
-        F.col(Columns.TIMESTAMP).try_cast("bigint").alias(Columns.TIMESTAMP),
+        *[read_id(F.col(i), limits.id_type, limits.null_texts).alias(i) for i in (Columns.USER_ID, Columns.MOVIE_ID)],
+        read_rating(F.col(Columns.RATING), limits.scale, limits.decimal).alias(Columns.RATING),
+        read_time(F.col(Columns.TIMESTAMP), limits.unit).alias(Columns.TIMESTAMP),
         "problem", "header", *LINE_COLUMNS,
     )  # fmt: skip
 
@@ -157,13 +166,6 @@ def _with_known(lines: DataFrame, limits: Limits, movies: DataFrame) -> DataFram
     """Adds `known`: true if the movie table has the movie, else null."""
     ids = movies.select(F.col(Columns.MOVIE_ID).try_cast(limits.id_type).alias(Columns.MOVIE_ID))
     return lines.join(ids.withColumn("known", F.lit(True)), on=Columns.MOVIE_ID, how="left")
-
-
-def _is_missing(kind: str, limits: Limits) -> Column:
-    """True if an id is absent or blank. For integer ids the number is tested first; the text only if it is null."""
-    text = F.col(f"{kind}_text")
-    blank = text.isNull() | (F.length(F.trim(text)) == 0)
-    return F.col(f"{kind}_id").isNull() & blank if limits.integer_ids else blank
 
 
 def _is_outside(column: str, low: float, high: float) -> Column:
@@ -184,15 +186,3 @@ def steps_above(scale: Scale) -> Column:
 def nearest(number: Column) -> Column:
     """The nearest integer, as bigint. Spark's `round` converts to decimal text, in a microsecond per number."""
     return F.floor(number + 0.5)
-
-
-def _number(text: Column, scale: Scale) -> Column:
-    """The rating as double, or null. The usual texts of the scale are looked up, which is faster than parsing them."""
-    steps = round((scale.high - scale.low) / scale.step)
-    usual = [scale.low + step * scale.step for step in range(steps, -1, -1)] if steps < _MOST_LOOKED_UP else []
-    number = F.when(text.isNull(), F.lit(None).cast("double"))
-    for value in usual:
-        written = f"{value:.0f}" if scale.step % 1 == 0 else f"{round(value, 6)}"
-        number = number.when(text == written, float(written))
-    # Spark's parser of doubles also takes 4f, 0x1p2 and NaN; a rating ends in a digit or a point.
-    return number.when(text.rlike(r"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*$"), text.try_cast("double"))

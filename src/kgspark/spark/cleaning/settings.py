@@ -6,6 +6,9 @@ from pydantic import Field
 
 from kgspark.config import Settings
 
+# What databases, pandas and spreadsheets write for a missing value.
+NULL_TEXTS = ("NULL", "null", r"\N", "nan", "NaN", "None", "<NA>", "N/A")
+
 
 class TableSource(Settings):
     """One of the user's own tables, for use in relations."""
@@ -21,7 +24,7 @@ class SourceColumns(Settings):
     user: str = Field("user_id", description="the user's id")
     movie: str = Field("movie_id", description="the movie's id, in both tables")
     rating: str = Field("rating", description="the rating, a number")
-    timestamp: str = Field("timestamp", description="time of the rating, in seconds since 1970")
+    timestamp: str = Field("timestamp", description="time of the rating, in the unit source.timestamp_unit")
     title: str = Field("title", description="the movie's title")
     genres: str = Field("genres", description="the movie's genres")
 
@@ -38,7 +41,14 @@ class SourceSettings(Settings):
     encoding: Literal["auto", "utf-8", "iso-8859-1", "windows-1252"] = Field(
         "auto", description="encoding of text files; auto takes the published encoding of the dialect"
     )
-    ids: Literal["integer", "string"] = Field("integer", description="type of user and movie ids in CSV tables")
+    ids: Literal["integer", "string"] = Field(
+        "integer", description="type of user and movie ids; text columns of Parquet tables are strings in any case"
+    )
+    null_texts: tuple[str, ...] = Field(NULL_TEXTS, description="texts that stand for a missing id or genre")
+    timestamp_unit: Literal["seconds", "milliseconds", "microseconds", "iso"] = Field(
+        "seconds", description="unit of times since 1970; iso for times such as 2020-09-13 12:43:40, in UTC"
+    )
+    decimal: Literal[".", ","] = Field(".", description="character before the fraction of a rating")
     columns: SourceColumns = Field(default_factory=SourceColumns)
     movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
     tables: dict[str, TableSource] = Field(default_factory=dict, description="further tables for relations, by name")

@@ -1,6 +1,6 @@
 """The side tables movies, users and tags, read from lines of any dialect or from Parquet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout
 from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, parquet_positions, read_lines
 from kgspark.spark.cleaning.settings import SourceColumns
+from kgspark.spark.cleaning.values import read_time
+from kgspark.spark.ids import id_problems, id_text, is_missing_id, read_id
 from kgspark.tables import MOVIES, TAGS, USERS, Columns
 
 _NO_GENRES = "(no genres listed)"
@@ -20,7 +22,7 @@ _NO_GENRES = "(no genres listed)"
 class SideTable:
     """The recipe to make a side table from lines.
 
-    ids    the id columns, which must not be blank, and which have the type of the ratings' ids
+    ids    the id columns
     texts  further columns that must not be blank
     build  makes the clean table of the `good_rows`
     """
@@ -29,27 +31,39 @@ class SideTable:
     build: Callable[[DataFrame], DataFrame]
     texts: tuple[str, ...] = ()
 
-    def required(self, id_type: str) -> dict[str, str]:
-        """Spark types of the columns that must not be blank."""
-        return dict.fromkeys(self.ids, id_type) | dict.fromkeys(self.texts, "string")
 
-
-def read_side_table(session: SparkSession, path: Path, layout: TextLayout, required: dict[str, str]) -> DataFrame:
+def read_side_table(
+    session: SparkSession,
+    path: Path,
+    layout: TextLayout,
+    table: SideTable,
+    id_type: str,
+    null_texts: Sequence[str] = (),
+) -> DataFrame:
     """A side table with typed ids, one row per line. Lazy.
 
-    required  columns that must not be blank, and their types (bigint or string)
+    id_type, null_texts  as for `read_id`
     Columns: those of the layout (strings, ids typed), `reason` (null if the line is good), `header`, `LINE_COLUMNS`.
     """
     lines = read_lines(session, path, layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
+    ids = {name: read_id(at[name], id_type, null_texts) for name in table.ids}
     reason = F.when(line_problem(layout).isNotNull(), line_problem(layout))
-    for name, spark_type in required.items():
-        reason = _value_problem(reason, name, at[name], spark_type)
-    columns = [at[name].try_cast(required.get(name, "string")).alias(name) for name in layout.columns]
-    return lines.select(*columns, reason.alias("reason"), is_header(layout).alias("header"), *LINE_COLUMNS)
+    for name in table.ids:
+        reason = _id_reason(reason, name, ids[name], at[name], id_type, null_texts)
+    for name in table.texts:
+        reason = reason.when(is_missing_id(at[name]), f"missing_{name}")
+    return lines.select(
+        *[column.alias(name) for name, column in (at | ids).items()],
+        reason.alias("reason"),
+        is_header(layout).alias("header"),
+        *LINE_COLUMNS,
+    )
 
 
-def read_parquet_movies(session: SparkSession, path: Path, columns: SourceColumns, id_type: str) -> DataFrame:
+def read_parquet_movies(
+    session: SparkSession, path: Path, columns: SourceColumns, id_type: str, null_texts: Sequence[str] = ()
+) -> DataFrame:
     """A movie table in Parquet, in the form of `read_side_table`; title and genres may be absent. Lazy."""
     table = session.read.parquet(str(path))
     if columns.movie not in table.columns:
@@ -57,22 +71,23 @@ def read_parquet_movies(session: SparkSession, path: Path, columns: SourceColumn
             f"{path}: the table lacks the column {columns.movie}; found {', '.join(table.columns)}; "
             "name the columns in source.columns"
         )
-    id_text = F.col(columns.movie).cast("string")
-    no_problem = F.when(F.lit(False), F.lit(""))
+    text = id_text(table[columns.movie], table.schema[columns.movie].dataType)
+    movie_id, no_problem = read_id(text, id_type, null_texts), F.when(F.lit(False), F.lit(""))
     described = {columns.title: Columns.TITLE, columns.genres: Columns.GENRES}
     return table.select(
-        id_text.try_cast(id_type).alias(Columns.MOVIE_ID),
+        movie_id.alias(Columns.MOVIE_ID),
         *[F.col(theirs).alias(ours) for theirs, ours in described.items() if theirs in table.columns],
-        _value_problem(no_problem, Columns.MOVIE_ID, id_text, id_type).alias("reason"),
+        _id_reason(no_problem, Columns.MOVIE_ID, movie_id, text, id_type, null_texts).alias("reason"),
         *parquet_positions(table),
     )
 
 
-def _value_problem(reason: Column, name: str, text: Column, spark_type: str) -> Column:
-    reason = reason.when(text.isNull() | (F.trim(text) == ""), f"missing_{name}")
-    if spark_type == "bigint":
-        number = text.try_cast("bigint")
-        reason = reason.when(number.isNull(), f"bad_{name}").when(number < 0, f"negative_{name}")
+def _id_reason(
+    reason: Column, name: str, read: Column, text: Column, id_type: str, null_texts: Sequence[str]
+) -> Column:
+    """`reason` with the problems of an id behind it."""
+    for problem, is_so in id_problems(read, text, id_type, null_texts).items():
+        reason = reason.when(is_so, f"{problem}_{name}")
     return reason
 
 
@@ -125,7 +140,7 @@ def _first_per_id(rows: DataFrame, key: str, others: tuple[str, ...]) -> DataFra
 def tags_table(rows: DataFrame) -> DataFrame:
     """user_id, movie_id, tag (lower case), timestamp bigint. Lazy."""
     tag = F.lower(F.trim(Columns.TAG)).alias(Columns.TAG)
-    timestamp = F.col(Columns.TIMESTAMP).try_cast("bigint").alias(Columns.TIMESTAMP)
+    timestamp = read_time(F.col(Columns.TIMESTAMP), "seconds").alias(Columns.TIMESTAMP)
     return rows.where(F.trim(Columns.TAG) != "").select(Columns.USER_ID, Columns.MOVIE_ID, tag, timestamp)
 
 
