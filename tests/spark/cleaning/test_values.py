@@ -16,6 +16,13 @@ from worlds.spellings import integer_id, rating, seconds, spellings, string_id
 
 COLUMNS = {"user": "user", "movie": "movie", "rating": "stars", "timestamp": "at"}
 TABLE = {"format": "table", "ids": "string", "columns": COLUMNS}
+FILES = {
+    CSV: ("ratings.csv", "movies.csv"),
+    DAT: ("ratings.dat", "movies.dat"),
+    U_DATA: ("u.data", "u.item"),
+    STRING_TABLE: ("own.csv", "no movies"),
+}
+NO_ID = ("missing", "leading_zeros", "bad")
 NAMES = ("user_id", "movie_id", "rating", "timestamp")
 
 
@@ -46,14 +53,8 @@ def _expected(lines: list[list[str]], read_id: Callable[[str], Any]) -> tuple[se
     kept, refused = set(), {}
     for number, (user, movie, stars, at) in enumerate(lines, 1):
         values = [read_id(user), read_id(movie), rating(stars), seconds(at)]
-        reasons = [
-            *[
-                f"{v}_{name}"
-                for v, name in zip(values, NAMES, strict=False)
-                if v in ("missing", "leading_zeros", "bad")
-            ],
-            *[v for v in values[2:] if isinstance(v, str)],
-        ]
+        reasons = [f"{v}_{name}" for v, name in zip(values[:2], NAMES, strict=False) if v in NO_ID]
+        reasons += [value for value in values[2:] if isinstance(value, str)]
         if reasons:
             refused[number] = reasons[0]
         else:
@@ -66,11 +67,9 @@ def _quoted(field: str) -> str:
 
 
 def _write(folder: Path, dialect: Dialect, lines: list[list[str]]) -> dict[str, Any]:
-    name, movies = {CSV: ("ratings.csv", "movies.csv"), DAT: ("ratings.dat", "movies.dat")}.get(
-        dialect, ("u.data", "u.item")
-    )
+    name, movies = FILES[dialect]
     text = [dialect.join([_quoted(field) for field in line] if dialect.quoted else line) for line in lines]
-    path = folder / ("own.csv" if dialect is STRING_TABLE else name)
+    path = folder / name
     path.write_text("\n".join([*([dialect.header] if dialect.header else []), *text, ""]), dialect.encoding, newline="")
     if dialect is STRING_TABLE:
         return TABLE | {"path": str(path)}
@@ -147,13 +146,10 @@ def test_texts_for_missing_ids_are_a_setting(spark: Any, tmp_path: Path) -> None
         (
             "iso",
             [
-                "2020-09-13 12:43:40",
-                "2020-09-13T12:43:40Z",
-                "2020-09-13T14:43:40.999+02:00",
-                "2020-09-13",
-                "2020-09-13 12:43",
-            ]
-            + ["2020-13-01", "2020-02-30", "13.09.2020", "2020", "1600001020", "2020-09-13 12:43:40 Europe/Paris"],
+                *("2020-09-13 12:43:40", "2020-09-13T12:43:40Z", "2020-09-13T14:43:40.999+02:00"),
+                *("2020-09-13", "2020-09-13 12:43", "2020-13-01", "2020-02-30", "13.09.2020", "2020", "1600001020"),
+                "2020-09-13 12:43:40 Europe/Paris",
+            ],
             [1600001020, 1600001020, 1600001020, 1599955200, 1600000980],
         ),
     ],

@@ -1,10 +1,12 @@
 """The ratings: read as text from lines of any dialect or from Parquet, and reduced to the latest one of each pair."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import DataType
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import Scale, Source, rating_columns
@@ -43,7 +45,7 @@ def _read_parquet(session: SparkSession, path: Path, columns: SourceColumns, lim
             f"{path}: the table lacks the column {missing[0]}; found {', '.join(table.columns)}; "
             "name the columns in source.columns"
         )
-    as_text = {
+    as_text: dict[str, Callable[[Column, DataType], Column]] = {
         Columns.USER_ID: id_text,
         Columns.MOVIE_ID: id_text,
         Columns.RATING: partial(rating_text, decimal=limits.decimal),
