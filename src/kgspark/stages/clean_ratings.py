@@ -1,4 +1,4 @@
-"""clean-ratings: source files to the tables ratings, movies, users, tags and quarantine."""
+"""clean-ratings: source files to the tables ratings, movies, users, tags, quarantine and seen."""
 
 from dataclasses import asdict
 from functools import partial
@@ -11,9 +11,11 @@ from kgspark.runs import Outcome, StageWork
 from kgspark.spark.cleaning.accounts import Accounts, check_ratings, count_and_quarantine, format_accounts
 from kgspark.spark.cleaning.clean_tables import write_clean_tables
 from kgspark.spark.cleaning.dialects import Source, find_source
-from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale
+from kgspark.spark.cleaning.hints import collect_hint
+from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale, seen_reasons
 from kgspark.spark.cleaning.ratings import has_integer_ids
-from kgspark.tables import MOVIES, QUARANTINE, RATINGS, TAGS, USERS
+from kgspark.spark.cleaning.seen import write_seen
+from kgspark.tables import MOVIES, QUARANTINE, RATINGS, SEEN, TAGS, USERS
 
 
 def run(night: Night) -> Outcome:
@@ -24,7 +26,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "clean-ratings",
-        writes=(RATINGS, QUARANTINE, *side_tables),
+        writes=(RATINGS, QUARANTINE, SEEN, *side_tables),
         settings={
             "source": settings.source.model_dump(exclude={"tables", "path"}),
             "clean": settings.clean.model_dump(),
@@ -48,8 +50,12 @@ def _clean(night: Night, work: StageWork, source: Source) -> None:
     for name, counts in accounts.items():
         counts.check(name)
     limit = night.settings.clean.max_quarantined_share
-    check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE])
-    files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine}
+    checked, refused = written[RATINGS].checked, accounts[RATINGS].quarantined
+    hint = partial(collect_hint, checked, refused)
+    check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE], hint)
+    reasons = set(seen_reasons()) & set(refused) if night.settings.clean.refused_are_seen else ()
+    seen = write_seen(checked, reasons, limits.id_type, folders)
+    files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine, SEEN: seen}
     details: dict[str, Any] = {
         "format": source.format,
         "id_type": limits.id_type,

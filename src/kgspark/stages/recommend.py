@@ -18,6 +18,7 @@ from kgspark.night.reads import (
     own_table_signatures,
     ranked_tables,
     relation_tables,
+    seen_pairs,
 )
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import load_index
@@ -31,7 +32,7 @@ from kgspark.spark.ranking.candidates import build_candidates
 from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, query_stream, write_on_executors
 from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
-from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEGMENTS, Columns
+from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEEN, SEGMENTS, Columns
 
 
 def run(night: Night) -> Outcome:
@@ -41,7 +42,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "recommend",
-        reads=(SEARCH_SPACE, ENTITIES, *(cleaned_tables(night) if restricted else [RATINGS])),
+        reads=(SEARCH_SPACE, ENTITIES, SEEN, *(cleaned_tables(night) if restricted else [RATINGS])),
         writes=[*ranked_tables(night), *candidate_tables(night)],
         settings={
             "recommend": settings.recommend.model_dump(),
@@ -136,7 +137,7 @@ def _write_pools(night: Night, task: RankingTask, staging: Path) -> list[str]:
 def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, RankingTask]) -> dict[str, WrittenFiles]:
     """Ranks all tables in one Spark job, and writes their files."""
     stream = query_stream(
-        read_table(night.spark, night.run.table(RATINGS)),
+        seen_pairs(night),
         read_table(night.spark, night.run.table(ENTITIES)),
         layout,
         [DIRECTIONS[name] for name in tasks],

@@ -17,6 +17,7 @@ from kgspark.tables import Columns
 
 # Ratings are numbered on their scale, so that (timestamp, rating) fits one long; see `ratings.latest`.
 CODES = 1 << 20
+_VALUES = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
 # Largest distance of a rating from a step of the scale, in steps: numbers such as 0.3 are not exact as doubles.
 _OFF_STEP = 1e-6
 
@@ -52,11 +53,13 @@ class Rule:
     reason    the reason's name in the quarantine table
     bad       builds the condition under which a line is refused, over the columns of `_typed`; null counts as true
     of_movie  True if the condition also reads `known`, which is true if the movie table has the movie, else null
+    is_seen   True if a refused line still says that the user has seen the movie: its ids are good
     """
 
     reason: str
     bad: Callable[[Limits], Column]
     of_movie: bool = False
+    is_seen: bool = False
 
 
 def _id_rules(kind: str) -> tuple[Rule, ...]:
@@ -64,7 +67,7 @@ def _id_rules(kind: str) -> tuple[Rule, ...]:
 
 
 def _id_problem(kind: str, problem: str, limits: Limits) -> Column:
-    found = id_problems(F.col(f"{kind}_id"), F.col(f"{kind}_text"), limits.id_type, limits.null_texts)
+    found = id_problems(F.col(f"{kind}_id"), text_of(f"{kind}_id"), limits.id_type, limits.null_texts)
     return found[problem]
 
 
@@ -72,10 +75,14 @@ def _id_problem(kind: str, problem: str, limits: Limits) -> Column:
 RULES: tuple[Rule, ...] = (
     *_id_rules("user"),
     *_id_rules("movie"),
-    Rule("rating_not_a_number", lambda limits: F.col(Columns.RATING).isNull()),
-    Rule("rating_out_of_range", lambda limits: _is_outside(Columns.RATING, limits.scale.low, limits.scale.high)),
-    Rule("rating_off_step", lambda limits: _distance_to_step(limits.scale) > _OFF_STEP),
-    Rule("timestamp_not_a_time", lambda limits: _is_outside(Columns.TIMESTAMP, *limits.times)),
+    Rule("rating_not_a_number", lambda limits: F.col(Columns.RATING).isNull(), is_seen=True),
+    Rule(
+        "rating_out_of_range",
+        lambda limits: _is_outside(Columns.RATING, limits.scale.low, limits.scale.high),
+        is_seen=True,
+    ),
+    Rule("rating_off_step", lambda limits: _distance_to_step(limits.scale) > _OFF_STEP, is_seen=True),
+    Rule("timestamp_not_a_time", lambda limits: _is_outside(Columns.TIMESTAMP, *limits.times), is_seen=True),
     Rule("unknown_movie", lambda limits: F.col("known").isNull(), of_movie=True),
 )
 # All reasons for a rating to be in quarantine. A line that cannot be split into fields is not checked further.
@@ -95,20 +102,23 @@ def resolve_scale(settings: CleanSettings, scale: Scale) -> Scale:
     return Scale(low, high, step)
 
 
+def seen_reasons() -> list[str]:
+    """The reasons with which a refused line still says that the user has seen the movie."""
+    return [rule.reason for rule in RULES if rule.is_seen]
+
+
 def with_reason(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> DataFrame:
     """Every line with typed values and the `reason` to refuse it (null if the line is good). Lazy.
 
-    Columns: user_id, movie_id (bigint or string), rating double, timestamp bigint, reason, header, and the position.
+    Columns: user_id, movie_id (bigint or string), rating double, timestamp bigint, the text of each (`text_of`),
+    reason, header, and the position.
     """
     lines, rules = _typed(raw, limits), _rules_in_force(limits, movies)
     if movies is not None and any(rule.of_movie for rule in rules):
         lines = _with_known(lines, limits, movies)
     # Nearly every line is good, so the reason is computed for the other lines only.
     reason = F.when(~_is_good(rules, limits), _first_reason(rules, limits))
-    return lines.select(
-        Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP,
-        reason.alias("reason"), "header", *LINE_COLUMNS,
-    )  # fmt: skip
+    return lines.select(*_VALUES, *map(text_of, _VALUES), reason.alias("reason"), "header", *LINE_COLUMNS)
 
 
 def good_ratings(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> DataFrame:
@@ -119,11 +129,10 @@ def good_ratings(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> Da
     rules = _rules_in_force(limits, movies)
     of_line = [rule for rule in rules if not rule.of_movie]
     of_movie = [rule for rule in rules if rule.of_movie]
-    columns = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
-    good = _typed(raw, limits).where(~F.col("header") & _is_good(of_line, limits)).select(*columns)
+    good = _typed(raw, limits).where(~F.col("header") & _is_good(of_line, limits)).select(*_VALUES)
     if movies is None or not of_movie:
         return good
-    return _with_known(good, limits, movies).where(_none_holds(of_movie, limits)).select(*columns)
+    return _with_known(good, limits, movies).where(_none_holds(of_movie, limits)).select(*_VALUES)
 
 
 def _rules_in_force(limits: Limits, movies: DataFrame | None) -> list[Rule]:
@@ -150,11 +159,15 @@ def _first_reason(rules: list[Rule], limits: Limits) -> Column:
     return reason
 
 
+def text_of(column: str) -> Column:
+    """The text of a value that `with_reason` has read as `column`."""
+    return F.col(f"{column}_text")
+
+
 def _typed(raw: DataFrame, limits: Limits) -> DataFrame:
-    """Ids, rating and timestamp with their types, null if the text has no such value; `user_text`, `movie_text`."""
+    """Ids, rating and timestamp with their types, null if the text has no such value, and their texts."""
     return raw.select(
-        F.col(Columns.USER_ID).alias("user_text"),
-        F.col(Columns.MOVIE_ID).alias("movie_text"),
+        *[F.col(name).alias(f"{name}_text") for name in _VALUES],
         *[read_id(F.col(i), limits.id_type, limits.null_texts).alias(i) for i in (Columns.USER_ID, Columns.MOVIE_ID)],
         read_rating(F.col(Columns.RATING), limits.scale, limits.decimal).alias(Columns.RATING),
         read_time(F.col(Columns.TIMESTAMP), limits.unit).alias(Columns.TIMESTAMP),
@@ -170,6 +183,10 @@ def _with_known(lines: DataFrame, limits: Limits, movies: DataFrame) -> DataFram
 
 def _is_outside(column: str, low: float, high: float) -> Column:
     return ~F.col(column).between(low, high)
+
+
+def _ends(scale: Scale) -> tuple[float, float]:
+    return scale.low, scale.high
 
 
 def _distance_to_step(scale: Scale) -> Column:

@@ -65,4 +65,7 @@ class CleanSettings(Settings):
     unknown_movies: Literal["quarantine", "keep"] = Field(
         "quarantine", description="handling of ratings whose movie is not in the movie table"
     )
+    refused_are_seen: bool = Field(
+        True, description="keep a movie out of a user's list if its rating was refused for its value or time"
+    )
     max_quarantined_share: float = Field(0.01, ge=0, le=1, description="a larger fraction of bad lines stops the night")

@@ -14,7 +14,7 @@ _MOST_LOOKED_UP = 20
 # \z and not $, which in Java also matches before a last line end.
 _DECIMAL = r"^-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\z"
 _SECONDS = r"^[0-9]+(?:\.[0-9]+)?\z"
-_ISO_TIME = (
+ISO_TIME = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?\z"
 )
@@ -55,7 +55,7 @@ def read_time(text: Column, unit: str) -> Column:
     """
     trimmed = F.trim(text)
     if unit == "iso":
-        return F.when(trimmed.rlike(_ISO_TIME), F.unix_seconds(trimmed.try_cast("timestamp")))
+        return F.when(trimmed.rlike(ISO_TIME), F.unix_seconds(trimmed.try_cast("timestamp")))
     fraction = F.when(trimmed.rlike(_SECONDS), F.substring_index(trimmed, ".", 1).try_cast("bigint"))
     number = digits_or(text, fraction)
     per_second = _PER_SECOND[unit]
