@@ -11,11 +11,11 @@ from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout, find_sou
 from kgspark.spark.cleaning.quarantine import refused_lines
 from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
 from kgspark.spark.cleaning.side_tables import (
-    SIDE_TABLES,
     good_rows,
     movies_table,
     read_parquet_movies,
     read_side_table,
+    side_tables,
     tags_table,
     users_table,
 )
@@ -25,7 +25,7 @@ def _read(spark: Any, folder: Path, table: str, id_type: str = "bigint", **setti
     given = SourceSettings(path=str(folder), **settings)
     source = find_source(given)
     return read_side_table(
-        spark, source.paths[table], source.layouts[table], SIDE_TABLES[table], id_type, given.null_texts
+        spark, source.paths[table], source.layouts[table], side_tables()[table], id_type, given.null_texts
     )
 
 
@@ -115,7 +115,7 @@ def test_windows_1252_is_read_although_spark_does_not_know_it(spark: Any, tmp_pa
     path = tmp_path / "movies.txt"
     path.write_bytes("1,“Café” – 5€ (1999)\n".encode("windows-1252") + b"2,\x81 (1999)\n")
     layout = TextLayout(",", ("movie_id", "title"), "windows-1252", quoted=True)
-    rows = read_side_table(spark, path, layout, SIDE_TABLES["movies"], "bigint").select("movie_id", "title", "reason")
+    rows = read_side_table(spark, path, layout, side_tables()["movies"], "bigint").select("movie_id", "title", "reason")
     assert _rows(rows) == [(1, "“Café” – 5€ (1999)", None), (2, "\x81 (1999)", "unreadable_encoding")]
 
 

@@ -1,14 +1,19 @@
 """Hints for a source whose ratings are refused: what the refused values look like, and which setting reads them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from kgspark.spark.cleaning.accounts import Accounts, format_reasons
 from kgspark.spark.cleaning.rating_rules import text_of
 from kgspark.spark.cleaning.values import ISO_TIME
-from kgspark.tables import Columns
+from kgspark.tables import MOVIES, RATINGS, Columns
+
+# Fraction of the genres with a further separator inside from which this is told: `Sci-Fi/Fantasy` alone is a genre.
+_LEAST_JOINED = 0.1
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,13 @@ _OF_REASON: dict[str, tuple[str, Sequence[_Look]]] = {
 }
 
 
-def collect_hint(checked: DataFrame, quarantined: Mapping[str, int]) -> str:
+def collect_hint(checked: DataFrame, accounts: Mapping[str, Accounts]) -> str:
     """One sentence about the ratings that are refused for the most frequent reason; empty if there is nothing to say.
 
-    checked      the lines as `with_reason` gives them
-    quarantined  number of refused lines by reason
+    checked   the lines as `with_reason` gives them
+    accounts  the accounts of all tables
     """
+    quarantined = accounts[RATINGS].quarantined
     if not quarantined:
         return ""
     reason = max(quarantined, key=lambda name: quarantined[name])
@@ -67,8 +73,28 @@ def collect_hint(checked: DataFrame, quarantined: Mapping[str, int]) -> str:
         least = refused.agg(F.min(Columns.RATING)).collect()[0][0]
         return f"ratings such as {least:g} are between two steps of the scale: set clean.rating_step"
     if reason == "unknown_movie":
-        return "these movies are not in the movie table: set clean.unknown_movies=keep to keep such ratings"
+        return _hint_of_movies(accounts.get(MOVIES))
     return _hint_of_looks(refused, *_OF_REASON[reason]) if reason in _OF_REASON else ""
+
+
+def collect_genre_hint(movies: DataFrame, separator: str) -> str:
+    """One sentence if no movie has two genres, but many have a name such as `Action, Comedy`; otherwise empty."""
+    others = f"[{re.escape(''.join(sorted(set('|,;/') - set(separator))))}]"
+    first = F.col(Columns.GENRES)[0]
+    named = movies.where(F.size(Columns.GENRES) > 0)
+    joined = F.when(first.rlike(others), first)
+    most, count, odd, example = named.agg(
+        F.max(F.size(Columns.GENRES)), F.count("*"), F.count(joined), F.min(joined)
+    ).collect()[0]
+    if most != 1 or odd < count * _LEAST_JOINED:
+        return ""
+    return f"no movie has two genres, and one is {example!r}: set source.genre_separator"
+
+
+def _hint_of_movies(movies: Accounts | None) -> str:
+    if movies is not None and movies.quarantined:
+        return f"{movies.quarantined_share:.0%} of the movies are refused, too: {format_reasons(movies.quarantined)}"
+    return "these movies are not in the movie table: set clean.unknown_movies=keep to keep such ratings"
 
 
 def _hint_of_looks(refused: DataFrame, column: str, looks: Sequence[_Look]) -> str:

@@ -30,6 +30,7 @@ class Limits:
     null_texts  texts that stand for a missing id
     unit        unit or format of times in the source
     decimal     character before the fraction of a rating
+    genre_separator  separator of the genres of a movie
     """
 
     integer_ids: bool
@@ -39,6 +40,7 @@ class Limits:
     null_texts: tuple[str, ...] = ()
     unit: str = "seconds"
     decimal: str = "."
+    genre_separator: str = "|"
 
     @property
     def id_type(self) -> str:

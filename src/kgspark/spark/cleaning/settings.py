@@ -22,9 +22,10 @@ class SourceColumns(Settings):
     """Column names of the ratings and movie tables of format table."""
 
     user: str = Field("user_id", description="the user's id")
-    movie: str = Field("movie_id", description="the movie's id, in both tables")
+    movie: str = Field("movie_id", description="the movie's id")
     rating: str = Field("rating", description="the rating, a number")
     timestamp: str = Field("timestamp", description="time of the rating, in the unit source.timestamp_unit")
+    movies_id: str | None = Field(None, description="the movie's id in the movie table; null: as in the ratings")
     title: str = Field("title", description="the movie's title")
     genres: str = Field("genres", description="the movie's genres")
 
@@ -50,6 +51,7 @@ class SourceSettings(Settings):
     )
     decimal: Literal[".", ","] = Field(".", description="character before the fraction of a rating")
     columns: SourceColumns = Field(default_factory=SourceColumns)
+    genre_separator: str = Field("|", min_length=1, description="separator of the genres of a movie")
     movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
     tables: dict[str, TableSource] = Field(default_factory=dict, description="further tables for relations, by name")
 
