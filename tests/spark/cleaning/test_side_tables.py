@@ -4,12 +4,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import collect_blocks
 from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout, find_source
+from kgspark.spark.cleaning.hints import collect_genre_hint
 from kgspark.spark.cleaning.quarantine import refused_lines
-from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
+from kgspark.spark.cleaning.settings import NULL_TEXTS, SourceColumns, SourceSettings
 from kgspark.spark.cleaning.side_tables import (
     good_rows,
     movies_table,
@@ -96,6 +98,77 @@ def test_a_repeated_movie_is_the_same_one_in_any_order_of_the_lines(spark: Any, 
     assert found[0] == found[1] == {1: ("A (1991)", 1991, ["Action"])}
 
 
+def test_of_a_repeated_movie_the_row_with_the_fewest_gaps_counts(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n")
+    lines = ["1,Film 1 (1981),Drama", "1,,", "2,Film 2 (1982),", "2,Film 2 (1982),Comedy", "3,,"]
+    (tmp_path / "movies.csv").write_text("\n".join(["movieId,title,genres", *lines]))
+    assert _movies(spark, tmp_path) == {
+        1: ("Film 1 (1981)", 1981, ["Drama"]),
+        2: ("Film 2 (1982)", 1982, ["Comedy"]),
+        3: ("", None, []),
+    }
+
+
+def test_genres_have_no_blanks_around_them_and_are_no_texts_for_nothing(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n")
+    lines = ["1,T,Action | Comedy", "2,T, Drama ", "3,T,nan", "4,T,None|N/A|War", "5,T,War|War", r"6,T,\N"]
+    lines += ["7,T,\"['Action', 'Sci-Fi']\"", '8,T,"[""Action"", ""Drama, Serious""]"', "9,T,[]", "10,T,[x] | y"]
+    (tmp_path / "movies.csv").write_text("\n".join(["movieId,title,genres", *lines]))
+    rows = good_rows(_read(spark, tmp_path, "movies"))
+    found = {row.movie_id: row.genres for row in movies_table(rows, "|", NULL_TEXTS).collect()}
+    assert found == {
+        1: ["Action", "Comedy"], 2: ["Drama"], 3: [], 4: ["War"], 5: ["War"], 6: [],
+        7: ["Action", "Sci-Fi"], 8: ["Action", "Drama, Serious"], 9: [], 10: ["[x]", "y"],
+    }  # fmt: skip
+
+
+def test_another_separator_of_genres_is_a_setting(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n")
+    (tmp_path / "movies.csv").write_text('movieId,title,genres\n1,T,"Action, Comedy"\n2,T,Drama\n')
+    rows = good_rows(_read(spark, tmp_path, "movies"))
+    assert {row.movie_id: row.genres for row in movies_table(rows, ",").collect()} == {
+        1: ["Action", "Comedy"],
+        2: ["Drama"],
+    }
+    hint = "no movie has two genres, and one is 'Action, Comedy': set source.genre_separator"
+    assert collect_genre_hint(movies_table(rows), "|") == hint
+    assert collect_genre_hint(movies_table(rows, ","), ",") == ""
+    slash = rows.withColumn("genres", F.lit("Sci-Fi/Fantasy|Drama"))
+    assert collect_genre_hint(movies_table(slash), "|") == ""
+
+
+def test_quotes_as_spark_writes_them(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n")
+    lines = [
+        r'1,"The \"Best\" Film (1981)",Drama',
+        r'2,"The \"Best\", and Last (1982)",Drama',
+        r'3,"A 5\" Disk",Drama',
+        r'4,"C:\",Drama',
+        r'5,"""Great"" \ Cats",Drama',
+        r"6,Back\slash,Drama",
+    ]
+    (tmp_path / "movies.csv").write_text("\n".join(["movieId,title,genres", *lines]))
+    assert {number: title for number, (title, _, _) in _movies(spark, tmp_path).items()} == {
+        1: 'The "Best" Film (1981)',
+        2: 'The "Best", and Last (1982)',
+        3: 'A 5" Disk',
+        4: "C:\\",
+        5: '"Great" \\ Cats',
+        6: "Back\\slash",
+    }
+
+
+def test_titles_in_utf_8_are_read_as_such_in_a_dialect_of_latin_1(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratings.dat").write_text("1::1::3::4\n")
+    (tmp_path / "users.dat").write_text("1::F::1::10::48067\n")
+    lines = ["1::Amélie (2001)::Comedy\n".encode(), "2::Misérables, Les (1995)::Drama\n".encode("iso-8859-1")]
+    (tmp_path / "movies.dat").write_bytes(b"".join(lines))
+    titles = {number: title for number, (title, _, _) in _movies(spark, tmp_path).items()}
+    assert titles == {1: "Amélie (2001)", 2: "Misérables, Les (1995)"}
+    as_configured = _movies(spark, tmp_path, encoding="iso-8859-1")
+    assert as_configured[1][0] == "AmÃ©lie (2001)"
+
+
 def test_latin_1_titles_and_users_of_the_dat_dialect(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "ratings.dat").write_text("1::1::3::4\n")
     (tmp_path / "movies.dat").write_bytes(
@@ -178,6 +251,19 @@ def test_a_movie_table_in_parquet(spark: Any, tmp_path: Path) -> None:
     assert bare == [("a", None, None, []), ("b", None, None, [])]
     with pytest.raises(InputError, match=r"the table lacks the column movie_id; found film, tags, name"):
         read_parquet_movies(spark, path, SourceColumns(), "string")
+    with pytest.raises(InputError, match=r"the table lacks the column nme, kinds; found film, tags, name"):
+        read_parquet_movies(spark, path, SourceColumns(movies_id="film", title="nme", genres="kinds"), "string")
+
+
+def test_genres_of_parquet_may_be_structs_with_a_name(spark: Any, tmp_path: Path) -> None:
+    path = tmp_path / "movies.parquet"
+    structs = [[{"id": 1, "name": "Action"}, {"id": 2, "name": "War"}], None]
+    pq.write_table(pa.table({"movie_id": [1, 2], "genres": structs}), path)
+    rows = read_parquet_movies(spark, path, SourceColumns(), "bigint")
+    assert _rows(movies_table(rows)) == [(1, None, None, ["Action", "War"]), (2, None, None, [])]
+    pq.write_table(pa.table({"movie_id": [1], "genres": [{"id": 1}]}), path)
+    with pytest.raises(InputError, match=r"the column genres is struct<id:bigint>; expected text, an array of texts"):
+        read_parquet_movies(spark, path, SourceColumns(), "bigint")
 
 
 def test_movies_of_a_parquet_table_need_an_id(spark: Any, tmp_path: Path) -> None:

@@ -41,8 +41,7 @@ def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFra
     else:
         # Every byte is a character in it; only U+0000 shows that the encoding is another one, such as UTF-16.
         readable, raw = F.lit(True), F.decode(F.col("value").cast("binary"), "iso-8859-1")
-    if layout.or_utf8:
-        raw = F.when(F.is_valid_utf8("value"), F.col("value")).otherwise(raw)
+        raw = F.when(F.is_valid_utf8("value"), F.col("value")).otherwise(raw) if layout.or_utf8 else raw
     if layout.encoding == "windows-1252":  # Spark cannot decode it
         raw = F.translate(raw, _CONTROLS, _CONTROLS.encode("iso-8859-1").decode("windows-1252"))
         readable = ~raw.rlike("[\x81\x8d\x8f\x90\x9d]")
