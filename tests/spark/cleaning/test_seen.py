@@ -1,4 +1,4 @@
-"""A refused rating still names a pair that was seen: its movie stays out of the user's list, and the user out of the movie's."""
+"""A refused rating still names a pair that was seen, which no list may repeat."""
 
 from pathlib import Path
 from typing import Any
