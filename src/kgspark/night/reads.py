@@ -24,6 +24,7 @@ from kgspark.tables import (
     MODEL,
     RATINGS,
     RECOMMENDATIONS,
+    SEEN,
     SEGMENTS,
     TRIPLES,
 )
@@ -61,6 +62,12 @@ def relations_of(night: Night) -> list[Relation]:
 def knowledge_graph(night: Night) -> Graph:
     """The triples of this night, in memory, with their relations and the layout of their entities."""
     return read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
+
+
+def seen_pairs(night: Night) -> DataFrame:
+    """The pairs of user and movie that no list may repeat: the ratings, and refused ones with a null as rating."""
+    ratings, seen = (read_table(night.spark, night.run.table(name)) for name in (RATINGS, SEEN))
+    return ratings.unionByName(seen, allowMissingColumns=True)
 
 
 def relation_tables(night: Night) -> dict[str, DataFrame]:

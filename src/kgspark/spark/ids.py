@@ -7,6 +7,8 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, DecimalType, DoubleType, FloatType, IntegralType
 
+# The reasons to refuse an id, in the order in which they are tried.
+ID_PROBLEMS = ("missing", "leading_zeros", "bad")
 # Doubles hold every whole number below this one. Above it, `12.0` may have been another number before it was written.
 _EXACT_BELOW = 1 << 53
 # \z and not $, which in Java also matches before a last line end.
@@ -31,26 +33,26 @@ def read_id(value: Column, id_type: str, null_texts: Sequence[str] = ()) -> Colu
     """
     if id_type == "bigint":
         missing = [int(text) for text in null_texts if re.fullmatch(r"-?[0-9]{1,18}", text)]
-        number = read_integer(value)
+        number = digits_or(value, _rare_integer(F.trim(value)))
         return F.when(~number.isin(missing), number) if missing else number
     text = F.trim(value)
     return F.when((text != "") & ~text.isin(*null_texts), text) if null_texts else F.when(text != "", text)
 
 
-def read_integer(value: Column) -> Column:
-    """The bigint in a text column by the rules of `read_id`, or null.
+def digits_or(value: Column, other: Column) -> Column:
+    """The number in a text column as bigint if it is digits alone without a leading zero, else `other`.
 
-    Nearly every text is digits alone, which is proved without a regular expression: Spark's cast, which also accepts
-    signs, zeros and control characters before the digits, gives 10^(n-1) or more for a text of n bytes only if each
-    byte is a digit and the first is none of these zeros.
+    Nearly every number is such a text, which is proved without a regular expression. Spark's cast also accepts signs,
+    zeros and control characters, but it gives 10^(n-1) or more for a text of n bytes only if each byte is a digit and
+    the first is not 0.
     """
     number = value.try_cast("bigint")
-    least = F.array(*[F.lit(0 if power == 0 else 10**power).cast("bigint") for power in range(19)])
-    return F.when(number >= F.get(least, F.octet_length(value) - 1), number).otherwise(_rare_integer(F.trim(value)))
+    least = F.array(*[F.lit(10**power if power else 0).cast("bigint") for power in range(19)])
+    return F.when(number >= F.get(least, F.octet_length(value) - 1), number).otherwise(other)
 
 
 def _rare_integer(text: Column) -> Column:
-    """The integer in a text that is not digits alone."""
+    """The integer id in a text that is not digits alone, or null."""
     whole = F.substring_index(text, ".", 1).try_cast("bigint")
     return F.when(text.rlike(_INTEGER), text.try_cast("bigint")).when(
         text.rlike(_WHOLE_FLOAT) & whole.between(1 - _EXACT_BELOW, _EXACT_BELOW - 1), whole
@@ -67,6 +69,19 @@ def is_missing_id(value: Column, null_texts: Sequence[str] = ()) -> Column:
     text = F.trim(value)
     missing = value.isNull() | (text == "")
     return missing | text.isin(*null_texts) if null_texts else missing
+
+
+def id_problems(
+    number_or_text: Column, value: Column, id_type: str, null_texts: Sequence[str] = ()
+) -> dict[str, Column]:
+    """The conditions under which an id is refused, by name: the first one that is true is the problem.
+
+    number_or_text  what `read_id` gave for the text `value`; null in each of the conditions, so that a good line needs
+                    no look at the text
+    """
+    is_bad = number_or_text.isNull()
+    zeros = has_leading_zeros(value) if id_type == "bigint" else F.lit(False)
+    return {"missing": is_bad & is_missing_id(value, null_texts), "leading_zeros": is_bad & zeros, "bad": is_bad}
 
 
 def id_text(value: Column, data_type: DataType) -> Column:

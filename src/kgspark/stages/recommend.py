@@ -20,6 +20,7 @@ from kgspark.night.reads import (
     ranked_tables,
     refused_lines,
     relation_tables,
+    seen_pairs,
     unknown_ids,
 )
 from kgspark.retrieval.device import RankingDevice
@@ -37,7 +38,7 @@ from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, quer
 from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
 from kgspark.spark.unknown_ids import UnknownIds
-from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEGMENTS, Columns
+from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEEN, SEGMENTS, Columns
 
 
 def run(night: Night) -> Outcome:
@@ -47,7 +48,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "recommend",
-        reads=(SEARCH_SPACE, ENTITIES, *(cleaned_tables(night) if restricted else [RATINGS])),
+        reads=(SEARCH_SPACE, ENTITIES, SEEN, *(cleaned_tables(night) if restricted else [RATINGS])),
         writes=[*ranked_tables(night), *candidate_tables(night)],
         settings={
             "recommend": settings.recommend.model_dump(),
@@ -153,7 +154,7 @@ def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, Rank
         night.settings.train.target, night.settings.target, read_table(night.spark, night.run.table(RATINGS))
     )
     stream = query_stream(
-        read_table(night.spark, night.run.table(RATINGS)),
+        seen_pairs(night),
         read_table(night.spark, night.run.table(ENTITIES)),
         layout,
         [DIRECTIONS[name] for name in tasks],

@@ -8,6 +8,7 @@ from kgspark.errors import StageError
 from kgspark.files import DataFile
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
+from kgspark.night.default_graph import DEFAULT_RELATIONS
 from kgspark.night.night import Night
 from kgspark.night.reads import (
     cleaned_tables,
@@ -118,8 +119,19 @@ def _summary(night: Night) -> str:
     likes = {row[Columns.SPLIT]: row["rows"] for row in of_target}
     split = ", ".join(f"{likes[name]:,} {name}" for name in (TRAIN, VALID, TEST) if name in likes)
     text = f"{manifest.rows:,} triples of {len(manifest.details['relations'])} relations; {target}: {split}"
+    text += _other_scale(night, sum(likes.values()))
     found = {row[Columns.RELATION] for row in manifest.details["counts"]}
     empty = [relation["name"] for relation in manifest.details["relations"] if relation["name"] not in found]
     if empty:
         text += f"; no triple of {', '.join(empty)}"
     return "; ".join([text, *(str(UnknownIds(**ids)) for ids in manifest.details["unknown_ids"])])
+
+
+def _other_scale(night: Night, likes: int) -> str:
+    """The share of likes, if the default condition for them is applied to another scale than stars up to 5."""
+    ratings, condition = night.run.manifest(RATINGS), night.settings.target.where
+    scale = ratings.details["scale"]
+    if scale["high"] == 5 or condition != DEFAULT_RELATIONS["liked"]["where"]:
+        return ""
+    share, ends = likes / ratings.rows, f"{scale['low']:g} to {scale['high']:g}"
+    return f" ({condition!r} on a scale of {ends}: {share:.0%} of the ratings are likes)"

@@ -7,6 +7,9 @@ from pydantic import Field, field_validator
 from kgspark.config import Settings, SqlName, distinct_names
 from kgspark.tables import CO_WATCHED, WRITTEN_BY
 
+# What databases, pandas and spreadsheets write for a missing value.
+NULL_TEXTS = ("NULL", "null", r"\N", "nan", "NaN", "None", "<NA>", "N/A")
+
 
 class TableSource(Settings):
     """One of the user's own tables, for use in relations and candidates."""
@@ -24,9 +27,10 @@ class SourceColumns(Settings):
     """Column names of the ratings and movie tables of format table."""
 
     user: str = Field("user_id", description="the user's id")
-    movie: str = Field("movie_id", description="the movie's id, in both tables")
+    movie: str = Field("movie_id", description="the movie's id")
     rating: str = Field("rating", description="the rating, a number")
-    timestamp: str = Field("timestamp", description="time of the rating, in seconds since 1970")
+    timestamp: str = Field("timestamp", description="time of the rating, in the unit source.timestamp_unit")
+    movies_id: str | None = Field(None, description="the movie's id in the movie table; null: as in the ratings")
     title: str = Field("title", description="the movie's title")
     genres: str = Field("genres", description="the movie's genres")
 
@@ -43,8 +47,16 @@ class SourceSettings(Settings):
     encoding: Literal["auto", "utf-8", "iso-8859-1", "windows-1252"] = Field(
         "auto", description="encoding of text files; auto takes the published encoding of the dialect"
     )
-    ids: Literal["integer", "string"] = Field("integer", description="type of user and movie ids in CSV tables")
+    ids: Literal["integer", "string"] = Field(
+        "integer", description="type of user and movie ids; text columns of Parquet tables are strings in any case"
+    )
+    null_texts: tuple[str, ...] = Field(NULL_TEXTS, description="texts that stand for a missing id or genre")
+    timestamp_unit: Literal["seconds", "milliseconds", "microseconds", "iso"] = Field(
+        "seconds", description="unit of times since 1970; iso for times such as 2020-09-13 12:43:40, in UTC"
+    )
+    decimal: Literal[".", ","] = Field(".", description="character before the fraction of a rating")
     columns: SourceColumns = Field(default_factory=SourceColumns)
+    genre_separator: str = Field("|", min_length=1, description="separator of the genres of a movie")
     movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
     tables: dict[SqlName, TableSource] = Field(
         default_factory=dict, description="further tables for relations and candidates, by name"
@@ -67,5 +79,8 @@ class CleanSettings(Settings):
     timestamp_max: int = Field(4_102_444_799, ge=0, lt=2**40, description="latest time; the default ends 2099")
     unknown_movies: Literal["quarantine", "keep"] = Field(
         "quarantine", description="handling of ratings whose movie is not in the movie table"
+    )
+    refused_are_seen: bool = Field(
+        True, description="keep a movie out of a user's list if its rating was refused for its value or time"
     )
     max_quarantined_share: float = Field(0.01, ge=0, le=1, description="a larger fraction of bad lines stops the night")
