@@ -121,7 +121,8 @@ def _shown(node: Any) -> str:
 
 def _is_on_values(session: SparkSession, names: Sequence[str]) -> bool:
     """True for one of Spark's own functions on values."""
-    catalyst = session._jvm.org.apache.spark.sql.catalyst
+    jvm: Any = session._jvm
+    catalyst = jvm.org.apache.spark.sql.catalyst
     found = catalyst.analysis.FunctionRegistry.builtin().lookupFunction(catalyst.FunctionIdentifier(names[-1]))
     return len(names) == 1 and found.isDefined() and found.get().getGroup() in _FUNCTIONS
 

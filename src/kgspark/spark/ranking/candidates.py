@@ -132,11 +132,16 @@ def own_tables_of(session: SparkSession, settings: CandidateSettings, tables: Co
 
     Raises ConfigError for a condition that is not allowed, and pyspark's ParseException for one that is no SQL.
     """
-    lists = {f"candidates.{key}": getattr(settings, key) for key in ("deny", "allow")}
-    used = [(key, name) for key, name in lists.items() if name is not None]
+    lists = {"candidates.deny": settings.deny, "candidates.allow": settings.allow}
+    used = {key: [name] for key, name in lists.items() if name is not None}
     for key, condition in settings.conditions().items():
-        used += [(key, name) for name in tables_in_sql(session, key, condition, tables) if name not in CLEAN]
-    return {name: key for key, name in reversed(used)}
+        used[key] = tables_in_sql(session, key, condition, tables)
+    first: dict[str, str] = {}
+    for key, names in used.items():
+        for name in names:
+            if name not in CLEAN:
+                first.setdefault(name, key)
+    return first
 
 
 def listed_ids(used: Mapping[str, str], tables: Mapping[str, DataFrame]) -> list[NamedIds]:
