@@ -98,9 +98,12 @@ def unknown_ids(night: Night, named: Sequence[NamedIds]) -> list[UnknownIds]:
 
 
 def own_table_signatures(night: Night) -> dict[str, str]:
-    """Signatures of all tables of the user, by dotted key."""
-    sources = night.settings.source.tables
-    return {f"source.tables.{name}": source_signature([_existing(name, s.path)]) for name, s in sources.items()}
+    """Signatures of all tables of the user, with the settings that they are read by, by dotted key."""
+    signatures = {}
+    for name, source in night.settings.source.tables.items():
+        files = source_signature([_existing(name, source.path)])
+        signatures[f"source.tables.{name}"] = f"{files} {source.model_dump_json(exclude={'path'})}"
+    return signatures
 
 
 def related_table_signatures(night: Night) -> dict[str, str]:

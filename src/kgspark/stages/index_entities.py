@@ -36,6 +36,8 @@ def run(night: Night) -> Outcome:
 def _index(night: Night, work: StageWork) -> None:
     tables = relation_tables(night)
     relations = usable_relations(night.settings.relations, tables)
+    for table, names in left_out(night.settings.relations, tables).items():
+        night.note(f"no table {table}: without {', '.join(names)}")
     refused = refused_lines(night, {relation.table for relation in relations.values()})
     kinds = kinds_in_order(relations)
     folder = work.begin()[ENTITIES]
@@ -47,7 +49,6 @@ def _index(night: Night, work: StageWork) -> None:
     shutil.rmtree(in_order)
     details = {
         "layout": layout.to_json(),
-        "left_out": left_out(night.settings.relations, tables),
         "refused": [lines.to_json() for lines in refused],
     }
     work.commit({ENTITIES: files}, {ENTITIES: details})
@@ -58,7 +59,4 @@ def _summary(night: Night) -> str:
     parts = [f"{layout.count(kind):,} {kind}" for kind in layout.ranges if layout.count(kind)]
     text = f"{layout.size:,} entities: {', '.join(parts)}"
     details = night.run.manifest(ENTITIES).details
-    if details["left_out"]:
-        without = (f"{', '.join(names)} (no table {table})" for table, names in details["left_out"].items())
-        text += f"; without {', '.join(without)}"
     return "; ".join([text, *(str(RefusedLines(**lines)) for lines in details["refused"])])
