@@ -49,11 +49,6 @@ def _describe(session: SparkSession, paths: list[Path]) -> list[DataFile]:
     return session.sparkContext.parallelize(names, len(names)).map(describe_file).collect()
 
 
-def read_csv(session: SparkSession, path: Path, separator: str) -> DataFrame:
-    """A CSV table with a header line; every column is a string, so that no type is guessed. Lazy."""
-    return session.read.csv(str(path), header=True, sep=separator, inferSchema=False)
-
-
 def write_empty(schema: pa.Schema, folder: Path) -> list[DataFile]:
     """Writes a table without rows to the new `folder`."""
     folder.mkdir()

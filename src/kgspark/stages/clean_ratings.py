@@ -1,7 +1,9 @@
-"""clean-ratings: source files to the tables ratings, movies, users, tags and quarantine."""
+"""clean-ratings: source files to the tables ratings, movies, users, tags, quarantine and seen."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from kgspark.errors import InputError
@@ -11,9 +13,12 @@ from kgspark.runs import Outcome, StageWork
 from kgspark.spark.cleaning.accounts import Accounts, check_ratings, count_and_quarantine, format_accounts
 from kgspark.spark.cleaning.clean_tables import write_clean_tables
 from kgspark.spark.cleaning.dialects import Source, find_source
-from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale
+from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint
+from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale, seen_reasons
 from kgspark.spark.cleaning.ratings import has_integer_ids
-from kgspark.tables import MOVIES, QUARANTINE, RATINGS, TAGS, USERS
+from kgspark.spark.cleaning.seen import write_seen
+from kgspark.spark.frames import read_table
+from kgspark.tables import MOVIES, QUARANTINE, RATINGS, SEEN, TAGS, USERS
 
 
 def run(night: Night) -> Outcome:
@@ -23,7 +28,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "clean-ratings",
-        writes=(RATINGS, QUARANTINE, *side_tables),
+        writes=(RATINGS, QUARANTINE, SEEN, *side_tables),
         settings=stage_settings(night),
         sources=_signatures(source),
     )
@@ -50,28 +55,45 @@ def _clean(night: Night, work: StageWork, source: Source) -> None:
     for name, counts in accounts.items():
         counts.check(name)
     limit = night.settings.clean.max_quarantined_share
-    check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE])
-    files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine}
+    checked, refused = written[RATINGS].checked, accounts[RATINGS].quarantined
+    hint = partial(collect_hint, checked, accounts)
+    check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE], hint)
+    reasons = set(seen_reasons()) & set(refused) if night.settings.clean.refused_are_seen else ()
+    seen = write_seen(checked, reasons, limits.id_type, folders)
+    files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine, SEEN: seen}
     details: dict[str, Any] = {
         "format": source.format,
         "id_type": limits.id_type,
         "scale": asdict(limits.scale),
         "tables": sorted(files),
         "accounts": {name: asdict(counts) for name, counts in accounts.items()},
+        "hint": _genre_hint(night, source, folders),
     }
     work.commit(files, {RATINGS: details})
 
 
+def _genre_hint(night: Night, source: Source, folders: Mapping[str, Path]) -> str:
+    """A sentence if the genres of the user's own movie table seem to have another separator."""
+    if source.format != "table" or MOVIES not in folders:
+        return ""
+    return collect_genre_hint(read_table(night.spark, folders[MOVIES]), night.settings.source.genre_separator)
+
+
 def _limits(night: Night, source: Source) -> Limits:
-    clean = night.settings.clean
+    clean, given = night.settings.clean, night.settings.source
     return Limits(
         integer_ids=has_integer_ids(night.spark, source),
         scale=resolve_scale(clean, source.scale),
         times=(clean.timestamp_min, clean.timestamp_max),
         unknown_movies=clean.unknown_movies,
+        null_texts=given.null_texts,
+        unit=given.timestamp_unit,
+        decimal=given.decimal,
+        genre_separator=given.genre_separator,
     )
 
 
 def _summary(night: Night) -> str:
     details = night.run.manifest(RATINGS).details
-    return format_accounts({name: Accounts(**counts) for name, counts in details["accounts"].items()})
+    text = format_accounts({name: Accounts(**counts) for name, counts in details["accounts"].items()})
+    return "; ".join(filter(None, (text, details["hint"])))

@@ -21,11 +21,12 @@ from kgspark.night.reads import (
     publish_targets,
     ranked_tables,
     read_candidates,
+    seen_pairs,
 )
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.frames import read_table
 from kgspark.spark.ranking.audit import Check, RankedTable, audit_rankings
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEEN
 
 
 def run(night: Night) -> Outcome:
@@ -34,7 +35,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "publish",
-        reads=(*tables, *candidate_tables(night), RATINGS, ENTITIES, MODEL),
+        reads=(*tables, *candidate_tables(night), RATINGS, SEEN, ENTITIES, MODEL),
         writes=(PUBLISHED,),
         settings=stage_settings(night),
         sources={"champion": champion.manifest(MODEL).fingerprint} if champion else None,
@@ -65,10 +66,10 @@ def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
 
 
 def _audit(night: Night, tables: Sequence[str]) -> dict[str, list[Check]]:
-    frames = {name: read_table(night.spark, night.run.table(name)) for name in (*tables, RATINGS, ENTITIES)}
+    frames = {name: read_table(night.spark, night.run.table(name)) for name in (*tables, ENTITIES)}
     ranked = [RankedTable(frames[name], DIRECTIONS[name], list_length(night, name)) for name in tables]
     checks = audit_rankings(
-        ranked, frames[RATINGS], frames[ENTITIES], entity_layout(night), id_type(night), read_candidates(night)
+        ranked, seen_pairs(night), frames[ENTITIES], entity_layout(night), id_type(night), read_candidates(night)
     )
     return dict(zip(tables, checks, strict=True))
 

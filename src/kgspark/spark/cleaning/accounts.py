@@ -1,6 +1,6 @@
 """Accounts of cleaning: the number of lines of each table that were kept, superseded and quarantined."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -131,9 +131,14 @@ def expected_headers(path: Path, layout: TextLayout | None) -> int:
     return sum(file.is_file() and not file.name.startswith(("_", ".")) for file in files)
 
 
-def check_ratings(path: Path, ratings: Accounts, limit: float, quarantine: Path) -> None:
-    """InputError if the quarantined share of the ratings at `path` is above `limit`, or if no rating was kept."""
-    reasons = format_reasons(ratings.quarantined)
+def check_ratings(path: Path, ratings: Accounts, limit: float, quarantine: Path, hint: Callable[[], str]) -> None:
+    """InputError if the quarantined share of the ratings at `path` is above `limit`, or if no rating was kept.
+
+    hint  a sentence for the message, made if it is needed; it may be empty
+    """
+    if ratings.kept and ratings.quarantined_share <= limit:
+        return
+    reasons = "; ".join(filter(None, (format_reasons(ratings.quarantined), hint())))
     if ratings.quarantined_share > limit:
         raise InputError(
             f"{path}: {ratings.quarantined_share:.2%} of the lines are bad, and "

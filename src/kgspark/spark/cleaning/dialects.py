@@ -22,6 +22,7 @@ class TextLayout:
     columns    our names of the fields, in order
     header     the header line of the file, or None if it has none
     quoted     True if fields may be in double quotes, with "" for a quote inside
+    or_utf8    True if lines that are valid UTF-8 are read as such, whatever the encoding
     """
 
     separator: str
@@ -29,6 +30,7 @@ class TextLayout:
     encoding: str = "utf-8"
     header: str | None = None
     quoted: bool = False
+    or_utf8: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,12 @@ def _find_dialect(root: Path) -> str:
 
 
 def _with_encoding(layout: TextLayout, encoding: str) -> TextLayout:
-    return layout if encoding == "auto" else replace(layout, encoding=encoding)
+    """The layout with the configured encoding.
+
+    `auto` keeps the dialect's. The published files of 1M and 100k are in iso-8859-1; characters beyond ASCII that are
+    valid UTF-8 were converted by somebody, for in iso-8859-1 they would be a row of accents and signs.
+    """
+    return replace(layout, or_utf8=True) if encoding == "auto" else replace(layout, encoding=encoding)
 
 
 def _first_line(path: Path, encoding: str) -> str:
@@ -154,8 +161,7 @@ def _table_source(settings: SourceSettings, root: Path) -> Source:
         if not movies.exists():
             raise InputError(f"{movies}: no such file or folder; source.movies names the movie table")
         paths[MOVIES] = movies
-        movie_columns = {names.movie: Columns.MOVIE_ID, names.title: Columns.TITLE, names.genres: Columns.GENRES}
-        layouts[MOVIES] = _table_layout(movies, movie_columns, settings.encoding)
+        layouts[MOVIES] = _table_layout(movies, movie_columns(names), settings.encoding)
     return Source("table", paths, layouts, _HALF_STARS, settings.ids == "integer", names)
 
 
@@ -167,6 +173,21 @@ def rating_columns(names: SourceColumns) -> dict[str, str]:
         names.rating: Columns.RATING,
         names.timestamp: Columns.TIMESTAMP,
     }
+
+
+def movie_columns(names: SourceColumns) -> dict[str, str]:
+    """Our names of the movies' columns, by the source's names."""
+    return {
+        names.movies_id or names.movie: Columns.MOVIE_ID,
+        names.title: Columns.TITLE,
+        names.genres: Columns.GENRES,
+    }
+
+
+def required_columns(names: dict[str, str]) -> list[str]:
+    """The source's names of the columns that must be there: all but title and genres under their usual names."""
+    may_lack = {Columns.TITLE, Columns.GENRES}
+    return [theirs for theirs, ours in names.items() if theirs != ours or ours not in may_lack]
 
 
 def _table_layout(path: Path, columns: dict[str, str], encoding: str) -> TextLayout | None:
@@ -183,8 +204,7 @@ def _table_layout(path: Path, columns: dict[str, str], encoding: str) -> TextLay
         if _first_line(file, chosen) != header:
             raise InputError(f"{file}:1: the header differs from that of {written[0]}; the files of a table share one")
     fields = [name.strip().strip('"') for name in header.split(",")]
-    required = [name for name, ours in columns.items() if ours not in (Columns.TITLE, Columns.GENRES)]
-    missing = [name for name in required if name not in fields]
+    missing = [name for name in required_columns(columns) if name not in fields]
     if missing:
         raise InputError(
             f"{written[0]}:1: the header lacks {', '.join(missing)}; found {', '.join(fields)}; "

@@ -1,26 +1,31 @@
 """The ratings: read as text from lines of any dialect or from Parquet, and reduced to the latest one of each pair."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import DataType
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import Scale, Source, rating_columns
 from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, parquet_positions, read_lines
-from kgspark.spark.cleaning.rating_rules import CODES, nearest, steps_above
+from kgspark.spark.cleaning.rating_rules import CODES, Limits, nearest, steps_above
 from kgspark.spark.cleaning.settings import SourceColumns
+from kgspark.spark.cleaning.values import rating_text, time_text
+from kgspark.spark.ids import holds_integers, id_text
 from kgspark.tables import RATINGS, Columns
 
 # Input bytes per task of de-duplication: at 25 bytes per line, a hash table of some 60 MB.
 _BYTES_PER_TASK = 16 << 20
 
 
-def read_rating_texts(session: SparkSession, source: Source) -> DataFrame:
+def read_rating_texts(session: SparkSession, source: Source, limits: Limits) -> DataFrame:
     """The ratings as text: user_id, movie_id, rating, timestamp strings, `problem`, `header`, `LINE_COLUMNS`. Lazy."""
     path, layout = source.paths[RATINGS], source.layouts[RATINGS]
     if layout is None:
-        return _read_parquet(session, path, source.columns)
+        return _read_parquet(session, path, source.columns, limits)
     lines = read_lines(session, path, layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
     return lines.select(
@@ -31,7 +36,7 @@ def read_rating_texts(session: SparkSession, source: Source) -> DataFrame:
     )
 
 
-def _read_parquet(session: SparkSession, path: Path, columns: SourceColumns) -> DataFrame:
+def _read_parquet(session: SparkSession, path: Path, columns: SourceColumns, limits: Limits) -> DataFrame:
     table = session.read.parquet(str(path))
     wanted = rating_columns(columns)
     missing = [name for name in wanted if name not in table.columns]
@@ -40,24 +45,26 @@ def _read_parquet(session: SparkSession, path: Path, columns: SourceColumns) -> 
             f"{path}: the table lacks the column {missing[0]}; found {', '.join(table.columns)}; "
             "name the columns in source.columns"
         )
-    types = dict(table.dtypes)
-    as_text = {
-        ours: F.unix_timestamp(theirs) if types[theirs].startswith(("timestamp", "date")) else F.col(theirs)
-        for theirs, ours in wanted.items()
+    as_text: dict[str, Callable[[Column, DataType], Column]] = {
+        Columns.USER_ID: id_text,
+        Columns.MOVIE_ID: id_text,
+        Columns.RATING: partial(rating_text, decimal=limits.decimal),
+        Columns.TIMESTAMP: partial(time_text, unit=limits.unit),
     }
     return table.select(
-        *[value.cast("string").alias(ours) for ours, value in as_text.items()],
+        *[as_text[ours](table[theirs], table.schema[theirs].dataType).alias(ours) for theirs, ours in wanted.items()],
         F.lit(None).cast("string").alias("problem"),
         *parquet_positions(table),
     )
 
 
 def has_integer_ids(session: SparkSession, source: Source) -> bool:
-    """True if the ids are integers: by source.ids for text, by the columns' types for Parquet."""
-    if source.layouts[RATINGS] is not None:
+    """True if the ids are integers: by source.ids, and for Parquet also by the types of the columns."""
+    if source.layouts[RATINGS] is not None or not source.integer_ids:
         return source.integer_ids
-    types = dict(session.read.parquet(str(source.paths[RATINGS])).dtypes)
-    return {types.get(source.columns.user), types.get(source.columns.movie)} <= {"tinyint", "smallint", "int", "bigint"}
+    types = {field.name: field.dataType for field in session.read.parquet(str(source.paths[RATINGS])).schema}
+    ids = [types[name] for name in (source.columns.user, source.columns.movie) if name in types]
+    return all(map(holds_integers, ids))
 
 
 def latest(good: DataFrame, scale: Scale, tasks: int) -> DataFrame:
