@@ -198,8 +198,9 @@ def test_an_error_in_an_override_names_the_command_line(tmp_path: Path, override
         ("candidates.segments={a: {users: b, movies: c}, A: {users: b, movies: c}}", "candidates.segments: the names"),
         (
             "relations.likd=null",
-            "relations.likd: null removes a default relation, and none has this name; did you mean 'liked'?",
+            "relations.likd: no default relation has this name, and its table is not given; did you mean 'liked'?",
         ),
+        ("relations.has_gnre.weight=2", "its table is not given; did you mean 'has_genre'?"),
     ],
 )
 def test_a_name_that_could_mean_two_things_is_refused(tmp_path: Path, override: str, says: str) -> None:

@@ -127,5 +127,9 @@ def test_texts_of_parquet_are_trimmed_and_other_values_kept(spark: Any, tmp_path
     table = TableSource(path=str(path), format="parquet")
     assert rows(spark, table) == [(1.0, "Director 1", ["Drama", "Action"]), (None, None, None)]
     assert refused(spark, table) == []
+    days = TableSource(path=str(tmp_path / "days"), format="parquet")
+    (tmp_path / "days" / "day=7").mkdir(parents=True)
+    path.rename(tmp_path / "days" / "day=7" / "part-0.parquet")
+    assert rows(spark, days) == [(1.0, "Director 1", ["Drama", "Action"], 7), (None, None, None, 7)]
     with pytest.raises(InputError, match=r"facts\.csv: is not Parquet .* set source\.tables\.facts\.format=csv"):
         read_own_table(spark, "facts", source(tmp_path, "id,x\n1,a\n", format="parquet"))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kgspark.errors import InputError
+from kgspark.errors import ConfigError, InputError
 from kgspark.files import source_signature
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
@@ -12,6 +12,7 @@ from kgspark.graph.relation import Relation
 from kgspark.graph.shards import read_graph
 from kgspark.night.night import Night
 from kgspark.spark.frames import DataFrame, read_table
+from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.own_tables import RefusedLines, count_refused, read_own_table
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Direction
@@ -74,6 +75,8 @@ def relation_tables(night: Night) -> dict[str, DataFrame]:
     """The tables that a relation may name: cleaned ones and the user's own. Derived tables are not among them."""
     tables = {name: read_table(night.spark, night.run.table(name)) for name in cleaned_tables(night)}
     for name, source in night.settings.source.tables.items():
+        if name in DERIVED:
+            raise ConfigError(f"source.tables.{name}: is the name of a derived table; choose another one")
         tables[name] = read_own_table(night.spark, name, source)
     return tables
 
@@ -88,12 +91,12 @@ def refused_lines(night: Night, tables: Collection[str]) -> list[RefusedLines]:
 
 
 def unknown_ids(night: Night, named: Sequence[NamedIds]) -> list[UnknownIds]:
-    """The ids that name no user or movie of this night; InputError above source.tables.NAME.max_unknown_share."""
+    """The ids that name no user or movie of this night; InputError from source.tables.NAME.stop_at_unknown_share on."""
     entities = read_table(night.spark, night.run.table(ENTITIES))
     unknown = count_unknown(named, entities, id_type(night), null_texts(night))
     for ids in unknown:
         if ids.table in night.settings.source.tables:
-            ids.check(night.settings.source.tables[ids.table].max_unknown_share)
+            ids.check(night.settings.source.tables[ids.table].stop_at_unknown_share)
     return unknown
 
 

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -170,7 +171,7 @@ def _header(name: str, file: Path, source: TableSource) -> str:
             f"{file}:1: the header is no text in {source.encoding}; set {key}.encoding, or unpack the file if it is "
             "compressed"
         )
-    return text.splitlines()[0]
+    return re.split("[\r\n]", text, maxsplit=1)[0]
 
 
 def _checked_parquet(name: str, source: TableSource) -> Path:
@@ -183,15 +184,24 @@ def _checked_parquet(name: str, source: TableSource) -> Path:
 
 
 def _files(name: str, source: TableSource) -> list[Path]:
-    """The data files of a table; InputError if there is none, or if a folder holds a folder."""
+    """The data files of a table; InputError if there is none, or if some would not be read."""
     path = Path(source.path).absolute()
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; source.tables.{name}.path names it")
-    inside = [path] if path.is_file() else sorted(path.iterdir())
-    found = [file for file in inside if not file.name.startswith(("_", ".")) or file == path]
-    for file in found:
-        if file.is_dir():
-            raise InputError(f"{file}: is a folder inside of source.tables.{name}.path; only its own files are read")
-    if not found:
+    files = [path] if path.is_file() else list(_files_in(path, name, source))
+    if not files:
         raise InputError(f"{path}: the folder holds no file; source.tables.{name}.path names it")
-    return found
+    return files
+
+
+def _files_in(folder: Path, name: str, source: TableSource) -> Iterator[Path]:
+    """Spark skips names with `_` or `.` in front, and makes a column of a Parquet table from folders like `day=1`."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(("_", ".")):
+            continue
+        if path.is_file():
+            yield path
+        elif source.format == "parquet" and "=" in path.name:
+            yield from _files_in(path, name, source)
+        else:
+            raise InputError(f"{path}: is a folder inside of source.tables.{name}.path; only its own files are read")
