@@ -7,9 +7,11 @@ import pytest
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import collect_blocks
-from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout, find_source
+from kgspark.spark.cleaning.dialects import ML_100K_GENRES, find_source
+from kgspark.spark.cleaning.layouts import TextLayout
 from kgspark.spark.cleaning.quarantine import refused_lines
-from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
+from kgspark.spark.cleaning.parquet_files import read_footers
+from kgspark.spark.cleaning.settings import SourceSettings
 from kgspark.spark.cleaning.side_tables import (
     good_rows,
     movies_table,
@@ -18,11 +20,12 @@ from kgspark.spark.cleaning.side_tables import (
     tags_table,
     users_table,
 )
+from kgspark.spark.cleaning.source_files import find_files
 
 
 def _read(spark: Any, folder: Path, table: str, ids: dict[str, str], **settings: Any) -> Any:
     source = find_source(SourceSettings(path=str(folder), **settings))
-    return read_side_table(spark, source.paths[table], source.layouts[table], ids)
+    return read_side_table(spark, source.files[table], source.layouts[table], ids)
 
 
 def _rows(frame: Any) -> list[tuple[Any, ...]]:
@@ -75,7 +78,10 @@ def test_quoted_titles_years_genres_and_bad_lines_of_movies_csv(spark: Any, tmp_
         10: ("", None, ["Drama"]),
     }
     rows = _read(spark, tmp_path, "movies", {"movie_id": "bigint"})
-    bad = {row.line: (row.file, row.reason) for row in refused_lines(rows, collect_blocks(rows), "movies").collect()}
+    bad = {
+        row.line: (row.file, row.reason)
+        for row in refused_lines(rows, collect_blocks(rows), "movies", tmp_path).collect()
+    }
     reasons = ["unparsable_line", "wrong_field_count", "bad_movie_id", "missing_movie_id", "negative_movie_id"]
     reasons += ["unreadable_encoding", "unreadable_encoding"]
     assert bad == {line: ("movies.csv", reason) for line, reason in enumerate(reasons, 14)}
@@ -110,7 +116,9 @@ def test_windows_1252_is_read_although_spark_does_not_know_it(spark: Any, tmp_pa
     path = tmp_path / "movies.txt"
     path.write_bytes("1,“Café” – 5€ (1999)\n".encode("windows-1252") + b"2,\x81 (1999)\n")
     layout = TextLayout(",", ("movie_id", "title"), "windows-1252", quoted=True)
-    rows = read_side_table(spark, path, layout, {"movie_id": "bigint"}).select("movie_id", "title", "reason")
+    rows = read_side_table(spark, find_files(str(path), ""), layout, {"movie_id": "bigint"}).select(
+        "movie_id", "title", "reason"
+    )
     assert _rows(rows) == [(1, "“Café” – 5€ (1999)", None), (2, "\x81 (1999)", "unreadable_encoding")]
 
 
@@ -163,22 +171,27 @@ def test_the_bundled_catalogue(spark: Any, ml_small: Path) -> None:
     assert movies[2571] == ("Matrix, The (1999)", 1999, ["Action", "Sci-Fi", "Thriller"])
 
 
+def _parquet_movies(spark: Any, path: Path, id_type: str, **columns: str) -> Any:
+    files = read_footers(find_files(str(path), ""), columns, [next(iter(columns))])
+    return read_parquet_movies(spark, files, id_type)
+
+
 def test_a_movie_table_in_parquet(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.parquet"
     pq.write_table(pa.table({"film": ["a", "b"], "tags": [["x", ""], []], "name": ["A (1990)", "B"]}), path)
-    columns = SourceColumns(movie="film", title="name", genres="tags")
-    found = _rows(movies_table(read_parquet_movies(spark, path, columns, "string")))
+    columns = {"film": "movie_id", "name": "title", "tags": "genres"}
+    found = _rows(movies_table(_parquet_movies(spark, path, "string", **columns)))
     assert found == [("a", "A (1990)", 1990, ["x"]), ("b", "B", None, [])]
-    bare = _rows(movies_table(read_parquet_movies(spark, path, SourceColumns(movie="film"), "string")))
+    bare = _rows(movies_table(_parquet_movies(spark, path, "string", film="movie_id", title="title")))
     assert bare == [("a", None, None, []), ("b", None, None, [])]
     with pytest.raises(InputError, match=r"the table lacks the column movie_id; found film, tags, name"):
-        read_parquet_movies(spark, path, SourceColumns(), "string")
+        _parquet_movies(spark, path, "string", movie_id="movie_id")
 
 
 def test_movies_of_a_parquet_table_need_an_id(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.parquet"
     pq.write_table(pa.table({"movie_id": pa.array([7, None, -1], pa.int32())}), path)
-    rows = read_parquet_movies(spark, path, SourceColumns(), "bigint")
+    rows = _parquet_movies(spark, path, "bigint", movie_id="movie_id")
     assert _rows(rows.select("row", "movie_id", "reason", "raw")) == [
         (0, 7, None, '{"movie_id":7}'),
         (1, None, "missing_movie_id", "{}"),

@@ -1,15 +1,12 @@
 """The ratings: read as text from lines of any dialect or from Parquet, and reduced to the latest one of each pair."""
 
-from pathlib import Path
-
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from kgspark.errors import InputError
-from kgspark.spark.cleaning.dialects import Scale, Source, rating_columns
-from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, parquet_positions, read_lines
+from kgspark.spark.cleaning.dialects import Scale, Source
+from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
+from kgspark.spark.cleaning.parquet_files import union
 from kgspark.spark.cleaning.rating_rules import CODES, nearest, steps_above
-from kgspark.spark.cleaning.settings import SourceColumns
 from kgspark.tables import RATINGS, Columns
 
 # Input bytes per task of de-duplication: at 25 bytes per line, a hash table of some 60 MB.
@@ -18,46 +15,40 @@ _BYTES_PER_TASK = 16 << 20
 
 def read_rating_texts(session: SparkSession, source: Source) -> DataFrame:
     """The ratings as text: user_id, movie_id, rating, timestamp strings, `problem`, `header`, `LINE_COLUMNS`. Lazy."""
-    path, layout = source.paths[RATINGS], source.layouts[RATINGS]
+    layout = source.layouts[RATINGS]
     if layout is None:
-        return _read_parquet(session, path, source.columns)
-    lines = read_lines(session, path, layout).withColumn("fields", fields(layout))
+        return union([_texts(part) for part in source.parquet[RATINGS].read(session)])
+    lines = read_lines(session, source.files[RATINGS], layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
     return lines.select(
         *[at[name].alias(name) for name in (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)],
-        line_problem(layout).alias("problem"),
+        line_problem(layout, source.unfinished).alias("problem"),
         is_header(layout).alias("header"),
         *LINE_COLUMNS,
     )
 
 
-def _read_parquet(session: SparkSession, path: Path, columns: SourceColumns) -> DataFrame:
-    table = session.read.parquet(str(path))
-    wanted = rating_columns(columns)
-    missing = [name for name in wanted if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"{path}: the table lacks the column {missing[0]}; found {', '.join(table.columns)}; "
-            "name the columns in source.columns"
-        )
+def _texts(table: DataFrame) -> DataFrame:
+    """Typed ratings of a Parquet table as text."""
     types = dict(table.dtypes)
+    names = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
     as_text = {
-        ours: F.unix_timestamp(theirs) if types[theirs].startswith(("timestamp", "date")) else F.col(theirs)
-        for theirs, ours in wanted.items()
+        name: F.unix_timestamp(name) if types[name].startswith(("timestamp", "date")) else F.col(name) for name in names
     }
     return table.select(
-        *[value.cast("string").alias(ours) for ours, value in as_text.items()],
+        *[value.cast("string").alias(name) for name, value in as_text.items()],
         F.lit(None).cast("string").alias("problem"),
-        *parquet_positions(table),
+        "header",
+        *LINE_COLUMNS,
     )
 
 
-def has_integer_ids(session: SparkSession, source: Source) -> bool:
+def has_integer_ids(source: Source) -> bool:
     """True if the ids are integers: by source.ids for text, by the columns' types for Parquet."""
     if source.layouts[RATINGS] is not None:
         return source.integer_ids
-    types = dict(session.read.parquet(str(source.paths[RATINGS])).dtypes)
-    return {types.get(source.columns.user), types.get(source.columns.movie)} <= {"tinyint", "smallint", "int", "bigint"}
+    types = source.parquet[RATINGS].types(Columns.USER_ID) | source.parquet[RATINGS].types(Columns.MOVIE_ID)
+    return types <= {"tinyint", "smallint", "int", "bigint"}
 
 
 def latest(good: DataFrame, scale: Scale, tasks: int) -> DataFrame:
@@ -83,10 +74,9 @@ def latest(good: DataFrame, scale: Scale, tasks: int) -> DataFrame:
     )
 
 
-def deduplication_tasks(path: Path) -> int:
-    """Number of tasks for `latest`, from the size of a file or folder of ratings."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return max(1, -(-sum(file.stat().st_size for file in files if file.is_file()) // _BYTES_PER_TASK))
+def deduplication_tasks(input_bytes: int) -> int:
+    """Number of tasks for `latest`, from the size of the ratings' files."""
+    return max(1, -(-input_bytes // _BYTES_PER_TASK))
 
 
 def _rating(code: Column, scale: Scale) -> Column:

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from kgspark.errors import InputError
-from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout
-from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, parquet_positions, read_lines
-from kgspark.spark.cleaning.settings import SourceColumns
+from kgspark.spark.cleaning.dialects import ML_100K_GENRES
+from kgspark.spark.cleaning.layouts import TextLayout
+from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
+from kgspark.spark.cleaning.parquet_files import ParquetFiles, union
+from kgspark.spark.cleaning.source_files import SourceFiles
 from kgspark.tables import MOVIES, TAGS, USERS, Columns
 
 _NO_GENRES = "(no genres listed)"
@@ -34,13 +34,15 @@ class SideTable:
         return dict.fromkeys(self.ids, id_type) | dict.fromkeys(self.texts, "string")
 
 
-def read_side_table(session: SparkSession, path: Path, layout: TextLayout, required: dict[str, str]) -> DataFrame:
+def read_side_table(
+    session: SparkSession, files: SourceFiles, layout: TextLayout, required: dict[str, str]
+) -> DataFrame:
     """A side table with typed ids, one row per line. Lazy.
 
     required  columns that must not be blank, and their types (bigint or string)
     Columns: those of the layout (strings, ids typed), `reason` (null if the line is good), `header`, `LINE_COLUMNS`.
     """
-    lines = read_lines(session, path, layout).withColumn("fields", fields(layout))
+    lines = read_lines(session, files, layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
     reason = F.when(line_problem(layout).isNotNull(), line_problem(layout))
     for name, spark_type in required.items():
@@ -49,22 +51,20 @@ def read_side_table(session: SparkSession, path: Path, layout: TextLayout, requi
     return lines.select(*columns, reason.alias("reason"), is_header(layout).alias("header"), *LINE_COLUMNS)
 
 
-def read_parquet_movies(session: SparkSession, path: Path, columns: SourceColumns, id_type: str) -> DataFrame:
+def read_parquet_movies(session: SparkSession, files: ParquetFiles, id_type: str) -> DataFrame:
     """A movie table in Parquet, in the form of `read_side_table`; title and genres may be absent. Lazy."""
-    table = session.read.parquet(str(path))
-    if columns.movie not in table.columns:
-        raise InputError(
-            f"{path}: the table lacks the column {columns.movie}; found {', '.join(table.columns)}; "
-            "name the columns in source.columns"
-        )
-    id_text = F.col(columns.movie).cast("string")
+    return union([_typed_movies(part, id_type) for part in files.read(session)])
+
+
+def _typed_movies(table: DataFrame, id_type: str) -> DataFrame:
+    id_text = F.col(Columns.MOVIE_ID).cast("string")
     no_problem = F.when(F.lit(False), F.lit(""))
-    described = {columns.title: Columns.TITLE, columns.genres: Columns.GENRES}
     return table.select(
         id_text.try_cast(id_type).alias(Columns.MOVIE_ID),
-        *[F.col(theirs).alias(ours) for theirs, ours in described.items() if theirs in table.columns],
+        *[name for name in (Columns.TITLE, Columns.GENRES) if name in table.columns],
         _value_problem(no_problem, Columns.MOVIE_ID, id_text, id_type).alias("reason"),
-        *parquet_positions(table),
+        "header",
+        *LINE_COLUMNS,
     )
 
 
