@@ -9,8 +9,8 @@ from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import collect_blocks
 from kgspark.spark.cleaning.dialects import ML_100K_GENRES, find_source
 from kgspark.spark.cleaning.layouts import TextLayout
-from kgspark.spark.cleaning.quarantine import refused_lines
 from kgspark.spark.cleaning.parquet_files import read_footers
+from kgspark.spark.cleaning.quarantine import refused_lines
 from kgspark.spark.cleaning.settings import SourceSettings
 from kgspark.spark.cleaning.side_tables import (
     good_rows,

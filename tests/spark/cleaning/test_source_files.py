@@ -138,7 +138,7 @@ def test_each_kind_of_file_is_known_by_its_bytes(tmp_path: Path) -> None:
         "be.csv": (CSV.encode("utf-16-be"), "the file is UTF-16; convert it to UTF-8 (iconv -f utf-16be -t utf-8)"),
         "hidden.csv": (
             gzip.compress(b"x"),
-            "the file is text in gzip, but Spark goes by its name; rename it to end in",
+            "the file is text in gzip, but Spark goes by its name; rename it",
         ),
         "plain.gz": (CSV.encode(), "the file is text, but Spark goes by its name; rename it to end in .csv"),
         "a.snappy": (CSV.encode(), "the file is text, but Spark goes by its name; rename it to end in .csv"),
@@ -155,7 +155,7 @@ def test_each_kind_of_file_is_known_by_its_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"user_id": 1}\n', "the file is JSON lines, by its first line '{\"user_id\": 1}'; write it as CSV or Parquet"),
+        ('{"a": 1}\n', "the file is JSON lines, by its first line '{\"a\": 1}'; write it as CSV or Parquet"),
         ("<html>\n", "the file is HTML or XML, by its first line '<html>'; write it as CSV or Parquet"),
         ("\x1b[31m\x07,b\n", r"the file is no text: it begins with '\x1b[31m\x07,b'; write it as CSV or Parquet"),
         ("A1,B2,4.0,1600001020\n", "1: the first line, 'A1,B2,4.0,1600001020', holds values instead of column names; "
