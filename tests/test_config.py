@@ -145,6 +145,29 @@ def test_an_error_names_place_key_expectation_and_finding(tmp_path: Path, text: 
         ("train={epochs: many}", "train.epochs: expected an integer, found 'many'"),
         ("relations.liked.wher=x", "relations.liked.wher: unknown key; did you mean 'where'?"),
         ("source.tables.facts.path=5", "source.tables.facts.path: expected a string, found 5"),
+        (
+            "train.warm_start=../../OTHER",
+            "train.warm_start: expected a date as YYYY-MM-DD, or none, found '../../OTHER'",
+        ),
+        (
+            "source.tables={a b: {path: x}}",
+            "source.tables.a b: expected a name that SQL can use: letters a to z, digits and _, without a digit in "
+            "front, found 'a b'",
+        ),
+        (
+            "source.tables.1.path=x",
+            "source.tables.1: expected a name that SQL can use: letters a to z, digits and _, without a digit in "
+            "front, found '1'",
+        ),
+        ("relations.../x.table=y", "expected dotted.key=value, found 'relations.../x.table=y'"),
+        (
+            "relations={../x: {table: movies, head: movie, tail: year}}",
+            "relations.../x: expected a name of letters, digits, _ and -, found '../x'",
+        ),
+        (
+            "relations={'liked ': {table: movies, head: movie, tail: year}}",
+            "relations.liked : expected a name of letters, digits, _ and -, found 'liked '",
+        ),
         ("run_date=2026-02-30", "run_date: expected a date as YYYY-MM-DD, or today, found '2026-02-30'"),
         ("train.epochs", "expected dotted.key=value, found 'train.epochs'"),
         ("=3", "expected dotted.key=value, found '=3'"),
@@ -155,6 +178,50 @@ def test_an_error_in_an_override_names_the_command_line(tmp_path: Path, override
     path = tmp_path / "night.yaml"
     path.write_text("source: {path: x}\ntrain:\n  epochs: 5\n", encoding="utf-8")
     assert _error(path, override) == f"command line: {message}"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        *[
+            (f"source.tables.{name}.path=x", f"source.tables: {name!r} is the name of one of kgspark's own tables")
+            for name in ("ratings", "movies", "Users", "tags", "co_watched", "entities", "recommendations")
+        ],
+        (
+            "source.tables={a: {path: x}, A: {path: y}}",
+            "source.tables: the names 'a' and 'A' differ by their case alone",
+        ),
+        (
+            "relations={Liked: {table: movies, head: movie, tail: year}}",
+            "relations: the names 'liked' and 'Liked' differ",
+        ),
+        ("candidates.segments={a: {users: b, movies: c}, A: {users: b, movies: c}}", "candidates.segments: the names"),
+        (
+            "relations.likd=null",
+            "relations.likd: null removes a default relation, and none has this name; did you mean 'liked'?",
+        ),
+    ],
+)
+def test_a_name_that_could_mean_two_things_is_refused(tmp_path: Path, override: str, says: str) -> None:
+    path = tmp_path / "night.yaml"
+    path.write_text("source: {path: x}\n", encoding="utf-8")
+    assert says in _error(path, override)
+
+
+def test_a_relation_that_names_its_table_takes_nothing_from_a_default(tmp_path: Path) -> None:
+    path = tmp_path / "night.yaml"
+    path.write_text(
+        "source: {path: x, tables: {facts: {path: y}}}\n"
+        "relations:\n"
+        "  has_genre: {table: facts, head: movie, tail: genre}\n"
+        "  liked: {where: rating > 4}\n",
+        encoding="utf-8",
+    )
+    relations = load(NightSettings, path).relations
+    assert list(relations)[:3] == ["liked", "watched", "has_genre"]
+    own, liked = relations["has_genre"], relations["liked"]
+    assert (own.explode, own.weight, own.tail.column, own.optional) == (None, "1.0", "genre", False)
+    assert (liked.where, liked.weight) == ("rating > 4", "rating / 4")
 
 
 def test_an_error_in_the_file_keeps_its_place_with_overrides(tmp_path: Path) -> None:

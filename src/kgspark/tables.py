@@ -1,14 +1,19 @@
 """Names, keys and columns of the tables, each written once. The docs' page “Tables and files” shows their formats."""
 
-RATINGS, MOVIES, USERS, TAGS, QUARANTINE = "ratings", "movies", "users", "tags", "quarantine"
+RATINGS, MOVIES, USERS, TAGS = "ratings", "movies", "users", "tags"
+QUARANTINE, SEEN = "quarantine", "seen"
 ENTITIES, TRIPLES = "entities", "triples"
 MODEL, SEARCH_SPACE = "model", "search_space"
 SEGMENTS, CANDIDATES = "segments", "candidates"
 RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "published"
 
+# The tables of the source after cleaning, and those that are derived from the ratings for relations.
+CLEAN = (RATINGS, MOVIES, USERS, TAGS)
+CO_WATCHED = "co_watched"
+
 # The stage that writes each table, for the error about a missing table.
 WRITTEN_BY = {
-    **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE), "clean-ratings"),
+    **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE, SEEN), "clean-ratings"),
     ENTITIES: "index-entities",
     TRIPLES: "write-triples",
     **dict.fromkeys((MODEL, SEARCH_SPACE), "train-embeddings"),

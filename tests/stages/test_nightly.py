@@ -118,7 +118,9 @@ def test_a_second_night_does_nothing_and_new_candidates_only_rank_again(lake: Pa
     assert table_bytes(lake, "recommendations") == before
     copy = tmp_path / "lake"
     shutil.copytree(lake, copy)
-    (tmp_path / "blocked.csv").write_text("movie_id,why\n318,rights\n356,rights\n", encoding="utf-8")
+    lines = ["why,movie_id", '"rights ""EU"", ended",318.0', "rights, 356 ", "rights,tt1"]
+    (tmp_path / "blocked.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "foreign.csv").write_text("movie_id\ntt1\ntt2\n", encoding="utf-8")
     offered = [
         f"source.tables.blocked.path={tmp_path / 'blocked.csv'}",
         *("candidates.deny=blocked", "candidates.min_ratings=2"),
@@ -128,6 +130,7 @@ def test_a_second_night_does_nothing_and_new_candidates_only_rank_again(lake: Pa
     assert ranked.returncode == 0, ranked.stderr
     ran = {stage["stage"]: stage["ran"] for stage in json.loads(ranked.stdout)["stages"]}
     assert [name for name, did in ran.items() if did] == ["recommend", "publish"]
+    assert "; candidates.deny: 1 of 3 rows of blocked name no movie, such as 'tt1'" in ranked.stdout
     table, audiences = published(copy, "recommendations"), published(copy, "audiences")
     assert len(table) == 610 * 5
     counts = pd.read_csv(BUNDLED / "ratings.csv").groupby("movieId").size()
@@ -142,6 +145,10 @@ def test_a_second_night_does_nothing_and_new_candidates_only_rank_again(lake: Pa
     assert details["search"] == ["hnsw"]
     assert 0.95 <= details["recall"] <= 1
     assert table_bytes(lake, "recommendations") == before
+    foreign = (f"source.tables.foreign.path={tmp_path / 'foreign.csv'}", "candidates.deny=foreign")
+    refused = kgspark("recommend", *arguments[1:], f"lake={copy}", *foreign)
+    assert refused.returncode == 1
+    assert "candidates.deny: 2 of 2 rows of foreign name no movie, such as 'tt1'" in only_line(refused)
 
 
 def test_the_metrics_of_training_and_of_evaluate_agree(lake: Path) -> None:

@@ -114,25 +114,11 @@ def _of_lines(dialect: Dialect) -> Iterator[Kind]:
 
 def _of_ids(dialect: Dialect) -> Iterator[Kind]:
     for place, name in enumerate(("user_id", "movie_id")):
-        for text in ("", " ", "     "):
+        for text in ("", " ", "     ", "NULL", " nan ", "NaN", r"\N", "None", "<NA>", "N/A", "null"):
             yield f"missing_{name}", _at(place, text)
-        if not dialect.integer_ids:
-            continue
-        texts = ["abc", "1.5", "7.0", "1e3", "12x", "0x1F", "--1", "1 2", "NULL", "NaN", "-", "1,5" if place else "1-5"]
-        if dialect.separator == ",":
-            texts = [text.replace(",", ".") for text in texts] + ["١٢", "１２", "é"]
-            texts += ["\ufeff12"] if place else []
-        texts += [str(number) for number in (2**63, 2**64 + 1, 10**30, -(2**63) - 1)]
-        for text in texts:
-            yield f"bad_{name}", _at(place, text)
-        if dialect.quoted:
-            yield f"bad_{name}", _at(place, '"1,2"')
-        else:
-            yield f"bad_{name}", _at(place, '"12"')
-            yield f"bad_{name}", _at(place, "\xff12")
-        for number in (-1, -12, -(2**31), -(2**63)):
-            yield f"negative_{name}", _at(place, str(number))
-    for movie in UNKNOWN_MOVIES if dialect.integer_ids else ("nope", "M1", "1"):
+        if dialect.integer_ids:
+            yield from _of_integers(dialect, place, name)
+    for movie in (*UNKNOWN_MOVIES, -1, -12, -(2**63)) if dialect.integer_ids else ("nope", "M1", "1"):
         yield "unknown_movie", _at(1, str(movie))
     # If a line has several damages, the first counts.
     yield "missing_user_id", lambda fields, d: d.join(["", "", "", ""])
@@ -141,9 +127,47 @@ def _of_ids(dialect: Dialect) -> Iterator[Kind]:
     yield "timestamp_not_a_time", lambda fields, d: d.join([fields[0], str(UNKNOWN_MOVIES[0]), fields[2], "y"])
 
 
+def _of_integers(dialect: Dialect, place: int, name: str) -> Iterator[Kind]:
+    texts = [
+        "abc",
+        "1.5",
+        "1e3",
+        "12x",
+        "0x1F",
+        "--1",
+        "1 2",
+        "-",
+        "- 1",
+        "+",
+        "+12",
+        "-0",
+        "1.",
+        ".0",
+        "12.0.0",
+        "1_0",
+    ]
+    # Spark's own cast accepts control characters around a number.
+    texts += ["\x0112", "12\x1f", "\x7f12", " \x0b12", "12\x85", "12.00x", "1,5" if place else "1-5"]
+    if dialect.separator == ",":
+        texts = [text.replace(",", ".") for text in texts] + ["١٢", "１２", "é", "\t12", "12\u2028", "\xa012"]
+        texts += ["\ufeff12"] if place else []
+    texts += [str(number) for number in (2**63, 2**64 + 1, 10**30, -(2**63) - 1)]
+    texts += [f"{2**53}.0", f"-{2**53}.0", f"{10**18}.0"]
+    for text in texts:
+        yield f"bad_{name}", _at(place, text)
+    for text in ("007", "00", " 0012 ", "-07", "007.0", "0" * 30 + "7"):
+        yield f"leading_zeros_{name}", _at(place, text)
+    if dialect.quoted:
+        yield f"bad_{name}", _at(place, '"1,2"')
+    else:
+        yield f"bad_{name}", _at(place, '"12"')
+        yield f"bad_{name}", _at(place, "\xff12")
+
+
 def _of_ratings(dialect: Dialect) -> Iterator[Kind]:
     texts = ["", " ", "five", "NaN", "nan", "inf", "-inf", "Infinity", "+Infinity", "4f", "4d", "4.0F", "3D", "0x1p2"]
     texts += ["0x4", "4..0", ".", "+", "-", "--4", "1e", "4.0.0", "4 0", "1_0", "null", "4/5", "****", "e4", "4e+"]
+    texts += ["+4.0", "+1", "\x014.0", "4.0\x1f", "- 4", "4.0\x85", "4e1.0"]
     for text in texts:
         yield "rating_not_a_number", _at(2, text)
     for text in ("0", "0.0", "-0.5", "-4", "0.25", "5.5", "6", "5.0001", "10", "1e9", "1e400", "-1e400", "5e1", "100"):
@@ -156,8 +180,9 @@ def _of_ratings(dialect: Dialect) -> Iterator[Kind]:
 
 
 def _of_timestamps() -> Iterator[Kind]:
-    texts = ["", " ", "yesterday", "2009-01-01 00:00:00", "2009-01-01", "1.5e9", "1260759144.0", "1260759144.5", "NaN"]
-    texts += ["-1", "-1260759144", "1260759144000", "1260759144000000", "4102444800", "0x10", "12 34", "-"]
+    texts = ["", " ", "yesterday", "2009-01-01 00:00:00", "2009-01-01", "1.5e9", "1260759144.", ".5", "1.2.3", "NaN"]
+    texts += ["-1", "-1260759144", "1260759144000", "1260759144000000", "4102444800", "0x10", "12 34", "-", "+5"]
+    texts += ["+1260759144", "\x011260759144", "1260759144\x1f", "1260759144\x85", "4102444800.0", "1 260 759"]
     texts += [str(number) for number in (2**40, 2**63 - 1, 2**63, 10**30)]
     for text in texts:
         yield "timestamp_not_a_time", _at(3, text)
@@ -167,14 +192,13 @@ def oddities(dialect: Dialect) -> list[Callable[[list[str]], list[str]]]:
     """Unusual ways to write a good line, which are not damage."""
     ways: list[Callable[[list[str]], list[str]]] = [
         lambda f: f,
-        lambda f: [f[0], f[1], f" {f[2]} ", f" {f[3]}"],
-        lambda f: [f[0], f[1], f"+{f[2]}", f[3]],
-        lambda f: [f[0], f[1], f"{float(f[2]) * 10:g}e-1", f[3]],
+        lambda f: [f" {f[0]} ", f"{f[1]}  ", f" {f[2]} ", f" {f[3]}"],
+        lambda f: [f[0], f[1], f[2].removesuffix(".0"), f"{f[3]}.0"],
+        lambda f: [f[0], f[1], f"{float(f[2]) * 10:g}e-1", f"{f[3]}.999"],
         lambda f: [f[0], f[1], f"{float(f[2]):.4f}", f"000{f[3]}"],
     ]
     if dialect.integer_ids:
-        ways.append(lambda f: [f" {f[0]} ", f"00{f[1]}", f[2], f[3]])
-        ways.append(lambda f: [f"+{f[0]}", f[1], f[2], f[3]])
+        ways.append(lambda f: [*[i if int(i) >= 2**53 else f"{i}.0" for i in f[:2]], *f[2:]])
     if dialect.quoted:
         ways.append(lambda f: [f'"{text}"' for text in f])
         ways.append(lambda f: [f[0], f[1], f'"{f[2]}"', f[3]])
@@ -225,6 +249,8 @@ def write_damaged(files: list[Path], dialect: Dialect, seed: int, damaged: int, 
 
 def _good_fields(rng: random.Random, dialect: Dialect) -> tuple[list[str], tuple[object, object, float, int]]:
     user: object = rng.choice([rng.randint(1, USERS), 2**63 - 1]) if rng.random() < 0.01 else rng.randint(1, USERS)
+    if dialect.integer_ids and rng.random() < 0.02:
+        user = rng.choice([0, -1, -12, -(2**31), -(2**63)])
     user = user if dialect.integer_ids else rng.choice([f"u{user}", f"ü{user}", f"{user}", f"-{user}"])
     movie = movie_id(rng.randint(1, MOVIES), dialect)
     rating = rng.choice(dialect.ratings)

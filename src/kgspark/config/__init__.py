@@ -6,14 +6,18 @@ and the value found.
 
 from kgspark.config.decode import decode, expectation, from_overrides, load
 from kgspark.config.document import Document, apply_override, merged, read_document
+from kgspark.config.names import PlainName, SqlName, distinct_names
 from kgspark.config.settings import OneOf, Settings, is_section, leaf_fields, section_at
 
 __all__ = [
     "Document",
     "OneOf",
+    "PlainName",
     "Settings",
+    "SqlName",
     "apply_override",
     "decode",
+    "distinct_names",
     "expectation",
     "from_overrides",
     "is_section",

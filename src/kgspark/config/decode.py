@@ -14,6 +14,8 @@ from kgspark.errors import ConfigError
 SettingsT = TypeVar("SettingsT", bound=Settings)
 Problem = Mapping[str, Any]
 
+# pydantic appends this to the place of a mapping's key, if the key itself is wrong and not its value.
+_OF_KEY = "[key]"
 _COLLECTIONS = {"Tuple": "a list", "List": "a list", "Dictionary": "a section"}
 # The expectation, by the type of pydantic's error; a function of the error's context.
 _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -90,10 +92,12 @@ def _line(settings: type[Settings], document: Document, problems: Sequence[Probl
 
 
 def _key_path(settings: type[Settings], problem: Problem) -> KeyPath:
-    """The key of a problem. pydantic appends the alternatives of a union, and marks keys that are not text."""
+    """The key of a problem. pydantic appends the alternatives of a union, and marks wrong keys."""
     path: list[str] = []
     annotation: Any = settings
     for part in problem["loc"]:
+        if part == _OF_KEY:
+            break
         below = type_below(annotation, str(part))
         unknown = below is None and is_section(annotation)
         if below is None and not unknown:

@@ -1,6 +1,6 @@
 """Reads a night: the results of its earlier stages, the user's own tables, and the locations of published tables."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,22 @@ from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.graph.shards import read_graph
 from kgspark.night.night import Night
-from kgspark.spark.frames import DataFrame, read_csv, read_parquet, read_table
+from kgspark.spark.frames import DataFrame, read_table
+from kgspark.spark.own_tables import RefusedLines, count_refused, read_own_table
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Direction
+from kgspark.spark.unknown_ids import NamedIds, UnknownIds, count_unknown
 from kgspark.tables import (
     AUDIENCES,
     CANDIDATES,
+    CLEAN,
     ENTITIES,
     MODEL,
-    MOVIES,
     RATINGS,
     RECOMMENDATIONS,
+    SEEN,
     SEGMENTS,
-    TAGS,
     TRIPLES,
-    USERS,
 )
 from kgspark.warehouse.targets import TARGETS, Target
 
@@ -35,12 +36,17 @@ DIRECTIONS = {RECOMMENDATIONS: Direction(USER, MOVIE), AUDIENCES: Direction(MOVI
 def cleaned_tables(night: Night) -> list[str]:
     """Names of the tables that clean-ratings wrote this night."""
     written = night.run.manifest(RATINGS).details["tables"]
-    return [name for name in (RATINGS, MOVIES, USERS, TAGS) if name in written]
+    return [name for name in CLEAN if name in written]
 
 
 def id_type(night: Night) -> str:
     """Spark type of user and movie ids: `bigint` or `string`."""
     return str(night.run.manifest(RATINGS).details["id_type"])
+
+
+def null_texts(night: Night) -> tuple[str, ...]:
+    """Texts that stand for a missing id."""
+    return night.settings.source.null_texts
 
 
 def entity_layout(night: Night) -> EntityLayout:
@@ -58,20 +64,46 @@ def knowledge_graph(night: Night) -> Graph:
     return read_graph(night.run.table(TRIPLES), entity_layout(night), relations_of(night))
 
 
+def seen_pairs(night: Night) -> DataFrame:
+    """The pairs of user and movie that no list may repeat: the ratings, and refused ones with a null as rating."""
+    ratings, seen = (read_table(night.spark, night.run.table(name)) for name in (RATINGS, SEEN))
+    return ratings.unionByName(seen, allowMissingColumns=True)
+
+
 def relation_tables(night: Night) -> dict[str, DataFrame]:
     """The tables that a relation may name: cleaned ones and the user's own. Derived tables are not among them."""
     tables = {name: read_table(night.spark, night.run.table(name)) for name in cleaned_tables(night)}
     for name, source in night.settings.source.tables.items():
-        path = _existing(name, source.path)
-        csv = source.format == "csv"
-        tables[name] = read_csv(night.spark, path, source.separator) if csv else read_parquet(night.spark, path)
+        tables[name] = read_own_table(night.spark, name, source)
     return tables
 
 
+def refused_lines(night: Night, tables: Collection[str]) -> list[RefusedLines]:
+    """The refused lines of the user's own tables among `tables`; InputError above clean.max_quarantined_share."""
+    sources = {name: source for name, source in night.settings.source.tables.items() if name in tables}
+    refused = count_refused(night.spark, sources)
+    for lines in refused:
+        lines.check(night.settings.clean.max_quarantined_share)
+    return refused
+
+
+def unknown_ids(night: Night, named: Sequence[NamedIds]) -> list[UnknownIds]:
+    """The ids that name no user or movie of this night; InputError above source.tables.NAME.max_unknown_share."""
+    entities = read_table(night.spark, night.run.table(ENTITIES))
+    unknown = count_unknown(named, entities, id_type(night), null_texts(night))
+    for ids in unknown:
+        if ids.table in night.settings.source.tables:
+            ids.check(night.settings.source.tables[ids.table].max_unknown_share)
+    return unknown
+
+
 def own_table_signatures(night: Night) -> dict[str, str]:
-    """Signatures of all tables of the user, by dotted key."""
-    sources = night.settings.source.tables
-    return {f"source.tables.{name}": source_signature([_existing(name, s.path)]) for name, s in sources.items()}
+    """Signatures of all tables of the user, with the settings that they are read by, by dotted key."""
+    signatures = {}
+    for name, source in night.settings.source.tables.items():
+        files = source_signature([_existing(name, source.path)])
+        signatures[f"source.tables.{name}"] = f"{files} {source.model_dump_json(exclude={'path'})}"
+    return signatures
 
 
 def related_table_signatures(night: Night) -> dict[str, str]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from kgspark.config import Settings, merged
+from kgspark.config import PlainName, Settings, distinct_names
 from kgspark.kge.settings import TrainSection
-from kgspark.night.default_graph import DEFAULT_RELATIONS
+from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.tune_space import check_space
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
@@ -31,7 +31,7 @@ class NightSettings(Settings):
     )
     source: SourceSettings
     clean: CleanSettings = Field(default_factory=CleanSettings)
-    relations: dict[str, RelationSettings] = Field(
+    relations: dict[PlainName, RelationSettings] = Field(
         default_factory=dict, validate_default=True, examples=[DEFAULT_RELATIONS]
     )
     split: SplitSettings = Field(default_factory=SplitSettings)
@@ -52,7 +52,13 @@ class NightSettings(Settings):
         if not isinstance(value, dict):
             return value
         given = value.get("relations") or {}
-        return value | {"relations": merged(DEFAULT_RELATIONS, given)} if isinstance(given, dict) else value
+        return value | {"relations": with_defaults(given)} if isinstance(given, dict) else value
+
+    @field_validator("relations")
+    @classmethod
+    def _names(cls, value: dict[str, RelationSettings]) -> dict[str, RelationSettings]:
+        distinct_names(value)
+        return value
 
     @field_validator("run_date", mode="before")
     @classmethod

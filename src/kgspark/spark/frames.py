@@ -31,9 +31,9 @@ def read_table(session: SparkSession, folder: Path) -> DataFrame:
     return session.read.schema(from_arrow_schema(pq.read_schema(first))).parquet(spark_path(folder))
 
 
-def read_parquet(session: SparkSession, path: Path) -> DataFrame:
-    """A Parquet file or folder that kgspark did not write."""
-    return session.read.parquet(spark_path(path))
+def read_parquet(session: SparkSession, files: Sequence[Path]) -> DataFrame:
+    """Parquet files that kgspark did not write."""
+    return session.read.parquet(*map(spark_path, files))
 
 
 def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> list[DataFile]:
@@ -59,11 +59,6 @@ def map_files(session: SparkSession, function: Callable[[Path], _T], paths: Sequ
     names = [str(path) for path in paths]
     tasks = min(len(names), 4 * session.sparkContext.defaultParallelism)
     return session.sparkContext.parallelize(names, tasks).map(lambda name: function(Path(name))).collect()
-
-
-def read_csv(session: SparkSession, path: Path, separator: str) -> DataFrame:
-    """A CSV table with a header line; every column is a string, so that no type is guessed. Lazy."""
-    return session.read.csv(spark_path(path), header=True, sep=separator, inferSchema=False)
 
 
 def write_empty(schema: pa.Schema, folder: Path) -> list[DataFile]:

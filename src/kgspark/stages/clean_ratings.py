@@ -1,5 +1,6 @@
-"""clean-ratings: source files to the tables ratings, movies, users, tags and quarantine."""
+"""clean-ratings: source files to the tables ratings, movies, users, tags, quarantine and seen."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,14 @@ from kgspark.spark.cleaning.accounts import Accounts, check_ratings, count_and_q
 from kgspark.spark.cleaning.clean_tables import write_clean_tables
 from kgspark.spark.cleaning.dialects import Source, find_source
 from kgspark.spark.cleaning.file_accounts import SourceFile, format_unfinished, unfinished_lines
+from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint
 from kgspark.spark.cleaning.last_night import check_size, last_night
-from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale
+from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale, seen_reasons
 from kgspark.spark.cleaning.ratings import has_integer_ids
+from kgspark.spark.cleaning.seen import write_seen
 from kgspark.spark.cleaning.source_files import format_skipped
-from kgspark.tables import MOVIES, QUARANTINE, RATINGS, TAGS, USERS
+from kgspark.spark.frames import read_table
+from kgspark.tables import MOVIES, QUARANTINE, RATINGS, SEEN, TAGS, USERS
 
 
 def run(night: Night) -> Outcome:
@@ -27,7 +31,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "clean-ratings",
-        writes=(RATINGS, QUARANTINE, *side_tables),
+        writes=(RATINGS, QUARANTINE, SEEN, *side_tables),
         settings={
             "source": settings.source.model_dump(exclude={"tables", "path"}),
             "clean": settings.clean.model_dump(),
@@ -60,9 +64,13 @@ def _clean(night: Night, work: StageWork, source: Source) -> None:
     for name, counts in accounts.items():
         counts.check(name)
     limit = night.settings.clean.max_quarantined_share
-    check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE])
+    checked, refused = written[RATINGS].checked, accounts[RATINGS].quarantined
+    hint = partial(collect_hint, checked, accounts)
+    check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE], hint)
     _check_size(night, source, accounts[RATINGS].kept, folders[RATINGS])
-    files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine}
+    reasons = set(seen_reasons()) & set(refused) if night.settings.clean.refused_are_seen else ()
+    seen = write_seen(checked, reasons, limits.id_type, folders)
+    files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine, SEEN: seen}
     details: dict[str, Any] = {
         "format": source.format,
         "id_type": limits.id_type,
@@ -71,6 +79,7 @@ def _clean(night: Night, work: StageWork, source: Source) -> None:
         "accounts": {name: asdict(counts) for name, counts in accounts.items()},
         "source_files": {name: [asdict(file) for file in table.read] for name, table in written.items()},
         "skipped": {name: dict(table.source.skipped) for name, table in written.items()},
+        "hint": _genre_hint(night, source, folders),
     }
     work.commit(files, {RATINGS: details})
 
@@ -81,13 +90,24 @@ def _check_size(night: Night, source: Source, rows: int, folder: Path) -> None:
         check_size(night.spark, source.paths[RATINGS], rows, folder, last, least)
 
 
+def _genre_hint(night: Night, source: Source, folders: Mapping[str, Path]) -> str:
+    """A sentence if the genres of the user's own movie table seem to have another separator."""
+    if source.format != "table" or MOVIES not in folders:
+        return ""
+    return collect_genre_hint(read_table(night.spark, folders[MOVIES]), night.settings.source.genre_separator)
+
+
 def _limits(night: Night, source: Source) -> Limits:
-    clean = night.settings.clean
+    clean, given = night.settings.clean, night.settings.source
     return Limits(
         integer_ids=has_integer_ids(source),
         scale=resolve_scale(clean, source.scale),
         times=(clean.timestamp_min, clean.timestamp_max),
         unknown_movies=clean.unknown_movies,
+        null_texts=given.null_texts,
+        unit=given.timestamp_unit,
+        decimal=given.decimal,
+        genre_separator=given.genre_separator,
     )
 
 
@@ -98,5 +118,6 @@ def _summary(night: Night) -> str:
         format_accounts({name: Accounts(**counts) for name, counts in details["accounts"].items()}),
         format_unfinished(ratings),
         *[format_skipped(skipped) for skipped in details["skipped"].values()],
+        details["hint"],
     ]
-    return "; ".join(text for text in told if text)
+    return "; ".join(filter(None, told))

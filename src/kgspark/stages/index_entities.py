@@ -4,11 +4,19 @@ import shutil
 
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.night.night import Night
-from kgspark.night.reads import cleaned_tables, entity_layout, id_type, related_table_signatures, relation_tables
+from kgspark.night.reads import (
+    cleaned_tables,
+    entity_layout,
+    id_type,
+    refused_lines,
+    related_table_signatures,
+    relation_tables,
+)
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.frames import read_table, write_table
 from kgspark.spark.graph.entities import count_kinds, members, number_sorted, sorted_members
-from kgspark.spark.graph.relations import kinds_in_order, usable_relations
+from kgspark.spark.graph.relations import kinds_in_order, left_out, usable_relations
+from kgspark.spark.own_tables import RefusedLines
 from kgspark.tables import ENTITIES
 
 
@@ -28,6 +36,9 @@ def run(night: Night) -> Outcome:
 def _index(night: Night, work: StageWork) -> None:
     tables = relation_tables(night)
     relations = usable_relations(night.settings.relations, tables)
+    for table, names in left_out(night.settings.relations, tables).items():
+        night.note(f"no table {table}: without {', '.join(names)}")
+    refused = refused_lines(night, {relation.table for relation in relations.values()})
     kinds = kinds_in_order(relations)
     folder = work.begin()[ENTITIES]
     integer_kinds = [kinds.index(USER), kinds.index(MOVIE)] if id_type(night) == "bigint" else []
@@ -36,10 +47,16 @@ def _index(night: Night, work: StageWork) -> None:
     files = write_table(number_sorted(read_table(night.spark, in_order), sorted_files, kinds), folder)
     layout = EntityLayout.from_counts(count_kinds(read_table(night.spark, folder), kinds))
     shutil.rmtree(in_order)
-    work.commit({ENTITIES: files}, {ENTITIES: {"layout": layout.to_json()}})
+    details = {
+        "layout": layout.to_json(),
+        "refused": [lines.to_json() for lines in refused],
+    }
+    work.commit({ENTITIES: files}, {ENTITIES: details})
 
 
 def _summary(night: Night) -> str:
     layout = entity_layout(night)
     parts = [f"{layout.count(kind):,} {kind}" for kind in layout.ranges if layout.count(kind)]
-    return f"{layout.size:,} entities: {', '.join(parts)}"
+    text = f"{layout.size:,} entities: {', '.join(parts)}"
+    details = night.run.manifest(ENTITIES).details
+    return "; ".join([text, *(str(RefusedLines(**lines)) for lines in details["refused"])])

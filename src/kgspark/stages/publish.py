@@ -18,11 +18,12 @@ from kgspark.night.reads import (
     publish_targets,
     ranked_tables,
     read_candidates,
+    seen_pairs,
 )
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.frames import read_table
 from kgspark.spark.ranking.audit import Check, RankedTable, audit_rankings
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEEN
 
 
 def run(night: Night) -> Outcome:
@@ -31,7 +32,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "publish",
-        reads=(*tables, *candidate_tables(night), RATINGS, ENTITIES, MODEL),
+        reads=(*tables, *candidate_tables(night), RATINGS, SEEN, ENTITIES, MODEL),
         writes=(PUBLISHED,),
         settings=night.settings.publish.model_dump() | {"tables": tables},
     )
@@ -67,10 +68,10 @@ def _check_popularity(night: Night) -> None:
 
 
 def _audit(night: Night, tables: Sequence[str]) -> dict[str, list[Check]]:
-    frames = {name: read_table(night.spark, night.run.table(name)) for name in (*tables, RATINGS, ENTITIES)}
+    frames = {name: read_table(night.spark, night.run.table(name)) for name in (*tables, ENTITIES)}
     ranked = [RankedTable(frames[name], DIRECTIONS[name], list_length(night, name)) for name in tables]
     checks = audit_rankings(
-        ranked, frames[RATINGS], frames[ENTITIES], entity_layout(night), id_type(night), read_candidates(night)
+        ranked, seen_pairs(night), frames[ENTITIES], entity_layout(night), id_type(night), read_candidates(night)
     )
     return dict(zip(tables, checks, strict=True))
 

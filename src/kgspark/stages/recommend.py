@@ -15,9 +15,13 @@ from kgspark.night.reads import (
     entity_layout,
     id_type,
     list_length,
+    null_texts,
     own_table_signatures,
     ranked_tables,
+    refused_lines,
     relation_tables,
+    seen_pairs,
+    unknown_ids,
 )
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import load_index
@@ -27,11 +31,14 @@ from kgspark.retrieval.ranking_task import RankingTask
 from kgspark.runs import Outcome, StageWork
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace
 from kgspark.spark.frames import read_table, task_cores, write_table
-from kgspark.spark.ranking.candidates import build_candidates
+from kgspark.spark.graph.relations import matching_rows
+from kgspark.spark.own_tables import RefusedLines
+from kgspark.spark.ranking.candidates import build_candidates, listed_ids, own_tables_of
 from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, query_stream, write_on_executors
 from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
-from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEGMENTS, Columns
+from kgspark.spark.unknown_ids import UnknownIds
+from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEEN, SEGMENTS, Columns
 
 
 def run(night: Night) -> Outcome:
@@ -41,7 +48,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "recommend",
-        reads=(SEARCH_SPACE, ENTITIES, *(cleaned_tables(night) if restricted else [RATINGS])),
+        reads=(SEARCH_SPACE, ENTITIES, SEEN, *(cleaned_tables(night) if restricted else [RATINGS])),
         writes=[*ranked_tables(night), *candidate_tables(night)],
         settings={
             "recommend": settings.recommend.model_dump(),
@@ -57,11 +64,11 @@ def run(night: Night) -> Outcome:
 
 def _recommend(night: Night, work: StageWork) -> None:
     layout, folders = entity_layout(night), work.begin()
-    candidate_files, offered = _write_candidates(night, layout, folders)
+    candidate_files, candidate_details = _write_candidates(night, layout, folders)
     tasks = {name: _task(night, layout, name, work.staging) for name in ranked_tables(night)}
     kinds = {name: _write_pools(night, task, work.staging) for name, task in tasks.items()}
     written = _write_rankings(night, layout, tasks)
-    details: dict[str, dict[str, Any]] = {name: {"offered": offered} for name in candidate_files}
+    details: dict[str, dict[str, Any]] = dict.fromkeys(candidate_files, candidate_details)
     for name, task in tasks.items():
         details[name] = {"model_id": task.constants[Columns.MODEL_ID], "k": task.k, "search": kinds[name]}
         if written[name].listed:
@@ -71,15 +78,19 @@ def _recommend(night: Night, work: StageWork) -> None:
 
 def _write_candidates(
     night: Night, layout: EntityLayout, folders: Mapping[str, Path]
-) -> tuple[dict[str, list[DataFile]], dict[str, dict[str, int]]]:
-    """Writes both tables if anything restricts candidates; returns their files, and users and movies per segment.
+) -> tuple[dict[str, list[DataFile]], dict[str, Any]]:
+    """Writes both tables if anything restricts candidates; returns their files and details.
 
+    Details: users and movies `offered` per segment; lines `refused` and `unknown_ids` of the tables that restrict.
     Raises ConfigError if a segment has users but no movie is left for them.
     """
     if not candidate_tables(night):
         return {}, {}
+    settings, tables = night.settings.candidates, relation_tables(night)
     entities = read_table(night.spark, night.run.table(ENTITIES))
-    built = build_candidates(night.settings.candidates, relation_tables(night), entities, layout, id_type(night))
+    built = build_candidates(settings, tables, entities, layout, id_type(night), null_texts(night))
+    used = own_tables_of(night.spark, settings, tables)
+    refused, unknown = refused_lines(night, used), unknown_ids(night, listed_ids(used, tables))
     files = {
         SEGMENTS: write_table(built.segments, folders[SEGMENTS]),
         CANDIDATES: write_table(built.movies, folders[CANDIDATES]),
@@ -91,7 +102,11 @@ def _write_candidates(
                 f"candidates: no movie is left for the {count:,} users of segment {segment!r}; relax candidates.where, "
                 f"min_ratings, allow, deny or segments.{segment}.movies"
             )
-    return files, {name: {"users": users[name], "movies": movies[name]} for name in sorted(users)}
+    return files, {
+        "offered": {name: {"users": users[name], "movies": movies[name]} for name in sorted(users)},
+        "refused": [lines.to_json() for lines in refused],
+        "unknown_ids": [ids.to_json() for ids in unknown],
+    }
 
 
 def _count_by_segment(night: Night, folder: Path) -> dict[str, int]:
@@ -135,8 +150,11 @@ def _write_pools(night: Night, task: RankingTask, staging: Path) -> list[str]:
 
 def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, RankingTask]) -> dict[str, WrittenFiles]:
     """Ranks all tables in one Spark job, and writes their files."""
+    matching_rows(  # checks the condition, which this stage may meet for the first time
+        night.settings.train.target, night.settings.target, read_table(night.spark, night.run.table(RATINGS))
+    )
     stream = query_stream(
-        read_table(night.spark, night.run.table(RATINGS)),
+        seen_pairs(night),
         read_table(night.spark, night.run.table(ENTITIES)),
         layout,
         [DIRECTIONS[name] for name in tasks],
@@ -170,4 +188,11 @@ def _summary(night: Night) -> str:
         manifest = night.run.manifest(name)
         recall = f", recall {manifest.details['recall']:.4f}" if "recall" in manifest.details else ""
         parts.append(f"{manifest.rows:,} rows of {name} (K = {manifest.details['k']}{recall})")
-    return ", ".join(parts)
+    return "; ".join([", ".join(parts), *_notes_on_lists(night)])
+
+
+def _notes_on_lists(night: Night) -> list[str]:
+    """What was refused or unknown in the user's tables that restrict the candidates."""
+    details = night.run.manifest(CANDIDATES).details if candidate_tables(night) else {"refused": [], "unknown_ids": []}
+    refused = [str(RefusedLines(**lines)) for lines in details["refused"]]
+    return refused + [str(UnknownIds(**ids)) for ids in details["unknown_ids"]]

@@ -8,15 +8,25 @@ from kgspark.errors import StageError
 from kgspark.files import DataFile
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
+from kgspark.night.default_graph import DEFAULT_RELATIONS
 from kgspark.night.night import Night
-from kgspark.night.reads import cleaned_tables, entity_layout, id_type, related_table_signatures, relation_tables
+from kgspark.night.reads import (
+    cleaned_tables,
+    entity_layout,
+    id_type,
+    null_texts,
+    related_table_signatures,
+    relation_tables,
+    unknown_ids,
+)
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.frames import DataFrame, read_table, write_table
 from kgspark.spark.graph.derived import DERIVED, derived_tables
-from kgspark.spark.graph.relations import matching_rows, usable_relations
+from kgspark.spark.graph.relations import ids_in_relations, matching_rows, usable_relations
 from kgspark.spark.graph.settings import RelationSettings
 from kgspark.spark.graph.splits import with_age, with_split
 from kgspark.spark.graph.triples import build_triples, count_triples, sharded
+from kgspark.spark.unknown_ids import UnknownIds
 from kgspark.tables import ENTITIES, RATINGS, TEST, TRAIN, TRIPLES, VALID, Columns
 
 
@@ -44,6 +54,7 @@ def _write(night: Night, work: StageWork) -> None:
     usable = usable_relations(night.settings.relations, sources)
     tables = _with_split_and_derived(night, usable, sources)
     layout = entity_layout(night)
+    unknown = unknown_ids(night, ids_in_relations(usable, sources))
     folder = work.begin()[TRIPLES]
     files = _write_shards(night, usable, tables, layout, folder)
 
@@ -53,7 +64,12 @@ def _write(night: Night, work: StageWork) -> None:
     ]
     counts = count_triples(read_table(night.spark, folder), relations, layout)
     _check_training_triples(night, counts)
-    details = {"relations": [r.to_json() for r in relations], "layout": layout.to_json(), "counts": counts}
+    details = {
+        "relations": [r.to_json() for r in relations],
+        "layout": layout.to_json(),
+        "counts": counts,
+        "unknown_ids": [ids.to_json() for ids in unknown],
+    }
     work.commit({TRIPLES: files}, {TRIPLES: details})
 
 
@@ -81,7 +97,7 @@ def _write_shards(
     clean = cleaned_tables(night)
     expected = sum(night.run.manifest(r.table).rows for r in usable.values() if r.table in clean)
     entities = read_table(night.spark, night.run.table(ENTITIES))
-    triples = build_triples(usable, tables, entities, id_type(night))
+    triples = build_triples(usable, tables, entities, id_type(night), null_texts(night))
     shards = max(1, -(-expected // rows_per_shard))
     return write_table(sharded(triples, shards, layout.size), folder, rows_per_shard)
 
@@ -102,4 +118,20 @@ def _summary(night: Night) -> str:
     of_target = [row for row in manifest.details["counts"] if row[Columns.RELATION] == target]
     likes = {row[Columns.SPLIT]: row["rows"] for row in of_target}
     split = ", ".join(f"{likes[name]:,} {name}" for name in (TRAIN, VALID, TEST) if name in likes)
-    return f"{manifest.rows:,} triples of {len(manifest.details['relations'])} relations; {target}: {split}"
+    text = f"{manifest.rows:,} triples of {len(manifest.details['relations'])} relations; {target}: {split}"
+    text += _other_scale(night, sum(likes.values()))
+    found = {row[Columns.RELATION] for row in manifest.details["counts"]}
+    empty = [relation["name"] for relation in manifest.details["relations"] if relation["name"] not in found]
+    if empty:
+        text += f"; no triple of {', '.join(empty)}"
+    return "; ".join([text, *(str(UnknownIds(**ids)) for ids in manifest.details["unknown_ids"])])
+
+
+def _other_scale(night: Night, likes: int) -> str:
+    """The share of likes, if the default condition for them is applied to another scale than stars up to 5."""
+    ratings, condition = night.run.manifest(RATINGS), night.settings.target.where
+    scale = ratings.details["scale"]
+    if scale["high"] == 5 or condition != DEFAULT_RELATIONS["liked"]["where"]:
+        return ""
+    share, ends = likes / ratings.rows, f"{scale['low']:g} to {scale['high']:g}"
+    return f" ({condition!r} on a scale of {ends}: {share:.0%} of the ratings are likes)"

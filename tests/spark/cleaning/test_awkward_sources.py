@@ -252,13 +252,15 @@ def test_parquet_of_any_name_with_types_that_differ_between_its_files(spark: Any
     pq.write_table(_table(LINES[6:12], timestamp=pa.timestamp("ns")), root / "000000_0")
     pq.write_table(_table(LINES[12:18], timestamp=pa.timestamp("us", "UTC")), root / "b.PARQUET")
     types = {"movie_id": pa.uint16(), "rating": pa.decimal128(3, 1), "timestamp": pa.timestamp("us")}
-    last = _table([*LINES[18:], "-7,1,4.0,1600000000"], **types)
+    last = _table([*LINES[18:], "7,1,7.0,1600000000"], **types)
     pq.write_table(last, root / "day=1" / "part-0", row_group_size=2)
     (root / "empty.parquet").write_bytes(b"")
     night, line = _clean(spark, tmp_path / "lake", root, clean={"max_quarantined_share": 0.1})
     assert _kept(night) == WORLD
-    assert _refused(night) == [("day=1/part-0", 7, "negative_user_id")]
-    assert line == ("25 lines = 24 kept + 0 superseded + 1 quarantined (1 negative_user_id); skipped 1 file (1 empty)")
+    assert _refused(night) == [("day=1/part-0", 7, "rating_out_of_range")]
+    assert line == (
+        "25 lines = 24 kept + 0 superseded + 1 quarantined (1 rating_out_of_range); skipped 1 file (1 empty)"
+    )
 
 
 def test_parquet_with_times_of_spark_2(spark: Any, tmp_path: Path) -> None:
@@ -299,9 +301,9 @@ def test_parquet_that_cannot_be_read_is_one_line_with_file_column_and_types(spar
         f"{root}: c.csv is text and a.parquet is Parquet; the files of a table are of one kind"
     )
     movies = tmp_path / "movies.parquet"
-    pq.write_table(pa.table({"movie_id": [1], "genres": pa.array([[{"id": 1, "name": "Drama"}]])}), movies)
+    pq.write_table(pa.table({"movie_id": [1], "genres": pa.array([[{"id": 1, "label": "Drama"}]])}), movies)
     assert _problem(spark, lake, a, source={"movies": str(movies)}) == (
-        f"{movies}: genres is list<element: struct<id: int64, name: string>>; expected a text or a list of texts"
+        f"{movies}: genres is list<element: struct<id: int64, label: string>>; expected a text or a list of texts"
     )
 
 

@@ -159,7 +159,7 @@ def test_a_parquet_table_with_typed_columns(spark: Any, tmp_path: Path) -> None:
         (1, 10, 5.0, 99, None),
         (None, 10, 4.0, 100, "missing_user_id"),
         (2, None, 4.0, 100, "missing_movie_id"),
-        (-2, 10, 4.0, 100, "negative_user_id"),
+        (-2, 10, 4.0, 100, None),
         (2, 10, math.nan, 100, "rating_not_a_number"),
         (2, 10, math.inf, 100, "rating_not_a_number"),
         (2, 10, None, 100, "rating_not_a_number"),
@@ -187,7 +187,7 @@ def test_a_parquet_table_with_typed_columns(spark: Any, tmp_path: Path) -> None:
         "movies": str(tmp_path / "movies.parquet"),
     }
     night = _clean(spark, tmp_path / "lake", source)
-    assert _kept(night) == {(1, 10): (4.5, 100), (2, 10): (3.0, 100)}
+    assert _kept(night) == {(1, 10): (4.5, 100), (-2, 10): (4.0, 100), (2, 10): (3.0, 100)}
     found = {row["line"]: row["reason"] for row in _table(night, "quarantine")}
     assert found == {line: row[4] for line, row in enumerate(rows, 1) if row[4]}
     assert night.run.manifest("ratings").details["id_type"] == "bigint"

@@ -1,13 +1,15 @@
 """The candidates of each user, from conditions, lists and segments."""
 
+from dataclasses import astuple
 from typing import Any
 
 import pytest
 
 from kgspark.errors import ConfigError, InputError
 from kgspark.graph.layout import EntityLayout
-from kgspark.spark.ranking.candidates import Candidates, build_candidates
+from kgspark.spark.ranking.candidates import Candidates, build_candidates, listed_ids, own_tables_of
 from kgspark.spark.ranking.settings import CandidateSettings
+from kgspark.spark.unknown_ids import count_unknown
 
 USERS, MOVIES = [4, 7, 9], [1, 2, 3, 5, 8]
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 5), ("genre", 1)])
@@ -29,6 +31,8 @@ def tables(spark: Any) -> dict[str, Any]:
         "blocked": frame([("2",), ("nonsense",), ("99",), (None,)], "movie_id string"),  # the types of CSV
         "french": frame([("3", "fr"), ("5", "fr")], "movie_id string, country string"),
         "no_ids": frame([("Heat",)], "title string"),
+        "floats": frame([(2.0, "fr"), (3.0, "fr"), (None, "fr")], "movie_id double, country string"),
+        "women": frame([("4.0 ",), ("x",)], "user_id string"),
     }
 
 
@@ -64,6 +68,11 @@ def offered(candidates: Candidates) -> dict[int, list[int]]:
         ({"deny": "blocked"}, [1, 3, 5, 8]),
         ({"allow": "french", "deny": "blocked", "min_ratings": 1}, [3]),
         ({"where": "movie_id IN (SELECT movie_id FROM french WHERE country = 'fr')"}, [3, 5]),
+        ({"deny": "floats"}, [1, 5, 8]),  # as pandas writes ids beside a missing one
+        ({"allow": "floats"}, [2, 3]),
+        ({"where": "movie_id IN (SELECT movie_id FROM floats)"}, [2, 3]),
+        # A row whose id is none is left out: a null in the list would make NOT IN false for every movie.
+        ({"where": "movie_id NOT IN (SELECT movie_id FROM blocked)"}, [1, 3, 5, 8]),
     ],
 )
 def test_conditions_and_lists_choose_the_movies_of_everybody(tables, entities, settings, movies) -> None:
@@ -85,6 +94,42 @@ def test_a_user_is_in_the_first_segment_that_fits(tables: dict[str, Any], entiti
     ]  # fmt: skip
 
 
+def test_ids_of_a_segments_list_are_read_like_those_of_the_ratings(tables: dict[str, Any], entities: Any) -> None:
+    segments = {"w": {"users": "user_id IN (SELECT user_id FROM women)", "movies": "movie_id = 1"}}
+    assert offered(built(tables, entities, segments=segments)) == {4: [1], 7: MOVIES, 9: MOVIES}
+
+
+@pytest.mark.parametrize("id_type", ["bigint", "string"])
+def test_ids_of_lists_that_name_nothing_are_counted_once_per_table(
+    spark: Any, tables: dict[str, Any], entities: Any, id_type: str
+) -> None:
+    settings = CandidateSettings(
+        allow="french",
+        deny="blocked",
+        where="movie_id NOT IN (SELECT movie_id FROM blocked WHERE movie_id IN (SELECT movie_id FROM movies))",
+        segments={"w": {"users": "user_id IN (SELECT user_id FROM Women)", "movies": "true"}},
+    )
+    used = own_tables_of(spark, settings, tables)
+    assert used == {
+        "blocked": "candidates.deny",
+        "french": "candidates.allow",
+        "women": "candidates.segments.w.users",
+    }
+    unknown = count_unknown(listed_ids(used, tables), entities, id_type, ())
+    women = ("candidates.segments.w.users", "women", "user", 2)
+    # Text ids are compared as they are written; only as integers 4.0 is 4.
+    assert sorted(map(astuple, unknown)) == [
+        ("candidates.deny", "blocked", "movie", 4, 3, "99"),
+        (*women, 1, "x") if id_type == "bigint" else (*women, 2, "4.0 "),
+    ]
+    assert str(unknown[0]) == "candidates.deny: 3 of 4 rows of blocked name no movie, such as '99'"
+    unknown[0].check(0.75)
+    with pytest.raises(
+        InputError, match=r"such as '99'; .* or raise source\.tables\.blocked\.max_unknown_share \(now 0\.7\)"
+    ):
+        unknown[0].check(0.7)
+
+
 def test_the_names_of_tables_do_not_stay(spark: Any, tables: dict[str, Any], entities: Any) -> None:
     built(tables, entities, min_ratings=1)
     assert not spark.catalog.listTables()
@@ -98,6 +143,16 @@ def test_the_names_of_tables_do_not_stay(spark: Any, tables: dict[str, Any], ent
             {"segments": {"x": {"users": "gender = ", "movies": "true"}}},
             ConfigError,
             r"candidates\.segments\.x\.users: ",
+        ),
+        (
+            {"where": "movie_id IN (SELECT value FROM text.`/etc/hostname`)"},
+            ConfigError,
+            r"candidates\.where: text\./etc/hostname is no declared table; a subquery may read ratings, movies, ",
+        ),
+        (
+            {"segments": {"x": {"users": "true", "movies": "reflect('java.lang.System', 'gc') IS NULL"}}},
+            ConfigError,
+            r"candidates\.segments\.x\.movies: reflect\(java\.lang\.System, gc\) is not allowed",
         ),
         (
             {"deny": "no_ids"},

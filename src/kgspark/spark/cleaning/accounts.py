@@ -1,6 +1,6 @@
 """Accounts of cleaning: the number of lines of each table that were kept, superseded and quarantined."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -116,9 +116,14 @@ def count_superseded(checked: DataFrame, key: tuple[str, ...]) -> int:
     return repeated.collect()[0][0] or 0
 
 
-def check_ratings(path: Path, ratings: Accounts, limit: float, quarantine: Path) -> None:
-    """InputError if the quarantined share of the ratings at `path` is above `limit`, or if no rating was kept."""
-    reasons = format_reasons(ratings.quarantined)
+def check_ratings(path: Path, ratings: Accounts, limit: float, quarantine: Path, hint: Callable[[], str]) -> None:
+    """InputError if the quarantined share of the ratings at `path` is above `limit`, or if no rating was kept.
+
+    hint  a sentence for the message, made if it is needed; it may be empty
+    """
+    if ratings.kept and ratings.quarantined_share <= limit:
+        return
+    reasons = "; ".join(filter(None, (format_reasons(ratings.quarantined), hint())))
     if ratings.quarantined_share > limit:
         raise InputError(
             f"{path}: {ratings.quarantined_share:.2%} of the lines are bad, and "

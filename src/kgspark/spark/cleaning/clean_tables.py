@@ -11,7 +11,7 @@ from kgspark.spark.cleaning.dialects import Source
 from kgspark.spark.cleaning.file_accounts import SourceFile, parquet_accounts, text_accounts
 from kgspark.spark.cleaning.rating_rules import Limits, good_ratings, with_reason
 from kgspark.spark.cleaning.ratings import deduplication_tasks, latest, read_rating_texts
-from kgspark.spark.cleaning.side_tables import SIDE_TABLES, good_rows, read_parquet_movies, read_side_table
+from kgspark.spark.cleaning.side_tables import SideTable, good_rows, read_parquet_movies, read_side_table, side_tables
 from kgspark.spark.cleaning.source_files import SourceFiles
 from kgspark.spark.frames import read_table, write_table
 from kgspark.tables import MOVIES, RATINGS
@@ -24,10 +24,12 @@ def write_clean_tables(
 
     Ratings are written after the movies, which they need; users and tags are written meanwhile, to keep all cores busy.
     """
-    side_tables = [name for name in SIDE_TABLES if name in source.paths]
-    with ThreadPoolExecutor(1 + len(side_tables)) as pool:
+    recipes = side_tables(limits.genre_separator, limits.null_texts)
+    named = {name: recipe for name, recipe in recipes.items() if name in source.paths}
+    with ThreadPoolExecutor(1 + len(named)) as pool:
         futures = {
-            name: pool.submit(_write_side_table, session, source, limits, name, folders[name]) for name in side_tables
+            name: pool.submit(_write_side_table, session, source, limits, name, recipe, folders[name])
+            for name, recipe in named.items()
         }
         movies = None
         if MOVIES in futures:
@@ -40,18 +42,20 @@ def write_clean_tables(
 def _write_ratings(
     session: SparkSession, source: Source, limits: Limits, movies: DataFrame | None, folder: Path
 ) -> WrittenTable:
-    raw = read_rating_texts(session, source)
+    raw = read_rating_texts(session, source, limits)
     good = good_ratings(raw, limits, movies)
     files = write_table(latest(good, limits.scale, deduplication_tasks(source.files[RATINGS].bytes)), folder)
     return WrittenTable(files, with_reason(raw, limits, movies), *_read(session, source, RATINGS))
 
 
-def _write_side_table(session: SparkSession, source: Source, limits: Limits, name: str, folder: Path) -> WrittenTable:
-    layout, table = source.layouts[name], SIDE_TABLES[name]
+def _write_side_table(
+    session: SparkSession, source: Source, limits: Limits, name: str, table: SideTable, folder: Path
+) -> WrittenTable:
+    layout = source.layouts[name]
     if layout is None:
-        lines = read_parquet_movies(session, source.parquet[name], limits.id_type)
+        lines = read_parquet_movies(session, source.parquet[name], limits.id_type, limits.null_texts)
     else:
-        lines = read_side_table(session, source.files[name], layout, table.required(limits.id_type))
+        lines = read_side_table(session, source.files[name], layout, table, limits.id_type, limits.null_texts)
     files = write_table(table.build(good_rows(lines)), folder)
     return WrittenTable(files, lines, *_read(session, source, name))
 

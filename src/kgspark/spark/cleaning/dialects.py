@@ -79,9 +79,6 @@ _HUNDRED_K = {
     ),
     USERS: ("u.user", TextLayout("|", (Columns.USER_ID, "age", "gender", "occupation", "zip_code"), "iso-8859-1")),
 }
-# Columns that a table may lack, unless source.columns gives them another name.
-_OPTIONAL = (Columns.TITLE, Columns.GENRES)
-_DEFAULT_NAMES = tuple(SourceColumns().model_dump().values())
 _DIALECTS = {"ml-latest": _LATEST, "ml-1m": _DAT, "ml-100k": _HUNDRED_K}
 
 
@@ -138,7 +135,12 @@ def _find_dialect(root: Path) -> str:
 
 
 def _with_encoding(layout: TextLayout, encoding: str) -> TextLayout:
-    return layout if encoding == "auto" else replace(layout, encoding=encoding)
+    """The layout with the configured encoding.
+
+    `auto` keeps the dialect's. The published files of 1M and 100k are in iso-8859-1; characters beyond ASCII that are
+    valid UTF-8 were converted by somebody, for in iso-8859-1 they would be a row of accents and signs.
+    """
+    return replace(layout, or_utf8=True) if encoding == "auto" else replace(layout, encoding=encoding)
 
 
 def _table_source(settings: SourceSettings) -> Source:
@@ -148,25 +150,24 @@ def _table_source(settings: SourceSettings) -> Source:
     wanted = {RATINGS: rating_columns(names)}
     if settings.movies is not None:
         tables[MOVIES] = find_files(settings.movies, "source.movies names the movie table")
-        wanted[MOVIES] = {names.movie: Columns.MOVIE_ID, names.title: Columns.TITLE, names.genres: Columns.GENRES}
+        wanted[MOVIES] = movie_columns(names)
     layouts: dict[str, TextLayout | None] = {}
     parquet = {}
     for table, files in tables.items():
         columns = wanted[table]
-        required = [theirs for theirs, ours in columns.items() if ours not in _OPTIONAL or theirs not in _DEFAULT_NAMES]
         if _is_parquet(files):
-            layouts[table], parquet[table] = None, read_footers(files, columns, required)
+            layouts[table], parquet[table] = None, read_footers(files, columns, required_columns(columns))
         elif settings.header is not None and table == RATINGS:
             layouts[table] = layout_without_header(files, settings, settings.header, columns)
         else:
-            layouts[table] = header_layout(files, settings, columns, required)
+            layouts[table] = header_layout(files, settings, columns, required_columns(columns))
     return Source("table", tables, layouts, _HALF_STARS, settings.ids == "integer", parquet)
 
 
 def _check_names(names: SourceColumns) -> None:
     """InputError if two columns of one table have one name."""
     ratings = (names.user, names.movie, names.rating, names.timestamp)
-    movies = (names.movie, names.title, names.genres)
+    movies = (names.movies_id or names.movie, names.title, names.genres)
     for name, count in (Counter(ratings) | Counter(movies)).items():
         if count > 1:
             raise InputError(f"source.columns: {name} is the name of {count} columns of one table; give each its own")
@@ -193,3 +194,18 @@ def rating_columns(names: SourceColumns) -> dict[str, str]:
         names.rating: Columns.RATING,
         names.timestamp: Columns.TIMESTAMP,
     }
+
+
+def movie_columns(names: SourceColumns) -> dict[str, str]:
+    """Our names of the movies' columns, by the source's names."""
+    return {
+        names.movies_id or names.movie: Columns.MOVIE_ID,
+        names.title: Columns.TITLE,
+        names.genres: Columns.GENRES,
+    }
+
+
+def required_columns(names: Mapping[str, str]) -> list[str]:
+    """The source's names of the columns that must be there: all but title and genres under their usual names."""
+    may_lack = {Columns.TITLE, Columns.GENRES}
+    return [theirs for theirs, ours in names.items() if theirs != ours or ours not in may_lack]

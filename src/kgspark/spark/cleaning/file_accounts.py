@@ -149,13 +149,13 @@ def _unfinished_line(file: Path, layout: TextLayout, only_if_shorter: bool) -> s
         stream.seek(start)
         lines = re.split(rb"\r\n|\n|\r", stream.read())
     # Of the first line only a part may have been read, and it may be the header.
-    last, complete = lines[-1].decode(layout.encoding, "replace"), lines[1:-1]
+    last, complete = layout.decode(lines[-1]), lines[1:-1]
     if not last or len(lines) == 1:
         return None
     if not only_if_shorter:
         return last
     separators = last.count(layout.separator)
-    fields = (line.decode(layout.encoding, "replace").split(layout.separator) for line in reversed(complete))
+    fields = (layout.decode(line).split(layout.separator) for line in reversed(complete))
     before = next((line for line in fields if len(line) == separators + 1), None)
     if before is None:
         return None

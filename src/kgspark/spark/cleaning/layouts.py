@@ -10,6 +10,7 @@ class TextLayout:
     columns    our names of the fields, in order
     header     the header line of every file, or None if they have none
     quoted     True if fields may be in double quotes, with "" for a quote inside
+    or_utf8    True if lines that are valid UTF-8 are read as such, whatever the encoding
     """
 
     separator: str
@@ -17,3 +18,13 @@ class TextLayout:
     encoding: str = "utf-8"
     header: str | None = None
     quoted: bool = False
+    or_utf8: bool = False
+
+    def decode(self, line: bytes) -> str:
+        """The text of a line; bytes that are not valid in the encoding are replaced."""
+        if self.or_utf8:
+            try:
+                return line.decode("utf-8")
+            except UnicodeDecodeError:
+                pass
+        return line.decode(self.encoding, errors="replace")

@@ -45,6 +45,7 @@ def read_lines(session: SparkSession, files: SourceFiles, layout: TextLayout) ->
     else:
         # Every byte is a character in it; only U+0000 shows that the encoding is another one, such as UTF-16.
         readable, raw = F.lit(True), F.decode(F.col("value").cast("binary"), "iso-8859-1")
+        raw = F.when(F.is_valid_utf8("value"), F.col("value")).otherwise(raw) if layout.or_utf8 else raw
     if layout.encoding == "windows-1252":  # Spark cannot decode it
         raw = F.translate(raw, _CONTROLS, _CONTROLS.encode("iso-8859-1").decode("windows-1252"))
         readable = ~raw.rlike("[\x81\x8d\x8f\x90\x9d]")
@@ -81,7 +82,7 @@ def fields(layout: TextLayout) -> Column:
     # regular expression with a lookahead over the quotes would need quadratic time, and much of the JVM's stack, for a
     # line with many quotes.
     pieces = F.transform(
-        F.split("raw", '"', -1),
+        F.split(_with_doubled_quotes(), '"', -1),
         lambda piece, i: F.when(i % 2 == 0, F.replace(piece, F.lit(layout.separator), F.lit(_CUT))).otherwise(piece),
     )
     outside = F.split(F.array_join(pieces, '"'), _CUT, -1)
@@ -93,6 +94,19 @@ def fields(layout: TextLayout) -> Column:
         ).otherwise(field),
     )
     return F.when(F.contains("raw", F.lit('"')), unquoted).otherwise(plain)
+
+
+def _with_doubled_quotes() -> Column:
+    r"""`raw` with "" for \", as Spark writes a quote inside a field, if this leaves the quotes in pairs.
+
+    Otherwise the backslash is the last character of its field, as in "C:\", and the quote closes the field.
+    """
+    doubled = F.replace("raw", F.lit('\\"'), F.lit('""'))
+    return F.when(F.contains("raw", F.lit('\\"')) & (_quotes(doubled) % 2 == 0), doubled).otherwise(F.col("raw"))
+
+
+def _quotes(text: Column) -> Column:
+    return F.length(text) - F.length(F.replace(text, F.lit('"'), F.lit("")))
 
 
 def _split(text: Column, separator: str) -> Column:
@@ -116,8 +130,7 @@ def line_problem(layout: TextLayout, unfinished: Collection[tuple[Path, str]] = 
     plain = F.col("readable") & (F.size("fields") == len(layout.columns))
     if layout.quoted:
         plain = plain & ~F.contains("raw", F.lit('"'))
-        quotes = F.length("raw") - F.length(F.replace("raw", F.lit('"'), F.lit("")))
-        unparsable = unparsable | (F.contains("raw", F.lit('"')) & (quotes % 2 == 1))
+        unparsable = unparsable | (F.contains("raw", F.lit('"')) & (_quotes(_with_doubled_quotes()) % 2 == 1))
     problem = (
         F.when(~F.col("readable"), _UNREADABLE)
         .when(unparsable, _UNPARSABLE)

@@ -18,13 +18,14 @@ from kgspark.spark.frames import spark_path
 from kgspark.tables import Columns
 
 _NANOSECONDS = "nanoseconds"
+_NAMES = "array<struct<name:string>>"  # as in exports of catalogues: genres with an id and a name
 _NO_VALUES = "void"  # a column without a single value, whose type pandas does not know
 # What a Spark type holds. Files may have different types of one group: each file is read with its own.
 _GROUPS = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"), "number"),
     **dict.fromkeys(("string", "binary"), "text"),
     **dict.fromkeys(("timestamp", "timestamp_ntz", "date", _NANOSECONDS), "time"),
-    "array<string>": "list of texts",
+    **dict.fromkeys(("array<string>", _NAMES), "list of texts"),
 }
 _EXPECTED = {
     Columns.USER_ID: ("number", "text"),
@@ -49,9 +50,9 @@ class ParquetFiles:
     parts: Mapping[tuple[tuple[str, str], ...], tuple[Path, ...]]
     rows: Mapping[Path, int]
 
-    def types(self, column: str) -> set[str]:
-        """The Spark types that one of our columns has in the files."""
-        return {dict(types)[column] for types in self.parts if column in dict(types)}
+    def holds_numbers(self, column: str) -> bool:
+        """True if one of our columns has no text in any file."""
+        return all(_group(dict(types)[column]) != "text" for types in self.parts)
 
     def read(self, session: SparkSession) -> list[DataFrame]:
         """The rows of each part: our columns with their types, `header`, and `LINE_COLUMNS`. Lazy."""
@@ -70,7 +71,7 @@ class ParquetFiles:
             return F.lit(None).cast("string")
         if spark_type == _NANOSECONDS:
             return F.expr(f"timestamp_micros({column} div 1000)")
-        return F.col(column)
+        return F.col(column)["name"] if spark_type == _NAMES else F.col(column)
 
 
 def read_footers(files: SourceFiles, columns: Mapping[str, str], required: Collection[str]) -> ParquetFiles:
@@ -161,6 +162,8 @@ def _spark_type(found: pa.DataType, name: str, metadata: pq.FileMetaData) -> str
     if pa.types.is_decimal(found):
         return f"decimal({found.precision},{found.scale})" if found.precision <= 38 else ""
     if pa.types.is_list(found) or pa.types.is_large_list(found):
+        if pa.types.is_struct(found.value_type) and found.value_type.get_field_index("name") >= 0:
+            return _NAMES if _is_text(found.value_type.field("name").type) else ""
         return "array<string>" if _is_text(found.value_type) else ""
     if _is_text(found):
         return "string"

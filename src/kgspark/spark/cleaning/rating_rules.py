@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -11,24 +11,36 @@ from kgspark.errors import InputError
 from kgspark.spark.cleaning.dialects import Scale
 from kgspark.spark.cleaning.lines import LINE_COLUMNS, LINE_PROBLEMS
 from kgspark.spark.cleaning.settings import CleanSettings
+from kgspark.spark.cleaning.values import read_rating, read_time
+from kgspark.spark.ids import ID_PROBLEMS, id_problems, read_id
 from kgspark.tables import Columns
 
 # Ratings are numbered on their scale, so that (timestamp, rating) fits one long; see `ratings.latest`.
 CODES = 1 << 20
+_VALUES = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
 # Largest distance of a rating from a step of the scale, in steps: numbers such as 0.3 are not exact as doubles.
 _OFF_STEP = 1e-6
-# Ratings on a scale with more steps are parsed instead of looked up: a longer chain of comparisons would be slower.
-_MOST_LOOKED_UP = 20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The values that the rules use: type of the ids, scale, first and last time, handling of unknown movies."""
+    """The values that the rules use.
+
+    times       first and last time, in seconds since 1970
+    null_texts  texts that stand for a missing id
+    unit        unit or format of times in the source
+    decimal     character before the fraction of a rating
+    genre_separator  separator of the genres of a movie
+    """
 
     integer_ids: bool
     scale: Scale
     times: tuple[int, int]
     unknown_movies: str
+    null_texts: tuple[str, ...] = ()
+    unit: str = "seconds"
+    decimal: str = "."
+    genre_separator: str = "|"
 
     @property
     def id_type(self) -> str:
@@ -43,29 +55,36 @@ class Rule:
     reason    the reason's name in the quarantine table
     bad       builds the condition under which a line is refused, over the columns of `_typed`; null counts as true
     of_movie  True if the condition also reads `known`, which is true if the movie table has the movie, else null
+    is_seen   True if a refused line still says that the user has seen the movie: its ids are good
     """
 
     reason: str
     bad: Callable[[Limits], Column]
     of_movie: bool = False
+    is_seen: bool = False
 
 
 def _id_rules(kind: str) -> tuple[Rule, ...]:
-    return (
-        Rule(f"missing_{kind}_id", lambda limits: _is_missing(kind, limits)),
-        Rule(f"bad_{kind}_id", lambda limits: F.col(f"{kind}_id").isNull()),
-        Rule(f"negative_{kind}_id", lambda limits: F.col(f"{kind}_id") < 0 if limits.integer_ids else F.lit(False)),
-    )
+    return tuple(Rule(f"{problem}_{kind}_id", partial(_id_problem, kind, problem)) for problem in ID_PROBLEMS)
+
+
+def _id_problem(kind: str, problem: str, limits: Limits) -> Column:
+    found = id_problems(F.col(f"{kind}_id"), text_of(f"{kind}_id"), limits.id_type, limits.null_texts)
+    return found[problem]
 
 
 # In the order in which they are tried: a line gets the first reason that applies. A rule may rely on earlier rules.
 RULES: tuple[Rule, ...] = (
     *_id_rules("user"),
     *_id_rules("movie"),
-    Rule("rating_not_a_number", lambda limits: F.col(Columns.RATING).isNull()),
-    Rule("rating_out_of_range", lambda limits: _is_outside(Columns.RATING, limits.scale.low, limits.scale.high)),
-    Rule("rating_off_step", lambda limits: _distance_to_step(limits.scale) > _OFF_STEP),
-    Rule("timestamp_not_a_time", lambda limits: _is_outside(Columns.TIMESTAMP, *limits.times)),
+    Rule("rating_not_a_number", lambda limits: F.col(Columns.RATING).isNull(), is_seen=True),
+    Rule(
+        "rating_out_of_range",
+        lambda limits: _is_outside(Columns.RATING, limits.scale.low, limits.scale.high),
+        is_seen=True,
+    ),
+    Rule("rating_off_step", lambda limits: _distance_to_step(limits.scale) > _OFF_STEP, is_seen=True),
+    Rule("timestamp_not_a_time", lambda limits: _is_outside(Columns.TIMESTAMP, *limits.times), is_seen=True),
     Rule("unknown_movie", lambda limits: F.col("known").isNull(), of_movie=True),
 )
 # All reasons for a rating to be in quarantine. A line that cannot be split into fields is not checked further.
@@ -85,20 +104,23 @@ def resolve_scale(settings: CleanSettings, scale: Scale) -> Scale:
     return Scale(low, high, step)
 
 
+def seen_reasons() -> list[str]:
+    """The reasons with which a refused line still says that the user has seen the movie."""
+    return [rule.reason for rule in RULES if rule.is_seen]
+
+
 def with_reason(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> DataFrame:
     """Every line with typed values and the `reason` to refuse it (null if the line is good). Lazy.
 
-    Columns: user_id, movie_id (bigint or string), rating double, timestamp bigint, reason, header, and the position.
+    Columns: user_id, movie_id (bigint or string), rating double, timestamp bigint, the text of each (`text_of`),
+    reason, header, and the position.
     """
     lines, rules = _typed(raw, limits), _rules_in_force(limits, movies)
     if movies is not None and any(rule.of_movie for rule in rules):
         lines = _with_known(lines, limits, movies)
     # Nearly every line is good, so the reason is computed for the other lines only.
     reason = F.when(~_is_good(rules, limits), _first_reason(rules, limits))
-    return lines.select(
-        Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP,
-        reason.alias("reason"), "header", *LINE_COLUMNS,
-    )  # fmt: skip
+    return lines.select(*_VALUES, *map(text_of, _VALUES), reason.alias("reason"), "header", *LINE_COLUMNS)
 
 
 def good_ratings(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> DataFrame:
@@ -109,11 +131,10 @@ def good_ratings(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> Da
     rules = _rules_in_force(limits, movies)
     of_line = [rule for rule in rules if not rule.of_movie]
     of_movie = [rule for rule in rules if rule.of_movie]
-    columns = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
-    good = _typed(raw, limits).where(~F.col("header") & _is_good(of_line, limits)).select(*columns)
+    good = _typed(raw, limits).where(~F.col("header") & _is_good(of_line, limits)).select(*_VALUES)
     if movies is None or not of_movie:
         return good
-    return _with_known(good, limits, movies).where(_none_holds(of_movie, limits)).select(*columns)
+    return _with_known(good, limits, movies).where(_none_holds(of_movie, limits)).select(*_VALUES)
 
 
 def _rules_in_force(limits: Limits, movies: DataFrame | None) -> list[Rule]:
@@ -140,15 +161,18 @@ def _first_reason(rules: list[Rule], limits: Limits) -> Column:
     return reason
 
 
+def text_of(column: str) -> Column:
+    """The text of a value that `with_reason` has read as `column`."""
+    return F.col(f"{column}_text")
+
+
 def _typed(raw: DataFrame, limits: Limits) -> DataFrame:
-    """Ids, rating and timestamp with their types, null if the text has no such value; `user_text`, `movie_text`."""
+    """Ids, rating and timestamp with their types, null if the text has no such value, and their texts."""
     return raw.select(
-        F.col(Columns.USER_ID).alias("user_text"),
-        F.col(Columns.MOVIE_ID).alias("movie_text"),
-        F.col(Columns.USER_ID).try_cast(limits.id_type).alias(Columns.USER_ID),
-        F.col(Columns.MOVIE_ID).try_cast(limits.id_type).alias(Columns.MOVIE_ID),
-        _number(F.col(Columns.RATING), limits.scale).alias(Columns.RATING),
-        F.col(Columns.TIMESTAMP).try_cast("bigint").alias(Columns.TIMESTAMP),
+        *[F.col(name).alias(f"{name}_text") for name in _VALUES],
+        *[read_id(F.col(i), limits.id_type, limits.null_texts).alias(i) for i in (Columns.USER_ID, Columns.MOVIE_ID)],
+        read_rating(F.col(Columns.RATING), limits.scale, limits.decimal).alias(Columns.RATING),
+        read_time(F.col(Columns.TIMESTAMP), limits.unit).alias(Columns.TIMESTAMP),
         "problem", "header", *LINE_COLUMNS,
     )  # fmt: skip
 
@@ -159,15 +183,12 @@ def _with_known(lines: DataFrame, limits: Limits, movies: DataFrame) -> DataFram
     return lines.join(ids.withColumn("known", F.lit(True)), on=Columns.MOVIE_ID, how="left")
 
 
-def _is_missing(kind: str, limits: Limits) -> Column:
-    """True if an id is absent or blank. For integer ids the number is tested first; the text only if it is null."""
-    text = F.col(f"{kind}_text")
-    blank = text.isNull() | (F.length(F.trim(text)) == 0)
-    return F.col(f"{kind}_id").isNull() & blank if limits.integer_ids else blank
-
-
 def _is_outside(column: str, low: float, high: float) -> Column:
     return ~F.col(column).between(low, high)
+
+
+def _ends(scale: Scale) -> tuple[float, float]:
+    return scale.low, scale.high
 
 
 def _distance_to_step(scale: Scale) -> Column:
@@ -184,15 +205,3 @@ def steps_above(scale: Scale) -> Column:
 def nearest(number: Column) -> Column:
     """The nearest integer, as bigint. Spark's `round` converts to decimal text, in a microsecond per number."""
     return F.floor(number + 0.5)
-
-
-def _number(text: Column, scale: Scale) -> Column:
-    """The rating as double, or null. The usual texts of the scale are looked up, which is faster than parsing them."""
-    steps = round((scale.high - scale.low) / scale.step)
-    usual = [scale.low + step * scale.step for step in range(steps, -1, -1)] if steps < _MOST_LOOKED_UP else []
-    number = F.when(text.isNull(), F.lit(None).cast("double"))
-    for value in usual:
-        written = f"{value:.0f}" if scale.step % 1 == 0 else f"{round(value, 6)}"
-        number = number.when(text == written, float(written))
-    # Spark's parser of doubles also takes 4f, 0x1p2 and NaN; a rating ends in a digit or a point.
-    return number.when(text.rlike(r"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*$"), text.try_cast("double"))

@@ -1,23 +1,29 @@
 """The ratings: read as text from lines of any dialect or from Parquet, and reduced to the latest one of each pair."""
 
+from collections.abc import Callable
+from functools import partial
+
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import DataType
 
 from kgspark.spark.cleaning.dialects import Scale, Source
 from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
 from kgspark.spark.cleaning.parquet_files import union
-from kgspark.spark.cleaning.rating_rules import CODES, nearest, steps_above
+from kgspark.spark.cleaning.rating_rules import CODES, Limits, nearest, steps_above
+from kgspark.spark.cleaning.values import rating_text, time_text
+from kgspark.spark.ids import id_text
 from kgspark.tables import RATINGS, Columns
 
 # Input bytes per task of de-duplication: at 25 bytes per line, a hash table of some 60 MB.
 _BYTES_PER_TASK = 16 << 20
 
 
-def read_rating_texts(session: SparkSession, source: Source) -> DataFrame:
+def read_rating_texts(session: SparkSession, source: Source, limits: Limits) -> DataFrame:
     """The ratings as text: user_id, movie_id, rating, timestamp strings, `problem`, `header`, `LINE_COLUMNS`. Lazy."""
     layout = source.layouts[RATINGS]
     if layout is None:
-        return union([_texts(part) for part in source.parquet[RATINGS].read(session)])
+        return union([_texts(part, limits) for part in source.parquet[RATINGS].read(session)])
     lines = read_lines(session, source.files[RATINGS], layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
     return lines.select(
@@ -28,15 +34,16 @@ def read_rating_texts(session: SparkSession, source: Source) -> DataFrame:
     )
 
 
-def _texts(table: DataFrame) -> DataFrame:
-    """Typed ratings of a Parquet table as text."""
-    types = dict(table.dtypes)
-    names = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
-    as_text = {
-        name: F.unix_timestamp(name) if types[name].startswith(("timestamp", "date")) else F.col(name) for name in names
+def _texts(table: DataFrame, limits: Limits) -> DataFrame:
+    """Typed ratings of Parquet files as text."""
+    as_text: dict[str, Callable[[Column, DataType], Column]] = {
+        Columns.USER_ID: id_text,
+        Columns.MOVIE_ID: id_text,
+        Columns.RATING: partial(rating_text, decimal=limits.decimal),
+        Columns.TIMESTAMP: partial(time_text, unit=limits.unit),
     }
     return table.select(
-        *[value.cast("string").alias(name) for name, value in as_text.items()],
+        *[text(table[name], table.schema[name].dataType).alias(name) for name, text in as_text.items()],
         F.lit(None).cast("string").alias("problem"),
         "header",
         *LINE_COLUMNS,
@@ -44,11 +51,11 @@ def _texts(table: DataFrame) -> DataFrame:
 
 
 def has_integer_ids(source: Source) -> bool:
-    """True if the ids are integers: by source.ids for text, by the columns' types for Parquet."""
-    if source.layouts[RATINGS] is not None:
+    """True if the ids are integers: by source.ids, and for Parquet also by the types of the columns."""
+    if source.layouts[RATINGS] is not None or not source.integer_ids:
         return source.integer_ids
-    types = source.parquet[RATINGS].types(Columns.USER_ID) | source.parquet[RATINGS].types(Columns.MOVIE_ID)
-    return types <= {"tinyint", "smallint", "int", "bigint"}
+    table = source.parquet[RATINGS]
+    return table.holds_numbers(Columns.USER_ID) and table.holds_numbers(Columns.MOVIE_ID)
 
 
 def latest(good: DataFrame, scale: Scale, tasks: int) -> DataFrame:

@@ -2,26 +2,35 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from kgspark.config import Settings
+from kgspark.config import Settings, SqlName, distinct_names
+from kgspark.tables import CO_WATCHED, WRITTEN_BY
+
+# What databases, pandas and spreadsheets write for a missing value.
+NULL_TEXTS = ("NULL", "null", r"\N", "nan", "NaN", "None", "<NA>", "N/A")
 
 
 class TableSource(Settings):
-    """One of the user's own tables, for use in relations."""
+    """One of the user's own tables, for use in relations and candidates."""
 
     path: str = Field(description="a file or folder that every executor can read")
     format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
     separator: str = Field(",", min_length=1, description="separator of the fields of a CSV line")
+    encoding: Literal["utf-8", "iso-8859-1", "windows-1252"] = Field("utf-8", description="encoding of a CSV file")
+    max_unknown_share: float = Field(
+        0.99, ge=0, le=1, description="a larger fraction of rows whose id names no user or movie stops the night"
+    )
 
 
 class SourceColumns(Settings):
     """Column names of the ratings and movie tables of format table."""
 
     user: str = Field("user_id", description="the user's id")
-    movie: str = Field("movie_id", description="the movie's id, in both tables")
+    movie: str = Field("movie_id", description="the movie's id")
     rating: str = Field("rating", description="the rating, a number")
-    timestamp: str = Field("timestamp", description="time of the rating, in seconds since 1970")
+    timestamp: str = Field("timestamp", description="time of the rating, in the unit source.timestamp_unit")
+    movies_id: str | None = Field(None, description="the movie's id in the movie table; null: as in the ratings")
     title: str = Field("title", description="the movie's title")
     genres: str = Field("genres", description="the movie's genres")
 
@@ -43,13 +52,29 @@ class SourceSettings(Settings):
     separator: str | None = Field(
         None, min_length=1, description="separator in CSV tables; null finds a comma, semicolon, tab or | by the header"
     )
-    header: list[str] | None = Field(
+    header: tuple[str, ...] | None = Field(
         None, description="names of the ratings' fields, in order, for CSV files that have no header line"
     )
-    ids: Literal["integer", "string"] = Field("integer", description="type of user and movie ids in CSV tables")
+    ids: Literal["integer", "string"] = Field(
+        "integer", description="type of user and movie ids; text columns of Parquet tables are strings in any case"
+    )
+    null_texts: tuple[str, ...] = Field(NULL_TEXTS, description="texts that stand for a missing id or genre")
+    timestamp_unit: Literal["seconds", "milliseconds", "microseconds", "iso"] = Field(
+        "seconds", description="unit of times since 1970; iso for times such as 2020-09-13 12:43:40, in UTC"
+    )
+    decimal: Literal[".", ","] = Field(".", description="character before the fraction of a rating")
     columns: SourceColumns = Field(default_factory=SourceColumns)
+    genre_separator: str = Field("|", min_length=1, description="separator of the genres of a movie")
     movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
-    tables: dict[str, TableSource] = Field(default_factory=dict, description="further tables for relations, by name")
+    tables: dict[SqlName, TableSource] = Field(
+        default_factory=dict, description="further tables for relations and candidates, by name"
+    )
+
+    @field_validator("tables")
+    @classmethod
+    def _names(cls, value: dict[str, TableSource]) -> dict[str, TableSource]:
+        distinct_names(value, taken=(*WRITTEN_BY, CO_WATCHED))
+        return value
 
 
 class CleanSettings(Settings):
@@ -70,5 +95,8 @@ class CleanSettings(Settings):
     )
     min_share_of_last_night: float = Field(
         0.5, ge=0, le=1, description="fewer ratings, users or movies than this fraction of the last night's stop it"
+    )
+    refused_are_seen: bool = Field(
+        True, description="keep a movie out of a user's list if its rating was refused for its value or time"
     )
     max_quarantined_share: float = Field(0.01, ge=0, le=1, description="a larger fraction of bad lines stops the night")

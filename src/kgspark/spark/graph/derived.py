@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from kgspark.spark.graph.co_watch import co_watched
 from kgspark.spark.graph.settings import TriplesSettings
-from kgspark.tables import TRAIN, Columns
+from kgspark.tables import CO_WATCHED, TRAIN, Columns
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class DerivedTable:
 
 
 DERIVED = {
-    "co_watched": DerivedTable(
+    CO_WATCHED: DerivedTable(
         build=lambda likes, settings, most: co_watched(likes, settings.co_watch, most),
         key=(Columns.MOVIE_ID, Columns.OTHER_MOVIE_ID),
         of_likes=True,

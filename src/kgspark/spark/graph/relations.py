@@ -11,7 +11,9 @@ from kgspark.errors import ConfigError
 from kgspark.graph.layout import GENRE, MOVIE, USER
 from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.graph.settings import RelationSettings
-from kgspark.tables import RATINGS, Columns
+from kgspark.spark.sql_safety import checked_sql
+from kgspark.spark.unknown_ids import NamedIds
+from kgspark.tables import MOVIES, RATINGS, USERS, Columns
 
 
 def usable_relations(relations: Mapping[str, RelationSettings], tables: Collection[str]) -> dict[str, RelationSettings]:
@@ -25,8 +27,20 @@ def usable_relations(relations: Mapping[str, RelationSettings], tables: Collecti
             usable[name] = relation
         elif not relation.optional:
             known = ", ".join([*tables, *DERIVED])
-            raise ConfigError(f"relations.{name}.table: no table {relation.table!r} in this data; there are {known}")
+            raise ConfigError(
+                f"relations.{name}.table: no table {relation.table!r} in this data; there are {known}; set "
+                f"relations.{name}=null to remove the relation, or relations.{name}.optional=true"
+            )
     return usable
+
+
+def left_out(relations: Mapping[str, RelationSettings], tables: Collection[str]) -> dict[str, list[str]]:
+    """The optional relations whose table is not in the data, by that table."""
+    missing: dict[str, list[str]] = {}
+    for name, relation in relations.items():
+        if relation.table not in tables and relation.table not in DERIVED:
+            missing.setdefault(relation.table, []).append(name)
+    return missing
 
 
 def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
@@ -40,11 +54,18 @@ def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
 
 
 def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
+    """The `relation_ends` that are both given. Lazy."""
+    ends = relation_ends(name, relation, table)
+    return ends.where((F.col(Columns.HEAD).cast("string") != "") & (F.col(Columns.TAIL).cast("string") != ""))
+
+
+def relation_ends(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
     """`head`, `tail` (external ids of the table), `weight` float; for split ratings also `split`, `timestamp`. Lazy.
 
     Raises ConfigError with the dotted key of the expression that Spark cannot resolve.
     """
     rows = _explode(name, relation, matching_rows(name, relation, table))
+    session = table.sparkSession
     parts = {
         Columns.HEAD: relation.head.column,
         Columns.TAIL: relation.tail.column,
@@ -52,21 +73,41 @@ def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
     }
     is_split = relation.table == RATINGS and Columns.SPLIT in rows.columns
     try:
-        columns = {part: F.expr(expression) for part, expression in parts.items()}
+        columns = {
+            part: F.expr(checked_sql(session, f"relations.{name}.{part}", expression))
+            for part, expression in parts.items()
+        }
         columns[Columns.WEIGHT] = columns[Columns.WEIGHT].cast("float")
         of_rating = (Columns.SPLIT, Columns.TIMESTAMP) if is_split else ()
-        ends = rows.select(*[column.alias(part) for part, column in columns.items()], *of_rating)
+        return rows.select(*[column.alias(part) for part, column in columns.items()], *of_rating)
     except AnalysisException:  # one plan for all expressions is faster; if it fails, each is tried alone
         for part, expression in parts.items():
-            resolve(f"relations.{name}.{part}", rows, partial(_select, rows, expression))
+            resolve(f"relations.{name}.{part}", rows, partial(_select, rows, f"relations.{name}.{part}", expression))
         raise
-    return ends.where((F.col(Columns.HEAD).cast("string") != "") & (F.col(Columns.TAIL).cast("string") != ""))
 
 
 def matching_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
     """The rows that fulfil the relation's condition; ConfigError if Spark cannot resolve it. Lazy."""
-    where = relation.where
-    return table if where is None else resolve(f"relations.{name}.where", table, lambda: table.where(where))
+    key, where = f"relations.{name}.where", relation.where
+    if where is None:
+        return table
+    return resolve(key, table, lambda: table.where(checked_sql(table.sparkSession, key, where)))
+
+
+def ids_in_relations(relations: Mapping[str, RelationSettings], tables: Mapping[str, DataFrame]) -> list[NamedIds]:
+    """The ids of users and movies in tables that may have unknown ones. Lazy.
+
+    Every id of the ratings, movies and users, and so of the derived tables, has an entity.
+    """
+    named = []
+    for name, relation in relations.items():
+        if relation.table in (RATINGS, MOVIES, USERS) or relation.table in DERIVED:
+            continue
+        rows = relation_ends(name, relation, tables[relation.table])
+        for end, kind in ((Columns.HEAD, relation.head.kind), (Columns.TAIL, relation.tail.kind)):
+            if kind in (USER, MOVIE):
+                named.append(NamedIds(f"relations.{name}.{end}", relation.table, kind, rows, end))
+    return named
 
 
 def _explode(name: str, relation: RelationSettings, rows: DataFrame) -> DataFrame:
@@ -79,8 +120,8 @@ def _explode(name: str, relation: RelationSettings, rows: DataFrame) -> DataFram
     return resolve(f"relations.{name}.explode", rows, lambda: rows.select(*others, exploded))
 
 
-def _select(table: DataFrame, expression: str) -> DataFrame:
-    return table.select(F.expr(expression))
+def _select(table: DataFrame, key: str, expression: str) -> DataFrame:
+    return table.select(F.expr(checked_sql(table.sparkSession, key, expression)))
 
 
 def resolve(key: str, table: DataFrame, build: Callable[[], DataFrame]) -> DataFrame:

@@ -1,7 +1,7 @@
 """The knowledge graph as triple shards: indices instead of ids, one row per (head, relation, tail) and split."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -15,7 +15,8 @@ from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.graph.entities import index_of
 from kgspark.spark.graph.relations import relation_rows
 from kgspark.spark.graph.settings import RelationSettings
-from kgspark.tables import KEYS, TEST, TRAIN, VALID, Columns
+from kgspark.spark.unknown_ids import id_column
+from kgspark.tables import CLEAN, KEYS, TEST, TRAIN, VALID, Columns
 
 # In the order of their names, because shards are sorted by name.
 _SPLITS = sorted((TRAIN, VALID, TEST))
@@ -29,22 +30,24 @@ def build_triples(
     tables: Mapping[str, DataFrame],
     entities: DataFrame,
     id_type: str,
+    null_texts: Sequence[str] = (),
 ) -> DataFrame:
     """head bigint, relation int, tail bigint, split string, weight float, timestamp bigint, of all relations. Lazy.
 
     Relations with the same pair of kinds share their joins with the entities, so a dozen small relations take no longer
     than one.
 
-    relations  in index order
-    tables     `ratings` has a split column; triples from tables without it are for training, and have no timestamp
-    id_type    Spark type of user and movie ids
+    relations   in index order
+    tables      `ratings` has a split column; triples from tables without it are for training, and have no timestamp
+    id_type     Spark type of user and movie ids
+    null_texts  texts that stand for a missing id in the user's own tables
     """
     groups: dict[tuple[str, str] | None, list[DataFrame]] = {}
     repeated = set()
     for number, (name, relation) in enumerate(relations.items()):
         kinds = _typed_kinds(relation)
         rows = relation_rows(name, relation, tables[relation.table])
-        groups.setdefault(kinds, []).append(_ends(rows, number, relation, id_type))
+        groups.setdefault(kinds, []).append(_ends(rows, number, relation, id_type, null_texts))
         if not _has_unique_triples(relation):
             repeated.add(kinds)
     parts = []
@@ -60,10 +63,16 @@ def _typed_kinds(relation: RelationSettings) -> tuple[str, str] | None:
     return kinds if set(kinds) <= {USER, MOVIE} else None
 
 
-def _ends(rows: DataFrame, number: int, relation: RelationSettings, id_type: str) -> DataFrame:
+def _ends(
+    rows: DataFrame, number: int, relation: RelationSettings, id_type: str, null_texts: Sequence[str]
+) -> DataFrame:
     columns = []
+    # Cleaning has read the ids of its tables already.
+    is_read = relation.table in CLEAN or relation.table in DERIVED
     for end, kind in ((Columns.HEAD, relation.head.kind), (Columns.TAIL, relation.tail.kind)):
-        column = F.col(end).try_cast(id_type if kind in (USER, MOVIE) else "string")
+        column = F.col(end)
+        if kind in (USER, MOVIE) and not (is_read and dict(rows.dtypes)[end] == id_type):
+            column = id_column(rows, end, id_type, null_texts)
         columns.append((column if _typed_kinds(relation) else column.cast("string")).alias(end))
         columns.append(F.lit(kind).alias(f"{end}_kind"))
     rated = Columns.SPLIT in rows.columns

@@ -75,6 +75,8 @@ def audit_rankings(
 ) -> list[list[Check]]:
     """The checks of every table, in one pass over all of them: `INVARIANTS`, and the row count.
 
+    ratings  the pairs that were seen, each once, with users and movies that are entities
+
     A query must have n rows: K, or fewer if fewer items are left of those offered to it (the catalogue, or its
     `candidates`) without those that it has rated.
     """

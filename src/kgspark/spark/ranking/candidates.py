@@ -5,12 +5,12 @@ recommended if and only if the movie is a candidate of the user's segment; this 
 audit checks it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
@@ -18,7 +18,12 @@ from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.spark.graph.entities import position_of
 from kgspark.spark.graph.relations import resolve
 from kgspark.spark.ranking.settings import REST, CandidateSettings
-from kgspark.tables import MOVIES, RATINGS, USERS, Columns
+from kgspark.spark.sql_safety import checked_sql, tables_in_sql
+from kgspark.spark.unknown_ids import NamedIds, id_column
+from kgspark.tables import CLEAN, MOVIES, RATINGS, USERS, Columns
+
+# The columns of the user's own tables that hold ids, by kind.
+_ID_COLUMNS = {USER: Columns.USER_ID, MOVIE: Columns.MOVIE_ID}
 
 
 @dataclass(frozen=True)
@@ -46,21 +51,26 @@ def build_candidates(
     entities: DataFrame,
     layout: EntityLayout,
     id_type: str,
+    null_texts: Sequence[str] = (),
 ) -> Candidates:
     """Both tables from the conditions and lists of `settings`.
 
-    tables  tables that conditions may name in a subquery (`movie_id IN (SELECT movie_id FROM catalogue)`); `ratings`
-            must be one of them, and conditions may use the columns of `users` and `movies` if those are given
+    tables      tables that conditions may name in a subquery (`movie_id IN (SELECT movie_id FROM catalogue)`);
+                `ratings` must be one of them, and conditions may use the columns of `users` and `movies` if those are
+                given. In the user's own tables, the columns user_id and movie_id are read as ids; a row whose id is
+                none is left out.
+    null_texts  texts that stand for a missing id
 
     Raises ConfigError with the dotted key of a condition that Spark cannot resolve, and InputError for a list without a
     column movie_id.
     """
     users = _with_columns(USER, tables.get(USERS), tables[RATINGS], entities, layout, id_type)
     movies = _with_columns(MOVIE, tables.get(MOVIES), tables[RATINGS], entities, layout, id_type)
-    with _views(tables):
-        movies = _offered(settings, movies, tables, id_type)
-        offered = [_where(movies, s.movies, f"segments.{name}.movies") for name, s in settings.segments.items()]
-        fitting = [_where(users, s.users, f"segments.{name}.users") for name, s in settings.segments.items()]
+    typed = {name: _with_read_ids(name, table, id_type, null_texts) for name, table in tables.items()}
+    with _views(typed):
+        movies = _offered(settings, movies, typed)
+        offered = [_where(movies, s.movies, f"segments.{name}.movies", typed) for name, s in settings.segments.items()]
+        fitting = [_where(users, s.users, f"segments.{name}.users", typed) for name, s in settings.segments.items()]
     names = [*settings.segments, REST]
     return Candidates(_first_fitting(names, [*fitting, users]), _in_segments(names, [*offered, movies]))
 
@@ -79,32 +89,69 @@ def _with_columns(
     return rows.join(table.select(*others), on=id_name, how="left")
 
 
-def _offered(
-    settings: CandidateSettings, movies: DataFrame, tables: Mapping[str, DataFrame], id_type: str
-) -> DataFrame:
+def _with_read_ids(name: str, table: DataFrame, id_type: str, null_texts: Sequence[str]) -> DataFrame:
+    """A table as conditions and lists see it. A null among ids would make `NOT IN` false for every row."""
+    if name in CLEAN:
+        return table
+    ids = [column for column in _ID_COLUMNS.values() if column in table.columns]
+    read = table.withColumns({column: id_column(table, column, id_type, null_texts) for column in ids})
+    return read.dropna(subset=ids) if ids else read
+
+
+def _offered(settings: CandidateSettings, movies: DataFrame, tables: Mapping[str, DataFrame]) -> DataFrame:
     """The movies that may be recommended to anyone; segments may restrict them further."""
     movies = movies.where(F.col("ratings") >= settings.min_ratings)
     if settings.where is not None:
-        movies = _where(movies, settings.where, "where")
+        movies = _where(movies, settings.where, "where", tables)
     if settings.allow is not None:
-        movies = movies.join(_listed("allow", settings.allow, tables, id_type), on=Columns.MOVIE_ID, how="left_semi")
+        movies = movies.join(_listed("allow", settings.allow, tables), on=Columns.MOVIE_ID, how="left_semi")
     if settings.deny is not None:
-        movies = movies.join(_listed("deny", settings.deny, tables, id_type), on=Columns.MOVIE_ID, how="left_anti")
+        movies = movies.join(_listed("deny", settings.deny, tables), on=Columns.MOVIE_ID, how="left_anti")
     return movies
 
 
-def _listed(key: str, name: str, tables: Mapping[str, DataFrame], id_type: str) -> DataFrame:
+def _listed(key: str, name: str, tables: Mapping[str, DataFrame]) -> DataFrame:
     """The movie ids of the table `name` of `source.tables`, which is the value of `candidates.{key}`."""
     table = tables[name]
     if Columns.MOVIE_ID not in table.columns:
         raise InputError(
             f"source.tables.{name}: candidates.{key} needs a column movie_id; it has {', '.join(table.columns)}"
         )
-    return table.select(F.col(Columns.MOVIE_ID).try_cast(id_type).alias(Columns.MOVIE_ID))
+    return table.select(Columns.MOVIE_ID)
 
 
-def _where(rows: DataFrame, condition: str, key: str) -> DataFrame:
-    return resolve(f"candidates.{key}", rows, lambda: rows.where(condition))
+def _where(rows: DataFrame, condition: str, key: str, tables: Collection[str]) -> DataFrame:
+    key = f"candidates.{key}"
+    return resolve(key, rows, lambda: rows.where(checked_sql(rows.sparkSession, key, condition, tables)))
+
+
+def own_tables_of(session: SparkSession, settings: CandidateSettings, tables: Collection[str]) -> dict[str, str]:
+    """The user's own tables that candidates use, each with the dotted key of the setting that uses it first.
+
+    tables  the names of all tables that conditions may query
+
+    Raises ConfigError for a condition that is not allowed, and pyspark's ParseException for one that is no SQL.
+    """
+    lists = {"candidates.deny": settings.deny, "candidates.allow": settings.allow}
+    used = {key: [name] for key, name in lists.items() if name is not None}
+    for key, condition in settings.conditions().items():
+        used[key] = tables_in_sql(session, key, condition, tables)
+    first: dict[str, str] = {}
+    for key, names in used.items():
+        for name in names:
+            if name not in CLEAN:
+                first.setdefault(name, key)
+    return first
+
+
+def listed_ids(used: Mapping[str, str], tables: Mapping[str, DataFrame]) -> list[NamedIds]:
+    """The ids in the tables of `own_tables_of`. Lazy."""
+    return [
+        NamedIds(key, name, kind, tables[name], column)
+        for name, key in used.items()
+        for kind, column in _ID_COLUMNS.items()
+        if column in tables[name].columns
+    ]
 
 
 def _first_fitting(names: Sequence[str], users: Sequence[DataFrame]) -> DataFrame:

@@ -51,7 +51,8 @@ def query_stream(
 ) -> DataFrame:
     """The stream of queries, with the columns of `query_schema`; the column `direction` is an index into `directions`.
 
-    liked  SQL condition on the ratings: true if a seen item may be the reason of a recommendation
+    ratings  the pairs that were seen; the rating is null if it was refused
+    liked    SQL condition on the ratings: true if a seen item may be the reason of a recommendation
 
     Every user or movie that is a query has its header row, even if it has seen nothing.
     """
@@ -69,7 +70,8 @@ def query_stream(
         )
         for number, direction in enumerate(directions)
     ]
-    pairs = ratings.select(Columns.USER_ID, Columns.MOVIE_ID, F.expr(liked).alias(QueryColumns.LIKED))
+    is_liked = F.expr(liked) & F.col(Columns.RATING).isNotNull()
+    pairs = ratings.select(Columns.USER_ID, Columns.MOVIE_ID, is_liked.alias(QueryColumns.LIKED))
     pairs = pairs.join(known[USER], on=Columns.USER_ID, how="inner")
     pairs = pairs.join(known[MOVIE], on=Columns.MOVIE_ID, how="inner")
     seen = [

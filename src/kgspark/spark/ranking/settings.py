@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from kgspark.config import Settings
+from kgspark.config import PlainName, Settings, distinct_names
 
 # The segment of the users who fit no other segment.
 REST = "rest"
@@ -26,7 +26,7 @@ class CandidateSettings(Settings):
     min_ratings: int = Field(0, ge=0, description="number of ratings that a movie must have")
     allow: str | None = Field(None, description="one of source.tables, with a column movie_id: only these movies")
     deny: str | None = Field(None, description="one of source.tables, with a column movie_id: never these movies")
-    segments: dict[str, SegmentSettings] = Field(
+    segments: dict[PlainName, SegmentSettings] = Field(
         default_factory=dict,
         description="name: {users: condition, movies: condition}; a user is in the first segment that fits; users in "
         "no segment are offered every candidate",
@@ -35,9 +35,18 @@ class CandidateSettings(Settings):
     @field_validator("segments")
     @classmethod
     def _names(cls, value: dict[str, SegmentSettings]) -> dict[str, SegmentSettings]:
+        distinct_names(value)
         if REST in value:
             raise ValueError(f"{REST!r} is the name of the users who fit no segment; choose another one")
         return value
+
+    def conditions(self) -> dict[str, str]:
+        """The SQL conditions by their dotted keys."""
+        given = {"candidates.where": self.where} if self.where is not None else {}
+        for name, segment in self.segments.items():
+            given[f"candidates.segments.{name}.users"] = segment.users
+            given[f"candidates.segments.{name}.movies"] = segment.movies
+        return given
 
     @property
     def restrict(self) -> bool:

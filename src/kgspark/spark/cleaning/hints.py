@@ -1,0 +1,106 @@
+"""Hints for a source whose ratings are refused: what the refused values look like, and which setting reads them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kgspark.spark.cleaning.accounts import Accounts, format_reasons
+from kgspark.spark.cleaning.rating_rules import text_of
+from kgspark.spark.cleaning.values import ISO_TIME
+from kgspark.tables import MOVIES, RATINGS, Columns
+
+# Fraction of the genres with a further separator inside from which this is told: `Sci-Fi/Fantasy` alone is a genre.
+_LEAST_JOINED = 0.1
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What refused texts of a column may look like.
+
+    pattern  regular expression for such a text, without the blanks around it
+    advice   what to do; `{example}` is the first of the texts
+    """
+
+    pattern: str
+    advice: str
+
+
+_IDS = (
+    _Look(r"^-?0[0-9]+(\.0+)?$", "ids have leading zeros, such as {example}: set source.ids=string"),
+    _Look("", "ids are no integers, such as {example}: set source.ids=string"),
+)
+_TIMES = (
+    _Look(r"^[0-9]{12,13}(\.[0-9]*)?$", "times look like milliseconds: set source.timestamp_unit=milliseconds"),
+    _Look(r"^[0-9]{15,16}(\.[0-9]*)?$", "times look like microseconds: set source.timestamp_unit=microseconds"),
+    _Look(r"^[0-9]{18,19}$", "times look like nanoseconds: write them in microseconds"),
+    _Look(r"^[0-9]{1,10}(\.[0-9]*)?$", "times look like seconds: set source.timestamp_unit=seconds"),
+    _Look(ISO_TIME, "times look like {example}: set source.timestamp_unit=iso"),
+    _Look("", "times look like {example}: write them in seconds since 1970"),
+)
+_RATINGS = (
+    _Look(r"^-?[0-9]*,[0-9]+$", "ratings look like {example}: set source.decimal=,"),
+    _Look(r"^-?[0-9]*\.[0-9]+$", "ratings look like {example}: set source.decimal=."),
+    _Look("", "ratings look like {example}: write them as numbers"),
+)
+_OF_REASON: dict[str, tuple[str, Sequence[_Look]]] = {
+    "leading_zeros_user_id": (Columns.USER_ID, _IDS),
+    "leading_zeros_movie_id": (Columns.MOVIE_ID, _IDS),
+    "bad_user_id": (Columns.USER_ID, _IDS),
+    "bad_movie_id": (Columns.MOVIE_ID, _IDS),
+    "timestamp_not_a_time": (Columns.TIMESTAMP, _TIMES),
+    "rating_not_a_number": (Columns.RATING, _RATINGS),
+}
+
+
+def collect_hint(checked: DataFrame, accounts: Mapping[str, Accounts]) -> str:
+    """One sentence about the ratings that are refused for the most frequent reason; empty if there is nothing to say.
+
+    checked   the lines as `with_reason` gives them
+    accounts  the accounts of all tables
+    """
+    quarantined = accounts[RATINGS].quarantined
+    if not quarantined:
+        return ""
+    reason = max(quarantined, key=lambda name: quarantined[name])
+    refused = checked.where(~F.col("header") & (F.col("reason") == reason))
+    if reason == "rating_out_of_range":
+        least, most = refused.agg(F.min(Columns.RATING), F.max(Columns.RATING)).collect()[0]
+        return f"ratings reach from {least:g} to {most:g}: set clean.rating_min and clean.rating_max"
+    if reason == "rating_off_step":
+        least = refused.agg(F.min(Columns.RATING)).collect()[0][0]
+        return f"ratings such as {least:g} are between two steps of the scale: set clean.rating_step"
+    if reason == "unknown_movie":
+        return _hint_of_movies(accounts.get(MOVIES))
+    return _hint_of_looks(refused, *_OF_REASON[reason]) if reason in _OF_REASON else ""
+
+
+def collect_genre_hint(movies: DataFrame, separator: str) -> str:
+    """One sentence if no movie has two genres, but many have a name such as `Action, Comedy`; otherwise empty."""
+    others = f"[{re.escape(''.join(sorted(set('|,;/') - set(separator))))}]"
+    first = F.col(Columns.GENRES)[0]
+    named = movies.where(F.size(Columns.GENRES) > 0)
+    joined = F.when(first.rlike(others), first)
+    most, count, odd, example = named.agg(
+        F.max(F.size(Columns.GENRES)), F.count("*"), F.count(joined), F.min(joined)
+    ).collect()[0]
+    if most != 1 or odd < count * _LEAST_JOINED:
+        return ""
+    return f"no movie has two genres, and one is {example!r}: set source.genre_separator"
+
+
+def _hint_of_movies(movies: Accounts | None) -> str:
+    if movies is not None and movies.quarantined:
+        return f"{movies.quarantined_share:.0%} of the movies are refused, too: {format_reasons(movies.quarantined)}"
+    return "these movies are not in the movie table: set clean.unknown_movies=keep to keep such ratings"
+
+
+def _hint_of_looks(refused: DataFrame, column: str, looks: Sequence[_Look]) -> str:
+    """The advice of the look that most texts of the column have."""
+    text = F.trim(text_of(column))
+    look = F.coalesce(*[F.when(text.rlike(look.pattern), F.lit(i)) for i, look in enumerate(looks)])
+    counted = refused.select(look.alias("look"), text.alias("text")).groupBy("look")
+    row = counted.agg(F.count("*").alias("lines"), F.min("text").alias("example")).orderBy(F.desc("lines")).first()
+    return "" if row is None or row["look"] is None else looks[row["look"]].advice.format(example=repr(row["example"]))

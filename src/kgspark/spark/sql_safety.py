@@ -1,0 +1,136 @@
+"""SQL of a configuration reaches the rows of declared tables, and nothing else of the machine.
+
+Spark's own parser reads the text, and each node of its tree that could lead elsewhere must be known to be harmless. So
+a way to files, classes or settings that a later version of Spark adds is refused, too.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from py4j.java_gateway import is_instance_of
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+from kgspark.errors import ConfigError
+
+# Spark's groups of functions on values. Not among them is misc_funcs: its functions call Java methods, name files, read
+# a schema from a file, or tell about the machine. Table functions are in none of them.
+_FUNCTIONS = frozenset(
+    f"{group}_funcs"
+    for group in (
+        "agg", "array", "bitwise", "collection", "conditional", "conversion", "csv", "datetime", "generator", "hash",
+        "json", "lambda", "map", "math", "predicate", "string", "struct", "url", "window",
+    )
+)  # fmt: skip
+# Spark's analysis replaces the nodes of this package by others. Apart from functions and tables, whose names are
+# checked, these become columns only; what is left, such as IDENTIFIER(text), could become anything.
+_CATALYST = "org.apache.spark.sql.catalyst."
+_ANALYSIS = f"{_CATALYST}analysis."
+_COLUMNS = frozenset(
+    {
+        "UnresolvedAlias",
+        "UnresolvedAttribute",
+        "UnresolvedExtractValue",
+        "UnresolvedHaving",
+        "UnresolvedInlineTable",
+        "UnresolvedOrdinal",
+        "UnresolvedStar",
+        "UnresolvedSubqueryColumnAliases",
+    }
+)
+_ALLOWED = "an expression may have columns, Spark's functions on values, and SELECT on declared tables"
+_SUBQUERIES = frozenset({"Exists", "ListQuery", "ScalarSubquery"})
+# The parts of a query on tables.
+_QUERY = frozenset(
+    {
+        "Aggregate", "Distinct", "Except", "Filter", "GlobalLimit", "Intersect", "Join", "LocalLimit",
+        "LocalRelation", "OneRowRelation", "Project", "Sort", "SubqueryAlias", "Union",
+    }
+)  # fmt: skip
+
+
+def checked_sql(session: SparkSession, key: str, text: str, tables: Collection[str] = ()) -> str:
+    """The SQL expression `text`, if it has columns, functions on values, and subqueries on `tables` only.
+
+    key  its dotted key, for the error
+
+    Raises ConfigError otherwise; pyspark's ParseException if it is no SQL expression.
+    """
+    tables_in_sql(session, key, text, tables)
+    return text
+
+
+def tables_in_sql(session: SparkSession, key: str, text: str, tables: Collection[str]) -> list[str]:
+    """The names among `tables` that subqueries of `text` read, sorted; raises the errors of `checked_sql`."""
+    if "${" in text:  # Spark replaces ${env:NAME} and ${spark.name} before it parses the text
+        raise ConfigError(f"{key}: ${{...}} would read the environment or Spark's settings, which is not allowed here")
+    if "(" not in text:  # neither a function nor a subquery
+        return []
+    declared = {name.casefold(): name for name in tables}
+    found = set()
+    for node in _nodes(session._jsparkSession.sessionState().sqlParser().parseExpression(text)):
+        package, _, kind = node.getClass().getName().rpartition(".")
+        if f"{package}." != _ANALYSIS:
+            is_harmless = kind in _QUERY if _is_query(node) else kind in _SUBQUERIES or not _has_query(node)
+        elif kind == "UnresolvedRelation":
+            found.add(_declared(key, _texts(node.multipartIdentifier()), declared))
+            is_harmless = True
+        elif kind == "UnresolvedFunction":
+            is_harmless = _is_on_values(session, _texts(node.nameParts()))
+        else:
+            is_harmless = kind in _COLUMNS
+        if not is_harmless:
+            raise ConfigError(f"{key}: {_shown(node)} is not allowed; {_ALLOWED}")
+    return sorted(found)
+
+
+def _nodes(root: Any) -> Iterator[Any]:
+    """Every node of a parsed expression, also of the queries in it."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += _items(node.children())
+        if _is_query(node):
+            waiting += _items(node.expressions())
+        elif _has_query(node):
+            waiting.append(node.plan())
+
+
+def _is_query(node: Any) -> bool:
+    return is_instance_of(SparkContext._gateway, node, f"{_CATALYST}plans.logical.LogicalPlan")
+
+
+def _has_query(node: Any) -> bool:
+    return is_instance_of(SparkContext._gateway, node, f"{_CATALYST}expressions.PlanExpression")
+
+
+def _items(sequence: Any) -> list[Any]:
+    return [sequence.apply(i) for i in range(sequence.size())]
+
+
+def _texts(sequence: Any) -> list[str]:
+    return [str(text) for text in _items(sequence)]
+
+
+def _shown(node: Any) -> str:
+    """A node as one short line, in Spark's notation without its marks of what is not resolved yet."""
+    text = " ".join(str(node.toString()).split()).replace("'", "")
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _is_on_values(session: SparkSession, names: Sequence[str]) -> bool:
+    """True for one of Spark's own functions on values."""
+    jvm: Any = session._jvm
+    catalyst = jvm.org.apache.spark.sql.catalyst
+    found = catalyst.analysis.FunctionRegistry.builtin().lookupFunction(catalyst.FunctionIdentifier(names[-1]))
+    return len(names) == 1 and found.isDefined() and found.get().getGroup() in _FUNCTIONS
+
+
+def _declared(key: str, names: Sequence[str], declared: Mapping[str, str]) -> str:
+    """The declared name of a table in a subquery; ConfigError if it has none."""
+    name = ".".join(names)
+    if len(names) > 1 or name.casefold() not in declared:
+        known = f"a subquery may read {', '.join(declared.values())}" if declared else "no subquery is allowed here"
+        raise ConfigError(f"{key}: {name} is no declared table; {known}")
+    return declared[name.casefold()]

@@ -1,0 +1,182 @@
+"""Ids, ratings and times are read as the page own-data.md says, in every dialect."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kgspark.night.night import Night
+from kgspark.stages import clean_ratings
+from nights import a_night
+from worlds.damage import CSV, DAT, STRING_TABLE, U_DATA, Dialect
+from worlds.spellings import integer_id, rating, seconds, spellings, string_id
+
+COLUMNS = {"user": "user", "movie": "movie", "rating": "stars", "timestamp": "at"}
+TABLE = {"format": "table", "ids": "string", "columns": COLUMNS}
+FILES = {
+    CSV: ("ratings.csv", "movies.csv"),
+    DAT: ("ratings.dat", "movies.dat"),
+    U_DATA: ("u.data", "u.item"),
+    STRING_TABLE: ("own.csv", "no movies"),
+}
+NO_ID = ("missing", "leading_zeros", "bad")
+NAMES = ("user_id", "movie_id", "rating", "timestamp")
+
+
+def _clean(spark: Any, lake: Path, source: dict[str, Any], **clean: Any) -> Night:
+    rules = {"max_quarantined_share": 1.0, "unknown_movies": "keep"} | clean
+    night = a_night(lake, spark, source=source, clean=rules)
+    clean_ratings.run(night)
+    return night
+
+
+def _rows(night: Night, table: str) -> list[dict[str, Any]]:
+    return pq.read_table(night.run.table(table)).to_pylist()
+
+
+def _lines_with(texts: list[str]) -> list[list[str]]:
+    """For each text four lines with it in another field each; the other fields are good, and no pair stands twice."""
+    lines = []
+    for text in texts:
+        for place in range(4):
+            number = len(lines) + 1
+            fields = [str(10**6 + number), str(2 * 10**6 + number), "4", "100"]
+            lines.append([*fields[:place], text, *fields[place + 1 :]])
+    return lines
+
+
+def _expected(lines: list[list[str]], read_id: Callable[[str], Any]) -> tuple[set[tuple[Any, ...]], dict[int, str]]:
+    """The rows to keep, and the reason for each other line, by its number from 1."""
+    kept, refused = set(), {}
+    for number, (user, movie, stars, at) in enumerate(lines, 1):
+        values = [read_id(user), read_id(movie), rating(stars), seconds(at)]
+        reasons = [f"{v}_{name}" for v, name in zip(values[:2], NAMES, strict=False) if v in NO_ID]
+        reasons += [value for value in values[2:] if isinstance(value, str)]
+        if reasons:
+            refused[number] = reasons[0]
+        else:
+            kept.add(tuple(v.removeprefix("id ") if isinstance(v, str) else v for v in values))
+    return kept, refused
+
+
+def _quoted(field: str) -> str:
+    return '"' + field.replace('"', '""') + '"' if set(field) & set(',"') else field
+
+
+def _write(folder: Path, dialect: Dialect, lines: list[list[str]]) -> dict[str, Any]:
+    name, movies = FILES[dialect]
+    text = [dialect.join([_quoted(field) for field in line] if dialect.quoted else line) for line in lines]
+    path = folder / name
+    path.write_text("\n".join([*([dialect.header] if dialect.header else []), *text, ""]), dialect.encoding, newline="")
+    if dialect is STRING_TABLE:
+        return TABLE | {"path": str(path)}
+    movie = {CSV: "movieId,title,genres\n1,T,Drama\n", DAT: "1::T::Drama\n"}.get(dialect, "1|T|||" + "|0" * 19 + "\n")
+    (folder / movies).write_text(movie)
+    if dialect is DAT:
+        (folder / "users.dat").write_text("1::F::1::10::48067\n")
+    return {"path": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "forbidden"),
+    [
+        pytest.param(CSV, "\r\n\x00", id="csv"),
+        pytest.param(DAT, "\r\n\x00:", id="dat"),
+        pytest.param(U_DATA, "\r\n\x00\t", id="u.data"),
+        pytest.param(STRING_TABLE, "\r\n\x00", id="string ids"),
+    ],
+)
+def test_every_spelling_is_read_as_an_independent_parser_reads_it(
+    spark: Any, tmp_path: Path, dialect: Dialect, forbidden: str
+) -> None:
+    lines = _lines_with(spellings(1_000, forbidden, dialect.encoding))
+    kept, refused = _expected(lines, integer_id if dialect.integer_ids else string_id)
+    scale = {"rating_min": 0.5, "rating_max": 5, "rating_step": 0.5}
+    night = _clean(spark, tmp_path / "lake", _write(tmp_path, dialect, lines), **scale)
+    above = 1 if dialect.header else 0
+    found = {row["line"] - above: row["reason"] for row in _rows(night, "quarantine")}
+    wrong = {n: (lines[n - 1], found.get(n), refused.get(n)) for n in found | refused if found.get(n) != refused.get(n)}
+    assert not wrong, list(wrong.items())[:10]
+    assert {tuple(row[name] for name in NAMES) for row in _rows(night, "ratings")} == kept
+    assert len(kept) > 500
+    assert len(refused) > 500
+
+
+def _parquet(folder: Path, **columns: pa.Array) -> dict[str, Any]:
+    given = {"user": [1, 2], "movie": [7, 8], "stars": [4.0, 5.0], "at": [100, 200]} | columns
+    pq.write_table(pa.table(given), folder / "ratings.parquet")
+    return {"path": str(folder / "ratings.parquet"), "format": "table", "columns": COLUMNS}
+
+
+def test_ids_that_pandas_made_floating_numbers_are_integers(spark: Any, tmp_path: Path) -> None:
+    users = pa.array([12345601.0, float("nan"), 2.5, float(2**53), -5.0, None], pa.float64())
+    movies = pa.array([2.0] * 6, pa.float32())
+    source = _parquet(tmp_path, user=users, movie=movies, stars=[4.0] * 6, at=[100.0] * 6)
+    night = _clean(spark, tmp_path / "lake", source)
+    assert {(row["user_id"], row["movie_id"]) for row in _rows(night, "ratings")} == {(12345601, 2), (-5, 2)}
+    found = {row["line"]: row["reason"] for row in _rows(night, "quarantine")}
+    assert found == {2: "missing_user_id", 3: "bad_user_id", 4: "bad_user_id", 6: "missing_user_id"}
+    assert night.run.manifest("ratings").details["id_type"] == "bigint"
+
+
+def test_integer_ids_of_parquet_are_strings_if_they_are_configured_so(spark: Any, tmp_path: Path) -> None:
+    source = _parquet(tmp_path, user=pa.array([-5, 6], pa.int64()), movie=pa.array([7.0, 8.0]))
+    night = _clean(spark, tmp_path / "lake", source | {"ids": "string"})
+    assert {(row["user_id"], row["movie_id"]) for row in _rows(night, "ratings")} == {("-5", "7"), ("6", "8")}
+
+
+def test_texts_for_missing_ids_are_a_setting(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("user,movie,stars,at\nNULL,1,4.0,1\nnobody,1,4.0,1\n-1,1,4.0,1\n-2,1,4.0,1\n")
+    source = TABLE | {"path": str(tmp_path / "own.csv"), "null_texts": ["nobody", "-1"]}
+    for ids, kept in (("string", {"NULL", "-2"}), ("integer", {-2})):
+        night = _clean(spark, tmp_path / ids, source | {"ids": ids})
+        assert {row["user_id"] for row in _rows(night, "ratings")} == kept
+        found = {row["line"]: row["reason"] for row in _rows(night, "quarantine")}
+        assert {line: reason for line, reason in found.items() if line > 2} == dict.fromkeys((3, 4), "missing_user_id")
+
+
+@pytest.mark.parametrize(
+    ("unit", "texts", "expected"),
+    [
+        ("milliseconds", ["1600001020000", " 1600001020999.5 ", "999", "-1"], [1600001020, 1600001020, 0]),
+        ("microseconds", ["1600001020000000", "1600001020999999", "1e15"], [1600001020, 1600001020]),
+        (
+            "iso",
+            [
+                *("2020-09-13 12:43:40", "2020-09-13T12:43:40Z", "2020-09-13T14:43:40.999+02:00"),
+                *("2020-09-13", "2020-09-13 12:43", "2020-13-01", "2020-02-30", "13.09.2020", "2020", "1600001020"),
+                "2020-09-13 12:43:40 Europe/Paris",
+            ],
+            [1600001020, 1600001020, 1600001020, 1599955200, 1600000980],
+        ),
+    ],
+)
+def test_times_are_read_in_the_configured_unit(
+    spark: Any, tmp_path: Path, unit: str, texts: list[str], expected: list[int]
+) -> None:
+    lines = [f"u{number},m,4.0,{text}" for number, text in enumerate(texts)]
+    (tmp_path / "own.csv").write_text("\n".join(["user,movie,stars,at", *lines]) + "\n")
+    night = _clean(spark, tmp_path / "lake", TABLE | {"path": str(tmp_path / "own.csv"), "timestamp_unit": unit})
+    found = {row["user_id"]: row["timestamp"] for row in _rows(night, "ratings")}
+    assert found == {f"u{number}": at for number, at in enumerate(expected)}
+    assert {row["reason"] for row in _rows(night, "quarantine")} == {"timestamp_not_a_time"}
+
+
+@pytest.mark.parametrize("unit", ["seconds", "milliseconds", "microseconds", "iso"])
+def test_typed_times_of_parquet_need_no_unit(spark: Any, tmp_path: Path, unit: str) -> None:
+    times = pa.array([1600001020_500_000, 0], pa.timestamp("us"))
+    night = _clean(spark, tmp_path / "lake", _parquet(tmp_path, at=times) | {"timestamp_unit": unit})
+    assert {row["user_id"]: row["timestamp"] for row in _rows(night, "ratings")} == {1: 1600001020, 2: 0}
+
+
+def test_a_decimal_comma_is_read_if_it_is_configured(spark: Any, tmp_path: Path) -> None:
+    lines = ['1,1,"3,5",1', '2,1," 4,0 ",1', "3,1,5,1", "4,1,3.5,1", '5,1,"1.000,5",1']
+    (tmp_path / "own.csv").write_text("\n".join(["user,movie,stars,at", *lines]) + "\n")
+    night = _clean(spark, tmp_path / "lake", TABLE | {"path": str(tmp_path / "own.csv"), "decimal": ","})
+    assert {row["user_id"]: row["rating"] for row in _rows(night, "ratings")} == {"1": 3.5, "2": 4.0, "3": 5.0}
+    assert {row["line"] for row in _rows(night, "quarantine")} == {5, 6}
+    typed = _clean(spark, tmp_path / "typed", _parquet(tmp_path, stars=[3.5, 4.0]) | {"decimal": ","})
+    assert {row["user_id"]: row["rating"] for row in _rows(typed, "ratings")} == {1: 3.5, 2: 4.0}

@@ -1,0 +1,132 @@
+"""The user's own tables are read by the rules of the ratings' lines, and what is refused is counted."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kgspark.errors import InputError
+from kgspark.spark.cleaning.settings import TableSource
+from kgspark.spark.own_tables import RefusedLines, count_refused, read_own_table
+
+
+def source(folder: Path, content: str | bytes, **settings: Any) -> TableSource:
+    path = folder / "facts.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return TableSource(path=str(path), **settings)
+
+
+def rows(spark: Any, table: TableSource) -> list[tuple[Any, ...]]:
+    return sorted(map(tuple, read_own_table(spark, "facts", table).collect()), key=str)
+
+
+def refused(spark: Any, table: TableSource) -> list[RefusedLines]:
+    return count_refused(spark, {"facts": table})
+
+
+def test_quotes_are_those_of_rfc_4180_and_blanks_around_values_go(spark: Any, tmp_path: Path) -> None:
+    table = source(
+        tmp_path,
+        "\ufeff why , movie_id\r\n"
+        '"rights ""EU"", ended",m1\r\n'
+        '"a, b",m2 \r\n'
+        "x, m3\r\n"
+        "\r\n"  # a blank line holds nothing, so that nothing is lost with it
+        "Director 1 ,\r\n",
+    )
+    assert read_own_table(spark, "facts", table).columns == ["why", "movie_id"]
+    assert rows(spark, table) == [
+        ("Director 1", None),
+        ("a, b", "m2"),
+        ('rights "EU", ended', "m1"),
+        ("x", "m3"),
+    ]
+    assert refused(spark, table) == []
+
+
+LINES = [
+    (b"Doe, the film,m1", "wrong_field_count"),
+    (b"m1", "wrong_field_count"),
+    ("Réal,m1".encode("latin-1"), "unreadable_encoding"),
+    (b'"a line\nbreak",m1', "unparsable_line"),
+    (b"Ann\x00,m1", "unreadable_encoding"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), LINES, ids=[repr(line) for line, _ in LINES])
+def test_a_line_that_cannot_be_read_is_refused_and_its_place_is_told(
+    spark: Any, tmp_path: Path, line: bytes, reason: str
+) -> None:
+    table = source(tmp_path, b"title,movie_id\nHeat,m1\n\n" + line + b"\nRonin,m2\n")
+    assert rows(spark, table) == [("Heat", "m1"), ("Ronin", "m2")]
+    count = line.count(b"\n") + 1
+    found = RefusedLines("facts", 2 + count, {reason: count}, "facts.csv:4")
+    assert refused(spark, table) == [found]
+    assert str(found) == f"facts: {count} of {2 + count} lines refused ({count} {reason}; the first is facts.csv:4)"
+    found.check(0.5)
+    with pytest.raises(
+        InputError, match=r"facts: .* lines refused .*; that is \d\d\.\d\d%, and clean\.max_quarantined"
+    ):
+        found.check(0.1)
+
+
+def test_another_encoding_and_separator_are_read_as_configured(spark: Any, tmp_path: Path) -> None:
+    table = source(tmp_path, "nom;film\nRéal;7\n".encode("latin-1"), separator=";", encoding="iso-8859-1")
+    assert rows(spark, table) == [("Réal", "7")]
+    wide = source(tmp_path, "name::film\nAnn::7\n", separator="::")
+    assert rows(spark, wide) == [("Ann", "7")]
+
+
+def test_the_files_of_a_folder_are_one_table(spark: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "facts"
+    folder.mkdir()
+    for name, text in {
+        "a.csv": "id,x\n1,a\n",
+        "b.csv": "id,x\n2,b\nbad\n",
+        "c.csv": "",
+        "_SUCCESS": "",
+        ".c": "z",
+    }.items():
+        (folder / name).write_text(text)
+    table = TableSource(path=str(folder))
+    assert rows(spark, table) == [("1", "a"), ("2", "b")]
+    assert refused(spark, table) == [RefusedLines("facts", 3, {"wrong_field_count": 1}, "b.csv:3")]
+    (folder / "d.csv").write_text("x,id\na,1\n")
+    with pytest.raises(InputError, match=r"d\.csv:1: the header differs from that of .*a\.csv"):
+        read_own_table(spark, "facts", table)
+    (folder / "d.csv").unlink()
+    (folder / "more[1]").mkdir()
+    (folder / "more[1]" / "e.csv").write_text("id,x\n3,c\n")
+    (folder / "e.csv.tmp").write_text("id,x\n4,d\n")
+    assert rows(spark, table) == [("1", "a"), ("2", "b"), ("3", "c")]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"id,x,ID\n1,2,3\n", "facts.csv:1: the header names the column 'id' more than once"),
+        (b"id,,x\n1,2,3\n", "facts.csv:1: the header has a column without a name: 'id,,x'"),
+        (b"", "facts.csv: the file is empty; expected at least one line of data"),
+        ("id,x\n1,a\n".encode("utf-16"), "facts.csv:1: the header is no text in utf-8"),
+        (b"\x1f\x8b\x08\x00\x00", "facts.csv:1: the header is no text in utf-8; set source.tables.facts.encoding"),
+        (b"PAR1\x15", "facts.csv: is Parquet by its first bytes; set source.tables.facts.format=parquet"),
+    ],
+)
+def test_a_header_that_cannot_be_used_is_one_line(spark: Any, tmp_path: Path, content: bytes, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_own_table(spark, "facts", source(tmp_path, content))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_of_parquet_are_trimmed_and_other_values_kept(spark: Any, tmp_path: Path) -> None:
+    path = tmp_path / "facts.parquet"
+    columns = {"id": [1.0, None], "name": [" Director 1 ", "  "], "genres": [[" Drama", "Action "], None]}
+    pq.write_table(pa.table(columns), path)
+    table = TableSource(path=str(path), format="parquet")
+    assert rows(spark, table) == [(1.0, "Director 1", ["Drama", "Action"]), (None, None, None)]
+    assert refused(spark, table) == []
+    with pytest.raises(InputError, match=r"facts\.csv: is not Parquet .* set source\.tables\.facts\.format=csv"):
+        read_own_table(spark, "facts", source(tmp_path, "id,x\n1,a\n", format="parquet"))
