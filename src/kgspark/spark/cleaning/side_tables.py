@@ -100,7 +100,7 @@ def movies_table(rows: DataFrame, genre_separator: str = "|", null_texts: Sequen
     """movie_id, title, year (int or null), genres array<string>; one row per movie, in no fixed order. Lazy."""
     title = F.col(Columns.TITLE) if Columns.TITLE in rows.columns else F.lit(None).cast("string")
     none = ("", _NO_GENRES, *null_texts)
-    genres = F.transform(_genres(rows, genre_separator), F.trim)
+    genres = F.transform(_genres(rows, genre_separator), lambda genre: F.trim(genre))
     named = F.array_distinct(F.filter(genres, lambda genre: ~genre.isin(*none)))
     movies = rows.select(
         Columns.MOVIE_ID,
