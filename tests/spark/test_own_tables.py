@@ -1,5 +1,6 @@
 """The user's own tables are read by the rules of the ratings' lines, and what is refused is counted."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,10 @@ def test_the_files_of_a_folder_are_one_table(spark: Any, tmp_path: Path) -> None
     (folder / "more[1]" / "e.csv").write_text("id,x\n3,c\n")
     (folder / "e.csv.tmp").write_text("id,x\n4,d\n")
     assert rows(spark, table) == [("1", "a"), ("2", "b"), ("3", "c")]
+    (folder / "more[1]" / "f +%.csv.gz").write_bytes(gzip.compress(b"id,x\n4,d\n5\n"))
+    part = TableSource(path=str(folder / "m*"))
+    assert rows(spark, part) == [("3", "c"), ("4", "d")]
+    assert refused(spark, part) == [RefusedLines("facts", 3, {"wrong_field_count": 1}, "more[1]/f +%.csv.gz:3")]
 
 
 @pytest.mark.parametrize(
@@ -109,9 +114,15 @@ def test_the_files_of_a_folder_are_one_table(spark: Any, tmp_path: Path) -> None
         (b"id,x,ID\n1,2,3\n", "facts.csv:1: the header names the column 'id' more than once"),
         (b"id,,x\n1,2,3\n", "facts.csv:1: the header has a column without a name: 'id,,x'"),
         (b"", "facts.csv: the file is empty; expected at least one line of data"),
-        ("id,x\n1,a\n".encode("utf-16"), "facts.csv:1: the header is no text in utf-8"),
-        (b"\x1f\x8b\x08\x00\x00", "facts.csv:1: the header is no text in utf-8; set source.tables.facts.encoding"),
-        (b"PAR1\x15", "facts.csv: is Parquet by its first bytes; set source.tables.facts.format=parquet"),
+        ("id,x\n1,a\n".encode("utf-16"), "facts.csv: the file is UTF-16; convert it to UTF-8"),
+        (
+            "id,Réal\n1,a\n".encode("latin-1"),
+            "facts.csv:1: the header is no text in utf-8; set source.tables.facts.enc",
+        ),
+        (b"\x1f\x8b\x08\x00\x00", "facts.csv: by its first bytes the file is text in gzip, but"),
+        (b"PK\x03\x04", "facts.csv: the file is a zip archive or an Excel workbook; unpack it"),
+        (b'{"id": 1}\n', "facts.csv: the file is JSON lines, by its first line"),
+        (b"PAR1\x15", "facts.csv: the files are Parquet by their first bytes; set source.tables.facts.format=parquet"),
     ],
 )
 def test_a_header_that_cannot_be_used_is_one_line(spark: Any, tmp_path: Path, content: bytes, says: str) -> None:
@@ -128,9 +139,9 @@ def test_texts_of_parquet_are_trimmed_and_other_values_kept(spark: Any, tmp_path
     table = TableSource(path=str(path), format="parquet")
     assert rows(spark, table) == [(1.0, "Director 1", ["Drama", "Action"]), (None, None, None)]
     assert refused(spark, table) == []
-    days = TableSource(path=str(tmp_path / "days"), format="parquet")
-    (tmp_path / "days" / "day=7").mkdir(parents=True)
-    path.rename(tmp_path / "days" / "day=7" / "part-0.parquet")
+    days = TableSource(path=str(tmp_path / "days[1]"), format="parquet")
+    (tmp_path / "days[1]" / "day=7").mkdir(parents=True)
+    path.rename(tmp_path / "days[1]" / "day=7" / "part-0.parquet")
     assert rows(spark, days) == [(1.0, "Director 1", ["Drama", "Action"], 7), (None, None, None, 7)]
-    with pytest.raises(InputError, match=r"facts\.csv: is not Parquet .* set source\.tables\.facts\.format=csv"):
+    with pytest.raises(InputError, match=r"facts\.csv: the files are not Parquet .*\.tables\.facts\.format=csv"):
         read_own_table(spark, "facts", source(tmp_path, "id,x\n1,a\n", format="parquet"))

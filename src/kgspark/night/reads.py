@@ -1,11 +1,9 @@
 """Reads a night: the results of its earlier stages, the user's own tables, and the locations of published tables."""
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from kgspark.errors import ConfigError, InputError
-from kgspark.files import source_signature
+from kgspark.errors import ConfigError
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
@@ -13,7 +11,7 @@ from kgspark.graph.shards import read_graph
 from kgspark.night.night import Night
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.graph.derived import DERIVED
-from kgspark.spark.own_tables import RefusedLines, count_refused, read_own_table
+from kgspark.spark.own_tables import RefusedLines, count_refused, own_files, read_own_table
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Direction
 from kgspark.spark.unknown_ids import NamedIds, UnknownIds, count_unknown
@@ -104,8 +102,8 @@ def own_table_signatures(night: Night) -> dict[str, str]:
     """Signatures of all tables of the user, with the settings that they are read by, by dotted key."""
     signatures = {}
     for name, source in night.settings.source.tables.items():
-        files = source_signature([_existing(name, source.path)])
-        signatures[f"source.tables.{name}"] = f"{files} {source.model_dump_json(exclude={'path'})}"
+        files, read_by = own_files(name, source).signature, source.model_dump_json(exclude={"path"})
+        signatures[f"source.tables.{name}"] = f"{files} {read_by}"
     return signatures
 
 
@@ -159,9 +157,3 @@ def published_places(night: Night) -> dict[str, list[str]]:
     return {
         table: [target.place(night.run, table) for target in publish_targets(night)] for table in ranked_tables(night)
     }
-
-
-def _existing(name: str, path: str) -> Path:
-    if not Path(path).exists():
-        raise InputError(f"{path}: no such file or folder; source.tables.{name}.path names it")
-    return Path(path).absolute()
