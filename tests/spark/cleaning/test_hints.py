@@ -46,7 +46,7 @@ def _hint(spark: Any, bad: list[dict[str, str]], lines: int, unit: str = "second
         (
             "movie_id",
             "99",
-            "these movies are not in the movie table: set clean.unknown_movies=keep to keep such ratings",
+            "their movies are not in the movie table; clean.unknown_movies=keep keeps such ratings",
         ),
         ("movie_id", "", ""),
     ],

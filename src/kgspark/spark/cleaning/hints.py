@@ -102,7 +102,7 @@ def collect_genre_hint(movies: DataFrame, separator: str) -> str:
 def _hint_of_movies(movies: Accounts | None) -> str:
     if movies is not None and movies.quarantined:
         return f"{movies.quarantined_share:.0%} of the movies are refused, too: {format_reasons(movies.quarantined)}"
-    return "these movies are not in the movie table: set clean.unknown_movies=keep to keep such ratings"
+    return "their movies are not in the movie table; clean.unknown_movies=keep keeps such ratings"
 
 
 def _hint_of_looks(refused: DataFrame, column: str, looks: Sequence[_Look]) -> str:
