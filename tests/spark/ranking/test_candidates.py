@@ -155,16 +155,6 @@ def test_the_names_of_tables_do_not_stay(spark: Any, tables: dict[str, Any], ent
             r"candidates\.segments\.x\.users: ",
         ),
         (
-            {"where": "movie_id IN (SELECT value FROM text.`/etc/hostname`)"},
-            ConfigError,
-            r"candidates\.where: text\./etc/hostname is no declared table; a subquery may read ratings, movies, ",
-        ),
-        (
-            {"segments": {"x": {"users": "true", "movies": "reflect('java.lang.System', 'gc') IS NULL"}}},
-            ConfigError,
-            r"candidates\.segments\.x\.movies: reflect\(java\.lang\.System, gc\) is not allowed",
-        ),
-        (
             {"deny": "no_ids"},
             InputError,
             r"source\.tables\.no_ids: candidates\.deny needs a column movie_id; it has title",
