@@ -113,6 +113,10 @@ def test_a_signature_changes_with_a_file_of_equal_size_and_time_and_not_with_a_s
     before = find_files(str(tmp_path), "").signature
     _write(tmp_path, "_SUCCESS")
     assert find_files(str(tmp_path), "").signature == before
+    _write(tmp_path, "b/c.csv")
+    assert find_files(str(tmp_path), "").signature != before
+    (tmp_path / "b" / "c.csv").unlink()
+    assert find_files(str(tmp_path), "").signature == before
     status = path.stat()
     path.write_text(CSV.replace("4.0", "0.4"))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

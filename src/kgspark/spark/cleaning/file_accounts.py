@@ -49,7 +49,7 @@ class _Lines:
     last: bytes = b""
 
     def add(self, chunk: bytes) -> None:
-        self.start = self.start or chunk[:LONGEST_HEADER]
+        self.start += chunk[: LONGEST_HEADER - len(self.start)]
         self.count += _line_ends(self.last, chunk)
         self.last = chunk[-1:]
 
