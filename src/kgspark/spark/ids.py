@@ -36,7 +36,9 @@ def read_id(value: Column, id_type: str, null_texts: Sequence[str] = ()) -> Colu
         number = digits_or(value, _rare_integer(F.trim(value)))
         return F.when(~number.isin(missing), number) if missing else number
     text = F.trim(value)
-    return F.when((text != "") & ~text.isin(*null_texts), text) if null_texts else F.when(text != "", text)
+    longest = max((len(missing.encode()) for missing in null_texts), default=0)
+    # Most ids are longer than all of these texts, so that they need not be compared with them.
+    return F.when((F.octet_length(text) > longest) | ~text.isin("", *null_texts), text)
 
 
 def digits_or(value: Column, other: Column) -> Column:

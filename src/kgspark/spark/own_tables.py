@@ -16,9 +16,10 @@ from pyspark.sql.types import ArrayType, DataType, StringType
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import format_reasons
-from kgspark.spark.cleaning.dialects import TextLayout
+from kgspark.spark.cleaning.layouts import TextLayout
 from kgspark.spark.cleaning.lines import LINE_PROBLEMS, fields, is_header, line_problem, read_lines
 from kgspark.spark.cleaning.settings import TableSource
+from kgspark.spark.cleaning.source_files import SourceFiles, find_files
 from kgspark.spark.frames import read_parquet
 
 _PARQUET = b"PAR1"
@@ -68,7 +69,7 @@ def read_own_table(session: SparkSession, name: str, source: TableSource) -> Dat
         values = {column: F.try_element_at("fields", F.lit(i + 1)) for i, column in enumerate(layout.columns)}
         good = lines.where(F.col("is_data") & F.col("reason").isNull())
         return good.select(*[_trimmed(value, StringType()).alias(column) for column, value in values.items()])
-    table = read_parquet(session, _checked_parquet(name, source))
+    table = read_parquet(session, _checked_parquet(name, source).files)
     return table.select(*[_trimmed(table[f"`{f.name}`"], f.dataType).alias(f.name) for f in table.schema.fields])
 
 
@@ -125,7 +126,7 @@ def _csv_lines(session: SparkSession, name: str, source: TableSource) -> tuple[T
     Headers and blank lines hold no data.
     """
     layout = _csv_layout(name, source)
-    lines = read_lines(session, Path(source.path).absolute(), layout).withColumn("fields", fields(layout))
+    lines = read_lines(session, _files(name, source), layout).withColumn("fields", fields(layout))
     is_data = ~is_header(layout) & (F.length(F.trim("raw")) > 0)
     reason = F.when(is_data, line_problem(layout))
     return layout, lines.withColumn("is_data", is_data).withColumn("reason", reason)
@@ -133,9 +134,7 @@ def _csv_lines(session: SparkSession, name: str, source: TableSource) -> tuple[T
 
 def _csv_layout(name: str, source: TableSource) -> TextLayout:
     """The layout of a CSV table, from the header that all its files share."""
-    headers = {file: _header(name, file, source) for file in _files(name, source) if file.stat().st_size}
-    if not headers:
-        raise InputError(f"{source.path}: no file with a header line; source.tables.{name} needs its column names")
+    headers = {file: _header(name, file, source) for file in _files(name, source).files}
     file, header = next(iter(headers.items()))
     for other, text in headers.items():
         if text != header:
@@ -174,34 +173,16 @@ def _header(name: str, file: Path, source: TableSource) -> str:
     return re.split("[\r\n]", text, maxsplit=1)[0]
 
 
-def _checked_parquet(name: str, source: TableSource) -> Path:
-    """The path, if each of its files is Parquet."""
-    for file in _files(name, source):
+def _checked_parquet(name: str, source: TableSource) -> SourceFiles:
+    """The files of a table, if each of them is Parquet."""
+    files = _files(name, source)
+    for file in files.files:
         with open(file, "rb") as stream:
             if stream.read(len(_PARQUET)) != _PARQUET:
                 raise InputError(f"{file}: is not Parquet by its first bytes; set source.tables.{name}.format=csv")
-    return Path(source.path).absolute()
-
-
-def _files(name: str, source: TableSource) -> list[Path]:
-    """The data files of a table; InputError if there is none, or if some would not be read."""
-    path = Path(source.path).absolute()
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; source.tables.{name}.path names it")
-    files = [path] if path.is_file() else list(_files_in(path, name, source))
-    if not files:
-        raise InputError(f"{path}: the folder holds no file; source.tables.{name}.path names it")
     return files
 
 
-def _files_in(folder: Path, name: str, source: TableSource) -> Iterator[Path]:
-    """Spark skips names with `_` or `.` in front, and makes a column of a Parquet table from folders like `day=1`."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(("_", ".")):
-            continue
-        if path.is_file():
-            yield path
-        elif source.format == "parquet" and "=" in path.name:
-            yield from _files_in(path, name, source)
-        else:
-            raise InputError(f"{path}: is a folder inside of source.tables.{name}.path; only its own files are read")
+def _files(name: str, source: TableSource) -> SourceFiles:
+    """The data files of a table, found as those of the ratings; InputError if there is none."""
+    return find_files(source.path, f"source.tables.{name}.path names it")
