@@ -20,7 +20,7 @@ from kgspark.spark.cleaning.layouts import TextLayout
 from kgspark.spark.cleaning.lines import LINE_PROBLEMS, fields, is_header, line_problem, read_lines
 from kgspark.spark.cleaning.settings import TableSource
 from kgspark.spark.cleaning.source_files import SourceFiles, find_files
-from kgspark.spark.frames import read_parquet
+from kgspark.spark.own_parquet import read_own_parquet
 
 _PARQUET = b"PAR1"
 # A header line is not longer; a file without a line end is not read as a whole.
@@ -69,8 +69,9 @@ def read_own_table(session: SparkSession, name: str, source: TableSource) -> Dat
         values = {column: F.try_element_at("fields", F.lit(i + 1)) for i, column in enumerate(layout.columns)}
         good = lines.where(F.col("is_data") & F.col("reason").isNull())
         return good.select(*[_trimmed(value, StringType()).alias(column) for column, value in values.items()])
-    table = read_parquet(session, _checked_parquet(name, source).files)
-    return table.select(*[_trimmed(table[f"`{f.name}`"], f.dataType).alias(f.name) for f in table.schema.fields])
+    table = read_own_parquet(session, _parquet_files(name, source))
+    typed = [(field.name, field.dataType, "`" + field.name.replace("`", "``") + "`") for field in table.schema]
+    return table.select(*[_trimmed(F.col(quoted), data_type).alias(name) for name, data_type, quoted in typed])
 
 
 def _trimmed(value: Column, data_type: DataType) -> Column:
@@ -173,10 +174,10 @@ def _header(name: str, file: Path, source: TableSource) -> str:
     return re.split("[\r\n]", text, maxsplit=1)[0]
 
 
-def _checked_parquet(name: str, source: TableSource) -> SourceFiles:
+def _parquet_files(name: str, source: TableSource) -> tuple[Path, ...]:
     """The files of a table, if each of them is Parquet."""
-    files = _files(name, source)
-    for file in files.files:
+    files = _files(name, source).files
+    for file in files:
         with open(file, "rb") as stream:
             if stream.read(len(_PARQUET)) != _PARQUET:
                 raise InputError(f"{file}: is not Parquet by its first bytes; set source.tables.{name}.format=csv")
