@@ -145,3 +145,36 @@ def test_texts_of_parquet_are_trimmed_and_other_values_kept(spark: Any, tmp_path
     assert rows(spark, days) == [(1.0, "Director 1", ["Drama", "Action"], 7), (None, None, None, 7)]
     with pytest.raises(InputError, match=r"facts\.csv: the files are not Parquet .*\.tables\.facts\.format=csv"):
         read_own_table(spark, "facts", source(tmp_path, "id,x\n1,a\n", format="parquet"))
+
+
+def test_parquet_files_of_a_table_belong_together_or_are_refused_before_a_job(spark: Any, tmp_path: Path) -> None:
+    table = TableSource(path=str(tmp_path), format="parquet")
+    for name, ids in (("a", pa.array([1], pa.int32())), ("b", pa.array([1 << 40], pa.int64()))):
+        pq.write_table(pa.table({"id": ids, "odd`name": ["x "]}), tmp_path / f"{name}.parquet")
+    assert rows(spark, table) == [(1, "x"), (1 << 40, "x")]
+    pq.write_table(pa.table({"id": [2], "odd`name": pa.nulls(1)}), tmp_path / "b.parquet")  # as pandas writes a gap
+    assert rows(spark, table) == [(1, "x"), (2, None)]
+    pq.write_table(pa.table({"id": [3.0, None], "odd`name": ["x", "y"]}), tmp_path / "b.parquet")
+    assert rows(spark, table) == [(1.0, "x"), (3.0, "x"), (None, "y")]
+    wrong: list[tuple[str, Any, str]] = [
+        ("c", {"id": ["m1"], "odd`name": ["x"]}, r"c\.parquet: id is string here and int32 in .*a\.parquet"),
+        ("c", {"id": [1]}, r"c\.parquet: has the columns id, but .*a\.parquet has id, odd`name"),
+        ("c", {"id": [1], "ID": [1]}, r"c\.parquet: the table has the column 'id' more than once"),
+        ("c", None, r"c\.parquet: the Parquet file cannot be read; it was cut off"),
+        ("ID=7/c", {"id": [1]}, r"c\.parquet: the table has the column 'id' more than once"),
+        (
+            "day=7/c",
+            {"id": [1], "odd`name": ["x"]},
+            r"c\.parquet: has the columns id, odd`name, day, but .* has id, odd",
+        ),
+    ]
+    for name, columns, says in wrong:
+        path = tmp_path / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        if columns is None:
+            path.write_bytes((tmp_path / "a.parquet").read_bytes()[:-20])
+        else:
+            pq.write_table(pa.table(columns), path)
+        with pytest.raises(InputError, match=says):
+            read_own_table(spark, "facts", table)
+        path.unlink()

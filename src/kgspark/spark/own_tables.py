@@ -17,7 +17,7 @@ from kgspark.spark.cleaning.layouts import TextLayout
 from kgspark.spark.cleaning.lines import LINE_PROBLEMS, fields, is_header, line_problem, read_lines
 from kgspark.spark.cleaning.settings import TableSource
 from kgspark.spark.cleaning.source_files import SourceFiles, find_files, local_path
-from kgspark.spark.frames import read_parquet
+from kgspark.spark.own_parquet import read_own_parquet
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def read_own_table(session: SparkSession, name: str, source: TableSource) -> Dat
         values = {column: F.try_element_at("fields", F.lit(i + 1)) for i, column in enumerate(layout.columns)}
         good = lines.where(F.col("is_data") & F.col("reason").isNull())
         return good.select(*[_trimmed(value, StringType()).alias(column) for column, value in values.items()])
-    files = _checked_files(name, source)
-    table = read_parquet(session, files.files, files.root)
-    return table.select(*[_trimmed(table[f"`{f.name}`"], f.dataType).alias(f.name) for f in table.schema.fields])
+    table = read_own_parquet(session, _checked_files(name, source))
+    typed = [(field.name, field.dataType, "`" + field.name.replace("`", "``") + "`") for field in table.schema]
+    return table.select(*[_trimmed(F.col(quoted), data_type).alias(name) for name, data_type, quoted in typed])
 
 
 def own_files(name: str, source: TableSource) -> SourceFiles:

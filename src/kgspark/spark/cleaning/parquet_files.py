@@ -103,6 +103,18 @@ def read_footers(files: SourceFiles, columns: Mapping[str, str], required: Colle
     return ParquetFiles(names, {types: tuple(paths) for types, paths in parts.items()}, rows)
 
 
+def open_footer(file: Path) -> tuple[pa.Schema, pq.FileMetaData]:
+    """Columns and metadata of a Parquet file; InputError if it was cut off."""
+    try:
+        with pq.ParquetFile(file) as opened:
+            return opened.schema_arrow, opened.metadata
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            f"{file}: the Parquet file cannot be read; it was cut off, or is still being written "
+            f"({str(error).splitlines()[0][:120]})"
+        ) from None
+
+
 def union(frames: list[DataFrame]) -> DataFrame:
     """The rows of all frames, which have the same columns. Lazy."""
     return reduce(DataFrame.unionByName, frames)
@@ -110,14 +122,7 @@ def union(frames: list[DataFrame]) -> DataFrame:
 
 def _read_footer(file: Path, columns: Mapping[str, str], required: Collection[str]) -> tuple[dict[str, str], int]:
     """The Spark types of our columns, and the number of rows."""
-    try:
-        with pq.ParquetFile(file) as opened:
-            schema, metadata = opened.schema_arrow, opened.metadata
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(
-            f"{file}: the Parquet file cannot be read; it was cut off, or is still being written "
-            f"({str(error).splitlines()[0][:120]})"
-        ) from None
+    schema, metadata = open_footer(file)
     missing = [name for name in required if name not in schema.names]
     if missing:
         raise InputError(

@@ -13,7 +13,7 @@ from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.graph.settings import RelationSettings
 from kgspark.spark.sql_safety import first_line
 from kgspark.spark.unknown_ids import NamedIds
-from kgspark.tables import MOVIES, RATINGS, USERS, Columns
+from kgspark.tables import CLEAN, RATINGS, Columns
 
 
 def usable_relations(relations: Mapping[str, RelationSettings], tables: Collection[str]) -> dict[str, RelationSettings]:
@@ -89,13 +89,13 @@ def matching_rows(name: str, relation: RelationSettings, table: DataFrame) -> Da
 
 
 def ids_in_relations(relations: Mapping[str, RelationSettings], tables: Mapping[str, DataFrame]) -> list[NamedIds]:
-    """The ids of users and movies in tables that may have unknown ones. Lazy.
+    """The ids of users and movies in the user's own tables. Lazy.
 
-    Every id of the ratings, movies and users, and so of the derived tables, has an entity.
+    Those of the clean tables, and so of the derived ones, come from one data set, and have entities.
     """
     named = []
     for name, relation in relations.items():
-        if relation.table in (RATINGS, MOVIES, USERS) or relation.table in DERIVED:
+        if relation.table in CLEAN or relation.table in DERIVED:
             continue
         rows = relation_ends(name, relation, tables[relation.table])
         for end, kind in ((Columns.HEAD, relation.head.kind), (Columns.TAIL, relation.tail.kind)):
