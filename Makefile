@@ -97,7 +97,7 @@ $(PACKED_ENV)/.installed: pyproject.toml requirements.lock | dist/.wheel
 
 $(PACKED): $(PACKED_ENV)/.installed dist/.wheel
 	@$(BIN)/python -m pip --python $(PACKED_ENV) $(PIP_ONLY) --no-deps --force-reinstall dist/kgspark-*.whl
-	@$(BIN)/venv-pack --quiet --force --prefix $(PACKED_ENV) --output $@ \
+	@$(BIN)/venv-pack --quiet --force --compress-level 1 --prefix $(PACKED_ENV) --output $@ \
 		--exclude '*/pandas/tests/*' --exclude '*/pyarrow/tests/*'
 	@chmod 644 $@
 	@ls -sh dist/kgspark-*.whl $@

@@ -1,7 +1,9 @@
 """Fixtures that every test may use: the data folders, and one Spark session for all tests of this process."""
 
 import os
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,50 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
-# A test's JVM works for seconds on few rows, so the second compiler would take more time than it saves. spark-submit
-# reads this variable, so it applies to the sessions of all processes that a test starts.
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
+# The JVMs of the tests, with the text by which a file needs one: that of commands (`nights.kgspark`), and that of the
+# session in the tests' own process (the fixture `spark`).
+_JVMS = {"commands": r"^from nights import .*\bkgspark\b", "session": r"\bspark\b.*:$"}
+
+# A test's JVM works for seconds on few rows, so the second compiler takes more time than it saves. Without it, Java
+# reserves little space for compiled code, and would clear and compile it again and again. spark-submit reads this
+# variable, so it applies to the sessions of all processes that a test starts.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no worker is left with a long file when the other one is done."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Files that need a JVM come first, so that no worker is left with a long file when the other one is done."""
+    items.sort(key=lambda item: _group(item.nodeid) not in _JVMS)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deals out whole files to the workers, and all files that share a JVM to one worker.
+
+    A JVM that has just started is several times slower than one that has run a night. So one worker runs all files that
+    start commands, another one all files with a session of their own, and both fill up with the other files.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByJvm(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByJvm(config, log)
+
+
+def _group(nodeid: str) -> str:
+    """The JVM that a test's file needs, else the file itself."""
+    return _group_of_file(nodeid.split("::")[0])
+
+
+@cache
+def _group_of_file(name: str) -> str:
+    # The scheduler's process imports no test, so it reads the text.
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    for jvm, pattern in _JVMS.items():
+        if re.search(pattern, text, re.MULTILINE):
+            return jvm
+    return name
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

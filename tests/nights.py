@@ -25,24 +25,28 @@ SHARED = ROOT.parent / "shared" / "data"
 DATE = "2026-01-02"
 
 
-def kgspark(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs `kgspark ARGUMENTS` from the project's root and waits.
+def kgspark(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Runs `kgspark ARGUMENTS` in `folder` and waits.
 
     With `env`, it runs in a new process. Otherwise it runs in a process that lives as long as the tests, whose JVM and
     imports are warm after the first command. The result has the whole output, also that of the JVM.
     """
     if env is None:
-        return _warm_process().run(list(map(str, arguments)))
+        return _warm_process().run(list(map(str, arguments)), folder)
     command = [sys.executable, "-m", "kgspark.cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=dict(env), capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, cwd=folder, env=dict(env), capture_output=True, text=True, timeout=600, check=False)
 
 
 _LOOP = """
 import json, os, sys
 from kgspark.cli import main
 for line in sys.stdin:
+    folder, arguments = json.loads(line)
+    os.chdir(folder)
     try:
-        code = main(json.loads(line))
+        code = main(arguments)
     except SystemExit as end:
         code = end.code
     sys.stdout.flush()
@@ -50,16 +54,16 @@ for line in sys.stdin:
 """
 
 
-class WarmProcess:
-    """A process in `folder`: reads commands from its input, writes exit codes to a pipe, and prints into two files."""
+class _WarmProcess:
+    """A process that reads folders and commands from its input, writes exit codes to a pipe, and prints into files."""
 
-    def __init__(self, folder: Path = ROOT) -> None:
+    def __init__(self) -> None:
         # Opened for appending, because the tests read them meanwhile; they stay open as long as the process runs.
         self._printed = [tempfile.TemporaryFile("a+b", buffering=0) for _ in range(2)]  # noqa: SIM115
         codes, theirs = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-c", _LOOP, str(theirs)],
-            cwd=folder,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=self._printed[0],
             stderr=self._printed[1],
@@ -67,19 +71,14 @@ class WarmProcess:
         )
         os.close(theirs)
         self._codes = os.fdopen(codes)
-        atexit.register(self.close)
+        atexit.register(self._process.kill)
 
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-
-    def run(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    def run(self, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
         """Runs one command, 600 seconds at most."""
         before = [stream.seek(0, os.SEEK_END) for stream in self._printed]
         limit = threading.Timer(600, self._process.kill)
         limit.start()
-        self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
+        self._process.stdin.write(json.dumps([str(folder), arguments]).encode() + b"\n")
         self._process.stdin.flush()
         code = self._codes.readline()
         limit.cancel()
@@ -94,8 +93,8 @@ class WarmProcess:
 
 
 @cache
-def _warm_process() -> WarmProcess:
-    return WarmProcess()
+def _warm_process() -> _WarmProcess:
+    return _WarmProcess()
 
 
 def configuration(folder: Path, **sections: object) -> Path:

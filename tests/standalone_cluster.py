@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pyspark
 
+from kgspark.spark.jvm.class_archive import jvm_options
+
 SPARK_HOME = Path(pyspark.__file__).parent
+# Of every JVM of the cluster: they live for seconds only.
+JAVA_OPTIONS = " ".join((os.environ["SPARK_SUBMIT_OPTS"], *jvm_options()))
 _START_SECONDS = 60
 
 
@@ -22,6 +26,7 @@ def standalone_cluster(folder: Path, workers: int = 2, cores: int = 1, memory: s
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_HOME": str(SPARK_HOME),
         "SPARK_SCALA_VERSION": "2.13",
+        "SPARK_DAEMON_JAVA_OPTS": JAVA_OPTIONS,
     }
     with ExitStack() as stack:
 
@@ -75,5 +80,6 @@ def submit(
         "PYSPARK_PYTHON": "./environment/bin/python" if archive else sys.executable,
         "SPARK_HOME": str(SPARK_HOME),
         "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_SUBMIT_OPTS": JAVA_OPTIONS,
     }
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)

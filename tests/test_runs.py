@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import kgspark
@@ -44,7 +47,7 @@ def test_a_stage_is_current_after_its_commit_and_the_manifest_tells_of_it(run: R
     assert _plan(run, k=1).is_current()
     manifest = run.manifest("ratings")
     assert (manifest.table, manifest.stage, manifest.details) == ("ratings", "clean", {"lines": 3})
-    assert manifest.inputs == {"file": "a"}
+    assert (manifest.inputs, manifest.sources) == ({}, {"file": "a"})
     assert manifest.settings == {"k": 1}
     assert manifest.versions["kgspark"] == kgspark.__version__
     assert [file.name for file in manifest.files] == ["part-0"]
@@ -69,17 +72,85 @@ def test_any_change_of_what_the_output_depends_on_makes_it_stale(run: Run, monke
     assert not _plan(run, **current).is_current()
 
 
-@pytest.mark.parametrize("damage", ["longer", "shorter", "missing", "no folder", "no manifest"])
-def test_a_table_that_was_tampered_with_is_stale(run: Run, damage: str) -> None:
-    work = _do(_plan(run))
-    file = run.table("movies") / "part-0"
-    if damage == "longer":
+DAMAGES = {
+    "flipped": r"movies/part-0: the content changed after it was written",
+    "longer": r"movies/part-0: 13 bytes, 12 when it was written",
+    "shorter": r"movies/part-0: 0 bytes, 12 when it was written",
+    "missing": r"movies/part-0: the file is missing",
+    "extra": r"movies/part-1: this is no file of the table",
+    "renamed": r"movies/part-0: the file is missing",
+    "a folder": r"movies/part-0: [0-9,]+ bytes, 12 when it was written",
+    "another folder": r"movies/more: this is no file of the table",
+}
+
+
+def _damage(file: Path, damage: str) -> None:
+    if damage == "flipped":
+        content = bytearray(file.read_bytes())
+        content[3] ^= 1
+        file.write_bytes(content)
+    elif damage == "extra":
+        shutil.copyfile(file, file.with_name("part-1"))
+    elif damage == "renamed":
+        file.rename(file.with_name("part-1"))
+    elif damage == "another folder":
+        (file.parent / "more").mkdir()
+    elif damage == "a folder":
+        file.unlink()
+        file.mkdir()
+    elif damage == "longer":
         file.write_text(file.read_text() + "x")
     elif damage == "shorter":
         file.write_text("")
-    elif damage == "missing":
+    else:
         file.unlink()
-    elif damage == "no folder":
+
+
+@pytest.mark.parametrize(("damage", "problem"), DAMAGES.items())
+def test_damage_makes_a_table_stale_and_is_refused_by_the_stage_that_reads_it(
+    run: Run, damage: str, problem: str
+) -> None:
+    work = _do(_plan(run))
+    below = StageWork.plan(run, "index", reads=("ratings", "movies"), writes=("entities",), settings={})
+    below.check_inputs()
+    _damage(run.table("movies") / "part-0", damage)
+    assert not work.is_current()
+    with pytest.raises(StageError, match=problem + "; run clean again"):
+        below.check_inputs()
+    assert _do(_plan(run)).is_current()
+    below.check_inputs()
+
+
+def test_the_fast_check_compares_sizes_and_rows_and_the_content_of_what_is_read_whole(tmp_path: Path) -> None:
+    run = Run(tmp_path, DATE, verify="fast")
+    work = StageWork.plan(run, "train", writes=("ratings", "triples"), settings={})
+    folders = work.begin()
+    for folder in folders.values():
+        folder.mkdir()
+        pq.write_table(pa.table({"x": range(1000)}), folder / "part-0.parquet")
+    work.commit({name: describe_folder(folder) for name, folder in folders.items()}, {})
+    for name in folders:
+        content = bytearray((run.table(name) / "part-0.parquet").read_bytes())
+        content[100] ^= 1
+        (run.table(name) / "part-0.parquet").write_bytes(content)
+    run.check_files(["ratings"])
+    with pytest.raises(StageError, match=r"triples/part-0\.parquet: the content changed"):
+        run.check_files(["triples"])
+    whole = run.table("ratings") / "part-0.parquet"
+    size = whole.stat().st_size
+    pq.write_table(pa.table({"x": range(10)}), whole)
+    with open(whole, "r+b") as stream:  # a valid Parquet file of the same size with fewer rows
+        content = stream.read()
+        stream.seek(0)
+        stream.write(content[:4] + bytes(size - len(content)) + content[4:])
+    with pytest.raises(StageError, match=r"ratings/part-0\.parquet: 10 rows, 1000 when it was written; run train"):
+        run.check_files(["ratings"])
+
+
+@pytest.mark.parametrize("missing", ["folder", "manifest"])
+def test_a_table_without_folder_or_manifest_is_stale(run: Run, missing: str) -> None:
+    work = _do(_plan(run))
+    if missing == "folder":
         run.table("movies").rename(run.folder / "elsewhere")
     else:
         (run.table("movies") / MANIFEST).unlink()

@@ -73,19 +73,28 @@ def has_size(path: Path, size: int) -> bool:
 def describe_file(path: str | Path) -> DataFile:
     """Size, SHA-256 and, for Parquet, the row count of a file."""
     path = Path(path)
+    return DataFile(path.name, path.stat().st_size, hash_file(path), count_rows(path))
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    rows = pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None
-    return DataFile(path.name, path.stat().st_size, digest, rows)
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def count_rows(path: Path) -> int | None:
+    """The row count in the footer of a Parquet file; None for other files."""
+    return pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None
 
 
 def describe_folder(folder: Path) -> list[DataFile]:
-    """`describe_file` of every plain file in `folder`, by name."""
-    return [
-        describe_file(path)
-        for path in sorted(folder.iterdir())
-        if path.is_file() and not path.name.startswith(("_", "."))
-    ]
+    """`describe_file` of every plain file in `folder`, by name, without those that every reader skips."""
+    return [describe_file(folder / name) for name in visible_names(folder) if (folder / name).is_file()]
+
+
+def visible_names(folder: Path) -> list[str]:
+    """What `folder` holds, sorted, without what every reader skips: names such as `_manifest.json` and `.part.crc`."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(("_", ".")))
 
 
 def source_signature(paths: Sequence[Path]) -> str:

@@ -4,14 +4,19 @@ import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import metadata
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 import kgspark
-from kgspark.files import DataFile, write_atomically
+from kgspark.files import DataFile, count_rows, hash_file, visible_names, write_atomically
 
 MANIFEST = "_manifest.json"
+_HASHERS = 4
 _ENGINES = ("pyspark", "torch", "tgraphx", "faiss-cpu", "numpy", "pyarrow")
 
 
@@ -20,7 +25,8 @@ class Manifest:
     """Record of a complete table: its stage, inputs, settings and files.
 
     fingerprint  hash of everything that the table depends on (see `StageWork.fingerprint`)
-    inputs       name of each table or outside source that was read, to its fingerprint or signature
+    inputs       name of each table that was read, to its fingerprint
+    sources      name of each source outside the night's folder, to its signature (see `files.source_signature`)
     details      values for later stages and reports
     """
 
@@ -30,6 +36,7 @@ class Manifest:
     inputs: Mapping[str, str]
     settings: Mapping[str, Any]
     files: Sequence[DataFile]
+    sources: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     written: str = ""
@@ -38,6 +45,19 @@ class Manifest:
     def rows(self) -> int:
         """Number of rows of the whole table."""
         return sum(file.rows or 0 for file in self.files)
+
+    def find_damage(self, folder: Path, checksums: bool) -> str | None:
+        """The first file of `folder` that is not as recorded here, with its path and the difference; None if all are.
+
+        checksums  compares the content of every file; otherwise names, sizes, and the rows in Parquet's footers
+        """
+        names, present = {file.name for file in self.files}, set(visible_names(folder))
+        for name in sorted(names ^ present):
+            problem = "the file is missing" if name in names else "this is no file of the table"
+            return f"{folder / name}: {problem}"
+        with ThreadPool(_HASHERS) as pool:  # hashing releases Python's lock
+            differences = pool.imap(partial(_difference, folder, checksums=checksums), self.files)
+            return next(filter(None, differences), None)
 
     def write(self, folder: Path) -> None:
         """Writes `_manifest.json` in one step."""
@@ -54,6 +74,20 @@ class Manifest:
             return cls(**value)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+
+def _difference(folder: Path, file: DataFile, checksums: bool) -> str | None:
+    path = folder / file.name
+    try:
+        size = path.stat().st_size
+        if size != file.bytes:
+            return f"{path}: {size:,} bytes, {file.bytes:,} when it was written"
+        if checksums:
+            return None if hash_file(path) == file.sha256 else f"{path}: the content changed after it was written"
+        rows = count_rows(path)
+        return None if rows == file.rows else f"{path}: {rows} rows, {file.rows} when it was written"
+    except (OSError, pa.ArrowException) as error:
+        return f"{path}: it cannot be read ({error})"
 
 
 def versions() -> dict[str, str]:

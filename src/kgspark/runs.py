@@ -15,15 +15,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import kgspark
 from kgspark.errors import StageError
-from kgspark.files import DataFile, has_size, replace_folder
+from kgspark.files import DataFile, replace_folder
+from kgspark.lineage import check_lineage
 from kgspark.manifests import Manifest, versions
-from kgspark.tables import WRITTEN_BY
+from kgspark.tables import READ_WHOLE, WRITTEN_BY
 
 _STAGING = ".staging"
+# full: every file that is read is compared with the checksum in its manifest. fast: only those of tables that are read
+# as a whole; of the others, the names, sizes and rows of the files.
+Verify = Literal["full", "fast"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Run:
 
     lake: Path
     date: str
+    verify: Verify = "full"
 
     @property
     def folder(self) -> Path:
@@ -63,6 +68,26 @@ class Run:
         if manifest is None:
             raise StageError(f"{self.table(name)}: no complete table here; run {WRITTEN_BY.get(name, name)} first")
         return manifest
+
+    def manifests(self, names: Sequence[str]) -> list[Manifest]:
+        """The manifests of tables that must exist and belong together; otherwise StageError with the stage to run."""
+        found = [self.manifest(name) for name in names]
+        try:
+            check_lineage(names, lambda name: Manifest.read(self.table(name)))
+        except StageError as error:
+            raise StageError(f"{self.folder}: {error}") from None
+        return found
+
+    def find_damage(self, manifest: Manifest) -> str | None:
+        """The first file of a table that is not as its manifest says, with the difference; None if all are."""
+        checksums = self.verify == "full" or manifest.table in READ_WHOLE
+        return manifest.find_damage(self.table(manifest.table), checksums)
+
+    def check_files(self, names: Sequence[str]) -> None:
+        """StageError if a file of these tables is not as its manifest says, with the stage to run again."""
+        for manifest in map(self.manifest, names):
+            if (damage := self.find_damage(manifest)) is not None:
+                raise StageError(f"{damage}; run {manifest.stage} again")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -93,6 +118,7 @@ class StageWork:
     stage: str
     outputs: tuple[str, ...]
     inputs: Mapping[str, str]
+    sources: Mapping[str, str]
     settings: Mapping[str, Any]
 
     @classmethod
@@ -106,31 +132,32 @@ class StageWork:
         settings: Mapping[str, Any],
         sources: Mapping[str, str] | None = None,
     ) -> "StageWork":
-        """Plans a stage that reads the tables `reads`, which must be complete, and files outside the lake.
+        """Plans a stage that reads the tables `reads`, and files outside the night's folder.
 
         sources  name of each outside source to its signature (see `source_signature`)
+
+        Raises StageError if a table is missing, or if the tables do not belong together.
         """
-        manifests = [run.manifest(name) for name in reads]
-        _check_written_together(run, manifests)
-        inputs = {manifest.table: manifest.fingerprint for manifest in manifests} | dict(sources or {})
-        return cls(run, stage, tuple(writes), inputs, json.loads(json.dumps(settings, default=str)))
+        inputs = {manifest.table: manifest.fingerprint for manifest in run.manifests(reads)}
+        return cls(run, stage, tuple(writes), inputs, dict(sources or {}), as_written(settings))
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that the output depends on: version, stage, inputs and settings."""
-        parts = [kgspark.__version__, self.stage, sorted(self.inputs.items()), self.settings]
+        inputs, sources = sorted(self.inputs.items()), sorted(self.sources.items())
+        parts = [kgspark.__version__, self.stage, inputs, sources, self.settings]
         # Keys keep their order, because the order of the relations decides the order of the kinds.
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def is_current(self) -> bool:
-        """True if every output is complete and has this fingerprint, and its files have their recorded sizes."""
-        manifests = [(name, Manifest.read(self.run.table(name))) for name in self.outputs]
-        return all(
-            manifest is not None
-            and manifest.fingerprint == self.fingerprint
-            and all(has_size(self.run.table(name) / file.name, file.bytes) for file in manifest.files)
-            for name, manifest in manifests
-        )
+        """True if every output is complete and has this fingerprint, and its files are as its manifest says."""
+        manifests = [Manifest.read(self.run.table(name)) for name in self.outputs]
+        current = [found for found in manifests if found is not None and found.fingerprint == self.fingerprint]
+        return len(current) == len(manifests) and not any(map(self.run.find_damage, current))
+
+    def check_inputs(self) -> None:
+        """StageError if a file of the tables to read is not as its manifest says."""
+        self.run.check_files(list(self.inputs))
 
     @property
     def staging(self) -> Path:
@@ -151,6 +178,7 @@ class StageWork:
                 stage=self.stage,
                 fingerprint=self.fingerprint,
                 inputs=self.inputs,
+                sources=self.sources,
                 settings=self.settings,
                 files=files[name],
                 details=details.get(name, {}),
@@ -162,13 +190,7 @@ class StageWork:
         shutil.rmtree(self.staging, ignore_errors=True)
 
 
-def _check_written_together(run: Run, manifests: Sequence[Manifest]) -> None:
-    """StageError if a stage was killed between the moves of its tables, so that some are old and some are new."""
-    first: dict[str, Manifest] = {}
-    for manifest in manifests:
-        other = first.setdefault(manifest.stage, manifest)
-        if other.fingerprint != manifest.fingerprint:
-            raise StageError(
-                f"{run.folder}: {other.table} and {manifest.table} are of different runs of {manifest.stage}; "
-                "run that stage again"
-            )
+def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a manifest gives them back: in JSON's types."""
+    written: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return written

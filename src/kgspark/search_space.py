@@ -141,16 +141,16 @@ def write_ids(folder: Path, side: Side, ids: pa.Array) -> Path:
     return folder / _ID_FILES[side]
 
 
-def read_ids(folder: Path, side: Side, rows: int) -> pa.Array:
+def read_ids(folder: Path, side: Side, rows: int | None = None) -> pa.Array:
     """The external ids of the vectors of `side`, int64 or string (rows,), memory-mapped.
 
-    Raises InputError if the file is missing, or if it does not contain exactly `rows` ids.
+    Raises InputError if the file is missing, or if it does not contain exactly `rows` ids (None: any number).
     """
     path = folder / _ID_FILES[side]
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except FileNotFoundError:
         raise InputError(f"{path}: missing; train-embeddings writes it with the search space") from None
-    if len(table) != rows:
+    if rows is not None and len(table) != rows:
         raise InputError(f"{path}: {len(table)} ids for {rows} vectors; they are not of the same night")
     return table["id"].combine_chunks()

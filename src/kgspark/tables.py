@@ -21,6 +21,10 @@ WRITTEN_BY = {
     PUBLISHED: "publish",
 }
 
+# Tables whose files are read as a whole. One wrong byte in them changes every result, so they are always compared with
+# their checksums.
+READ_WHOLE = (TRIPLES, MODEL, SEARCH_SPACE)
+
 
 class Columns:
     """Names of the tables' columns. Ids of the source end in `_id`; our own numbers are `index` and `position`.

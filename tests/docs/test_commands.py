@@ -8,7 +8,7 @@ cluster, or minutes, are not run, for reasons given here, but their settings are
 import csv
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from kgspark import config
 from kgspark.bench import run as bench
 from kgspark.experiments.generate import GenerateSettings
 from kgspark.night.settings import NightSettings
-from nights import BUNDLED, DATE, ROOT, WarmProcess
+from nights import BUNDLED, DATE, ROOT, kgspark
 from pages import Block, Command, blocks, commands
 
 pytestmark = pytest.mark.slow
@@ -70,20 +70,18 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(checkout: Path) -> Iterator[Callable[[list[str]], str]]:
+def run(checkout: Path) -> Callable[[list[str]], str]:
     """Runs `kgspark` in the checkout; returns its output, and fails if the command fails."""
-    process = WarmProcess(checkout)
     printed: dict[tuple[str, ...], str] = {}
 
     def command(arguments: list[str]) -> str:
         if tuple(arguments) not in printed:  # pages repeat commands
-            done = process.run(arguments)
+            done = kgspark(*arguments, folder=checkout)
             assert done.returncode == 0, done.stderr
             printed[tuple(arguments)] = done.stdout
         return printed[tuple(arguments)]
 
-    yield command
-    process.close()
+    return command
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kgspark.experiments.held_out import HeldOut, Measured, measure
 from kgspark.graph.histories import Histories
 from kgspark.night.evaluate_settings import EvaluateSettings
+from kgspark.night.held_out import HeldOut, Measured, measure
 from kgspark.peers import item_to_item, popularity
 from kgspark.peers.baselines import Likes
 from kgspark.peers.settings import PeerSettings

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from kgspark.experiments.evaluate import summarise
-from kgspark.experiments.held_out import HeldOut, measure
 from kgspark.graph.histories import Histories
 from kgspark.metrics.ranking import METRICS, ListMetric
 from kgspark.night.evaluate_settings import EvaluateSettings
+from kgspark.night.held_out import HeldOut, measure
 from kgspark.report.figures import comparison
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kgspark.files import write_atomically
+from kgspark.files import describe_folder, write_atomically
 from kgspark.logs import STAGE
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
@@ -18,7 +18,9 @@ def _count(night: Night, work: StageWork) -> None:
     folder = work.begin()["counts"]
     folder.mkdir()
     write_atomically(folder / "note", "text")
-    work.commit({"counts": []}, {"counts": {"runs": 1 + (before.details["runs"] if before else 0)}})
+    work.commit(
+        {"counts": describe_folder(folder)}, {"counts": {"runs": 1 + (before.details["runs"] if before else 0)}}
+    )
 
 
 def _summary(night: Night) -> str:

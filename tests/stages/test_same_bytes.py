@@ -1,6 +1,5 @@
 """The same recommendations, byte for byte, for any partitions, any order of the lines, and any machines."""
 
-import os
 import random
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nights import DATE, ROOT, configuration, kgspark, table_bytes
-from standalone_cluster import standalone_cluster, submit
+from standalone_cluster import JAVA_OPTIONS, standalone_cluster, submit
 from worlds.tastes import World, write_world
 
 pytestmark = pytest.mark.slow
@@ -82,7 +81,7 @@ def test_two_executors_without_torch_give_the_same_bytes_from_other_partitions_a
     with standalone_cluster(tmp_path, workers=2) as master:
         sized = {
             "spark.executor.memory": "512m",
-            "spark.executor.extraJavaOptions": os.environ["SPARK_SUBMIT_OPTS"],
+            "spark.executor.extraJavaOptions": JAVA_OPTIONS,
             "spark.sql.shuffle.partitions": "2",
             "spark.log.level": "ERROR",
         }

@@ -15,10 +15,10 @@ from kgspark.bench.training.ours import KgsparkEpochs, first_at, generated_speed
 from kgspark.bench.training.triples import sample_triples
 from kgspark.config import Settings
 from kgspark.experiments.evaluate import fit_on
-from kgspark.experiments.held_out import HeldOut, measure, read_held_out
 from kgspark.graph.graph import Graph
 from kgspark.kge.device import pick_device
 from kgspark.kge.settings import TrainSection, TrainSettings
+from kgspark.night.held_out import HeldOut, measure, read_held_out
 from kgspark.night.night import Night, open_night
 from kgspark.night.reads import knowledge_graph
 from kgspark.peers.baselines import Recommender

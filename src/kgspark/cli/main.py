@@ -61,11 +61,15 @@ def _run(request: Request) -> object:
     from kgspark.night.night import open_night
     from kgspark.night.settings import NightSettings
     from kgspark.runs import Outcome
+    from kgspark.stages.nightly import STAGES, check_earlier_stages
 
     settings = config.load(NightSettings, Path(request.first), request.others)
     # A stage imports its engines, which takes seconds.
     module = import_module(command.module)
+    stage = command.module.rpartition(".")[2]
     with open_night(settings, _LOG.info) as night:
+        if stage in STAGES:
+            check_earlier_stages(night, stage)
         answer = module.run(night)
         # A stage returns its outcome, every other command the object that --json prints.
         return {"stages": [vars(answer)]} if isinstance(answer, Outcome) else answer

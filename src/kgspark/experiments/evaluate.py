@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from kgspark.experiments import protocols
-from kgspark.experiments.held_out import HeldOut, Measured, measure, read_held_out
-from kgspark.graph.shards import read_graph
-from kgspark.kge.export.model_files import load_model, measured_file
-from kgspark.kge.export.search_space import export_search_space
 from kgspark.manifests import Manifest
 from kgspark.night.evaluate_settings import ProtocolName
+from kgspark.night.held_out import HeldOut, Measured, measure, read_held_out, space_before_refit
 from kgspark.night.night import Night
 from kgspark.peers.baselines import Likes, Recommender, fit_baseline
 from kgspark.report.figures import comparison
@@ -19,7 +16,7 @@ from kgspark.retrieval.space_recommender import SpaceRecommender
 from kgspark.search_space import SearchSpace
 from kgspark.spark.session import usable_cores
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
-from kgspark.tables import MODEL, SEARCH_SPACE, TRIPLES
+from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES
 
 OURS = "kgspark"
 Row = dict[str, Any]
@@ -62,21 +59,16 @@ def _measure_night(night: Night) -> tuple[list[Row], HeldOut]:
     if Manifest.read(night.run.table(MODEL)) is None:
         clean_ratings.run(night)
         _train(night)
+    reads = (MODEL, TRIPLES, ENTITIES)
+    night.run.manifests(reads)
+    night.run.check_files(reads)
     held_out = read_held_out(night)
-    return _rows(night, held_out, _space_before_refit(night)), held_out
+    return _rows(night, held_out, space_before_refit(night.run)), held_out
 
 
 def _train(night: Night) -> None:
     for stage in (index_entities, write_triples, train_embeddings):
         stage.run(night)
-
-
-def _space_before_refit(night: Night) -> SearchSpace:
-    """The night's vectors before the refit, which learns the held-out likes."""
-    saved = load_model(measured_file(night.run.table(MODEL)))
-    graph = read_graph(night.run.table(TRIPLES), saved.layout, saved.relations)
-    settings = saved.settings.model_copy(update={"refit": "none"})
-    return export_search_space(saved.build(), graph, settings)
 
 
 def _rows(night: Night, held_out: HeldOut, space: SearchSpace) -> list[Row]:

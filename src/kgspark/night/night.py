@@ -49,7 +49,7 @@ class Night:
     @property
     def run(self) -> Run:
         """The night's folder."""
-        return Run(self.settings.lake.absolute(), self.settings.run_date)
+        return Run(self.settings.lake.absolute(), self.settings.run_date, self.settings.verify)
 
     @property
     def spark(self) -> "SparkSession":
@@ -82,6 +82,7 @@ class Night:
             ran = not (work.is_current() and is_intact(self))
             with peak_memory(os.getpid()) as peak:
                 if ran:
+                    work.check_inputs()
                     act(self, work)
             outcome = Outcome(work.stage, ran, summary(self), time.perf_counter() - started, peak.bytes)
             self.outcomes.append(outcome)

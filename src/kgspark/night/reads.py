@@ -139,6 +139,13 @@ def held_out_metrics(night: Night) -> Mapping[str, Mapping[str, Any]]:
     return metrics
 
 
+def held_out_ndcg(night: Night) -> tuple[str, float, float] | None:
+    """NDCG's name with its K, the model's value on held-out likes, and popularity's; None if nothing was measured."""
+    metric = f"ndcg@{night.settings.train.resolved().validation.k}"
+    ours, popular = (held_out_metrics(night).get(model, {}).get(metric) for model in ("model", "popularity"))
+    return None if ours is None or popular is None else (metric, ours, popular)
+
+
 def publish_targets(night: Night) -> list[Target]:
     """The targets of `publish.targets`."""
     return [TARGETS[name] for name in night.settings.publish.targets]

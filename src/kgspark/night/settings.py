@@ -13,6 +13,7 @@ from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.tune_space import check_space
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
+from kgspark.runs import Verify
 from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings
 from kgspark.spark.graph.settings import RelationSettings, SplitSettings, TriplesSettings
 from kgspark.spark.ranking.settings import CandidateSettings
@@ -28,6 +29,11 @@ class NightSettings(Settings):
     lake: Path = Field(Path("lake"), description="folder of runs and warehouse, on a disk that all executors see")
     run_date: str = Field(
         "today", validate_default=True, description="the night's name, YYYY-MM-DD; today is the date in UTC"
+    )
+    verify: Verify = Field(
+        "full",
+        description="full compares each file that a stage reads with its checksum; fast does so for vectors, models "
+        "and shards only, and compares names, sizes and rows of the rest",
     )
     source: SourceSettings
     clean: CleanSettings = Field(default_factory=CleanSettings)

@@ -12,7 +12,7 @@ from kgspark.runs import Outcome, Run
 from kgspark.tables import MOVIES, RECOMMENDATIONS, Columns
 
 _USERS_SHOWN, _RANKS_SHOWN = 3, 5
-_FIGURES = ("ndcg@10", "recall@10", "mrr@10", "hit@10")
+_FIGURES = ("ndcg", "recall", "mrr", "hit")
 
 
 def night_summary(
@@ -43,11 +43,14 @@ def _times(outcomes: Sequence[Outcome]) -> str:
 
 
 def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    rows = {name: values for name, values in metrics.items() if all(figure in values for figure in _FIGURES)}
+    # The lists were measured with one K, which is in the names of the figures.
+    found = {figure: value for values in metrics.values() for figure, value in values.items()}
+    shown = [figure for name in _FIGURES for figure in found if figure.startswith(f"{name}@")]
+    rows = {name: values for name, values in metrics.items() if shown and all(figure in values for figure in shown)}
     if not rows:
         return ["No likes were held out, so there is nothing to measure."]
-    header = "held-out likes".ljust(18) + "".join(figure.upper().rjust(12) for figure in _FIGURES)
-    return ["", header, *[name.ljust(18) + "".join(f"{v[f]:12.4f}" for f in _FIGURES) for name, v in rows.items()]]
+    header = "held-out likes".ljust(18) + "".join(figure.upper().rjust(12) for figure in shown)
+    return ["", header, *[name.ljust(18) + "".join(f"{v[f]:12.4f}" for f in shown) for name, v in rows.items()]]
 
 
 def _sample_lines(run: Run) -> list[str]:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from kgspark.errors import StageError
 from kgspark.graph.histories import Histories
 from kgspark.ranking_schemas import FILE_DESCRIPTION, QueryColumns
 from kgspark.retrieval.approximate import Recall
@@ -104,6 +106,7 @@ class RankingTask:
         """
         opened = _open(self)
         for block in read_blocks(batches, self.block, len(opened.queries)):
+            _check_ids(block, opened.query_ids)
             ranking = opened.rank(block.positions, block.seen, self.k, self.index)
             if recall is not None and self.sample_every:
                 _measure(recall, opened, block, ranking, self.sample_every)
@@ -112,11 +115,13 @@ class RankingTask:
 
 @dataclass(frozen=True)
 class _Opened:
-    """The files of a task, opened: the index over the ranked side with its pools and ids, and the queries' vectors."""
+    """The files of a task, opened: the index over the ranked side with its pools and ids, and the queries' vectors and
+    ids."""
 
     index: FlatIndex
     pools: Sequence[Pool]
     ids: pa.Array
+    query_ids: pa.Array
     queries: np.ndarray
     query_sources: np.ndarray
     ranked_sources: np.ndarray
@@ -135,7 +140,21 @@ def _open(task: RankingTask) -> _Opened:
     if engine is not None:
         pools = [replace(pool, index=replace(pool.index, engine=engine)) for pool in pools]
     ids = read_ids(folder, task.side, len(index))
-    return _Opened(index, pools, ids, space.vectors(query_side), space.sources(query_side), space.sources(task.side))
+    queries = space.vectors(query_side)
+    query_ids = read_ids(folder, query_side, len(queries))
+    return _Opened(index, pools, ids, query_ids, queries, space.sources(query_side), space.sources(task.side))
+
+
+def _check_ids(block: QueryBlock, query_ids: pa.Array) -> None:
+    """StageError if a query's id is not that of the vector at its position: else it would get another one's list."""
+    of_vectors = query_ids.take(pa.array(block.positions))
+    if of_vectors.equals(block.ids):
+        return
+    at = int(np.flatnonzero(~np.asarray(pc.equal(of_vectors, block.ids)))[0])
+    raise StageError(
+        f"entities number {block.ids[at]} as {block.positions[at]}, where the search space has {of_vectors[at]}; they "
+        "are not of the same night; run train-embeddings"
+    )
 
 
 def _measure(recall: Recall, opened: _Opened, block: QueryBlock, ranking: Ranking, every: int) -> None:

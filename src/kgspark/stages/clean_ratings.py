@@ -25,20 +25,22 @@ from kgspark.tables import MOVIES, QUARANTINE, RATINGS, SEEN, TAGS, USERS
 
 def run(night: Night) -> Outcome:
     """Cleans the source unless its files and rules are unchanged."""
-    settings = night.settings
-    source = find_source(settings.source)
+    source = find_source(night.settings.source)
     side_tables = [name for name in (MOVIES, USERS, TAGS) if name in source.paths]
     work = StageWork.plan(
         night.run,
         "clean-ratings",
         writes=(RATINGS, QUARANTINE, SEEN, *side_tables),
-        settings={
-            "source": settings.source.model_dump(exclude={"tables", "path"}),
-            "clean": settings.clean.model_dump(),
-        },
+        settings=stage_settings(night),
         sources=_signatures(source),
     )
     return night.stage(work, partial(_clean, source=source), _summary)
+
+
+def stage_settings(night: Night) -> dict[str, Any]:
+    """The settings that the clean tables depend on."""
+    settings = night.settings
+    return {"source": settings.source.model_dump(exclude={"tables"}), "clean": settings.clean.model_dump()}
 
 
 def _signatures(source: Source) -> dict[str, str]:
@@ -59,7 +61,7 @@ def _clean(night: Night, work: StageWork, source: Source) -> None:
     folders = work.begin()
     written = write_clean_tables(night.spark, source, limits, folders)
     accounts, quarantine = count_and_quarantine(night.spark, written, folders[QUARANTINE])
-    if _signatures(find_source(night.settings.source)) != work.inputs:
+    if _signatures(find_source(night.settings.source)) != work.sources:
         raise InputError(f"{night.settings.source.path}: the source changed while it was read; run clean-ratings again")
     for name, counts in accounts.items():
         counts.check(name)

@@ -1,6 +1,7 @@
 """index-entities: every user, movie, genre and further kind gets a contiguous index."""
 
 import shutil
+from typing import Any
 
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.night.night import Night
@@ -27,10 +28,15 @@ def run(night: Night) -> Outcome:
         "index-entities",
         reads=cleaned_tables(night),
         writes=(ENTITIES,),
-        settings={"relations": {name: r.model_dump() for name, r in night.settings.relations.items()}},
+        settings=stage_settings(night),
         sources=related_table_signatures(night),
     )
     return night.stage(work, _index, _summary)
+
+
+def stage_settings(night: Night) -> dict[str, Any]:
+    """The settings that the numbering depends on."""
+    return {"relations": {name: relation.model_dump() for name, relation in night.settings.relations.items()}}
 
 
 def _index(night: Night, work: StageWork) -> None:

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kgspark.errors import AuditError
-from kgspark.files import write_atomically
+from kgspark.files import describe_folder, write_atomically
+from kgspark.night.champion import find_champion
+from kgspark.night.gate import check_model
 from kgspark.night.night import Night
 from kgspark.night.reads import (
     DIRECTIONS,
     candidate_tables,
     entity_layout,
-    held_out_metrics,
     id_type,
     list_length,
     publish_targets,
@@ -20,7 +23,7 @@ from kgspark.night.reads import (
     read_candidates,
     seen_pairs,
 )
-from kgspark.runs import Outcome, StageWork
+from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.frames import read_table
 from kgspark.spark.ranking.audit import Check, RankedTable, audit_rankings
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEEN
@@ -28,43 +31,38 @@ from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEEN
 
 def run(night: Night) -> Outcome:
     """Audits and publishes, unless every target has these tables already."""
-    tables = ranked_tables(night)
+    tables, champion = ranked_tables(night), find_champion(night)
     work = StageWork.plan(
         night.run,
         "publish",
         reads=(*tables, *candidate_tables(night), RATINGS, SEEN, ENTITIES, MODEL),
         writes=(PUBLISHED,),
-        settings=night.settings.publish.model_dump() | {"tables": tables},
+        settings=stage_settings(night),
+        sources={"champion": champion.manifest(MODEL).fingerprint} if champion else None,
     )
-    return night.stage(work, _publish, _summary, _is_published)
+    return night.stage(work, partial(_publish, champion=champion), _summary, _is_published)
+
+
+def stage_settings(night: Night) -> dict[str, Any]:
+    """The settings that publication depends on."""
+    return {"publish": night.settings.publish.model_dump(), "tables": ranked_tables(night)}
 
 
 def _is_published(night: Night) -> bool:
     return all(target.is_there(night.run, table) for target in publish_targets(night) for table in ranked_tables(night))
 
 
-def _publish(night: Night, work: StageWork) -> None:
+def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
     tables = ranked_tables(night)
-    if night.settings.publish.beat_popularity:
-        _check_popularity(night)
+    measured = check_model(night, champion)
     checks = _audit(night, tables)
     folder = work.begin()[PUBLISHED]
     folder.mkdir()
     _check_audit(checks, folder / "audit.json")
     for target in publish_targets(night):
         target.publish(night.run, tables)
-    work.commit({PUBLISHED: []}, {PUBLISHED: {"tables": tables, "checks": sum(map(len, checks.values()))}})
-
-
-def _check_popularity(night: Night) -> None:
-    """AuditError if the model is worse than recommending the most popular movies."""
-    metrics = held_out_metrics(night)
-    ours, popular = metrics.get("model", {}).get("ndcg@10"), metrics.get("popularity", {}).get("ndcg@10")
-    if ours is not None and popular is not None and ours < popular:
-        raise AuditError(
-            f"nothing is published: the model's NDCG@10 on held-out likes is {ours:.4f}, below popularity's "
-            f"{popular:.4f}; change the settings of train, or set publish.beat_popularity=false to publish anyway"
-        )
+    details = {"tables": tables, "checks": sum(map(len, checks.values())), "gate": measured}
+    work.commit({PUBLISHED: describe_folder(folder)}, {PUBLISHED: details})
 
 
 def _audit(night: Night, tables: Sequence[str]) -> dict[str, list[Check]]:

@@ -43,23 +43,28 @@ from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARC
 
 def run(night: Night) -> Outcome:
     """Ranks unless search space, ratings, candidates and K are unchanged."""
-    settings = night.settings
-    restricted = settings.candidates.restrict
+    restricted = night.settings.candidates.restrict
     work = StageWork.plan(
         night.run,
         "recommend",
         reads=(SEARCH_SPACE, ENTITIES, SEEN, *(cleaned_tables(night) if restricted else [RATINGS])),
         writes=[*ranked_tables(night), *candidate_tables(night)],
-        settings={
-            "recommend": settings.recommend.model_dump(),
-            "audiences": settings.audiences.model_dump(),
-            "candidates": settings.candidates.model_dump(),
-            "liked": settings.target.where,
-            "ds": settings.run_date,
-        },
+        settings=stage_settings(night),
         sources=own_table_signatures(night) if restricted else {},
     )
     return night.stage(work, _recommend, _summary)
+
+
+def stage_settings(night: Night) -> dict[str, Any]:
+    """The settings that the ranked tables depend on."""
+    settings = night.settings
+    return {
+        "recommend": settings.recommend.model_dump(),
+        "audiences": settings.audiences.model_dump(),
+        "candidates": settings.candidates.model_dump(),
+        "relations": {settings.train.target: {"where": settings.target.where}},
+        "run_date": settings.run_date,
+    }
 
 
 def _recommend(night: Night, work: StageWork) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +25,7 @@ from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
 from kgspark.night.night import Night
-from kgspark.night.reads import entity_layout, held_out_metrics, id_type, knowledge_graph, relations_of
+from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge_graph, relations_of
 from kgspark.report.progress import progress_bar
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.search_space import ITEMS, QUERIES, write_ids
@@ -36,22 +37,26 @@ TRAINING = "training"
 
 def run(night: Night) -> Outcome:
     """Trains unless triples, settings and the model to start from are unchanged."""
-    settings = night.settings.train.resolved()
     earlier = _earlier_run(night)
     work = StageWork.plan(
         night.run,
         "train-embeddings",
         reads=(TRIPLES, ENTITIES),
         writes=(MODEL, SEARCH_SPACE),
-        settings=settings.model_dump(),
+        settings=stage_settings(night),
         sources={"warm_start": earlier.manifest(MODEL).fingerprint} if earlier else None,
     )
     return night.stage(work, partial(_train, earlier=earlier), _summary)
 
 
+def stage_settings(night: Night) -> dict[str, Any]:
+    """The settings that the model depends on."""
+    return {"train": night.settings.train.resolved().model_dump()}
+
+
 def _earlier_run(night: Night) -> Run | None:
     date = night.settings.train.warm_start
-    return None if date == "none" else Run(night.run.lake, date)
+    return None if date == "none" else Run(night.run.lake, date, night.run.verify)
 
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
@@ -124,6 +129,8 @@ def _show_epochs(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
 
 
 def _warm_start(night: Night, earlier: Run, relations: Sequence[Relation]) -> WarmStart:
+    earlier.manifests((MODEL, ENTITIES))
+    earlier.check_files((MODEL, ENTITIES))
     old, new = (_entities(run) for run in (earlier, night.run))
     initial = carry_over(measured_file(earlier.table(MODEL)), old, new, relations, night.settings.train.resolved())
     night.note(
@@ -151,12 +158,12 @@ def _write_ids(night: Night, folder: Path) -> None:
 
 
 def _summary(night: Night) -> str:
-    details, metrics = night.run.manifest(MODEL).details, held_out_metrics(night)
+    details, measured = night.run.manifest(MODEL).details, held_out_ndcg(night)
     training = details["training"]
     text = f"{details['model_id']}: best of {training['epochs']} epochs is {training['best_epoch']}"
-    ours, popular = metrics["model"].get("ndcg@10"), metrics["popularity"].get("ndcg@10")
-    if ours is not None and popular is not None:
-        text += f"; held-out NDCG@10 {ours:.4f} (popularity {popular:.4f})"
+    if measured is not None:
+        metric, ours, popular = measured
+        text += f"; held-out {metric.upper()} {ours:.4f} (popularity {popular:.4f})"
     if training["recent_share"]:
         text += f"; queries lean by {training['recent_share']} towards the latest likes"
     return text

@@ -32,21 +32,26 @@ from kgspark.tables import ENTITIES, RATINGS, TEST, TRAIN, TRIPLES, VALID, Colum
 
 def run(night: Night) -> Outcome:
     """Writes the triples unless entities, tables, relations and split are unchanged."""
-    settings = night.settings
     work = StageWork.plan(
         night.run,
         "write-triples",
         reads=(ENTITIES, *cleaned_tables(night)),
         writes=(TRIPLES,),
-        settings={
-            "relations": {name: relation.model_dump() for name, relation in settings.relations.items()},
-            "split": settings.split.model_dump(),
-            "target": settings.train.target,
-            "triples": settings.triples.model_dump(),
-        },
+        settings=stage_settings(night),
         sources=related_table_signatures(night),
     )
     return night.stage(work, _write, _summary)
+
+
+def stage_settings(night: Night) -> dict[str, Any]:
+    """The settings that the triples depend on."""
+    settings = night.settings
+    return {
+        "relations": {name: relation.model_dump() for name, relation in settings.relations.items()},
+        "split": settings.split.model_dump(),
+        "train": {"target": settings.train.target},
+        "triples": settings.triples.model_dump(),
+    }
 
 
 def _write(night: Night, work: StageWork) -> None:

@@ -15,5 +15,12 @@ class PublishSettings(Settings):
         ("files",), min_length=1, description="files: <lake>/warehouse/<table>/ds=<run_date>/*.parquet"
     )
     beat_popularity: bool = Field(
-        True, description="refuse to publish a model whose NDCG on held-out likes is below popularity's"
+        True,
+        description="refuse to publish a model whose NDCG on held-out likes is below popularity's, or was not measured",
+    )
+    beat_champion: bool = Field(
+        True, description="refuse to publish a model that is worse than the last published one, on the same likes"
+    )
+    champion_tolerance: float = Field(
+        0.05, ge=0, lt=1, description="a fraction of the champion's NDCG; a smaller loss does not stop publication"
     )

@@ -1,10 +1,5 @@
 """Training by several processes: the same steps as a single process, the same bytes every time, and clear errors."""
 
-import os
-import pickle
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +14,7 @@ from kgspark.kge.training.distributed import Part, Team
 from kgspark.kge.training.training import train
 from kgspark.kge.workers import Workers
 from worlds.graphs import LAYOUT, RELATIONS, USERS, block_columns, settings, write_shards
+from worlds.processes import launch
 
 pytestmark = pytest.mark.slow
 
@@ -44,28 +40,6 @@ def shards(tmp_path_factory):
     columns = block_columns()
     write_shards(folder, columns, np.random.default_rng(1).permutation(len(columns["head"])), 3)
     return folder
-
-
-def launch(function, job):
-    """Processes of this machine, as torchrun starts them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(job.settings.workers)}
-    code = "import pickle, sys; function, job = pickle.load(sys.stdin.buffer); function(job)"
-    started = []
-    for rank in range(job.settings.workers):
-        environment = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes))
-    given = pickle.dumps((function, job))
-    for process in started:
-        process.stdin.write(given)
-        process.stdin.close()
-    told = [process.stderr.read().decode() for process in started]
-    codes = [process.wait() for process in started]
-    if any(codes):
-        raise StageError("".join(told))
 
 
 def run(folder, shards, start=launch, **changes):

@@ -157,10 +157,18 @@ def test_a_checkpoint_of_other_settings_is_left_alone(tmp_path, changes):
     assert run(tmp_path, checkpoint_every=1, **changes).resumed_from == 0
 
 
-def test_a_broken_checkpoint_is_left_alone(tmp_path):
+@pytest.mark.parametrize("damage", ["cut", "one bit", "zeroes"])
+def test_a_broken_checkpoint_is_left_alone(tmp_path, damage):
     run(tmp_path, checkpoint_every=1)
     file = tmp_path / "checkpoint.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        del content[-100:]
+    elif damage == "one bit":
+        content[-50] ^= 1
+    else:
+        content[-400:] = bytes(400)
+    file.write_bytes(content)
     assert run(tmp_path, checkpoint_every=1).resumed_from == 0
     checkpoints.discard(tmp_path)
     assert not file.exists()

@@ -78,6 +78,15 @@ def test_an_entities_table_of_another_night_is_a_clear_error(tmp_path):
         carry_over(tmp_path / "model", everyone.slice(0, 70), everyone, RELATIONS, chosen)
 
 
+def test_a_model_file_with_a_flipped_bit_is_a_clear_error(tmp_path):
+    chosen, _ = old_model(tmp_path / "model")
+    content = bytearray((tmp_path / "model").read_bytes())
+    content[-9] ^= 16
+    (tmp_path / "model").write_bytes(content)
+    with pytest.raises(InputError, match=r"model: not a kgspark model file: the content of \S+ changed after"):
+        carry_over(tmp_path / "model", entities(LAYOUT, {}), entities(LAYOUT, {}), RELATIONS, chosen)
+
+
 def test_a_missing_or_foreign_file_is_a_clear_error(tmp_path):
     with pytest.raises(InputError, match="no such model file"):
         carry_over(tmp_path / "none", entities(LAYOUT, {}), entities(LAYOUT, {}), RELATIONS, settings())

@@ -9,6 +9,7 @@ import numpy as np
 from kgspark.errors import StageError
 from kgspark.graph.histories import Histories
 from kgspark.graph.layout import MOVIE
+from kgspark.graph.shards import read_graph
 from kgspark.metrics.beyond_accuracy import beyond_accuracy
 from kgspark.metrics.bootstrap import intervals
 from kgspark.metrics.link import filtered_ranks, link_metrics
@@ -19,7 +20,9 @@ from kgspark.night.night import Night
 from kgspark.night.reads import knowledge_graph
 from kgspark.peers.baselines import Recommender
 from kgspark.retrieval.topk import top_k_of_scores
-from kgspark.tables import TEST, TRAIN, VALID
+from kgspark.runs import Run
+from kgspark.search_space import SearchSpace
+from kgspark.tables import MODEL, TEST, TRAIN, TRIPLES, VALID
 
 # Scores in memory at once: 32 MiB of float32, and a few times as much while they are ranked.
 _CELLS = 1 << 23
@@ -102,6 +105,16 @@ def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) 
             f"split.protocol={night.settings.split.protocol} holds out no like, so nothing can be evaluated"
         )
     return HeldOut(likes(*train_splits), hidden, test, graph.layout.count(MOVIE))
+
+
+def space_before_refit(run: Run) -> SearchSpace:
+    """The vectors of a night's model before the refit, which learns the held-out likes."""
+    from kgspark.kge.export.model_files import load_model, measured_file
+    from kgspark.kge.export.search_space import export_search_space
+
+    saved = load_model(measured_file(run.table(MODEL)))
+    graph = read_graph(run.table(TRIPLES), saved.layout, saved.relations)
+    return export_search_space(saved.build(), graph, saved.settings.model_copy(update={"refit": "none"}))
 
 
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:

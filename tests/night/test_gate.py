@@ -1,0 +1,92 @@
+"""The gate before publication: a model that was not measured, or is worse than before, stays in the lake."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kgspark.errors import AuditError
+from kgspark.manifests import Manifest
+from kgspark.night.champion import find_champion
+from kgspark.night.night import Night
+from kgspark.stages import nightly, publish
+from kgspark.tables import MODEL, PUBLISHED
+from nights import a_night
+from worlds.tastes import write_world
+
+pytestmark = pytest.mark.slow
+
+FIRST, SECOND, THIRD = "2026-01-02", "2026-01-03", "2026-01-04"
+BAD = {"dim": 8, "epochs": 1, "learning_rate": 1e-6, "init": "normal"}
+GOOD = {"dim": 8, "epochs": 20, "temperature": 0.2, "learning_rate": 0.02}
+
+
+@pytest.fixture(scope="module")
+def folder(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small world, and the lake of a good night."""
+    folder = tmp_path_factory.mktemp("world")
+    write_world(folder / "source", groups=4, users=32, movies=8)
+    nightly.run(a_small_night(spark, folder, FIRST))
+    return folder
+
+
+def a_small_night(spark: Any, folder: Path, date: str, **changes: Any) -> Night:
+    sections = {"source": {"path": str(folder / "source")}, "train": GOOD, "recommend": {"k": 5}}
+    return a_night(folder / "lake", spark, run_date=date, audiences={"enabled": False}, **sections | changes)
+
+
+def gate(night: Night) -> dict[str, Any]:
+    return dict(night.run.manifest(PUBLISHED).details["gate"])
+
+
+def test_a_first_night_is_compared_with_popularity_alone(spark: Any, folder: Path) -> None:
+    night = a_small_night(spark, folder, FIRST)
+    assert find_champion(night) is None
+    assert gate(night).keys() == {"popularity"}
+    assert gate(night)["popularity"]["model"] > gate(night)["popularity"]["popularity"]
+
+
+def test_an_equal_model_is_published_beside_the_comparison_and_a_worse_one_is_not(spark: Any, folder: Path) -> None:
+    equal = a_small_night(spark, folder, SECOND)
+    nightly.run(equal)
+    measured = gate(equal)["champion"]
+    assert measured["date"] == FIRST
+    assert measured["ours"] == measured["champion"] == equal.run.manifest(MODEL).details["metrics"]["model"]["ndcg@10"]
+    assert measured["lead"] == 0
+    assert measured["users"] > 40
+
+    bad = {"train": BAD, "publish": {"beat_popularity": False}}
+    worse = a_small_night(spark, folder, THIRD, **bad)
+    with pytest.raises(AuditError, match=rf"ndcg@10 is 0\.\d+, that of the model published on {SECOND} is 0\.\d+ \("):
+        nightly.run(worse)
+    assert Manifest.read(worse.run.table(PUBLISHED)) is None
+    assert not (folder / "lake" / "warehouse" / "recommendations" / f"ds={THIRD}").exists()
+    anyway = {"publish": {"beat_popularity": False, "beat_champion": False}}
+    assert publish.run(a_small_night(spark, folder, THIRD, **bad | anyway)).ran
+    # The night that was published anyway is the next one's champion.
+    champion = find_champion(a_small_night(spark, folder, "2026-01-05"))
+    assert champion is not None
+    assert champion.date == THIRD
+
+
+def test_a_model_that_was_not_measured_is_not_published_unless_configured(spark: Any, folder: Path) -> None:
+    night = a_small_night(spark, folder, "2025-12-31", split={"protocol": "none"}, train={"dim": 8, "epochs": 1})
+    with pytest.raises(AuditError, match=r"the model was not measured, because split\.protocol=none holds out no like"):
+        nightly.run(night)
+    assert not (folder / "lake" / "warehouse" / "recommendations" / "ds=2025-12-31").exists()
+
+
+def test_the_gate_follows_the_length_of_the_measured_lists(spark: Any, folder: Path) -> None:
+    night = a_small_night(spark, folder, "2025-12-30", train=GOOD | {"validation": {"k": 3}})
+    nightly.run(night)
+    assert gate(night)["popularity"]["model"] == night.run.manifest(MODEL).details["metrics"]["model"]["ndcg@3"]
+    model = night.run.manifest(MODEL)
+    worse = {"model": {"ndcg@3": 0.1}, "popularity": {"ndcg@3": 0.2}}
+    replace(model, details={**model.details, "metrics": worse}).write(night.run.table(MODEL))
+    shutil.rmtree(night.run.table(PUBLISHED))
+    with pytest.raises(
+        AuditError, match=r"the model's ndcg@3 on held-out likes is 0\.1000, below popularity's 0\.2000"
+    ):
+        publish.run(night)

@@ -1,0 +1,113 @@
+"""Stages that run one by one: what was left out is named, and otherwise the lists are those of a whole night."""
+
+import csv
+import shutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from kgspark.errors import StageError
+from kgspark.night.night import Night
+from kgspark.stages import nightly
+from kgspark.stages.nightly import STAGES, check_earlier_stages
+from nights import DATE, a_night
+from worlds.tastes import write_world
+
+pytestmark = pytest.mark.slow
+
+NEW_USER = "90001"
+
+
+def a_small_night(spark: Any, folder: Path, lake: str, **changes: Any) -> Night:
+    """A night of the world in `folder`, with further settings."""
+    sections = {
+        "source": {"path": str(folder / "source")},
+        "train": {"dim": 8, "epochs": 2},
+        "recommend": {"k": 5},
+        "audiences": {"k": 5},
+        "publish": {"beat_popularity": False},
+    }
+    return a_night(folder / lake, spark, **sections | changes)
+
+
+@pytest.fixture(scope="module")
+def folder(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small world, and the lake of one night on it."""
+    folder = tmp_path_factory.mktemp("world")
+    write_world(folder / "source", groups=3, users=12, movies=6)
+    nightly.run(a_small_night(spark, folder, "lake"))
+    return folder
+
+
+def alone(night: Night, stage: str) -> None:
+    """Runs one stage, as the command line does."""
+    check_earlier_stages(night, stage)
+    import_module(f"kgspark.stages.{stage}").run(night)
+
+
+def published(night: Night) -> list[dict[str, Any]]:
+    rows = []
+    for table in ("recommendations", "audiences"):
+        folder = night.run.lake / "warehouse" / table / f"ds={DATE}"
+        rows += [row for path in sorted(folder.glob("*.parquet")) for row in pq.ParquetFile(path).read().to_pylist()]
+    return rows
+
+
+def replace_a_user(source: Path) -> None:
+    """The first user is gone, and a new one, with the ratings of the second, is there: the number stays the same."""
+    with open(source / "ratings.csv", encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    first, second = sorted({row["userId"] for row in rows}, key=int)[:2]
+    kept = [row for row in rows if row["userId"] != first]
+    kept += [row | {"userId": NEW_USER} for row in rows if row["userId"] == second]
+    with open(source / "ratings.csv", "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(kept)
+
+
+def run_one_by_one(night: Night, first: str) -> None:
+    """Runs `first` and the stages after it; before each, every later stage must refuse and name the one that is due."""
+    before = published(night)
+    for at in range(STAGES.index(first), len(STAGES)):
+        due = STAGES[at].replace("_", "-")
+        for later in STAGES[at + 1 :]:
+            with pytest.raises(StageError, match=f"run {due} again|{due} ran with another value of"):
+                alone(night, later)
+        assert published(night) == before
+        alone(night, STAGES[at])
+    assert published(night) != before
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({"split": {"protocol": "leave-one-out"}}, "write_triples"),
+        ({"train": {"dim": 8, "epochs": 3}}, "train_embeddings"),
+        ({"recommend": {"k": 4}}, "recommend"),
+    ],
+    ids=["another split", "other epochs", "another K"],
+)
+def test_a_stage_refuses_tables_of_other_settings(
+    spark: Any, folder: Path, changes: dict[str, Any], first: str, request: pytest.FixtureRequest
+) -> None:
+    lake = request.node.callspec.id
+    shutil.copytree(folder / "lake", folder / lake)
+    run_one_by_one(a_small_night(spark, folder, lake, **changes), first)
+
+
+def test_no_user_gets_the_list_of_another_one(spark: Any, folder: Path, tmp_path: Path) -> None:
+    """One user is gone and another one is new, so every number of a user after them stands for somebody else."""
+    shutil.copytree(folder / "source", tmp_path / "source")
+    night = a_small_night(spark, tmp_path, "lake")
+    nightly.run(night)
+    replace_a_user(tmp_path / "source")
+    alone(night, "clean_ratings")
+    run_one_by_one(night, "index_entities")
+    whole = a_small_night(spark, tmp_path, "another lake")
+    nightly.run(whole)
+    assert published(night) == published(whole)
+    assert NEW_USER in {str(row["user_id"]) for row in published(night)}
