@@ -186,6 +186,10 @@ def test_wrong_tables(tmp_path: Path) -> None:
     assert _problem(path, **table).startswith(f"{movies}: the file is empty")
     movies.write_text("what\n1\n")
     assert _find(path, **table).layouts["movies"].columns == ("movie_id",)
+    named = table | {"columns": COLUMNS | {"movies_id": "id", "title": "nme", "genres": "kinds"}}
+    assert _problem(path, **named).startswith(f"{movies}:1: the header lacks id, nme, kinds; found what; ")
+    movies.write_text("id,kinds,nme\n1,Drama,T\n")
+    assert _find(path, **named).layouts["movies"].columns == ("movie_id", "genres", "title")
     path.write_text("")
     assert _problem(path, **table).startswith(f"{path}: the file is empty")
     (tmp_path / "folder").mkdir()
