@@ -14,9 +14,7 @@ NULL_TEXTS = ("NULL", "null", r"\N", "nan", "NaN", "None", "<NA>", "N/A")
 class TableSource(Settings):
     """One of the user's own tables, for use in relations and candidates."""
 
-    path: str = Field(
-        description="a file, a folder with its sub-folders, or a pattern; on a disk that every executor sees"
-    )
+    path: str = Field(description="a file, folder or pattern on a disk that every executor can read")
     format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
     separator: str = Field(",", min_length=1, description="separator of the fields of a CSV line")
     encoding: Literal["utf-8", "iso-8859-1", "windows-1252"] = Field("utf-8", description="encoding of a CSV file")
