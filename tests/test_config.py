@@ -146,10 +146,6 @@ def test_an_error_names_place_key_expectation_and_finding(tmp_path: Path, text: 
         ("relations.liked.wher=x", "relations.liked.wher: unknown key; did you mean 'where'?"),
         ("source.tables.facts.path=5", "source.tables.facts.path: expected a string, found 5"),
         (
-            "train.warm_start=../../OTHER",
-            "train.warm_start: expected a date as YYYY-MM-DD, or none, found '../../OTHER'",
-        ),
-        (
             "source.tables={a b: {path: x}}",
             "source.tables.a b: expected a name that SQL can use: letters a to z, digits and _, without a digit in "
             "front, found 'a b'",
@@ -198,11 +194,15 @@ def test_an_error_in_an_override_names_the_command_line(tmp_path: Path, override
         ("candidates.segments={a: {users: b, movies: c}, A: {users: b, movies: c}}", "candidates.segments: the names"),
         (
             "relations.likd=null",
-            "relations.likd: null removes a default relation, and none has this name; did you mean 'liked'?",
+            "relations.likd: no default relation has this name, and its table is not given; did you mean 'liked'?",
         ),
+        ("train.warm_start=../../OTHER", "train.warm_start: expected text like "),
+        ("relations.has_gnre.weight=2", "its table is not given; did you mean 'has_genre'?"),
     ],
 )
-def test_a_name_that_could_mean_two_things_is_refused(tmp_path: Path, override: str, says: str) -> None:
+def test_a_name_that_could_mean_two_things_or_leave_the_lake_is_refused(
+    tmp_path: Path, override: str, says: str
+) -> None:
     path = tmp_path / "night.yaml"
     path.write_text("source: {path: x}\n", encoding="utf-8")
     assert says in _error(path, override)

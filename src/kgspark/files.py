@@ -142,12 +142,17 @@ def visible_names(folder: Path) -> list[str]:
 
 
 def source_signature(paths: Sequence[Path]) -> str:
-    """A hash of names, sizes and modification times of files outside the lake; it changes if a file is replaced."""
+    """A hash of the names and states of files outside the lake; it changes if a file is replaced or written.
+
+    The state is size, time of modification, time of change and inode. The first two can be set, as `cp -p` and `rsync`
+    do; the time of change cannot, on a local disk. So another content of equal size and time is seen, and a file that
+    was only moved or got other permissions counts as changed.
+    """
     seen = []
     for path in sorted(paths):
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
             if file.is_file():
                 status = file.stat()
-                seen.append([str(file), status.st_size, status.st_mtime_ns])
+                seen.append([str(file), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino])
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()

@@ -198,7 +198,7 @@ def oddities(dialect: Dialect) -> list[Callable[[list[str]], list[str]]]:
         lambda f: [f[0], f[1], f"{float(f[2]):.4f}", f"000{f[3]}"],
     ]
     if dialect.integer_ids:
-        ways.append(lambda f: [*[i if int(i) >= 2**53 else f"{i}.0" for i in f[:2]], *f[2:]])
+        ways.append(lambda f: [*[i if abs(int(i)) >= 2**53 else f"{i}.0" for i in f[:2]], *f[2:]])
     if dialect.quoted:
         ways.append(lambda f: [f'"{text}"' for text in f])
         ways.append(lambda f: [f[0], f[1], f'"{f[2]}"', f[3]])

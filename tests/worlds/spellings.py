@@ -65,7 +65,7 @@ def spellings(count: int, forbidden: str, encoding: str) -> list[str]:
 
     forbidden  characters that the dialect cannot have inside a field
     """
-    odd = ["", "", "", " ", "  ", "+", "-", "--", "0", "00", ".", ".0", ".00", ".5", "e1", "E-1", "e+0", "\t", "\x01"]
+    odd = [*[""] * 120, " ", "  ", "+", "-", "--", "0", "00", ".", ".0", ".00", ".5", "e1", "E-1", "e+0", "\t", "\x01"]
     odd += ["\x0b", "\x1f", "\x7f", "\x85", "\xa0", "\u2028", "\u3000", "\ufeff", "٣", "x", "f", "d", "L", "_", ","]
     odd += ['"', "'", ":", "%", "\\"]
     usual = [

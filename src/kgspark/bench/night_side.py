@@ -13,7 +13,7 @@ from kgspark.graph.histories import Histories
 from kgspark.manifests import Manifest
 from kgspark.retrieval.index import FlatIndex, load_index
 from kgspark.search_space import ITEMS, OPPOSITE, QUERIES, SearchSpace, Side, read_ids
-from kgspark.tables import AUDIENCES, CANDIDATES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE
+from kgspark.tables import AUDIENCES, CANDIDATES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEEN
 
 _ID = {QUERIES: "user_id", ITEMS: "movie_id"}
 _RANKED: dict[str, Side] = {RECOMMENDATIONS: ITEMS, AUDIENCES: QUERIES}
@@ -27,7 +27,7 @@ class NightSide:
     index    over the ranked side
     queries  float32 (Q, d): the vectors of the queries
     names    external ids of both sides, by position
-    seen     ranked positions that each query has rated, in rising order
+    seen     ranked positions that each query has rated or seen, in rising order
     """
 
     k: int
@@ -64,7 +64,8 @@ def _read_side(run: Path, ranked: Side, k: int, threads: int) -> NightSide:
     queries = SearchSpace.load(run / SEARCH_SPACE).vectors(OPPOSITE[ranked])
     sizes = {OPPOSITE[ranked]: len(queries), ranked: len(index)}
     names = {side: read_ids(run / SEARCH_SPACE, side, rows) for side, rows in sizes.items()}
-    query, item = _positions(run / RATINGS, names)
+    pairs = [_positions(run / table, names) for table in (RATINGS, SEEN)]
+    query, item = (np.concatenate(side) for side in zip(*pairs, strict=True))
     return NightSide(k, index, queries, names, _by_query(query, item, item, len(queries)))
 
 

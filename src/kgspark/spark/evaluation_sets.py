@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
+from kgspark.spark.frames import spark_path
 from kgspark.tables import TEST, TRAIN, Columns
 
 _PAIR = (Columns.USER_ID, Columns.MOVIE_ID)
@@ -71,7 +72,7 @@ def read_split_files(session: SparkSession, train: Path, test: Path) -> tuple[Da
 
 def _read_pairs(session: SparkSession, path: Path) -> DataFrame:
     try:
-        lines = session.read.text(str(path.absolute()))
+        lines = session.read.text(spark_path(path))
     except AnalysisException:
         raise InputError(f"{path}: no such file of lines `user item item ...`") from None
     words = F.split(F.trim("value"), r"\s+")

@@ -1,8 +1,9 @@
 """Reads tables into data frames and writes them: the only place where Spark writes tables."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,19 +12,28 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from kgspark.files import DataFile, describe_file
 
-# The driver hashes the files of tables up to this many bytes itself; the executors hash those of larger tables.
-_HASH_HERE = 256 << 20
+# The driver reads up to this many bytes of files itself, for their checksums; executors read what is larger.
+_READ_HERE = 256 << 20
+_T = TypeVar("_T")
+
+
+def spark_path(path: Path) -> str:
+    """The path of a file or folder for one of Spark's readers, which take a path with one of `[]{}*?\\` for a pattern.
+
+    Spark's writers take a path as it is: to them, give `str(path)`.
+    """
+    return re.sub(r"[][{}*?\\]", r"\\\g<0>", str(path.absolute()))
 
 
 def read_table(session: SparkSession, folder: Path) -> DataFrame:
     """A complete table of a run. Lazy: the schema comes from one file's footer; Spark would run a job for it."""
     first = min(folder.glob("part-*.parquet"))
-    return session.read.schema(from_arrow_schema(pq.read_schema(first))).parquet(str(folder))
+    return session.read.schema(from_arrow_schema(pq.read_schema(first))).parquet(spark_path(folder))
 
 
-def read_parquet(session: SparkSession, path: Path) -> DataFrame:
-    """A Parquet file or folder that kgspark did not write."""
-    return session.read.parquet(str(path))
+def read_parquet(session: SparkSession, files: Sequence[Path], root: Path) -> DataFrame:
+    """Parquet files that kgspark did not write. Folders such as `day=1` between `root` and a file become a column."""
+    return session.read.option("basePath", str(root)).parquet(*map(spark_path, files))
 
 
 def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> list[DataFile]:
@@ -39,14 +49,16 @@ def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> list[
     paths = []
     for number, path in enumerate(sorted(folder.glob("part-*.parquet"))):
         paths.append(path.rename(folder / f"part-{number:05d}.parquet"))
-    return _describe(frame.sparkSession, paths)
+    return map_files(frame.sparkSession, describe_file, paths)
 
 
-def _describe(session: SparkSession, paths: list[Path]) -> list[DataFile]:
-    if sum(path.stat().st_size for path in paths) <= _HASH_HERE:
-        return [describe_file(path) for path in paths]
+def map_files(session: SparkSession, function: Callable[[Path], _T], paths: Sequence[Path]) -> list[_T]:
+    """`function` of each file, which reads all of it: here if the files are small together, else in Spark tasks."""
+    if sum(path.stat().st_size for path in paths) <= _READ_HERE:
+        return [function(path) for path in paths]
     names = [str(path) for path in paths]
-    return session.sparkContext.parallelize(names, len(names)).map(describe_file).collect()
+    tasks = min(len(names), 4 * session.sparkContext.defaultParallelism)
+    return session.sparkContext.parallelize(names, tasks).map(lambda name: function(Path(name))).collect()
 
 
 def write_empty(schema: pa.Schema, folder: Path) -> list[DataFile]:

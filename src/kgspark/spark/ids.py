@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DecimalType, DoubleType, FloatType, IntegralType
+from pyspark.sql.types import DataType, DoubleType, FloatType
 
 # The reasons to refuse an id, in the order in which they are tried.
 ID_PROBLEMS = ("missing", "leading_zeros", "bad")
@@ -36,7 +36,9 @@ def read_id(value: Column, id_type: str, null_texts: Sequence[str] = ()) -> Colu
         number = digits_or(value, _rare_integer(F.trim(value)))
         return F.when(~number.isin(missing), number) if missing else number
     text = F.trim(value)
-    return F.when((text != "") & ~text.isin(*null_texts), text) if null_texts else F.when(text != "", text)
+    longest = max((len(missing.encode()) for missing in null_texts), default=0)
+    # Most ids are longer than all of these texts, so that they need not be compared with them.
+    return F.when((F.octet_length(text) > longest) | ~text.isin("", *null_texts), text)
 
 
 def digits_or(value: Column, other: Column) -> Column:
@@ -96,8 +98,3 @@ def id_text(value: Column, data_type: DataType) -> Column:
     is_whole = (F.abs(number) < exact_below) & (F.floor(number) == number)
     text = F.when(is_whole, number.cast("bigint").cast("string")).otherwise(value.cast("string"))
     return F.when(~F.isnan(number), text)
-
-
-def holds_integers(data_type: DataType) -> bool:
-    """True if a column of this type can hold integer ids: integers, and the numbers that other tools write for them."""
-    return isinstance(data_type, IntegralType | FloatType | DoubleType | DecimalType)

@@ -121,6 +121,10 @@ def _defaults() -> dict[str, object]:
         "spark.executorEnv.GOMP_SPINCOUNT": "5000",
         # No metastore: it would appear as a folder in the working directory.
         "spark.sql.catalogImplementation": "in-memory",
+        # The driver lists the files of a source itself. Spark would start a job with one task per file for it.
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": 1_000_000,
+        # Times in nanoseconds, as pandas writes them, are read as numbers instead of being an error.
+        "spark.sql.legacy.parquet.nanosAsLong": True,
     }
 
 

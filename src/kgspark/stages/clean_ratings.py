@@ -1,22 +1,24 @@
 """clean-ratings: source files to the tables ratings, movies, users, tags, quarantine and seen."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kgspark.errors import InputError
-from kgspark.files import source_signature
 from kgspark.night.night import Night
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.cleaning.accounts import Accounts, check_ratings, count_and_quarantine, format_accounts
 from kgspark.spark.cleaning.clean_tables import write_clean_tables
 from kgspark.spark.cleaning.dialects import Source, find_source
+from kgspark.spark.cleaning.file_accounts import SourceFile, format_unfinished, unfinished_lines
 from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint
+from kgspark.spark.cleaning.last_night import check_size, last_night
 from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale, seen_reasons
 from kgspark.spark.cleaning.ratings import has_integer_ids
 from kgspark.spark.cleaning.seen import write_seen
+from kgspark.spark.cleaning.source_files import format_skipped
 from kgspark.spark.frames import read_table
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, SEEN, TAGS, USERS
 
@@ -42,15 +44,24 @@ def stage_settings(night: Night) -> dict[str, Any]:
 
 
 def _signatures(source: Source) -> dict[str, str]:
-    return {name: source_signature([path]) for name, path in source.paths.items()}
+    return {name: files.signature for name, files in source.files.items()}
+
+
+def _with_unfinished_lines(night: Night, source: Source) -> Source:
+    layout = source.layouts[RATINGS]
+    if layout is None:
+        return source
+    handling = night.settings.clean.unfinished_last_line
+    return replace(source, unfinished=unfinished_lines(source.files[RATINGS], layout, handling))
 
 
 def _clean(night: Night, work: StageWork, source: Source) -> None:
+    source = _with_unfinished_lines(night, source)
     limits = _limits(night, source)
     folders = work.begin()
     written = write_clean_tables(night.spark, source, limits, folders)
     accounts, quarantine = count_and_quarantine(night.spark, written, folders[QUARANTINE])
-    if _signatures(source) != work.sources:
+    if _signatures(find_source(night.settings.source)) != work.sources:
         raise InputError(f"{night.settings.source.path}: the source changed while it was read; run clean-ratings again")
     for name, counts in accounts.items():
         counts.check(name)
@@ -58,6 +69,7 @@ def _clean(night: Night, work: StageWork, source: Source) -> None:
     checked, refused = written[RATINGS].checked, accounts[RATINGS].quarantined
     hint = partial(collect_hint, checked, accounts)
     check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE], hint)
+    _check_size(night, source, accounts[RATINGS].kept, folders[RATINGS])
     reasons = set(seen_reasons()) & set(refused) if night.settings.clean.refused_are_seen else ()
     seen = write_seen(checked, reasons, limits.id_type, folders)
     files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine, SEEN: seen}
@@ -67,9 +79,17 @@ def _clean(night: Night, work: StageWork, source: Source) -> None:
         "scale": asdict(limits.scale),
         "tables": sorted(files),
         "accounts": {name: asdict(counts) for name, counts in accounts.items()},
+        "source_files": {name: [asdict(file) for file in table.read] for name, table in written.items()},
+        "skipped": {name: dict(table.source.skipped) for name, table in written.items()},
         "hint": _genre_hint(night, source, folders),
     }
     work.commit(files, {RATINGS: details})
+
+
+def _check_size(night: Night, source: Source, rows: int, folder: Path) -> None:
+    least, last = night.settings.clean.min_share_of_last_night, last_night(night.run)
+    if last is not None and least > 0:
+        check_size(night.spark, source.paths[RATINGS], rows, folder, last, least)
 
 
 def _genre_hint(night: Night, source: Source, folders: Mapping[str, Path]) -> str:
@@ -82,7 +102,7 @@ def _genre_hint(night: Night, source: Source, folders: Mapping[str, Path]) -> st
 def _limits(night: Night, source: Source) -> Limits:
     clean, given = night.settings.clean, night.settings.source
     return Limits(
-        integer_ids=has_integer_ids(night.spark, source),
+        integer_ids=has_integer_ids(source),
         scale=resolve_scale(clean, source.scale),
         times=(clean.timestamp_min, clean.timestamp_max),
         unknown_movies=clean.unknown_movies,
@@ -95,5 +115,11 @@ def _limits(night: Night, source: Source) -> Limits:
 
 def _summary(night: Night) -> str:
     details = night.run.manifest(RATINGS).details
-    text = format_accounts({name: Accounts(**counts) for name, counts in details["accounts"].items()})
-    return "; ".join(filter(None, (text, details["hint"])))
+    ratings = [SourceFile(**file) for file in details["source_files"][RATINGS]]
+    told = [
+        format_accounts({name: Accounts(**counts) for name, counts in details["accounts"].items()}),
+        format_unfinished(ratings),
+        *[format_skipped(skipped) for skipped in details["skipped"].values()],
+        details["hint"],
+    ]
+    return "; ".join(filter(None, told))

@@ -31,7 +31,6 @@ from kgspark.retrieval.ranking_task import RankingTask
 from kgspark.runs import Outcome, StageWork
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace
 from kgspark.spark.frames import read_table, task_cores, write_table
-from kgspark.spark.graph.relations import matching_rows
 from kgspark.spark.own_tables import RefusedLines
 from kgspark.spark.ranking.candidates import build_candidates, listed_ids, own_tables_of
 from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, query_stream, write_on_executors
@@ -155,9 +154,6 @@ def _write_pools(night: Night, task: RankingTask, staging: Path) -> list[str]:
 
 def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, RankingTask]) -> dict[str, WrittenFiles]:
     """Ranks all tables in one Spark job, and writes their files."""
-    matching_rows(  # checks the condition, which this stage may meet for the first time
-        night.settings.train.target, night.settings.target, read_table(night.spark, night.run.table(RATINGS))
-    )
     stream = query_stream(
         seen_pairs(night),
         read_table(night.spark, night.run.table(ENTITIES)),

@@ -112,8 +112,8 @@ def test_an_empty_file(tmp_path: Path, name: str) -> None:
         (lambda text: b"\n" + text.encode(), "found ''"),
         (lambda text: text.encode("utf-16"), "the file is UTF-16; convert it to UTF-8"),
         (lambda text: b"\xfe\xff" + text.encode("utf-16-be"), "the file is UTF-16; convert it to UTF-8"),
-        (lambda text: text.encode("utf-16-le"), r"found 'u\x00s\x00e\x00r"),
-        (lambda text: bytes(range(256)) * 500, r"found '\x00\x01"),
+        (lambda text: text.encode("utf-16-le"), "the file is UTF-16; convert it to UTF-8 (iconv -f utf-16le -t utf-8)"),
+        (lambda text: bytes(range(256)) * 500, r"the file is no text: it begins with '\x00\x01"),
     ],
     ids=["no header", "other order", "other separator", "empty line first", "UTF-16", "UTF-16BE", "no mark", "binary"],
 )
@@ -166,8 +166,8 @@ def test_a_table_in_several_files(tmp_path: Path) -> None:
 
 
 def test_a_parquet_table_has_no_text_layout(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"who": [1]}), tmp_path / "part-0.parquet")
-    assert _find(tmp_path, format="table").layouts == {"ratings": None}
+    pq.write_table(pa.table({"who": [1], "what": [2], "stars": [3], "at": [4]}), tmp_path / "part-0.parquet")
+    assert _find(tmp_path, format="table", columns=COLUMNS).layouts == {"ratings": None}
 
 
 def test_wrong_tables(tmp_path: Path) -> None:
@@ -186,6 +186,10 @@ def test_wrong_tables(tmp_path: Path) -> None:
     assert _problem(path, **table).startswith(f"{movies}: the file is empty")
     movies.write_text("what\n1\n")
     assert _find(path, **table).layouts["movies"].columns == ("movie_id",)
+    named = table | {"columns": COLUMNS | {"movies_id": "id", "title": "nme", "genres": "kinds"}}
+    assert _problem(path, **named).startswith(f"{movies}:1: the header lacks id, nme, kinds; found what; ")
+    movies.write_text("id,kinds,nme\n1,Drama,T\n")
+    assert _find(path, **named).layouts["movies"].columns == ("movie_id", "genres", "title")
     path.write_text("")
     assert _problem(path, **table).startswith(f"{path}: the file is empty")
     (tmp_path / "folder").mkdir()

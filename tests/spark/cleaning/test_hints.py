@@ -6,54 +6,77 @@ from typing import Any
 import pytest
 
 from kgspark.errors import InputError
+from kgspark.spark.cleaning.accounts import Accounts
+from kgspark.spark.cleaning.dialects import Scale
+from kgspark.spark.cleaning.hints import collect_hint
+from kgspark.spark.cleaning.rating_rules import Limits, with_reason
 from kgspark.stages import clean_ratings
 from nights import a_night
 
-GOOD = {"user": "7", "movie": "1", "stars": "4.0", "at": "1600001020"}
+GOOD = {"user_id": "7", "movie_id": "1", "rating": "4.0", "timestamp": "1600001020"}
+COLUMNS = "problem string, header boolean, raw string, file string, block bigint, row bigint"
+
+
+def _hint(spark: Any, bad: list[dict[str, str]], lines: int, unit: str = "seconds") -> str:
+    rows = [(*(GOOD | changed).values(), None, False, "", "", 0, i) for i, changed in enumerate([{}, *bad])]
+    raw = spark.createDataFrame(rows, "user_id string, movie_id string, rating string, timestamp string, " + COLUMNS)
+    movies = spark.createDataFrame([(1,), (2,)], "movie_id bigint")
+    limits = Limits(True, Scale(0.5, 5, 0.5), (0, 4_102_444_799), "quarantine", unit=unit)
+    checked = with_reason(raw, limits, movies).cache()
+    refused = {
+        row["reason"]: row["count"] for row in checked.where("reason IS NOT NULL").groupBy("reason").count().collect()
+    }
+    return collect_hint(checked, {"ratings": Accounts(lines, 0, 1, 0, refused)})
 
 
 @pytest.mark.parametrize(
-    ("changed", "settings", "hint"),
+    ("column", "text", "hint"),
     [
-        ({"at": "1600001020000"}, {}, "times look like milliseconds: set source.timestamp_unit=milliseconds"),
-        ({"at": "1600001020000000"}, {}, "times look like microseconds: set source.timestamp_unit=microseconds"),
-        ({"at": "2020-09-13T12:43:40Z"}, {}, "times look like '2020-09-13T12:43:40Z': set source.timestamp_unit=iso"),
-        ({"at": "1600001020"}, {"timestamp_unit": "iso"}, "times look like seconds: set source.timestamp_unit=seconds"),
-        ({"at": "13.09.2020"}, {}, "times look like '13.09.2020': write them in seconds since 1970"),
-        ({"stars": "10"}, {}, "ratings reach from 10 to 10: set clean.rating_min and clean.rating_max"),
-        ({"stars": "3.3"}, {}, "ratings such as 3.3 are between two steps of the scale: set clean.rating_step"),
-        ({"stars": '"3,5"'}, {}, "ratings look like '3,5': set source.decimal=,"),
-        ({"stars": "good"}, {}, "ratings look like 'good': write them as numbers"),
-        ({"user": "007"}, {}, "ids have leading zeros, such as '007': set source.ids=string"),
-        ({"movie": "B0001"}, {}, "ids are no integers, such as 'B0001': set source.ids=string"),
-        ({"movie": "99"}, {}, "these movies are not in the movie table: set clean.unknown_movies=keep"),
+        ("timestamp", "1600001020000", "times look like milliseconds: set source.timestamp_unit=milliseconds"),
+        ("timestamp", "1600001020000000", "times look like microseconds: set source.timestamp_unit=microseconds"),
+        ("timestamp", "2020-09-13T12:43Z", "times look like '2020-09-13T12:43Z': set source.timestamp_unit=iso"),
+        ("timestamp", "13.09.2020", "times look like '13.09.2020': write them in seconds since 1970"),
+        ("rating", "10", "ratings reach from 10 to 10: set clean.rating_min and clean.rating_max"),
+        ("rating", "3.3", "ratings such as 3.3 are between two steps of the scale: set clean.rating_step"),
+        ("rating", "3,5", "ratings look like '3,5': set source.decimal=,"),
+        ("rating", "good", "ratings look like 'good': write them as numbers"),
+        ("user_id", "007", "ids have leading zeros, such as '007': set source.ids=string"),
+        ("movie_id", "B0001", "ids are no integers, such as 'B0001': set source.ids=string"),
+        ("movie_id", "B" * 50, f"ids are no integers, such as '{'B' * 40}': set source.ids=string"),
+        (
+            "movie_id",
+            "99",
+            "their movies are not in the movie table; clean.unknown_movies=keep keeps such ratings",
+        ),
+        ("movie_id", "", ""),
     ],
 )
-def test_the_error_says_what_the_values_look_like(
-    spark: Any, tmp_path: Path, changed: dict[str, str], settings: dict[str, Any], hint: str
-) -> None:
-    bad = [",".join((GOOD | changed).values())] * 9
-    (tmp_path / "own.csv").write_text("\n".join(["user,movie,stars,at", ",".join(GOOD.values()), *bad]) + "\n")
-    (tmp_path / "movies.csv").write_text("movie\n1\n")
+def test_the_hint_says_what_the_values_look_like(spark: Any, column: str, text: str, hint: str) -> None:
+    assert _hint(spark, [{column: text}] * 9, lines=10) == hint
+
+
+def test_seconds_under_another_unit_are_known(spark: Any) -> None:
+    assert _hint(spark, [{}] * 9, lines=10, unit="iso") == "times look like seconds: set source.timestamp_unit=seconds"
+
+
+def test_of_several_looks_the_most_frequent_counts(spark: Any) -> None:
+    bad = [{"timestamp": text} for text in ("1600001020000", "1600001020001", "x", "1600001020000000")]
+    assert "milliseconds" in _hint(spark, bad, lines=5)
+
+
+def test_single_bad_lines_say_nothing_about_the_source(spark: Any) -> None:
+    assert _hint(spark, [{"user_id": "x17"}], lines=100) == ""
+    assert _hint(spark, [{"user_id": "007"}], lines=100).endswith("set source.ids=string")
+
+
+def test_the_hint_is_in_the_one_line_of_the_error(spark: Any, tmp_path: Path) -> None:
+    """The movie table is refused as a whole, so every movie is unknown."""
+    (tmp_path / "own.csv").write_text("user_id,movie_id,rating,timestamp\n1,1,4.0,5\n")
+    (tmp_path / "movies.csv").write_text("movie_id\nm1\n")
+    source = {"path": str(tmp_path / "own.csv"), "format": "table", "movies": str(tmp_path / "movies.csv")}
     with pytest.raises(InputError) as caught:
-        _clean(spark, tmp_path, settings)
-    assert hint in str(caught.value)
+        clean_ratings.run(a_night(tmp_path / "lake", spark, source=source))
+    assert "1 unknown_movie; 100% of the movies are refused, too: 1 bad_movie_id; they are listed in" in str(
+        caught.value
+    )
     assert "\n" not in str(caught.value)
-
-
-def test_movies_that_are_refused_are_named_where_their_ratings_are(spark: Any, tmp_path: Path) -> None:
-    (tmp_path / "own.csv").write_text("user,movie,stars,at\n1,1,4.0,5\n")
-    (tmp_path / "movies.csv").write_text("movie\nm1\n")
-    with pytest.raises(InputError, match="1 unknown_movie; 100% of the movies are refused, too: 1 bad_movie_id"):
-        _clean(spark, tmp_path, {})
-
-
-def _clean(spark: Any, folder: Path, settings: dict[str, Any]) -> None:
-    columns = {"user": "user", "movie": "movie", "rating": "stars", "timestamp": "at"}
-    source = {
-        "path": str(folder / "own.csv"),
-        "format": "table",
-        "columns": columns,
-        "movies": str(folder / "movies.csv"),
-    }
-    clean_ratings.run(a_night(folder / "lake", spark, source=source | settings))

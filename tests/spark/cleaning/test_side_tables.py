@@ -8,8 +8,10 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import collect_blocks
-from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout, find_source
+from kgspark.spark.cleaning.dialects import ML_100K_GENRES, find_source, movie_columns, required_columns
 from kgspark.spark.cleaning.hints import collect_genre_hint
+from kgspark.spark.cleaning.layouts import TextLayout
+from kgspark.spark.cleaning.parquet_files import read_footers
 from kgspark.spark.cleaning.quarantine import refused_lines
 from kgspark.spark.cleaning.settings import NULL_TEXTS, SourceColumns, SourceSettings
 from kgspark.spark.cleaning.side_tables import (
@@ -21,13 +23,14 @@ from kgspark.spark.cleaning.side_tables import (
     tags_table,
     users_table,
 )
+from kgspark.spark.cleaning.source_files import find_files
 
 
 def _read(spark: Any, folder: Path, table: str, id_type: str = "bigint", **settings: Any) -> Any:
     given = SourceSettings(path=str(folder), **settings)
     source = find_source(given)
     return read_side_table(
-        spark, source.paths[table], source.layouts[table], side_tables()[table], id_type, given.null_texts
+        spark, source.files[table], source.layouts[table], side_tables()[table], id_type, given.null_texts
     )
 
 
@@ -82,7 +85,8 @@ def test_quoted_titles_years_genres_and_bad_lines_of_movies_csv(spark: Any, tmp_
         10: ("", None, ["Drama"]),
     }
     rows = _read(spark, tmp_path, "movies")
-    bad = {row.line: (row.file, row.reason) for row in refused_lines(rows, collect_blocks(rows), "movies").collect()}
+    refused = refused_lines(rows, collect_blocks(rows), "movies", tmp_path)
+    bad = {row.line: (row.file, row.reason) for row in refused.collect()}
     reasons = ["unparsable_line", "wrong_field_count", "bad_movie_id", "missing_movie_id", "leading_zeros_movie_id"]
     reasons += ["missing_movie_id", "unreadable_encoding", "unreadable_encoding"]
     assert bad == {line: ("movies.csv", reason) for line, reason in enumerate(reasons, 14)}
@@ -188,7 +192,8 @@ def test_windows_1252_is_read_although_spark_does_not_know_it(spark: Any, tmp_pa
     path = tmp_path / "movies.txt"
     path.write_bytes("1,“Café” – 5€ (1999)\n".encode("windows-1252") + b"2,\x81 (1999)\n")
     layout = TextLayout(",", ("movie_id", "title"), "windows-1252", quoted=True)
-    rows = read_side_table(spark, path, layout, side_tables()["movies"], "bigint").select("movie_id", "title", "reason")
+    rows = read_side_table(spark, find_files(str(path), ""), layout, side_tables()["movies"], "bigint")
+    rows = rows.select("movie_id", "title", "reason")
     assert _rows(rows) == [(1, "“Café” – 5€ (1999)", None), (2, "\x81 (1999)", "unreadable_encoding")]
 
 
@@ -241,35 +246,61 @@ def test_the_bundled_catalogue(spark: Any, ml_small: Path) -> None:
     assert movies[2571] == ("Matrix, The (1999)", 1999, ["Action", "Sci-Fi", "Thriller"])
 
 
+def _parquet_movies(spark: Any, path: Path, id_type: str, **names: str) -> Any:
+    columns = movie_columns(SourceColumns(**names))
+    files = read_footers(find_files(str(path), ""), columns, required_columns(columns))
+    return read_parquet_movies(spark, files, id_type)
+
+
 def test_a_movie_table_in_parquet(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.parquet"
     pq.write_table(pa.table({"film": ["a", "b"], "tags": [["x", ""], []], "name": ["A (1990)", "B"]}), path)
-    columns = SourceColumns(movie="film", title="name", genres="tags")
-    found = _rows(movies_table(read_parquet_movies(spark, path, columns, "string")))
+    columns = {"movie": "film", "title": "name", "genres": "tags"}
+    found = _rows(movies_table(_parquet_movies(spark, path, "string", **columns)))
     assert found == [("a", "A (1990)", 1990, ["x"]), ("b", "B", None, [])]
-    bare = _rows(movies_table(read_parquet_movies(spark, path, SourceColumns(movie="film"), "string")))
+    bare = _rows(movies_table(_parquet_movies(spark, path, "string", movie="film")))
     assert bare == [("a", None, None, []), ("b", None, None, [])]
     with pytest.raises(InputError, match=r"the table lacks the column movie_id; found film, tags, name"):
-        read_parquet_movies(spark, path, SourceColumns(), "string")
+        _parquet_movies(spark, path, "string")
     with pytest.raises(InputError, match=r"the table lacks the column nme, kinds; found film, tags, name"):
-        read_parquet_movies(spark, path, SourceColumns(movies_id="film", title="nme", genres="kinds"), "string")
+        _parquet_movies(spark, path, "string", movies_id="film", title="nme", genres="kinds")
 
 
 def test_genres_of_parquet_may_be_structs_with_a_name(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.parquet"
     structs = [[{"id": 1, "name": "Action"}, {"id": 2, "name": "War"}], None]
     pq.write_table(pa.table({"movie_id": [1, 2], "genres": structs}), path)
-    rows = read_parquet_movies(spark, path, SourceColumns(), "bigint")
+    rows = _parquet_movies(spark, path, "bigint")
     assert _rows(movies_table(rows)) == [(1, None, None, ["Action", "War"]), (2, None, None, [])]
     pq.write_table(pa.table({"movie_id": [1], "genres": [{"id": 1}]}), path)
-    with pytest.raises(InputError, match=r"the column genres is struct<id:bigint>; expected text, an array of texts"):
-        read_parquet_movies(spark, path, SourceColumns(), "bigint")
+    with pytest.raises(InputError, match=r"genres is struct<id: int64>; expected a text or a list of texts"):
+        _parquet_movies(spark, path, "bigint")
+
+
+def test_files_of_a_movie_table_in_parquet_may_lack_columns_or_their_values(spark: Any, tmp_path: Path) -> None:
+    ids = {"a": [1.0, 2.0], "b": [3, 4], "c": [5, None], "d": pa.array([6], pa.uint64())}
+    others: dict[str, dict[str, Any]] = {
+        "a": {"title": [None, None], "genres": [["Action"], None]},
+        "b": {},
+        "c": {"genres": pa.nulls(2)},
+        "d": {"title": ["F (1996)"], "genres": [[{"name": "War"}]]},
+    }
+    for name, column in ids.items():
+        pq.write_table(pa.table({"movie_id": column} | others[name]), tmp_path / f"{name}.parquet")
+    rows = _parquet_movies(spark, tmp_path, "bigint")
+    nothing = (None, None, [])
+    assert {row[0]: row[1:] for row in _rows(movies_table(good_rows(rows)))} == {
+        **dict.fromkeys((2, 3, 4, 5), nothing),
+        1: (None, None, ["Action"]),
+        6: ("F (1996)", 1996, ["War"]),
+    }
+    assert {row.reason for row in rows.collect()} == {None, "missing_movie_id"}
 
 
 def test_movies_of_a_parquet_table_need_an_id(spark: Any, tmp_path: Path) -> None:
     path = tmp_path / "movies.parquet"
     pq.write_table(pa.table({"movie_id": pa.array([7.0, None, -1.0, 1.5, float("nan"), 2.0**53], pa.float64())}), path)
-    rows = read_parquet_movies(spark, path, SourceColumns(), "bigint")
+    rows = _parquet_movies(spark, path, "bigint")
     assert _rows(rows.select("row", "movie_id", "reason", "raw")) == [
         (0, 7, None, '{"movie_id":7.0}'),
         (1, None, "missing_movie_id", "{}"),

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.night.night import Night
+from kgspark.spark.cleaning.dialects import Scale
+from kgspark.spark.cleaning.values import rating_text, read_rating, read_time, time_text
 from kgspark.stages import clean_ratings
 from nights import a_night
 from worlds.damage import CSV, DAT, STRING_TABLE, U_DATA, Dialect
@@ -128,6 +130,19 @@ def test_integer_ids_of_parquet_are_strings_if_they_are_configured_so(spark: Any
     assert {(row["user_id"], row["movie_id"]) for row in _rows(night, "ratings")} == {("-5", "7"), ("6", "8")}
 
 
+@pytest.mark.parametrize("ids", ["integer", "string"])
+def test_one_user_in_files_of_other_types_is_one_user(spark: Any, tmp_path: Path, ids: str) -> None:
+    first = _parquet(tmp_path, user=pa.array([1, 2], pa.int64()))
+    (tmp_path / "more").mkdir()
+    _parquet(tmp_path / "more", user=[2.0, float("nan")], movie=pa.array([8.0, 8.0]), at=pa.array([300.5, 1.0]))
+    night = _clean(spark, tmp_path / "lake", first | {"path": f"{tmp_path}/**/*.parquet", "ids": ids})
+    as_id = int if ids == "integer" else str
+    expected = {(as_id(1), as_id(7), 100), (as_id(2), as_id(8), 300)}
+    assert {(row["user_id"], row["movie_id"], row["timestamp"]) for row in _rows(night, "ratings")} == expected
+    found = [(row["file"], row["line"], row["reason"]) for row in _rows(night, "quarantine")]
+    assert found == [("more/ratings.parquet", 2, "missing_user_id")]
+
+
 def test_texts_for_missing_ids_are_a_setting(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("user,movie,stars,at\nNULL,1,4.0,1\nnobody,1,4.0,1\n-1,1,4.0,1\n-2,1,4.0,1\n")
     source = TABLE | {"path": str(tmp_path / "own.csv"), "null_texts": ["nobody", "-1"]}
@@ -138,45 +153,51 @@ def test_texts_for_missing_ids_are_a_setting(spark: Any, tmp_path: Path) -> None
         assert {line: reason for line, reason in found.items() if line > 2} == dict.fromkeys((3, 4), "missing_user_id")
 
 
-@pytest.mark.parametrize(
-    ("unit", "texts", "expected"),
-    [
-        ("milliseconds", ["1600001020000", " 1600001020999.5 ", "999", "-1"], [1600001020, 1600001020, 0]),
-        ("microseconds", ["1600001020000000", "1600001020999999", "1e15"], [1600001020, 1600001020]),
-        (
-            "iso",
-            [
-                *("2020-09-13 12:43:40", "2020-09-13T12:43:40Z", "2020-09-13T14:43:40.999+02:00"),
-                *("2020-09-13", "2020-09-13 12:43", "2020-13-01", "2020-02-30", "13.09.2020", "2020", "1600001020"),
-                "2020-09-13 12:43:40 Europe/Paris",
-            ],
-            [1600001020, 1600001020, 1600001020, 1599955200, 1600000980],
-        ),
-    ],
-)
-def test_times_are_read_in_the_configured_unit(
-    spark: Any, tmp_path: Path, unit: str, texts: list[str], expected: list[int]
-) -> None:
-    lines = [f"u{number},m,4.0,{text}" for number, text in enumerate(texts)]
-    (tmp_path / "own.csv").write_text("\n".join(["user,movie,stars,at", *lines]) + "\n")
-    night = _clean(spark, tmp_path / "lake", TABLE | {"path": str(tmp_path / "own.csv"), "timestamp_unit": unit})
-    found = {row["user_id"]: row["timestamp"] for row in _rows(night, "ratings")}
-    assert found == {f"u{number}": at for number, at in enumerate(expected)}
-    assert {row["reason"] for row in _rows(night, "quarantine")} == {"timestamp_not_a_time"}
+def _read(spark: Any, texts: list[str], read: Callable[[Any], Any]) -> list[Any]:
+    frame = spark.createDataFrame(list(enumerate(texts)), "place int, value string").orderBy("place")
+    return [row[0] for row in frame.select(read(frame["value"])).collect()]
 
 
-@pytest.mark.parametrize("unit", ["seconds", "milliseconds", "microseconds", "iso"])
-def test_typed_times_of_parquet_need_no_unit(spark: Any, tmp_path: Path, unit: str) -> None:
-    times = pa.array([1600001020_500_000, 0], pa.timestamp("us"))
-    night = _clean(spark, tmp_path / "lake", _parquet(tmp_path, at=times) | {"timestamp_unit": unit})
-    assert {row["user_id"]: row["timestamp"] for row in _rows(night, "ratings")} == {1: 1600001020, 2: 0}
+UNITS = {
+    "seconds": {"1600001020": 1600001020, "1600001020.9": 1600001020, "1.6e9": None, "2020-09-13": None, "-1": None},
+    "milliseconds": {"1600001020000": 1600001020, " 1600001020999.5 ": 1600001020, "999": 0, "-1": None},
+    "microseconds": {"1600001020000000": 1600001020, "1600001020999999": 1600001020, "1e15": None},
+    "iso": {
+        "2020-09-13 12:43:40": 1600001020,
+        "2020-09-13T12:43:40Z": 1600001020,
+        "2020-09-13T14:43:40.999+02:00": 1600001020,
+        "2020-09-13": 1599955200,
+        "2020-09-13 12:43": 1600000980,
+        **dict.fromkeys(("2020-13-01", "2020-02-30", "13.09.2020", "2020", "1600001020", "2020-09-13 12:43:40 UTC")),
+    },
+}
 
 
-def test_a_decimal_comma_is_read_if_it_is_configured(spark: Any, tmp_path: Path) -> None:
-    lines = ['1,1,"3,5",1', '2,1," 4,0 ",1', "3,1,5,1", "4,1,3.5,1", '5,1,"1.000,5",1']
-    (tmp_path / "own.csv").write_text("\n".join(["user,movie,stars,at", *lines]) + "\n")
-    night = _clean(spark, tmp_path / "lake", TABLE | {"path": str(tmp_path / "own.csv"), "decimal": ","})
-    assert {row["user_id"]: row["rating"] for row in _rows(night, "ratings")} == {"1": 3.5, "2": 4.0, "3": 5.0}
-    assert {row["line"] for row in _rows(night, "quarantine")} == {5, 6}
-    typed = _clean(spark, tmp_path / "typed", _parquet(tmp_path, stars=[3.5, 4.0]) | {"decimal": ","})
-    assert {row["user_id"]: row["rating"] for row in _rows(typed, "ratings")} == {1: 3.5, 2: 4.0}
+@pytest.mark.parametrize("unit", UNITS)
+def test_times_are_read_in_their_unit(spark: Any, unit: str) -> None:
+    assert _read(spark, list(UNITS[unit]), lambda text: read_time(text, unit)) == list(UNITS[unit].values())
+    # Typed times need no unit.
+    for spark_type, seconds_of_it in (("timestamp", 1600001020), ("timestamp_ntz", 1600001020), ("date", 1599955200)):
+        typed = spark.sql(f"SELECT CAST('2020-09-13 12:43:40.5' AS {spark_type}) AS at")
+        text = time_text(typed["at"], typed.schema["at"].dataType, unit)
+        assert typed.select(read_time(text, unit)).collect()[0][0] == seconds_of_it
+    numbers = spark.sql("SELECT 1600001020.5D AS at")
+    text = time_text(numbers["at"], numbers.schema["at"].dataType, unit)
+    assert numbers.select(text).collect()[0][0] == "1600001020"
+
+
+def test_a_decimal_comma_is_read_if_it_is_configured(spark: Any) -> None:
+    scale = Scale(0.5, 5.0, 0.5)
+    texts = ["3,5", " 4,0 ", "5", "3.5", "1.000,5", "0,5"]
+    assert _read(spark, texts, lambda text: read_rating(text, scale, ",")) == [3.5, 4.0, 5.0, None, None, 0.5]
+    assert _read(spark, texts, lambda text: read_rating(text, scale, ".")) == [None, None, 5.0, 3.5, None, None]
+    typed = spark.sql("SELECT 3.5D AS stars")
+    text = rating_text(typed["stars"], typed.schema["stars"].dataType, ",")
+    assert typed.select(read_rating(text, scale, ",")).collect()[0][0] == 3.5
+
+
+def test_the_settings_of_values_reach_the_night(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text('user,movie,stars,at\n1,1,"3,5",1600001020000\n')
+    settings = {"decimal": ",", "timestamp_unit": "milliseconds"}
+    night = _clean(spark, tmp_path / "lake", TABLE | settings | {"path": str(tmp_path / "own.csv")})
+    assert [(row["rating"], row["timestamp"]) for row in _rows(night, "ratings")] == [(3.5, 1600001020)]

@@ -16,8 +16,8 @@ from kgspark.spark.ranking.executors import Direction, queries_per_file, query_s
 USERS, MOVIES = ["ann", "bob", "eve"], ["m1", "m2", "m3", "m4"]
 LAYOUT = EntityLayout.from_counts([("user", 3), ("movie", 4), ("genre", 1)])
 DIRECTIONS = [Direction("user", "movie"), Direction("movie", "user")]
-# Eve has rated nothing, nobody has rated m4, and zoe is not an entity.
-RATINGS = [("ann", "m1", 5.0), ("ann", "m3", 2.0), ("bob", "m3", 4.0), ("zoe", "m1", 5.0)]
+# Bob's rating of m1 was refused, eve has rated nothing, nobody has rated m4, and zoe is not an entity.
+RATINGS = [("ann", "m1", 5.0), ("ann", "m3", 2.0), ("bob", "m1", None), ("bob", "m3", 4.0), ("zoe", "m1", 5.0)]
 
 
 def streamed(spark: Any, id_type: str, users: list[Any], movies: list[Any], ratings: list[tuple[Any, ...]]) -> Any:
@@ -39,8 +39,8 @@ def test_everybody_has_a_header_and_a_row_per_seen_entity_in_both_directions(str
     headers += [(1, place, movie, None, None) for place, movie in enumerate(MOVIES)]
     assert sorted(row for row in rows if row[2] is not None) == headers
     assert sorted(row for row in rows if row[2] is None) == [
-        (0, 0, None, 0, True), (0, 0, None, 2, False), (0, 1, None, 2, True),
-        (1, 0, None, 0, True), (1, 2, None, 0, False), (1, 2, None, 1, True),
+        (0, 0, None, 0, True), (0, 0, None, 2, False), (0, 1, None, 0, False), (0, 1, None, 2, True),
+        (1, 0, None, 0, True), (1, 0, None, 1, False), (1, 2, None, 0, False), (1, 2, None, 1, True),
     ]  # fmt: skip
 
 
@@ -69,8 +69,8 @@ class Listing:
 
 def test_a_task_gets_the_queries_of_one_file_in_order_each_with_its_header_first(stream: Any) -> None:
     users, movies = write_on_executors(stream, [Listing(3, 2), Listing(4, 3)])
-    assert users.files == [DataFile("0 0:- 0:0 0:2 1:- 1:2", 5, "", 5), DataFile("1 2:-", 1, "", 1)]
-    assert movies.files == [DataFile("0 0:- 0:0 1:- 2:- 2:0 2:1", 6, "", 6), DataFile("1 3:-", 1, "", 1)]
+    assert users.files == [DataFile("0 0:- 0:0 0:2 1:- 1:0 1:2", 6, "", 6), DataFile("1 2:-", 1, "", 1)]
+    assert movies.files == [DataFile("0 0:- 0:0 0:1 1:- 2:- 2:0 2:1", 7, "", 7), DataFile("1 3:-", 1, "", 1)]
     assert (users.listed, users.found) == (20, 0 + 2)
     assert (movies.listed, movies.found) == (20, 0 + 3)
 

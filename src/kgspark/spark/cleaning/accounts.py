@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -10,8 +9,9 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
 from kgspark.files import DataFile
-from kgspark.spark.cleaning.dialects import TextLayout
+from kgspark.spark.cleaning.file_accounts import SourceFile
 from kgspark.spark.cleaning.quarantine import count_by_reason, refused_lines, write_quarantine
+from kgspark.spark.cleaning.source_files import SourceFiles
 from kgspark.spark.frames import read_table
 from kgspark.tables import KEYS, RATINGS
 
@@ -20,8 +20,8 @@ from kgspark.tables import KEYS, RATINGS
 class Accounts:
     """Numbers of lines of a table: lines = headers + kept + superseded + quarantined, or `check` raises an error.
 
-    Each number has its own count: lines and headers in the input, kept and quarantined in the written tables,
-    superseded by pairs.
+    Each number has its own count: lines by the bytes of the files, headers where they stand, kept and quarantined in
+    the written tables, superseded by pairs.
     """
 
     lines: int
@@ -49,15 +49,15 @@ class Accounts:
 class WrittenTable:
     """A written clean table, and the lines that it was made from.
 
-    raw       one row per line of the input, not yet split into fields
-    checked   the same lines with `header`, the table's key and the `reason` to refuse them (null if they are good)
-    headers   number of header lines
+    checked  one row per line of the input, with `header`, the table's key and the `reason` to refuse it (null: good)
+    source   the files of the input
+    read     their accounts
     """
 
     files: list[DataFile]
-    raw: DataFrame
     checked: DataFrame
-    headers: int
+    source: SourceFiles
+    read: list[SourceFile]
 
     @property
     def kept(self) -> int:
@@ -69,32 +69,25 @@ def count_and_quarantine(
     session: SparkSession, tables: Mapping[str, WrittenTable], folder: Path
 ) -> tuple[dict[str, Accounts], list[DataFile]]:
     """Accounts for every line of every table. Writes the refused lines to the new `folder` and returns its files."""
-    lines = count_lines({name: table.raw for name, table in tables.items()})
-    counted = {name: _count_table(name, table, lines[name]) for name, table in tables.items()}
+    counted = {name: _count_table(name, table) for name, table in tables.items()}
     refused = [rows for _, rows in counted.values() if rows is not None]
     files = write_quarantine(refused, folder)
     quarantined = count_by_reason(read_table(session, folder)) if refused else {}
     return {n: replace(accounts, quarantined=quarantined.get(n, {})) for n, (accounts, _) in counted.items()}, files
 
 
-def count_lines(inputs: Mapping[str, DataFrame]) -> dict[str, int]:
-    """Number of lines or rows in the input of each table, with headers, without splitting any line."""
-    named = [raw.select(F.lit(name).alias("table")) for name, raw in inputs.items()]
-    counts = reduce(DataFrame.unionAll, named).groupBy("table").count().collect()
-    return dict.fromkeys(inputs, 0) | {row["table"]: row["count"] for row in counts}
-
-
-def _count_table(name: str, table: WrittenTable, lines: int) -> tuple[Accounts, DataFrame | None]:
+def _count_table(name: str, table: WrittenTable) -> tuple[Accounts, DataFrame | None]:
     """A table's accounts, still without its quarantine, and its rows for the quarantine (None if there are none).
 
     Every kept row comes from one line or more. So if a table has as many rows as lines, none was refused or superseded.
-    If it has fewer, the input is read again to find these lines.
+    If it has fewer, Spark reads the input again to find these lines.
     """
-    if lines - table.headers == table.kept:
-        return Accounts(lines, table.headers, table.kept, superseded=0, quarantined={}), None
+    lines, headers = sum(file.lines for file in table.read), sum(file.headers for file in table.read)
+    if lines - headers == table.kept:
+        return Accounts(lines, headers, table.kept, superseded=0, quarantined={}), None
     blocks = collect_blocks(table.checked)
     accounts = Accounts(
-        lines=sum(block["lines"] for block in blocks),
+        lines,
         headers=sum(block["headers"] for block in blocks),
         kept=table.kept,
         superseded=count_superseded(table.checked, KEYS[name]) if name in KEYS else 0,
@@ -102,7 +95,7 @@ def _count_table(name: str, table: WrittenTable, lines: int) -> tuple[Accounts, 
     )
     if not any(block["bad"] for block in blocks):
         return accounts, None
-    return accounts, refused_lines(table.checked, blocks, name)
+    return accounts, refused_lines(table.checked, blocks, name, table.source.root)
 
 
 def collect_blocks(checked: DataFrame) -> list[Row]:
@@ -121,14 +114,6 @@ def count_superseded(checked: DataFrame, key: tuple[str, ...]) -> int:
     good = checked.where(~F.col("header") & F.col("reason").isNull())
     repeated = good.groupBy(*key).count().agg(F.sum(F.col("count") - 1))
     return repeated.collect()[0][0] or 0
-
-
-def expected_headers(path: Path, layout: TextLayout | None) -> int:
-    """Number of headers: one per file if the layout has one, as `find_source` has checked."""
-    if layout is None or layout.header is None:
-        return 0
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.is_file() and not file.name.startswith(("_", ".")) for file in files)
 
 
 def check_ratings(path: Path, ratings: Accounts, limit: float, quarantine: Path, hint: Callable[[], str]) -> None:

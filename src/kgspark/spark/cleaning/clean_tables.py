@@ -6,11 +6,13 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from kgspark.spark.cleaning.accounts import WrittenTable, expected_headers
+from kgspark.spark.cleaning.accounts import WrittenTable
 from kgspark.spark.cleaning.dialects import Source
+from kgspark.spark.cleaning.file_accounts import SourceFile, parquet_accounts, text_accounts
 from kgspark.spark.cleaning.rating_rules import Limits, good_ratings, with_reason
 from kgspark.spark.cleaning.ratings import deduplication_tasks, latest, read_rating_texts
 from kgspark.spark.cleaning.side_tables import SideTable, good_rows, read_parquet_movies, read_side_table, side_tables
+from kgspark.spark.cleaning.source_files import SourceFiles
 from kgspark.spark.frames import read_table, write_table
 from kgspark.tables import MOVIES, RATINGS
 
@@ -40,20 +42,27 @@ def write_clean_tables(
 def _write_ratings(
     session: SparkSession, source: Source, limits: Limits, movies: DataFrame | None, folder: Path
 ) -> WrittenTable:
-    path, layout = source.paths[RATINGS], source.layouts[RATINGS]
     raw = read_rating_texts(session, source, limits)
     good = good_ratings(raw, limits, movies)
-    files = write_table(latest(good, limits.scale, deduplication_tasks(path)), folder)
-    return WrittenTable(files, raw, with_reason(raw, limits, movies), expected_headers(path, layout))
+    files = write_table(latest(good, limits.scale, deduplication_tasks(source.files[RATINGS].bytes)), folder)
+    return WrittenTable(files, with_reason(raw, limits, movies), *_read(session, source, RATINGS))
 
 
 def _write_side_table(
     session: SparkSession, source: Source, limits: Limits, name: str, table: SideTable, folder: Path
 ) -> WrittenTable:
-    path, layout = source.paths[name], source.layouts[name]
+    layout = source.layouts[name]
     if layout is None:
-        lines = read_parquet_movies(session, path, source.columns, limits.id_type, limits.null_texts)
+        lines = read_parquet_movies(session, source.parquet[name], limits.id_type, limits.null_texts)
     else:
-        lines = read_side_table(session, path, layout, table, limits.id_type, limits.null_texts)
+        lines = read_side_table(session, source.files[name], layout, table, limits.id_type, limits.null_texts)
     files = write_table(table.build(good_rows(lines)), folder)
-    return WrittenTable(files, lines, lines, expected_headers(path, layout))
+    return WrittenTable(files, lines, *_read(session, source, name))
+
+
+def _read(session: SparkSession, source: Source, name: str) -> tuple[SourceFiles, list[SourceFile]]:
+    """The files of a table, and their accounts."""
+    files, layout = source.files[name], source.layouts[name]
+    if layout is None:
+        return files, parquet_accounts(session, files, source.parquet[name].rows)
+    return files, text_accounts(session, files, layout)

@@ -1,36 +1,23 @@
 """The dialects of MovieLens, and tables with other columns: the files of a source, and the layout of their lines."""
 
-import codecs
-import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kgspark.errors import InputError
+from kgspark.spark.cleaning.csv_layouts import header_layout, layout_without_header
+from kgspark.spark.cleaning.file_kinds import Kind, are_parquet, first_line, kind_of, refuse_other_texts, shown
+from kgspark.spark.cleaning.layouts import TextLayout
+from kgspark.spark.cleaning.parquet_files import ParquetFiles, read_footers
 from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
+from kgspark.spark.cleaning.source_files import SourceFiles, find_files, local_path
 from kgspark.tables import MOVIES, RATINGS, TAGS, USERS, Columns
 
 ML_100K_GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TextLayout:
-    """The layout of a text table's lines.
-
-    columns    our names of the fields, in order
-    header     the header line of the file, or None if it has none
-    quoted     True if fields may be in double quotes, with "" for a quote inside
-    or_utf8    True if lines that are valid UTF-8 are read as such, whatever the encoding
-    """
-
-    separator: str
-    columns: tuple[str, ...]
-    encoding: str = "utf-8"
-    header: str | None = None
-    quoted: bool = False
-    or_utf8: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,16 +33,24 @@ class Scale:
 class Source:
     """A data set found on disk.
 
-    paths, layouts  the path and the layout of each table; the layout is None for Parquet
-    columns         names of the columns in the source, if the layout does not give them
+    files       the files of each table
+    layouts     the layout of each table's lines; None for Parquet
+    parquet     the columns of each Parquet table
+    unfinished  file and text of the last lines of ratings that count as cut off
     """
 
     format: str
-    paths: dict[str, Path]
-    layouts: dict[str, TextLayout | None]
+    files: Mapping[str, SourceFiles]
+    layouts: Mapping[str, TextLayout | None]
     scale: Scale
     integer_ids: bool = True
-    columns: SourceColumns = field(default_factory=SourceColumns)
+    parquet: Mapping[str, ParquetFiles] = field(default_factory=dict)
+    unfinished: Sequence[tuple[Path, str]] = ()
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The file or folder of each table, as it was configured."""
+        return {table: files.path for table, files in self.files.items()}
 
 
 _HALF_STARS = Scale(0.5, 5.0, 0.5)
@@ -88,38 +83,45 @@ _DIALECTS = {"ml-latest": _LATEST, "ml-1m": _DAT, "ml-100k": _HUNDRED_K}
 
 
 def find_source(settings: SourceSettings) -> Source:
-    """Finds the data set's files and layouts; raises InputError if something is missing or empty."""
-    root = Path(settings.path).absolute()  # Spark reads relative paths from the folder in which its JVM started
+    """Finds the data set's files and layouts; raises InputError if something is missing, empty, or of no known kind."""
+    return _table_source(settings) if settings.format == "table" else _movielens_source(settings)
+
+
+def _movielens_source(settings: SourceSettings) -> Source:
+    root = local_path(settings.path)
     if not root.exists():
         raise InputError(f"{root}: no such file or folder; set source.path to a MovieLens folder or a ratings table")
-    source = _table_source(settings, root) if settings.format == "table" else _movielens_source(settings, root)
-    for path in source.paths.values():
-        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-        if not any(file.stat().st_size for file in files):
-            raise InputError(f"{path}: the file is empty; expected at least one line of data")
-    return source
-
-
-def _movielens_source(settings: SourceSettings, root: Path) -> Source:
     dialect = _find_dialect(root) if settings.format == "auto" else settings.format
-    files = _DIALECTS[dialect]
+    names = _DIALECTS[dialect]
     for table in (RATINGS, MOVIES):
-        if not (root / files[table][0]).is_file():
-            raise InputError(f"{root / files[table][0]}: no such file; format {dialect} needs it")
-    paths = {table: root / name for table, (name, _) in files.items() if (root / name).is_file()}
+        if not (root / names[table][0]).is_file():
+            raise InputError(f"{root / names[table][0]}: no such file; format {dialect} needs it")
+    files = {
+        table: find_files(str(root / name), "source.path names its folder")
+        for table, (name, _) in names.items()
+        if (root / name).is_file()
+    }
     # MovieLens-10M has the 1M file layout, but no users.dat, half stars, and UTF-8.
-    is_10m = dialect == "ml-1m" and USERS not in paths
+    is_10m = dialect == "ml-1m" and USERS not in files
     encoding = "utf-8" if is_10m and settings.encoding == "auto" else settings.encoding
-    layouts = {table: _with_encoding(files[table][1], encoding) for table in paths}
+    layouts = {table: _with_encoding(names[table][1], encoding) for table in files}
     for table, layout in layouts.items():
-        first = _first_line(paths[table], layout.encoding)
-        if layout.header is not None and first != layout.header:
-            raise InputError(
-                f"{paths[table]}:1: expected the header {layout.header}, found {first[:80]!r}; "
-                "for columns of another name or order, set source.format=table"
-            )
+        _check_file(files[table].files[0], layout)
     half_stars = dialect == "ml-latest" or is_10m
-    return Source(dialect, paths, dict(layouts), _HALF_STARS if half_stars else _WHOLE_STARS)
+    return Source(dialect, files, layouts, _HALF_STARS if half_stars else _WHOLE_STARS)
+
+
+def _check_file(file: Path, layout: TextLayout) -> None:
+    """InputError if a file of MovieLens is no text, or has another header."""
+    if kind_of(file) != Kind.TEXT:
+        raise InputError(f"{file}: the file is {kind_of(file)}; expected MovieLens's own text file")
+    first = first_line(file, layout.encoding) or ""
+    if layout.header is not None and first != layout.header:
+        refuse_other_texts(file, first)
+        raise InputError(
+            f"{file}:1: expected the header {layout.header}, found {shown(first)}; "
+            "for columns of another name or order, set source.format=table"
+        )
 
 
 def _find_dialect(root: Path) -> str:
@@ -141,28 +143,34 @@ def _with_encoding(layout: TextLayout, encoding: str) -> TextLayout:
     return replace(layout, or_utf8=True) if encoding == "auto" else replace(layout, encoding=encoding)
 
 
-def _first_line(path: Path, encoding: str) -> str:
-    """The first line of a text file without its byte order mark; InputError for UTF-16 and for an empty file."""
-    with open(path, "rb") as stream:
-        start = stream.readline(1 << 16)
-    if not start:
-        raise InputError(f"{path}: the file is empty; expected at least one line of data")
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{path}: the file is UTF-16; convert it to UTF-8 (iconv -f utf-16 -t utf-8)")
-    return re.split("[\r\n]", start.removeprefix(codecs.BOM_UTF8).decode(encoding, errors="replace"), maxsplit=1)[0]
-
-
-def _table_source(settings: SourceSettings, root: Path) -> Source:
+def _table_source(settings: SourceSettings) -> Source:
     names = settings.columns
-    paths = {RATINGS: root}
-    layouts = {RATINGS: _table_layout(root, rating_columns(names), settings.encoding)}
+    _check_names(names)
+    tables = {RATINGS: find_files(settings.path, "set source.path to a MovieLens folder or a ratings table")}
+    wanted = {RATINGS: rating_columns(names)}
     if settings.movies is not None:
-        movies = Path(settings.movies).absolute()
-        if not movies.exists():
-            raise InputError(f"{movies}: no such file or folder; source.movies names the movie table")
-        paths[MOVIES] = movies
-        layouts[MOVIES] = _table_layout(movies, movie_columns(names), settings.encoding)
-    return Source("table", paths, layouts, _HALF_STARS, settings.ids == "integer", names)
+        tables[MOVIES] = find_files(settings.movies, "source.movies names the movie table")
+        wanted[MOVIES] = movie_columns(names)
+    layouts: dict[str, TextLayout | None] = {}
+    parquet = {}
+    for table, files in tables.items():
+        columns = wanted[table]
+        if are_parquet(files):
+            layouts[table], parquet[table] = None, read_footers(files, columns, required_columns(columns))
+        elif settings.header is not None and table == RATINGS:
+            layouts[table] = layout_without_header(files, settings, settings.header, columns)
+        else:
+            layouts[table] = header_layout(files, settings, columns, required_columns(columns))
+    return Source("table", tables, layouts, _HALF_STARS, settings.ids == "integer", parquet)
+
+
+def _check_names(names: SourceColumns) -> None:
+    """InputError if two columns of one table have one name."""
+    ratings = (names.user, names.movie, names.rating, names.timestamp)
+    movies = (names.movies_id or names.movie, names.title, names.genres)
+    for name, count in (Counter(ratings) | Counter(movies)).items():
+        if count > 1:
+            raise InputError(f"source.columns: {name} is the name of {count} columns of one table; give each its own")
 
 
 def rating_columns(names: SourceColumns) -> dict[str, str]:
@@ -184,34 +192,7 @@ def movie_columns(names: SourceColumns) -> dict[str, str]:
     }
 
 
-def required_columns(names: dict[str, str]) -> list[str]:
+def required_columns(names: Mapping[str, str]) -> list[str]:
     """The source's names of the columns that must be there: all but title and genres under their usual names."""
     may_lack = {Columns.TITLE, Columns.GENRES}
     return [theirs for theirs, ours in names.items() if theirs != ours or ours not in may_lack]
-
-
-def _table_layout(path: Path, columns: dict[str, str], encoding: str) -> TextLayout | None:
-    """The layout of a CSV table, from its first line; None for Parquet."""
-    files = sorted(file for file in path.rglob("*") if _is_data(file)) if path.is_dir() else [path]
-    if not files:
-        raise InputError(f"{path}: the folder holds no file")
-    if files[0].suffix == ".parquet":
-        return None
-    chosen = "utf-8" if encoding == "auto" else encoding
-    written = [file for file in files if file.stat().st_size] or files
-    header = _first_line(written[0], chosen)
-    for file in written[1:]:
-        if _first_line(file, chosen) != header:
-            raise InputError(f"{file}:1: the header differs from that of {written[0]}; the files of a table share one")
-    fields = [name.strip().strip('"') for name in header.split(",")]
-    missing = [name for name in required_columns(columns) if name not in fields]
-    if missing:
-        raise InputError(
-            f"{written[0]}:1: the header lacks {', '.join(missing)}; found {', '.join(fields)}; "
-            "name the columns in source.columns"
-        )
-    return TextLayout(",", tuple(columns.get(name, f"_{i}") for i, name in enumerate(fields)), chosen, header, True)
-
-
-def _is_data(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(("_", "."))

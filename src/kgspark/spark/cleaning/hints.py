@@ -12,6 +12,7 @@ from kgspark.spark.cleaning.rating_rules import text_of
 from kgspark.spark.cleaning.values import ISO_TIME
 from kgspark.tables import MOVIES, RATINGS, Columns
 
+_LONGEST_EXAMPLE = 40
 # Fraction of the genres with a further separator inside from which this is told: `Sci-Fi/Fantasy` alone is a genre.
 _LEAST_JOINED = 0.1
 
@@ -55,16 +56,23 @@ _OF_REASON: dict[str, tuple[str, Sequence[_Look]]] = {
 }
 
 
+# Fraction of the lines from which a reason says something about the source, and not about single lines.
+_LEAST_SHARE = 0.2
+_NEVER_A_SLIP = ("leading_zeros_user_id", "leading_zeros_movie_id")
+
+
 def collect_hint(checked: DataFrame, accounts: Mapping[str, Accounts]) -> str:
     """One sentence about the ratings that are refused for the most frequent reason; empty if there is nothing to say.
 
     checked   the lines as `with_reason` gives them
     accounts  the accounts of all tables
     """
-    quarantined = accounts[RATINGS].quarantined
-    if not quarantined:
+    ratings = accounts[RATINGS]
+    if not ratings.quarantined:
         return ""
-    reason = max(quarantined, key=lambda name: quarantined[name])
+    reason = max(ratings.quarantined, key=lambda name: ratings.quarantined[name])
+    if ratings.quarantined[reason] < _LEAST_SHARE * (ratings.lines - ratings.headers) and reason not in _NEVER_A_SLIP:
+        return ""
     refused = checked.where(~F.col("header") & (F.col("reason") == reason))
     if reason == "rating_out_of_range":
         least, most = refused.agg(F.min(Columns.RATING), F.max(Columns.RATING)).collect()[0]
@@ -94,7 +102,7 @@ def collect_genre_hint(movies: DataFrame, separator: str) -> str:
 def _hint_of_movies(movies: Accounts | None) -> str:
     if movies is not None and movies.quarantined:
         return f"{movies.quarantined_share:.0%} of the movies are refused, too: {format_reasons(movies.quarantined)}"
-    return "these movies are not in the movie table: set clean.unknown_movies=keep to keep such ratings"
+    return "their movies are not in the movie table; clean.unknown_movies=keep keeps such ratings"
 
 
 def _hint_of_looks(refused: DataFrame, column: str, looks: Sequence[_Look]) -> str:
@@ -103,4 +111,6 @@ def _hint_of_looks(refused: DataFrame, column: str, looks: Sequence[_Look]) -> s
     look = F.coalesce(*[F.when(text.rlike(look.pattern), F.lit(i)) for i, look in enumerate(looks)])
     counted = refused.select(look.alias("look"), text.alias("text")).groupBy("look")
     row = counted.agg(F.count("*").alias("lines"), F.min("text").alias("example")).orderBy(F.desc("lines")).first()
-    return "" if row is None or row["look"] is None else looks[row["look"]].advice.format(example=repr(row["example"]))
+    if row is None or row["look"] is None:
+        return ""
+    return looks[row["look"]].advice.format(example=repr(row["example"][:_LONGEST_EXAMPLE]))

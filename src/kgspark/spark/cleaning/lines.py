@@ -1,12 +1,15 @@
 """Text tables as lines with positions. Column expressions split the lines, so no bad line can stop a job."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from kgspark.spark.cleaning.dialects import TextLayout
+from kgspark.spark.cleaning.layouts import TextLayout
+from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.frames import spark_path
 
 # The control characters of iso-8859-1 that are printable in windows-1252; five others are undefined there.
 _CONTROLS = "".join(chr(code) for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
@@ -15,22 +18,23 @@ _CONTROLS = "".join(chr(code) for code in range(0x80, 0xA0) if code not in (0x81
 _CUT = "\x00"
 
 # The reasons why a line cannot be split into fields, in the order in which they are tried.
-LINE_PROBLEMS = (_UNREADABLE, _UNPARSABLE, _FIELD_COUNT) = (
+LINE_PROBLEMS = (_UNREADABLE, _UNPARSABLE, _FIELD_COUNT, UNFINISHED) = (
     "unreadable_encoding",
     "unparsable_line",
     "wrong_field_count",
+    "unfinished_line",
 )
 # The columns that carry a line through cleaning: its text, and its position in the input.
 LINE_COLUMNS = ("raw", "file", "block", "row")
 
 
-def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFrame:
-    """Lines of a text file or folder, with their positions. Lazy.
+def read_lines(session: SparkSession, files: SourceFiles, layout: TextLayout) -> DataFrame:
+    """Lines of text files, with their positions. Lazy.
 
     Columns: `raw` (string; bytes that are not valid in the encoding are replaced), `readable` (boolean), and the
     position: `file` (URI), `block` (byte offset of the input split), `row` (ascending inside a block).
     """
-    lines = session.read.text(str(path)).select(
+    lines = session.read.text([spark_path(file) for file in files.files]).select(
         "value",
         F.col("_metadata.file_path").alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
@@ -51,10 +55,11 @@ def read_lines(session: SparkSession, path: Path, layout: TextLayout) -> DataFra
 
 
 def parquet_positions(table: DataFrame) -> list[Column]:
-    """`header` and `LINE_COLUMNS` for a Parquet table, as lines have them; `raw` is the row as JSON."""
+    """`header` and `LINE_COLUMNS` for a Parquet table, as lines have them; `raw` is the row's columns as JSON."""
+    names = ["`" + name.replace("`", "``") + "`" for name in table.columns]
     return [
         F.lit(False).alias("header"),
-        F.to_json(F.struct(*table.columns)).alias("raw"),
+        F.to_json(F.struct(*names)).alias("raw"),
         F.col("_metadata.file_path").alias("file"),
         F.lit(0).cast("bigint").alias("block"),
         F.col("_metadata.row_index").alias("row"),
@@ -111,8 +116,16 @@ def _split(text: Column, separator: str) -> Column:
     return F.split(F.replace(text, F.lit(separator), F.lit(_CUT)), _CUT, -1)
 
 
-def line_problem(layout: TextLayout) -> Column:
-    """The reason why a line cannot be split into fields, or null. Reads `raw`, `readable` and `fields`."""
+def file_path() -> Column:
+    """The path in the column `file`, which is a URI: it writes a blank as %20, but a plus as a plus."""
+    return F.regexp_replace(F.url_decode(F.replace("file", F.lit("+"), F.lit("%2B"))), "^[a-z]+:(//)?", "")
+
+
+def line_problem(layout: TextLayout, unfinished: Collection[tuple[Path, str]] = ()) -> Column:
+    """The reason why a line cannot be split into fields, or null. Reads `raw`, `readable`, `fields` and `file`.
+
+    unfinished  file and text of the last lines that count as cut off, see `unfinished_lines`
+    """
     unparsable = F.length(F.trim("raw")) == 0
     plain = F.col("readable") & (F.size("fields") == len(layout.columns))
     if layout.quoted:
@@ -123,6 +136,12 @@ def line_problem(layout: TextLayout) -> Column:
         .when(unparsable, _UNPARSABLE)
         .when(F.size("fields") != len(layout.columns), _FIELD_COUNT)
     )
+    if unfinished:
+        # Sets of texts, so that the time per line does not grow with the number of files.
+        cut = F.col("raw").isin([text for _, text in unfinished])
+        place = F.concat(file_path(), F.lit("\n"), "raw")
+        cut = cut & place.isin([f"{file}\n{text}" for file, text in unfinished])
+        plain, problem = plain & ~cut, problem.when(cut, UNFINISHED)
     # The fast path: nearly every line is plain. If a line has two fields or more, a blank line is never plain.
     return F.when(~plain, problem) if len(layout.columns) > 1 else problem
 

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from kgspark.files import DataFile
-from kgspark.spark.cleaning.lines import with_line_numbers
+from kgspark.spark.cleaning.lines import file_path, with_line_numbers
 from kgspark.spark.frames import rows_frame, write_empty, write_table
 
 _SCHEMA = pa.schema(
@@ -18,16 +18,16 @@ _SCHEMA = pa.schema(
 _BLOCKS = "file string, block bigint, lines bigint, first_row bigint"
 
 
-def refused_lines(checked: DataFrame, blocks: Sequence[Row], table: str) -> DataFrame:
+def refused_lines(checked: DataFrame, blocks: Sequence[Row], table: str, root: Path) -> DataFrame:
     """Rows of the quarantine table for the lines of `table` that have a `reason`. Lazy.
 
     blocks  the input splits, which begin with the columns of `_BLOCKS`
+    root    the folder that the names of files are relative to
     """
     refused = checked.where(~F.col("header") & F.col("reason").isNotNull())
     starts = rows_frame(checked.sparkSession, [block[:4] for block in blocks], _BLOCKS)
     numbered = with_line_numbers(refused.select("file", "block", "row", "reason", "raw"), starts)
-    # Spark's URIs write a blank as %20, but a plus as a plus.
-    name = F.url_decode(F.replace(F.substring_index("file", "/", -1), F.lit("+"), F.lit("%2B")))
+    name = F.substr(file_path(), F.lit(len(str(root).rstrip("/")) + 2))
     return numbered.select(F.lit(table).alias("table"), name.alias("file"), "line", "reason", "raw")
 
 

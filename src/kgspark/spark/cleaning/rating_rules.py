@@ -187,10 +187,6 @@ def _is_outside(column: str, low: float, high: float) -> Column:
     return ~F.col(column).between(low, high)
 
 
-def _ends(scale: Scale) -> tuple[float, float]:
-    return scale.low, scale.high
-
-
 def _distance_to_step(scale: Scale) -> Column:
     """The distance, in steps, between the column `rating` and the nearest step of the scale."""
     steps = steps_above(scale)

@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from kgspark.errors import InputError
-from kgspark.spark.cleaning.dialects import Scale, Source, rating_columns
-from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, parquet_positions, read_lines
+from kgspark.spark.cleaning.dialects import Scale, Source
+from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
+from kgspark.spark.cleaning.parquet_files import union
 from kgspark.spark.cleaning.rating_rules import CODES, Limits, nearest, steps_above
-from kgspark.spark.cleaning.settings import SourceColumns
 from kgspark.spark.cleaning.values import rating_text, time_text
-from kgspark.spark.ids import holds_integers, id_text
+from kgspark.spark.ids import id_text
 from kgspark.tables import RATINGS, Columns
 
 # Input bytes per task of de-duplication: at 25 bytes per line, a hash table of some 60 MB.
@@ -23,28 +21,21 @@ _BYTES_PER_TASK = 16 << 20
 
 def read_rating_texts(session: SparkSession, source: Source, limits: Limits) -> DataFrame:
     """The ratings as text: user_id, movie_id, rating, timestamp strings, `problem`, `header`, `LINE_COLUMNS`. Lazy."""
-    path, layout = source.paths[RATINGS], source.layouts[RATINGS]
+    layout = source.layouts[RATINGS]
     if layout is None:
-        return _read_parquet(session, path, source.columns, limits)
-    lines = read_lines(session, path, layout).withColumn("fields", fields(layout))
+        return union([_texts(part, limits) for part in source.parquet[RATINGS].read(session)])
+    lines = read_lines(session, source.files[RATINGS], layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
     return lines.select(
         *[at[name].alias(name) for name in (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)],
-        line_problem(layout).alias("problem"),
+        line_problem(layout, source.unfinished).alias("problem"),
         is_header(layout).alias("header"),
         *LINE_COLUMNS,
     )
 
 
-def _read_parquet(session: SparkSession, path: Path, columns: SourceColumns, limits: Limits) -> DataFrame:
-    table = session.read.parquet(str(path))
-    wanted = rating_columns(columns)
-    missing = [name for name in wanted if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"{path}: the table lacks the column {missing[0]}; found {', '.join(table.columns)}; "
-            "name the columns in source.columns"
-        )
+def _texts(table: DataFrame, limits: Limits) -> DataFrame:
+    """Typed ratings of Parquet files as text."""
     as_text: dict[str, Callable[[Column, DataType], Column]] = {
         Columns.USER_ID: id_text,
         Columns.MOVIE_ID: id_text,
@@ -52,19 +43,19 @@ def _read_parquet(session: SparkSession, path: Path, columns: SourceColumns, lim
         Columns.TIMESTAMP: partial(time_text, unit=limits.unit),
     }
     return table.select(
-        *[as_text[ours](table[theirs], table.schema[theirs].dataType).alias(ours) for theirs, ours in wanted.items()],
+        *[text(table[name], table.schema[name].dataType).alias(name) for name, text in as_text.items()],
         F.lit(None).cast("string").alias("problem"),
-        *parquet_positions(table),
+        "header",
+        *LINE_COLUMNS,
     )
 
 
-def has_integer_ids(session: SparkSession, source: Source) -> bool:
+def has_integer_ids(source: Source) -> bool:
     """True if the ids are integers: by source.ids, and for Parquet also by the types of the columns."""
     if source.layouts[RATINGS] is not None or not source.integer_ids:
         return source.integer_ids
-    types = {field.name: field.dataType for field in session.read.parquet(str(source.paths[RATINGS])).schema}
-    ids = [types[name] for name in (source.columns.user, source.columns.movie) if name in types]
-    return all(map(holds_integers, ids))
+    table = source.parquet[RATINGS]
+    return table.holds_numbers(Columns.USER_ID) and table.holds_numbers(Columns.MOVIE_ID)
 
 
 def latest(good: DataFrame, scale: Scale, tasks: int) -> DataFrame:
@@ -90,10 +81,9 @@ def latest(good: DataFrame, scale: Scale, tasks: int) -> DataFrame:
     )
 
 
-def deduplication_tasks(path: Path) -> int:
-    """Number of tasks for `latest`, from the size of a file or folder of ratings."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return max(1, -(-sum(file.stat().st_size for file in files if file.is_file()) // _BYTES_PER_TASK))
+def deduplication_tasks(input_bytes: int) -> int:
+    """Number of tasks for `latest`, from the size of the ratings' files."""
+    return max(1, -(-input_bytes // _BYTES_PER_TASK))
 
 
 def _rating(code: Column, scale: Scale) -> Column:

@@ -14,12 +14,15 @@ NULL_TEXTS = ("NULL", "null", r"\N", "nan", "NaN", "None", "<NA>", "N/A")
 class TableSource(Settings):
     """One of the user's own tables, for use in relations and candidates."""
 
-    path: str = Field(description="a file or folder that every executor can read")
+    path: str = Field(description="a file, folder or pattern on a disk that every executor can read")
     format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
     separator: str = Field(",", min_length=1, description="separator of the fields of a CSV line")
     encoding: Literal["utf-8", "iso-8859-1", "windows-1252"] = Field("utf-8", description="encoding of a CSV file")
-    max_unknown_share: float = Field(
-        0.99, ge=0, le=1, description="a larger fraction of rows whose id names no user or movie stops the night"
+    stop_at_unknown_share: float | None = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="fraction of rows whose id names no user or movie, at which the night stops; null: it goes on",
     )
 
 
@@ -39,13 +42,21 @@ class SourceSettings(Settings):
     """The ratings: MovieLens in any dialect, or a table of your own."""
 
     path: str = Field(
-        description="folder of a MovieLens data set, or the ratings table for format table", examples=["data/ml-1m"]
+        description="folder of a MovieLens data set, or the ratings table for format table: a file, a folder with its "
+        "sub-folders, or a pattern such as in/*.csv",
+        examples=["data/ml-1m"],
     )
     format: Literal["auto", "ml-latest", "ml-1m", "ml-100k", "table"] = Field(
         "auto", description="the dialect; auto finds it by the file names"
     )
     encoding: Literal["auto", "utf-8", "iso-8859-1", "windows-1252"] = Field(
         "auto", description="encoding of text files; auto takes the published encoding of the dialect"
+    )
+    separator: str | None = Field(
+        None, min_length=1, description="separator in CSV tables; null finds a comma, semicolon, tab or | by the header"
+    )
+    header: tuple[str, ...] | None = Field(
+        None, description="names of the ratings' fields, in order, for CSV files that have no header line"
     )
     ids: Literal["integer", "string"] = Field(
         "integer", description="type of user and movie ids; text columns of Parquet tables are strings in any case"
@@ -79,6 +90,14 @@ class CleanSettings(Settings):
     timestamp_max: int = Field(4_102_444_799, ge=0, lt=2**40, description="latest time; the default ends 2099")
     unknown_movies: Literal["quarantine", "keep"] = Field(
         "quarantine", description="handling of ratings whose movie is not in the movie table"
+    )
+    unfinished_last_line: Literal["auto", "keep", "quarantine"] = Field(
+        "auto",
+        description="handling of a last line of ratings that has no line end; auto refuses it if its last field is "
+        "shorter than that of the line before",
+    )
+    min_share_of_last_night: float = Field(
+        0.5, ge=0, le=1, description="fewer ratings, users or movies than this fraction of the last night's stop it"
     )
     refused_are_seen: bool = Field(
         True, description="keep a movie out of a user's list if its rating was refused for its value or time"

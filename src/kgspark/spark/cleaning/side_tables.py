@@ -4,16 +4,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
-from kgspark.errors import InputError
-from kgspark.spark.cleaning.dialects import ML_100K_GENRES, TextLayout, movie_columns, required_columns
-from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, parquet_positions, read_lines
-from kgspark.spark.cleaning.settings import SourceColumns
+from kgspark.spark.cleaning.dialects import ML_100K_GENRES
+from kgspark.spark.cleaning.layouts import TextLayout
+from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
+from kgspark.spark.cleaning.parquet_files import ParquetFiles, union
+from kgspark.spark.cleaning.source_files import SourceFiles
 from kgspark.spark.cleaning.values import read_time
 from kgspark.spark.ids import id_problems, id_text, is_missing_id, read_id
 from kgspark.tables import MOVIES, TAGS, USERS, Columns
@@ -37,7 +36,7 @@ class SideTable:
 
 def read_side_table(
     session: SparkSession,
-    path: Path,
+    files: SourceFiles,
     layout: TextLayout,
     table: SideTable,
     id_type: str,
@@ -48,7 +47,7 @@ def read_side_table(
     id_type, null_texts  as for `read_id`
     Columns: those of the layout (strings, ids typed), `reason` (null if the line is good), `header`, `LINE_COLUMNS`.
     """
-    lines = read_lines(session, path, layout).withColumn("fields", fields(layout))
+    lines = read_lines(session, files, layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
     ids = {name: read_id(at[name], id_type, null_texts) for name in table.ids}
     reason = F.when(line_problem(layout).isNotNull(), line_problem(layout))
@@ -65,42 +64,22 @@ def read_side_table(
 
 
 def read_parquet_movies(
-    session: SparkSession, path: Path, columns: SourceColumns, id_type: str, null_texts: Sequence[str] = ()
+    session: SparkSession, files: ParquetFiles, id_type: str, null_texts: Sequence[str] = ()
 ) -> DataFrame:
-    """A movie table in Parquet, in the form of `read_side_table`; genres may be text or an array. Lazy."""
-    table = session.read.parquet(str(path))
-    names = movie_columns(columns)
-    missing = [name for name in required_columns(names) if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"{path}: the table lacks the column {', '.join(missing)}; found {', '.join(table.columns)}; "
-            "name the columns in source.columns"
-        )
-    here = {ours: theirs for theirs, ours in names.items() if theirs in table.columns}
-    types = {ours: table.schema[theirs].dataType for ours, theirs in here.items()}
-    column = {ours: F.col(f"`{theirs}`") for ours, theirs in here.items()}
-    if Columns.GENRES in column:
-        column[Columns.GENRES] = _names_of(path, here[Columns.GENRES], column[Columns.GENRES], types[Columns.GENRES])
-    text = id_text(column[Columns.MOVIE_ID], types[Columns.MOVIE_ID])
+    """A movie table in Parquet, in the form of `read_side_table`; title and genres may be absent. Lazy."""
+    return union([_typed_movies(part, id_type, null_texts) for part in files.read(session)])
+
+
+def _typed_movies(table: DataFrame, id_type: str, null_texts: Sequence[str]) -> DataFrame:
+    text = id_text(table[Columns.MOVIE_ID], table.schema[Columns.MOVIE_ID].dataType)
     movie_id, no_problem = read_id(text, id_type, null_texts), F.when(F.lit(False), F.lit(""))
     return table.select(
-        *[value.alias(ours) for ours, value in (column | {Columns.MOVIE_ID: movie_id}).items()],
+        movie_id.alias(Columns.MOVIE_ID),
+        *[name for name in (Columns.TITLE, Columns.GENRES) if name in table.columns],
         _id_reason(no_problem, Columns.MOVIE_ID, movie_id, text, id_type, null_texts).alias("reason"),
-        *parquet_positions(table),
+        "header",
+        *LINE_COLUMNS,
     )
-
-
-def _names_of(path: Path, name: str, genres: Column, data_type: DataType) -> Column:
-    """A column of genres as text or array<string>; of structs it takes the field `name`."""
-    element = data_type.elementType if isinstance(data_type, ArrayType) else data_type
-    if isinstance(element, StructType) and isinstance(data_type, ArrayType) and "name" in element.names:
-        return genres["name"].cast("array<string>")
-    if isinstance(element, StructType | ArrayType | MapType):
-        raise InputError(
-            f"{path}: the column {name} is {data_type.simpleString()}; expected text, an array of texts, or an array "
-            "of structs with a field name"
-        )
-    return genres.cast("array<string>" if isinstance(data_type, ArrayType) else "string")
 
 
 def _id_reason(
@@ -121,7 +100,7 @@ def movies_table(rows: DataFrame, genre_separator: str = "|", null_texts: Sequen
     """movie_id, title, year (int or null), genres array<string>; one row per movie, in no fixed order. Lazy."""
     title = F.col(Columns.TITLE) if Columns.TITLE in rows.columns else F.lit(None).cast("string")
     none = ("", _NO_GENRES, *null_texts)
-    genres = F.transform(_genres(rows, genre_separator), F.trim)
+    genres = F.transform(_genres(rows, genre_separator), lambda genre: F.trim(genre))
     named = F.array_distinct(F.filter(genres, lambda genre: ~genre.isin(*none)))
     movies = rows.select(
         Columns.MOVIE_ID,

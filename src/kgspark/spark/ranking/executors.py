@@ -70,7 +70,7 @@ def query_stream(
         )
         for number, direction in enumerate(directions)
     ]
-    is_liked = F.expr(liked) & F.col(Columns.RATING).isNotNull()
+    is_liked = F.col(Columns.RATING).isNotNull() & F.expr(liked)
     pairs = ratings.select(Columns.USER_ID, Columns.MOVIE_ID, is_liked.alias(QueryColumns.LIKED))
     pairs = pairs.join(known[USER], on=Columns.USER_ID, how="inner")
     pairs = pairs.join(known[MOVIE], on=Columns.MOVIE_ID, how="inner")

@@ -1,0 +1,48 @@
+"""Compares the ratings of a night with those of the night before: a delivery that is far smaller is incomplete."""
+
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from kgspark.errors import InputError
+from kgspark.manifests import Manifest
+from kgspark.runs import Run
+from kgspark.spark.frames import read_table
+from kgspark.tables import RATINGS, Columns
+
+
+def last_night(run: Run) -> Run | None:
+    """The newest night of an earlier date in the lake whose ratings are complete; None if there is none."""
+    earlier = sorted(folder.name for folder in run.folder.parent.glob("*") if folder.name < run.date)
+    nights = (Run(run.lake, date) for date in reversed(earlier))
+    return next((night for night in nights if Manifest.read(night.table(RATINGS)) is not None), None)
+
+
+def check_size(session: SparkSession, path: Path, rows: int, folder: Path, last: Run, least: float) -> None:
+    """InputError if this night has less than `least` times the ratings, users or movies of the last night.
+
+    path    the source, for the message
+    rows    number of ratings in `folder`, the clean table of this night
+    Runs one Spark job per night if the rows suffice; it counts users and movies, within some 2 %.
+    """
+    _check(path, "ratings", rows, last.manifest(RATINGS).rows, last, least)
+    now, before = (_count_ids(session, table) for table in (folder, last.table(RATINGS)))
+    for what in ("users", "movies"):
+        _check(path, what, now[what], before[what], last, least)
+
+
+def _check(path: Path, what: str, now: int, before: int, last: Run, least: float) -> None:
+    if now < least * before:
+        raise InputError(
+            f"{path}: {now:,} {what} are left after cleaning, {now / before:.1%} of the {before:,} of {last.date}, and "
+            f"clean.min_share_of_last_night asks for {least:.1%}; deliver the whole source, or lower the share once"
+        )
+
+
+def _count_ids(session: SparkSession, folder: Path) -> dict[str, int]:
+    counts = read_table(session, folder).agg(
+        F.approx_count_distinct(Columns.USER_ID, 0.02).alias("users"),
+        F.approx_count_distinct(Columns.MOVIE_ID, 0.02).alias("movies"),
+    )
+    return counts.collect()[0].asDict()

@@ -1,0 +1,201 @@
+"""Parquet tables of the source: the types of their columns, compared over all files before Spark reads one."""
+
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial, reduce
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from kgspark.errors import InputError
+from kgspark.spark.cleaning.lines import parquet_positions
+from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.frames import spark_path
+from kgspark.tables import Columns
+
+_NANOSECONDS = "nanoseconds"
+_NAMES = "array<struct<name:string>>"  # as in exports of catalogues: genres with an id and a name
+_NO_VALUES = "void"  # a column without a single value, whose type pandas does not know
+# The Spark types by which such columns are read from the file, and those that they get. Others are Spark types.
+_STORED = {_NANOSECONDS: "bigint"}
+_READ = {_NANOSECONDS: "timestamp", _NAMES: "array<string>"}
+# What a Spark type holds. Files may have different types of one group: each file is read with its own.
+_GROUPS = {
+    **dict.fromkeys(("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"), "number"),
+    **dict.fromkeys(("string", "binary"), "text"),
+    **dict.fromkeys(("timestamp", "timestamp_ntz", "date", _NANOSECONDS), "time"),
+    **dict.fromkeys(("array<string>", _NAMES), "list of texts"),
+}
+_EXPECTED = {
+    Columns.USER_ID: ("number", "text"),
+    Columns.MOVIE_ID: ("number", "text"),
+    Columns.RATING: ("number", "text"),
+    Columns.TIMESTAMP: ("number", "text", "time"),
+    Columns.TITLE: ("text", "number"),
+    Columns.GENRES: ("text", "list of texts"),
+}
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """A Parquet table, as its footers describe it.
+
+    names  the source's name of each column that is read, by ours
+    parts  the files that share their columns' types, by these types: (our name, Spark type) each
+    rows   number of rows of each file
+    """
+
+    names: Mapping[str, str]
+    parts: Mapping[tuple[tuple[str, str], ...], tuple[Path, ...]]
+    rows: Mapping[Path, int]
+
+    def holds_numbers(self, column: str) -> bool:
+        """True if one of our columns has no text in any file."""
+        return all(_group(dict(types)[column]) != "text" for types in self.parts)
+
+    def read(self, session: SparkSession) -> list[DataFrame]:
+        """The rows of each part: our columns with their types, `header`, and `LINE_COLUMNS`. Lazy.
+
+        All parts have the columns that any of them has, with nulls where a part has no values.
+        """
+        found = {ours: spark_type for types in self.parts for ours, spark_type in types if spark_type != _NO_VALUES}
+        types_read = {ours: found.get(ours, "string") for types in self.parts for ours, _ in types}
+        nulls = {ours: F.lit(None).cast(_READ.get(spark_type, spark_type)) for ours, spark_type in types_read.items()}
+        return [self._read_part(session, dict(types), nulls, files) for types, files in self.parts.items()]
+
+    def _read_part(
+        self, session: SparkSession, types: Mapping[str, str], nulls: Mapping[str, Column], files: tuple[Path, ...]
+    ) -> DataFrame:
+        """`nulls` has every column of the table without its values."""
+        stored = {ours: spark_type for ours, spark_type in types.items() if spark_type != _NO_VALUES}
+        schema = ", ".join(f"{_quoted(self.names[ours])} {_STORED.get(t, t)}" for ours, t in stored.items())
+        table = session.read.schema(schema).parquet(*map(spark_path, files))
+        columns = {**nulls, **{ours: self._typed(ours, spark_type) for ours, spark_type in stored.items()}}
+        return table.select(*[column.alias(ours) for ours, column in columns.items()], *parquet_positions(table))
+
+    def _typed(self, ours: str, spark_type: str) -> Column:
+        column = _quoted(self.names[ours])
+        if spark_type == _NANOSECONDS:
+            return F.expr(f"timestamp_micros({column} div 1000)")
+        return F.col(column)["name"] if spark_type == _NAMES else F.col(column)
+
+
+def read_footers(files: SourceFiles, columns: Mapping[str, str], required: Collection[str]) -> ParquetFiles:
+    """Reads the footer of every file, in threads: some 2 s for 2,000 files.
+
+    columns   our names of the columns, by the source's names; other columns are not read
+    required  the source's names that must be in every file
+    Raises InputError, with file and column, for a file that was cut off, for a column that is missing or of a type that
+    cannot be read, and for files whose types do not belong together.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        footers = list(pool.map(partial(_read_footer, columns=columns, required=required), files.files))
+    parts: dict[tuple[tuple[str, str], ...], list[Path]] = {}
+    for file, (types, _) in zip(files.files, footers, strict=True):
+        parts.setdefault(tuple(types.items()), []).append(file)
+    names = {ours: theirs for theirs, ours in columns.items()}
+    _check_together(names, {types: paths[0] for types, paths in parts.items()})
+    rows = {file: count for file, (_, count) in zip(files.files, footers, strict=True)}
+    return ParquetFiles(names, {types: tuple(paths) for types, paths in parts.items()}, rows)
+
+
+def open_footer(file: Path) -> tuple[pa.Schema, pq.FileMetaData]:
+    """Columns and metadata of a Parquet file; InputError if it was cut off."""
+    try:
+        with pq.ParquetFile(file) as opened:
+            return opened.schema_arrow, opened.metadata
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            f"{file}: the Parquet file cannot be read; it was cut off, or is still being written "
+            f"({str(error).splitlines()[0][:120]})"
+        ) from None
+
+
+def union(frames: list[DataFrame]) -> DataFrame:
+    """The rows of all frames, which have the same columns. Lazy."""
+    return reduce(DataFrame.unionByName, frames)
+
+
+def _read_footer(file: Path, columns: Mapping[str, str], required: Collection[str]) -> tuple[dict[str, str], int]:
+    """The Spark types of our columns, and the number of rows."""
+    schema, metadata = open_footer(file)
+    missing = [name for name in required if name not in schema.names]
+    if missing:
+        raise InputError(
+            f"{file}: the table lacks the column {', '.join(missing)}; found {', '.join(schema.names)[:300]}; "
+            "name the columns in source.columns"
+        )
+    types = {}
+    for theirs, ours in columns.items():
+        found = schema.get_all_field_indices(theirs)
+        if len(found) > 1 or sum(name.lower() == theirs.lower() for name in schema.names) > 1:
+            raise InputError(f"{file}: the table has {theirs} twice, so its values are uncertain; rename one")
+        if found:
+            field = schema.field(found[0])
+            types[ours] = _spark_type(field.type, theirs, metadata)
+            if types[ours] != _NO_VALUES and _group(types[ours]) not in _EXPECTED[ours]:
+                raise InputError(f"{file}: {theirs} is {field.type}; expected a {' or a '.join(_EXPECTED[ours])}")
+    return types, metadata.num_rows
+
+
+def _check_together(names: Mapping[str, str], examples: Mapping[tuple[tuple[str, str], ...], Path]) -> None:
+    """InputError if a column has types of two groups; `examples` has one file for each combination of types."""
+    seen: dict[str, tuple[str, Path]] = {}
+    for types, file in examples.items():
+        for ours, spark_type in types:
+            if spark_type == _NO_VALUES:
+                continue
+            first, where = seen.setdefault(ours, (spark_type, file))
+            if _group(first) != _group(spark_type):
+                raise InputError(
+                    f"{file}: {names[ours]} is {spark_type} here and {first} in {where}; write all files of a table "
+                    "with one type"
+                )
+
+
+def _group(spark_type: str) -> str:
+    return _GROUPS.get(spark_type.split("(")[0], "")
+
+
+def _spark_type(found: pa.DataType, name: str, metadata: pq.FileMetaData) -> str:
+    """The Spark type that reads a column of this type, or an empty text if cleaning reads none such."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_null(found):
+        return _NO_VALUES
+    if pa.types.is_integer(found):
+        wider = {"uint8": "smallint", "uint16": "int", "uint32": "bigint", "uint64": "decimal(20,0)"}
+        signed = {"int8": "tinyint", "int16": "smallint", "int32": "int", "int64": "bigint"}
+        return (wider | signed)[str(found)]
+    if pa.types.is_timestamp(found):
+        if found.unit == "ns" and not _is_int96(name, metadata):
+            return _NANOSECONDS
+        return "timestamp" if found.tz or found.unit == "ns" else "timestamp_ntz"
+    if pa.types.is_decimal(found):
+        return f"decimal({found.precision},{found.scale})" if found.precision <= 38 else ""
+    if pa.types.is_list(found) or pa.types.is_large_list(found):
+        if pa.types.is_struct(found.value_type) and found.value_type.get_field_index("name") >= 0:
+            return _NAMES if _is_text(found.value_type.field("name").type) else ""
+        return "array<string>" if _is_text(found.value_type) else ""
+    if _is_text(found):
+        return "string"
+    exact = {pa.float32(): "float", pa.float64(): "double", pa.date32(): "date", pa.binary(): "binary"}
+    return exact.get(found, "")
+
+
+def _is_text(found: pa.DataType) -> bool:
+    return pa.types.is_string(found) or pa.types.is_large_string(found)
+
+
+def _is_int96(name: str, metadata: pq.FileMetaData) -> bool:
+    """True if a time is stored as INT96, as older versions of Spark and Impala do; Arrow shows it as nanoseconds."""
+    columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    return any(column.path == name and column.physical_type == "INT96" for column in columns)
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
