@@ -11,6 +11,7 @@ compared by their tensors. Exit code 1 if a table differs.
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,7 @@ def _run(tree: Path, conf: str, source: Path, lake: Path) -> Path:
 
 def _compare(before: Path, after: Path) -> Iterator[tuple[str, str]]:
     """Each table of the run and of the warehouse: `same bytes`, `same rows`, or DIFFERS with the first difference."""
-    places = [Path("runs") / DATE, *(path.relative_to(before) for path in (before / "warehouse").glob("*"))]
+    places = [Path("runs") / DATE, *(path.relative_to(before) for path in (before / "warehouse").glob("[!._]*"))]
     for place in places:
         folders = {path.name for lake in (before, after) for path in (lake / place).iterdir() if path.is_dir()}
         for name in sorted(folders - _NO_TABLE):
@@ -80,23 +81,29 @@ def _compare(before: Path, after: Path) -> Iterator[tuple[str, str]]:
 
 
 def _verdict(before: Path, after: Path) -> str:
-    names = [{path.name for path in folder.glob("*") if path.name[0] not in "_."} for folder in (before, after)]
-    if names[0] != names[1]:
-        return f"DIFFERS: {sorted(names[0] ^ names[1])} on one side only"
+    files = [{_plain(path): path for path in folder.glob("[!._]*")} for folder in (before, after)]
+    if files[0].keys() != files[1].keys():
+        return f"DIFFERS: {sorted(files[0].keys() ^ files[1].keys())} on one side only"
     verdict = "same bytes"
-    for name in sorted(names[0]):
-        if (before / name).read_bytes() == (after / name).read_bytes():
+    for name in sorted(files[0]):
+        pair = [found[name] for found in files]
+        if pair[0].read_bytes() == pair[1].read_bytes():
             continue
-        if name.endswith(".safetensors") and _tensors(before / name) == _tensors(after / name):
+        if name.endswith(".safetensors") and _tensors(pair[0]) == _tensors(pair[1]):
             verdict = "same tensors"
             continue
         if not name.endswith(".parquet"):
             return f"DIFFERS: {name}"
-        tables = [pq.read_table(folder / name, partitioning=None) for folder in (before, after)]
+        tables = [pq.read_table(path, partitioning=None) for path in pair]
         if not tables[0].equals(tables[1], check_metadata=False):
             return f"DIFFERS: {name}: {tables[0].schema.names} {len(tables[0]):,} rows, {len(tables[1]):,} rows"
         verdict = "same rows"
     return verdict
+
+
+def _plain(path: Path) -> str:
+    """The name of a file; a published one without the hash of its version."""
+    return re.sub(r"^(part-\d+)-[0-9a-f]{12}\.parquet$", r"\1.parquet", path.name)
 
 
 def _tensors(path: Path) -> bytes:

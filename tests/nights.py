@@ -119,7 +119,7 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-def table_bytes(lake: Path, table: str) -> dict[str, str]:
-    """SHA-256 by name of a published table's files."""
+def table_bytes(lake: Path, table: str) -> list[str]:
+    """SHA-256 of a published table's files, in the order of their names."""
     folder = lake / "warehouse" / table / f"ds={DATE}"
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.parquet"))]

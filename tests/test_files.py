@@ -9,7 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark import files
-from kgspark.files import describe_file, describe_folder, has_size, replace_folder, source_signature, write_atomically
+from kgspark.files import (
+    copy_file,
+    describe_file,
+    describe_folder,
+    has_size,
+    replace_folder,
+    source_signature,
+    swap_folders,
+    write_atomically,
+)
 
 FILES_A_FOLDER = 5
 
@@ -31,13 +40,51 @@ def test_replace_folder_with_and_without_a_target(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["table"]
 
 
-def test_replace_folder_where_names_cannot_be_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["exchanged", "renamed"])
+def exchange(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to exchange two folders, as the kernel does it and by three renames."""
+    if request.param == "renamed":
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+
+
+@pytest.mark.usefixtures("exchange")
+def test_swap_folders_and_its_reverse(tmp_path: Path) -> None:
+    target, new = _folder(tmp_path / "table", "one"), _folder(tmp_path / "staging" / "new", "two")
+    for first, second in ((new, target), (target, new)):
+        swap_folders(first, second)
+        texts = [(folder / "part-0").read_text() for folder in (target, new)]
+        assert texts == (["two", "one"] if first is new else ["one", "two"])
+        assert [path.name for path in new.parent.iterdir()] == ["new"]
+    shutil.rmtree(target)
+    swap_folders(new, target)
+    assert (target / "part-0").read_text() == "two"
+    assert not new.exists()
+    swap_folders(target, new)
+    assert (new / "part-0").read_text() == "two"
+    assert not target.exists()
+
+
+def test_a_swap_by_renames_that_fails_leaves_both_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     target = _folder(tmp_path / "table", "one")
-    _folder(tmp_path / ".old-table", "left by a crash")
-    replace_folder(_folder(tmp_path / "new", "two"), target)
-    assert (target / "part-0").read_text() == "two"
+    _folder(tmp_path / "new.aside", "left by a crash")
+    with pytest.raises(FileNotFoundError):
+        swap_folders(tmp_path / "new", target)
+    assert (target / "part-0").read_text() == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["table"]
+
+
+def test_a_copy_has_the_content_and_is_independent(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.write_bytes(os.urandom(100_000))
+    copy_file(source, copy)
+    whole = source.read_bytes()
+    assert copy.read_bytes() == whole
+    with open(source, "r+b") as stream:
+        stream.write(b"damage")
+    assert copy.read_bytes() == whole
+    with pytest.raises(FileExistsError):
+        copy_file(source, copy)
 
 
 def test_a_reader_never_meets_a_missing_a_partial_or_a_mixed_folder(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Files and folders: descriptions, signatures, and writing or replacing in one step."""
 
 import ctypes
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -11,7 +13,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+# Numbers of the Linux kernel.
+_AT_FDCWD, _RENAME_EXCHANGE, _FICLONE = -100, 2, 0x40049409
+_COPY_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -25,23 +29,24 @@ class DataFile:
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Moves `new` to `target`. A reader finds the complete old folder or the complete new one.
+    """Moves `new` to `target`. A reader finds the complete old folder or the complete new one; see `swap_folders`."""
+    swap_folders(new, target)
+    shutil.rmtree(new, ignore_errors=True)
 
-    If the kernel can exchange two names (Linux, local disks), `target` exists at every moment. Otherwise the old folder
-    is renamed first.
+
+def swap_folders(new: Path, target: Path) -> None:
+    """Moves `new` to `target`, and the folder that was there, if any, to `new`. The reverse call undoes it.
+
+    If the kernel can exchange two names (Linux, local disks), `target` exists at every moment. Otherwise it is missing
+    between two renames. All changes are on the disk when the call returns.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    old = target.with_name(f".old-{target.name}")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        if _exchange(new, target):
-            os.rename(new, old)
-        else:
-            os.rename(target, old)
-            os.rename(new, target)
-    else:
+    if not target.exists():
         os.rename(new, target)
-    shutil.rmtree(old, ignore_errors=True)
+    elif not _exchange(new, target):
+        _exchange_by_renames(new, target)
+    for folder in {new.parent, target.parent}:
+        sync_folder(folder)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -52,6 +57,44 @@ def _exchange(one: Path, other: Path) -> bool:
     return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
 
 
+def _exchange_by_renames(new: Path, target: Path) -> None:
+    aside = new.with_name(f"{new.name}.aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(target, aside)
+    try:
+        os.rename(new, target)
+    except BaseException:
+        os.rename(aside, target)
+        raise
+    os.rename(aside, new)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file to a new one, whose content is on the disk when the call returns.
+
+    Both share their blocks if the file system can (btrfs, XFS); a later change of one does not change the other.
+    """
+    with open(source, "rb") as read, open(target, "xb") as written:
+        try:
+            fcntl.ioctl(written.fileno(), _FICLONE, read.fileno())
+        except OSError:  # another file system, or one that cannot share blocks
+            shutil.copyfileobj(read, written, _COPY_BYTES)
+        written.flush()
+        os.fsync(written.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Writes the names in `folder` to the disk, so that they survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems have no such call for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes a small text file; a reader finds the complete old text or the complete new one."""
     partial = path.with_name(path.name + ".partial")
@@ -60,6 +103,7 @@ def write_atomically(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(partial, path)
+    sync_folder(path.parent)
 
 
 def has_size(path: Path, size: int) -> bool:

@@ -55,9 +55,7 @@ class Manifest:
         for name in sorted(names ^ present):
             problem = "the file is missing" if name in names else "this is no file of the table"
             return f"{folder / name}: {problem}"
-        with ThreadPool(_HASHERS) as pool:  # hashing releases Python's lock
-            differences = pool.imap(partial(_difference, folder, checksums=checksums), self.files)
-            return next(filter(None, differences), None)
+        return find_changed(folder, self.files, checksums)
 
     def write(self, folder: Path) -> None:
         """Writes `_manifest.json` in one step."""
@@ -74,6 +72,12 @@ class Manifest:
             return cls(**value)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+
+def find_changed(folder: Path, files: Sequence[DataFile], checksums: bool) -> str | None:
+    """The first of the files that is not as described, with its path and the difference; see `Manifest.find_damage`."""
+    with ThreadPool(_HASHERS) as pool:  # hashing releases Python's lock
+        return next(filter(None, pool.imap(partial(_difference, folder, checksums=checksums), files)), None)
 
 
 def _difference(folder: Path, file: DataFile, checksums: bool) -> str | None:

@@ -10,6 +10,8 @@ RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "publish
 # The tables of the source after cleaning, and those that are derived from the ratings for relations.
 CLEAN = (RATINGS, MOVIES, USERS, TAGS)
 CO_WATCHED = "co_watched"
+# The tables that a night ranks and publishes.
+RANKED = (RECOMMENDATIONS, AUDIENCES)
 
 # The stage that writes each table, for the error about a missing table.
 WRITTEN_BY = {

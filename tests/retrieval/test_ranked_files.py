@@ -34,6 +34,7 @@ def test_files_hold_the_ranked_rows_in_order_and_are_the_same_when_a_task_is_rep
     assert whole.drop_columns(["model_id", "ds"]).equals(ranked(table, asked))
     assert set(whole["model_id"].to_pylist()) == {"transe-1"}
     assert set(whole["ds"].to_pylist()) == {"2026-01-02"}
+    assert whole.schema.field("ds").type == pa.dictionary(pa.int32(), pa.string())  # see test_readers.py
 
 
 def test_an_empty_task_writes_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 
 from kgspark.bench import run as bench
 from kgspark.bench.night_lists import compare_night
+from kgspark.files import describe_file
 from nights import BUNDLED, DATE, ROOT, configuration, kgspark, only_line, table_bytes
 
 pytestmark = pytest.mark.slow
@@ -191,7 +193,7 @@ def test_an_audit_that_fails_publishes_nothing(lake: Path, tmp_path: Path) -> No
     path = folder / manifest["files"][0]["name"]
     rows = pq.read_table(path, partitioning=None)
     pq.write_table(rows.slice(1), path)  # user 1 loses rank 1
-    manifest["files"][0]["bytes"] = path.stat().st_size
+    manifest["files"][0] |= asdict(describe_file(path))
     (folder / "_manifest.json").write_text(json.dumps(manifest))
     shutil.rmtree(copy / "runs" / DATE / "published")
     done = kgspark("publish", CONF, f"lake={copy}", f"run_date={DATE}", "spark.master=local[2]")

@@ -1,5 +1,6 @@
 """A new target is one module and one entry of TARGETS: a real night publishes to it and to `files`."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -9,40 +10,43 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from kgspark.files import hash_file
 from kgspark.night.night import Night
 from kgspark.runs import Run
 from kgspark.stages import nightly, publish
+from kgspark.tables import AUDIENCES, PUBLISHED, RANKED, RECOMMENDATIONS
 from kgspark.warehouse.targets import TARGETS
 from nights import DATE, a_night
 from worlds.tastes import write_world
 
 pytestmark = pytest.mark.slow
 
-TABLES = ("recommendations", "audiences")
-
 
 class SqliteTarget:
     """A toy: one SQLite table per published table, in `<lake>/published.db`; it keeps the latest date only."""
 
-    def publish(self, run: Run, tables: Sequence[str]) -> None:
-        """Replaces all tables in one transaction."""
+    def publish(self, run: Run, tables: Sequence[str]) -> dict[str, int]:
+        """Replaces all tables in one transaction; returns their numbers of rows."""
         with closing(self._connect(run)) as database, database:
+            for table in RANKED:
+                database.execute(f"DROP TABLE IF EXISTS {table}")
             for table in tables:
                 rows = ds.dataset(sorted(run.table(table).glob("*.parquet"))).to_table()
-                database.execute(f"DROP TABLE IF EXISTS {table}")
                 database.execute(f"CREATE TABLE {table} ({', '.join(rows.column_names)})")
                 marks = ", ".join("?" * rows.num_columns)
                 values = zip(*(column.to_pylist() for column in rows.columns), strict=True)
                 database.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
+        return {table: run.manifest(table).rows for table in tables}
 
-    def is_there(self, run: Run, table: str) -> bool:
-        """True if the table has the night's number of rows."""
+    def is_there(self, run: Run, tables: Sequence[str]) -> bool:
+        """True if the database has exactly these tables, with the night's numbers of rows."""
         with closing(self._connect(run)) as database:
-            try:
-                (count,) = database.execute(f"SELECT count(*) FROM {table} WHERE ds = ?", [run.date]).fetchone()
-            except sqlite3.OperationalError:
-                return False
-        return count == run.manifest(table).rows
+            found = [name for (name,) in database.execute("SELECT name FROM sqlite_master ORDER BY name")]
+            counts = {
+                name: database.execute(f"SELECT count(*) FROM {name} WHERE ds = ?", [run.date]).fetchone()[0]
+                for name in found
+            }
+        return counts == {table: run.manifest(table).rows for table in tables}
 
     def place(self, run: Run, table: str) -> str:
         """Database and table."""
@@ -98,7 +102,7 @@ def in_sqlite(night: Night, table: str) -> list[tuple[Any, ...]]:
 
 
 def test_both_targets_hold_the_same_rows(night: Night) -> None:
-    for table in TABLES:
+    for table in RANKED:
         assert len(in_files(night, table)) == night.run.manifest(table).rows > 0
         assert in_sqlite(night, table) == in_files(night, table)
 
@@ -127,6 +131,44 @@ def test_a_night_that_lies_in_both_is_current_until_one_of_them_is_emptied(night
     assert not publish.run(night).ran
 
 
+def test_the_manifest_lists_what_was_published_in_each_target(night: Night) -> None:
+    targets = night.run.manifest(PUBLISHED).details["targets"]
+    assert targets["sqlite"] == {table: night.run.manifest(table).rows for table in RANKED}
+    warehouse = night.run.lake / "warehouse"
+    for table, listed in targets["files"]["tables"].items():
+        folder = warehouse / listed["path"]
+        assert {file["name"]: (file["bytes"], file["sha256"]) for file in listed["files"]} == {
+            path.name: (path.stat().st_size, hash_file(path)) for path in folder.glob("*.parquet")
+        }
+        assert {path.name for path in folder.iterdir()} == {
+            path.name for path in (warehouse / table / f"ds={DATE}").iterdir()
+        }
+
+
 def test_a_new_list_of_targets_publishes_again(night: Night) -> None:
     only_files = night.settings.publish.model_copy(update={"targets": ("files",)})
     assert publish.run(night.variant(night.settings.model_copy(update={"publish": only_files}))).ran
+
+
+def test_the_same_date_without_audiences_removes_those_of_the_earlier_model(night: Night, said: list[str]) -> None:
+    """Case 25 of public reports: audiences of one model beside recommendations of another. `keep` is applied, too."""
+    settings = night.settings.model_copy(
+        update={
+            "keep": night.settings.keep.model_copy(update={"nights": 1}),
+            "audiences": night.settings.audiences.model_copy(update={"enabled": False}),
+            "train": night.settings.train.changed({"seed": 7}),
+        }
+    )
+    before = night.run.manifest(RECOMMENDATIONS).details["model_id"]
+    Run(night.run.lake, "2025-01-01").folder.mkdir()
+    nightly.run(night.variant(settings))
+    assert [path.name for path in (night.run.lake / "runs").iterdir()] == [DATE]
+    assert any(line.endswith("keep: removed nights: 2025-01-01") for line in said)
+    assert not (night.run.lake / "warehouse" / AUDIENCES / f"ds={DATE}").exists()
+    latest = json.loads((night.run.lake / "warehouse" / "_latest.json").read_text())
+    assert list(latest["tables"]) == [RECOMMENDATIONS]
+    assert latest["model_id"] != before
+    with closing(sqlite3.connect(night.run.lake / "published.db")) as database:
+        found = database.execute("SELECT DISTINCT model_id FROM recommendations").fetchall()
+        assert found == [(latest["model_id"],)]
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [(RECOMMENDATIONS,)]

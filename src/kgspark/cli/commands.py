@@ -11,12 +11,14 @@ class Command:
     help      one line about the command
     sections  the sections of settings that it reads, for its --help; empty means all
     argument  its first argument: CONF, the file of a night, to call `run(night)`; else `run(argument, overrides, say)`
+    locks     True if it works on the night's tables, so that no other process may do so meanwhile
     """
 
     module: str
     help: str
     sections: tuple[str, ...] = ()
     argument: str = "CONF"
+    locks: bool = True
 
 
 _STAGES, _EXPERIMENTS = "kgspark.stages", "kgspark.experiments"
@@ -58,7 +60,7 @@ COMMANDS = {
         "Every user's top-K unseen movies, and every movie's audience.",
         ("candidates", "recommend", "audiences"),
     ),
-    "publish": Command(f"{_STAGES}.publish", "Audit, then one atomic move into the warehouse.", ("publish",)),
+    "publish": Command(f"{_STAGES}.publish", "Audit, then one atomic move into the warehouse.", ("publish", "keep")),
     "evaluate": Command(
         f"{_EXPERIMENTS}.evaluate",
         "Metrics of the model and of baselines on held-out likes.",
@@ -68,6 +70,9 @@ COMMANDS = {
         f"{_EXPERIMENTS}.tune",
         "Search for better settings on validation likes.",
         ("tune", "evaluate"),
+    ),
+    "nights": Command(
+        f"{_EXPERIMENTS}.nights", "The nights of the lake: state, model, and disk space.", ("lake",), locks=False
     ),
     "bench": Command("kgspark.bench.run", "Benchmarks of kgspark and its peers.", argument="NAME"),
     "generate": Command(f"{_EXPERIMENTS}.generate", "Synthetic ratings of any size, in a new folder.", argument="OUT"),

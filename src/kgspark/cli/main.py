@@ -61,13 +61,13 @@ def _run(request: Request) -> object:
     from kgspark.night.night import open_night
     from kgspark.night.settings import NightSettings
     from kgspark.runs import Outcome
-    from kgspark.stages.nightly import STAGES, check_earlier_stages
 
     settings = config.load(NightSettings, Path(request.first), request.others)
-    # A stage imports its engines, which takes seconds.
-    module = import_module(command.module)
-    stage = command.module.rpartition(".")[2]
-    with open_night(settings, _LOG.info) as night:
+    # The stages import their engines, which takes seconds.
+    from kgspark.stages.nightly import STAGES, check_earlier_stages
+
+    module, stage = import_module(command.module), command.module.rpartition(".")[2]
+    with open_night(settings, _LOG.info, command.locks) as night:
         if stage in STAGES:
             check_earlier_stages(night, stage)
         answer = module.run(night)

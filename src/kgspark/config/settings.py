@@ -40,7 +40,7 @@ class Settings(BaseModel):
         return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a type must be hashable, and a table is not
 class OneOf:
     """The type of a text that is a name in a table: `Annotated[str, OneOf(TABLE)]`.
 

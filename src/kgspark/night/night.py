@@ -91,9 +91,10 @@ class Night:
 
 
 @contextmanager
-def open_night(settings: NightSettings, say: Callable[[str], None]) -> Iterator[Night]:
-    """Locks the night's folder for this process, and stops Spark at the end."""
+def open_night(settings: NightSettings, say: Callable[[str], None], locked: bool = True) -> Iterator[Night]:
+    """Locks the night's folder for this process unless `locked` is False, and stops Spark at the end."""
     with ExitStack() as stack:
         night = Night(settings, say, LazySession(stack))
-        stack.enter_context(night.run.locked())
+        if locked:
+            stack.enter_context(night.run.locked())
         yield night

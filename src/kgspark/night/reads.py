@@ -146,16 +146,15 @@ def held_out_ndcg(night: Night) -> tuple[str, float, float] | None:
     return None if ours is None or popular is None else (metric, ours, popular)
 
 
-def publish_targets(night: Night) -> list[Target]:
-    """The targets of `publish.targets`."""
-    return [TARGETS[name] for name in night.settings.publish.targets]
+def publish_targets(night: Night) -> dict[str, Target]:
+    """The targets of `publish.targets`, by name."""
+    return {name: TARGETS[name] for name in night.settings.publish.targets}
 
 
 def published_places(night: Night) -> dict[str, list[str]]:
     """Each published table with its location in every target."""
-    return {
-        table: [target.place(night.run, table) for target in publish_targets(night)] for table in ranked_tables(night)
-    }
+    targets = publish_targets(night).values()
+    return {table: [target.place(night.run, table) for target in targets] for table in ranked_tables(night)}
 
 
 def _existing(name: str, path: str) -> Path:

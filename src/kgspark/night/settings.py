@@ -20,7 +20,7 @@ from kgspark.spark.ranking.settings import CandidateSettings
 from kgspark.spark.settings import SessionSettings
 from kgspark.tuning.settings import TuneSettings, Value
 from kgspark.tuning.space import Changes, nested, relation_of
-from kgspark.warehouse.settings import PublishSettings
+from kgspark.warehouse.settings import KeepSettings, PublishSettings
 
 
 class NightSettings(Settings):
@@ -49,6 +49,7 @@ class NightSettings(Settings):
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     tune: TuneSettings = Field(default_factory=TuneSettings)
     publish: PublishSettings = Field(default_factory=PublishSettings)
+    keep: KeepSettings = Field(default_factory=KeepSettings)
     spark: SessionSettings = Field(default_factory=SessionSettings)
 
     @model_validator(mode="before")

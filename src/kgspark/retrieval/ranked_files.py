@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgspark.files import DataFile, describe_file
+from kgspark.tables import Columns
 
 # Prefix of the name of a file that is being written.
 _PARTIAL = ".partial-"
@@ -21,7 +22,9 @@ _PARTIAL = ".partial-"
 def write_ranked(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> DataFile:
     """Writes the batches (at least one) to the Parquet file `path`, and describes it.
 
-    constants  further columns, each holding one string in every row
+    constants  further columns, each holding one string in every row. `ds` is written as a dictionary of one string,
+               because pandas and pyarrow give this type to `ds=...` in the name of a folder. So they can read a table's
+               folder as a whole
 
     The file appears under its name only when it is complete. A task that runs again, or twice at the same time, writes
     the same bytes, so it replaces the file by an equal one.
@@ -42,7 +45,8 @@ def _write(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str,
     writer = None
     for batch in ranked:
         for name, value in constants.items():
-            batch = batch.append_column(name, pa.repeat(pa.scalar(value), batch.num_rows))
+            column = pa.repeat(pa.scalar(value), batch.num_rows)
+            batch = batch.append_column(name, column.dictionary_encode() if name == Columns.DS else column)
         writer = writer or pq.ParquetWriter(path, batch.schema, compression="zstd")
         writer.write_batch(batch)
     if writer is not None:

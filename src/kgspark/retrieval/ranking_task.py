@@ -42,7 +42,7 @@ class RankingTask:
     queries      number of all queries
     queries_per_file  file i holds the queries [i · queries_per_file, (i + 1) · queries_per_file)
     out          existing folder to write the files to
-    constants    further columns of the files, each holding one string in every row
+    constants    further columns of the files, each holding one string in every row (see `write_ranked`)
     query_name   column of the query's external id
     item_name    column of the ranked entity's external id
     reason_name  column of the liked item that is nearest to the recommended one, or None to leave it out

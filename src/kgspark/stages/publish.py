@@ -27,6 +27,7 @@ from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.frames import read_table
 from kgspark.spark.ranking.audit import Check, RankedTable, audit_rankings
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEEN
+from kgspark.warehouse.retention import remove_old
 
 
 def run(night: Night) -> Outcome:
@@ -49,7 +50,7 @@ def stage_settings(night: Night) -> dict[str, Any]:
 
 
 def _is_published(night: Night) -> bool:
-    return all(target.is_there(night.run, table) for target in publish_targets(night) for table in ranked_tables(night))
+    return all(target.is_there(night.run, ranked_tables(night)) for target in publish_targets(night).values())
 
 
 def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
@@ -59,10 +60,21 @@ def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
     folder = work.begin()[PUBLISHED]
     folder.mkdir()
     _check_audit(checks, folder / "audit.json")
-    for target in publish_targets(night):
-        target.publish(night.run, tables)
-    details = {"tables": tables, "checks": sum(map(len, checks.values())), "gate": measured}
+    published = {name: target.publish(night.run, tables) for name, target in publish_targets(night).items()}
+    details = {"tables": tables, "checks": sum(map(len, checks.values())), "gate": measured, "targets": published}
     work.commit({PUBLISHED: describe_folder(folder)}, {PUBLISHED: details})
+    _remove_old(night, champion)
+
+
+def _remove_old(night: Night, champion: Run | None) -> None:
+    """Applies `keep`. The tables are published already, so a folder that cannot be removed is only told."""
+    try:
+        needed = {night.settings.train.warm_start, *([champion.date] if champion else [])}
+        removed = remove_old(night.run, night.settings.keep, needed)
+    except OSError as error:
+        removed = [f"{error.filename}: cannot be removed: {error.strerror}"]
+    for text in removed:
+        night.note(text)
 
 
 def _audit(night: Night, tables: Sequence[str]) -> dict[str, list[Check]]:

@@ -1,4 +1,4 @@
-"""Settings of the publish stage."""
+"""Settings of the publish stage, and of what is kept after it."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ class PublishSettings(Settings):
     """The targets of audited tables, and the check before them."""
 
     targets: tuple[Annotated[str, OneOf(TARGETS)], ...] = Field(
-        ("files",), min_length=1, description="files: <lake>/warehouse/<table>/ds=<run_date>/*.parquet"
+        ("files",), min_length=1, description="files: <lake>/warehouse, by folder or by the pointer _latest.json"
     )
     beat_popularity: bool = Field(
         True,
@@ -23,4 +23,24 @@ class PublishSettings(Settings):
     )
     champion_tolerance: float = Field(
         0.05, ge=0, lt=1, description="a fraction of the champion's NDCG; a smaller loss does not stop publication"
+    )
+
+
+class KeepSettings(Settings):
+    """What is kept of earlier nights; the rest is removed after each publication.
+
+    Tonight's night, and the night and version that `_latest.json` names, are always kept.
+    """
+
+    nights: int | None = Field(
+        None, ge=1, description="the newest nights in <lake>/runs, by date; null keeps all. Their tables stay published"
+    )
+    published: int | None = Field(
+        None, ge=1, description="the newest dates in the folders <lake>/warehouse/<table>; null keeps all"
+    )
+    versions: int | None = Field(
+        14,
+        ge=0,
+        description="the last replaced versions in <lake>/warehouse/_versions, for readers that follow _latest.json; "
+        "null keeps all",
     )

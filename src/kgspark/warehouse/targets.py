@@ -1,7 +1,7 @@
 """The table of publish targets. To add one, write a module with the three functions of `Target`, and list it here."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from kgspark.runs import Run
 from kgspark.warehouse import files
@@ -14,14 +14,16 @@ class Target(Protocol):
     imported with the settings, so it imports heavy or optional packages inside its functions.
     """
 
-    def publish(self, run: Run, tables: Sequence[str]) -> None:
-        """Replaces the published tables of this date, so that no reader sees half of a table.
+    def publish(self, run: Run, tables: Sequence[str]) -> Mapping[str, Any]:
+        """Replaces what is published of this date by exactly these tables, all at once as far as the target can.
 
-        Raises AuditError if a file differs from its description in the manifest.
+        A ranked table that is not among them is removed, because it would be of another model. A publication that was
+        killed is completed or replaced by the next one. Returns what was published where, for the manifest, in JSON's
+        types. Raises AuditError if a file differs from its description in the manifest.
         """
 
-    def is_there(self, run: Run, table: str) -> bool:
-        """True if the present table of `run` is published; False makes the stage publish again."""
+    def is_there(self, run: Run, tables: Sequence[str]) -> bool:
+        """True if exactly the present tables of `run` are published, unchanged; otherwise the stage publishes again."""
 
     def place(self, run: Run, table: str) -> str:
         """The location of the published table, for a person who wants to read it: a path, a URL, a table's name."""

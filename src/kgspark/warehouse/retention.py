@@ -1,0 +1,108 @@
+"""Removes old nights, dates and versions, as the settings `keep` say."""
+
+import shutil
+from collections.abc import Collection, Iterable
+from datetime import date
+from pathlib import Path
+
+from kgspark.errors import StageError
+from kgspark.runs import Run
+from kgspark.tables import RANKED
+from kgspark.warehouse.settings import KeepSettings
+from kgspark.warehouse.versions import Version, Warehouse
+
+_REMOVED = ".removed"
+
+
+def remove_old(run: Run, keep: KeepSettings, needed: Collection[str] = ()) -> list[str]:
+    """Removes what `keep` does not name; returns one line per kind of thing that was removed.
+
+    needed  dates of further nights to keep. The night `run`, the version of the pointer, and the night that made it
+            are always kept, and so are nights that another process is working on
+
+    A folder leaves its place in one rename before it is removed, so no reader finds a part of it. Raises OSError.
+    """
+    warehouse = Warehouse.of(run.lake)
+    with warehouse.locked():
+        latest = warehouse.latest()
+        kept = {run.date, *needed, latest.date if latest else run.date}
+        removed = {
+            "nights": _remove_nights(run.lake, keep.nights, kept),
+            "published dates": _remove_dates(warehouse, keep.published, kept),
+            "versions": _remove_versions(warehouse, keep.versions, latest),
+        }
+    return [f"keep: removed {what}: {_outline(names)}" for what, names in removed.items() if names]
+
+
+def night_dates(lake: Path) -> list[str]:
+    """The dates of all nights in the lake, newest first."""
+    return _newest_first(path.name for path in (lake / "runs").glob("*") if path.is_dir())
+
+
+def published_dates(warehouse: Warehouse) -> list[str]:
+    """The dates of which a table is published, newest first."""
+    return _newest_first(
+        path.name.removeprefix("ds=") for table in RANKED for path in (warehouse.root / table).glob("ds=*")
+    )
+
+
+def _newest_first(names: Iterable[str]) -> list[str]:
+    return sorted({name for name in names if _is_date(name)}, reverse=True)
+
+
+def _is_date(name: str) -> bool:
+    try:
+        return date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False
+
+
+def _remove_nights(lake: Path, number: int | None, kept: Collection[str]) -> list[str]:
+    removed = []
+    trash = lake / "runs" / _REMOVED
+    for name in _surplus(night_dates(lake), number, kept):
+        night = Run(lake, name)
+        try:
+            with night.locked():
+                _remove([night.folder], trash)
+        except StageError:  # another process is working on it
+            continue
+        removed.append(name)
+    return removed
+
+
+def _remove_dates(warehouse: Warehouse, number: int | None, kept: Collection[str]) -> list[str]:
+    names = _surplus(published_dates(warehouse), number, kept)
+    _remove((warehouse.day(table, name) for name in names for table in RANKED), warehouse.staging)
+    return names
+
+
+def _remove_versions(warehouse: Warehouse, number: int | None, latest: Version | None) -> list[str]:
+    """Versions that are in place under their date are kept: they are the same files, so they take no space."""
+    if not warehouse.versions.is_dir():
+        return []
+    in_place = [latest, *(warehouse.in_place(name) for name in published_dates(warehouse))]
+    kept = {version.id for version in in_place if version is not None}
+    folders = sorted(warehouse.versions.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    names = _surplus([path.name for path in folders if path.name not in kept], number)
+    _remove((warehouse.versions / name for name in names), warehouse.staging)
+    return names
+
+
+def _surplus(names: list[str], number: int | None, kept: Collection[str] = ()) -> list[str]:
+    """The names after the first `number`, without the kept ones."""
+    return [] if number is None else [name for name in names[number:] if name not in kept]
+
+
+def _remove(folders: Iterable[Path], trash: Path) -> None:
+    """Removes the folders, and what a killed removal has left in `trash`."""
+    shutil.rmtree(trash, ignore_errors=True)
+    for folder in folders:
+        if folder.exists():
+            trash.mkdir(exist_ok=True)
+            folder.rename(trash / folder.name)
+            shutil.rmtree(trash)
+
+
+def _outline(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[-1]} to {names[0]} ({len(names)})"

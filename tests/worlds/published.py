@@ -1,0 +1,64 @@
+"""Ranked tables of a known model, and what readers find in the warehouse after their publication."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kgspark.retrieval.ranked_files import write_ranked
+from kgspark.runs import Run, StageWork
+from kgspark.tables import RANKED
+from kgspark.warehouse.versions import SUCCESS, Warehouse
+
+ROWS_PER_FILE = 3
+
+
+def rank(run: Run, model: str, tables: Sequence[str] = RANKED, files: int = 2) -> Run:
+    """Ranked tables whose rows all name the model, committed in the way of the stage recommend."""
+    work = StageWork.plan(run, "recommend", writes=tables, settings={"model": model})
+    folders = work.begin()
+    described = {}
+    for table, folder in folders.items():
+        folder.mkdir()
+        described[table] = [
+            write_ranked(folder / f"part-{number:05d}.parquet", iter([_rows(number)]), _constants(run, model))
+            for number in range(files)
+        ]
+    work.commit(described, {table: {"model_id": model} for table in tables})
+    return run
+
+
+def _constants(run: Run, model: str) -> dict[str, str]:
+    return {"model_id": model, "ds": run.date}
+
+
+def _rows(number: int) -> pa.RecordBatch:
+    ids = pa.array(range(number * ROWS_PER_FILE, (number + 1) * ROWS_PER_FILE), pa.int64())
+    ranks = pa.array([1] * ROWS_PER_FILE, pa.int32())
+    return pa.RecordBatch.from_pydict({"user_id": ids, "rank": ranks, "movie_id": ids})
+
+
+def models(folder: Path) -> list[str]:
+    """The model of each row in the Parquet files of a folder."""
+    return sorted(pq.read_table(folder, partitioning=None)["model_id"].to_pylist())
+
+
+def by_pointer(lake: Path) -> tuple[str, dict[str, list[str]]]:
+    """The model that the pointer names, and the model of each row of the tables that it leads to."""
+    root = Warehouse.of(lake).root
+    latest = json.loads((root / "_latest.json").read_text())
+    return latest["model_id"], {table: models(root / found["path"]) for table, found in latest["tables"].items()}
+
+
+def by_folder(run: Run) -> dict[str, list[str]]:
+    """The model of each row in the date's folders that exist."""
+    folders = {table: Warehouse.of(run.lake).day(table, run.date) for table in RANKED}
+    return {table: models(folder) for table, folder in folders.items() if folder.exists()}
+
+
+def listing(lake: Path) -> list[str]:
+    """All files and folders in the warehouse, but for the marks of complete folders."""
+    root = Warehouse.of(lake).root
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.name not in (SUCCESS, ".lock"))
