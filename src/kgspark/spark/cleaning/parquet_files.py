@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.lines import parquet_positions
@@ -73,7 +74,7 @@ class ParquetFiles:
         """`nulls` has every column of the table without its values."""
         stored = {ours: spark_type for ours, spark_type in types.items() if spark_type != _NO_VALUES}
         schema = ", ".join(f"{_quoted(self.names[ours])} {_STORED.get(t, t)}" for ours, t in stored.items())
-        table = session.read.schema(schema).parquet(*map(spark_path, files))
+        table = session.read.schema(schema or StructType()).parquet(*map(spark_path, files))
         columns = {**nulls, **{ours: self._typed(ours, spark_type) for ours, spark_type in stored.items()}}
         return table.select(*[column.alias(ours) for ours, column in columns.items()], *parquet_positions(table))
 
