@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from processes import family, left_after
 
 from faults.scale import trials
 from nights import DATE, ROOT, configuration, kgspark, only_line, table_bytes
+from processes import family, left_after
 from worlds.tastes import write_world
 
 pytestmark = pytest.mark.slow

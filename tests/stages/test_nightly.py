@@ -197,7 +197,7 @@ def test_an_audit_that_fails_publishes_nothing(lake: Path, tmp_path: Path) -> No
     (folder / "_manifest.json").write_text(json.dumps(manifest))
     shutil.rmtree(copy / "runs" / DATE / "published")
     done = kgspark("publish", CONF, f"lake={copy}", f"run_date={DATE}", "spark.master=local[2]")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "every id has its rows" in only_line(done)
     assert table_bytes(copy, "recommendations") == published_before
 
@@ -210,7 +210,7 @@ def test_two_nights_at_once_are_refused(tmp_path: Path) -> None:
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = kgspark("nightly", CONF, f"lake={tmp_path}", f"run_date={DATE}")
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert "another kgspark process" in only_line(done)
 
 

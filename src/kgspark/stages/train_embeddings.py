@@ -1,7 +1,7 @@
 """train-embeddings: tgraphx embeddings of the night's graph, and the search space that retrieval ranks with."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from kgspark.kge.export.search_space import export_search_space
 from kgspark.kge.settings import TrainSettings, describe
 from kgspark.kge.training import checkpoints
 from kgspark.kge.training.distributed import Team
+from kgspark.kge.training.local_workers import run_on_this_machine
 from kgspark.kge.training.memory import MemoryEstimate, estimate, resolve_negatives
 from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
+from kgspark.manifests import Manifest
 from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge_graph, relations_of
 from kgspark.report.progress import progress_bar
@@ -37,7 +39,7 @@ TRAINING = "training"
 
 def run(night: Night) -> Outcome:
     """Trains unless triples, settings and the model to start from are unchanged."""
-    earlier = _earlier_run(night)
+    earlier = earlier_run(night)
     work = StageWork.plan(
         night.run,
         "train-embeddings",
@@ -54,9 +56,14 @@ def stage_settings(night: Night) -> dict[str, Any]:
     return {"train": night.settings.train.resolved().model_dump()}
 
 
-def _earlier_run(night: Night) -> Run | None:
+def earlier_run(night: Night) -> Run | None:
+    """The night to start from; `latest` is the newest one before this date with a complete model, if there is one."""
     date = night.settings.train.warm_start
-    return None if date == "none" else Run(night.run.lake, date, night.run.verify)
+    if date == "none":
+        return None
+    if date != "latest":
+        return replace(night.run, date=date)
+    return next((run for run in night.run.earlier() if Manifest.read(run.table(MODEL))), None)
 
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
@@ -110,14 +117,15 @@ def _write(night: Night, work: StageWork, graph: Graph, trained: Trained, needed
 
 
 def _team(night: Night) -> Team | None:
-    """Workers in the night's Spark session; None (and no session) if the driver trains alone."""
+    """Workers on this machine if Spark is local, else in Spark's tasks; None if the driver trains alone."""
     settings = night.settings.train.resolved()
     if settings.workers == 1:
         return None
     from kgspark.spark.distributor import Distributor
 
     distributor = Distributor(night.spark, settings.workers, pick_device(settings).type == "cuda")
-    return Team(night.run.table(TRIPLES), distributor.run, distributor.threads)
+    launch = run_on_this_machine if distributor.local else distributor.run
+    return Team(night.run.table(TRIPLES), launch, distributor.threads)
 
 
 def _show_epochs(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
