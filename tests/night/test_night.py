@@ -8,6 +8,7 @@ from kgspark.files import describe_folder, write_atomically
 from kgspark.logs import STAGE
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
+from kgspark.night.reads import search_spaces
 from kgspark.runs import Outcome, StageWork
 from nights import a_night
 
@@ -38,6 +39,11 @@ def test_a_stage_runs_for_new_settings_or_a_loss_outside_the_night_and_else_not(
     assert [outcome.ran for outcome in runs] == [True, False, True, True, False]
     assert [outcome.summary for outcome in runs] == [f"ran {count} times" for count in (1, 1, 2, 3, 3)]
     assert night.outcomes == runs
+
+
+def test_only_a_night_with_audiences_writes_their_search_space(tmp_path: Path) -> None:
+    nights = [a_night(tmp_path, source={"path": "x"}, audiences={"enabled": enabled}) for enabled in (True, False)]
+    assert [search_spaces(night) for night in nights] == [["search_space", "audience_space"], ["search_space"]]
 
 
 def test_every_line_has_the_same_columns(tmp_path: Path) -> None:
