@@ -103,7 +103,7 @@ def _check_columns(
             f"{file}:1: the first line, {shown(header)}, holds values instead of column names; name the columns of "
             "the file, in order, in source.header"
         )
-    found = ", ".join(name if name.isprintable() else repr(name) for name in names)
+    found = ", ".join(name if name.isprintable() else repr(name) for name in names) or "an empty line"
     raise InputError(
         f"{file}:1: the header lacks {', '.join(missing)}; found {found[:300]}; name the columns in source.columns"
     )
