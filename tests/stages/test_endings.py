@@ -51,6 +51,7 @@ def test_an_unforeseen_error_is_one_line_and_the_rest_is_in_the_trace(conf: Path
     assert "hunter2" not in text
 
 
+@pytest.mark.extended
 def test_a_command_that_ends_well_writes_no_trace(conf: Path) -> None:
     done = subprocess.run(_arguments(conf), env=_environment("count"), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -27,6 +27,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lake")
     done = kgspark("nightly", CONF, f"lake={folder}", f"run_date={DATE}", "spark.master=local[2]")
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert not list(folder.glob("runs/*/trace-*")), "a good night has nothing to trace"
     (folder / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return folder
 

@@ -13,12 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyspark
+from py4j.java_gateway import JavaGateway
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from kgspark.errors import KgsparkError, StageError
 from kgspark.redaction import hide, is_secret
+from kgspark.scratch import temporary_root
 from kgspark.spark.jvm import class_archive
 from kgspark.spark.jvm.gateway import end_jvm, exit_of, java_option, start_jvm
 from kgspark.spark.settings import SessionSettings
@@ -55,29 +57,41 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
     gateway = SparkContext._gateway
     try:
         yield session
-    except KgsparkError:
+    except BaseException as error:
+        if (interrupt := _interruption(error)) is not None:
+            if not submitted:  # Spark may be in the middle of a job, and the connection in the middle of an answer
+                end_jvm(gateway)
+            raise interrupt from None
+        _check_jvm(gateway, error)
         _stop(session)
-        raise
-    except Exception as error:
-        # The connection breaks a moment before the JVM can be seen to have ended.
-        lost = isinstance(error, (Py4JError, ConnectionError, EOFError)) and not isinstance(error, Py4JJavaError)
-        if (code := exit_of(gateway, _SECONDS_TO_NOTICE if lost else 0)) is not None:
-            why = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-            raise StageError(
-                f"Spark's JVM ended while it was needed ({why}); run the command again; if memory ran out, change "
-                "spark.driver_memory"
-            ) from error
-        _stop(session)
-        raise
-    except BaseException:
-        # Spark may be in the middle of a job, and the connection in the middle of an answer.
-        if not submitted:
-            end_jvm(gateway)
         raise
     else:
         session.stop()
         if not submitted:
             class_archive.finish(gateway)
+
+
+def _interruption(error: BaseException) -> BaseException | None:
+    """Ctrl-C or the like, also if an error of the broken connection to the JVM has followed it."""
+    current: BaseException | None = error
+    while isinstance(current, Exception):
+        current = current.__context__
+    return current
+
+
+def _check_jvm(gateway: JavaGateway, error: BaseException) -> None:
+    """StageError if `error` came from the end of Spark's JVM."""
+    if isinstance(error, KgsparkError):
+        return
+    # The connection breaks a moment before the JVM can be seen to have ended.
+    lost = isinstance(error, (Py4JError, ConnectionError, EOFError)) and not isinstance(error, Py4JJavaError)
+    code = exit_of(gateway, _SECONDS_TO_NOTICE if lost else 0)
+    if code is not None:
+        why = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        raise StageError(
+            f"Spark's JVM ended while it was needed ({why}); run the command again; if memory ran out, change "
+            "spark.driver_memory"
+        ) from error
 
 
 def _stop(session: SparkSession) -> None:
@@ -98,7 +112,8 @@ def _start_session(settings: SessionSettings, app: str) -> SparkSession:
             "spark.driver.host": "127.0.0.1",
             "spark.sql.shuffle.partitions": max(2, local_cores(settings.master)),
         }
-    jvm = [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}", *_JVM_OPTIONS, *class_archive.jvm_options()]
+    crash_report = f"-XX:ErrorFile={temporary_root()}/kgspark-jvm-%p.log"  # Java's default is the working directory
+    jvm = [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}", crash_report, *_JVM_OPTIONS, *class_archive.jvm_options()]
     conf |= {"spark.driver.memory": settings.driver_memory, _JAVA_OPTIONS: " ".join(map(java_option, jvm))}
     conf |= settings.resolved_conf()
     spark_conf = SparkConf()

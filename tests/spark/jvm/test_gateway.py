@@ -75,15 +75,31 @@ def test_a_killed_jvm_is_one_line(job: subprocess.Popen) -> None:
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize("number", [signal.SIGINT])
-def test_an_interrupt_ends_the_jvm_and_its_workers(job: subprocess.Popen, temporary: Path, number: int) -> None:
+def test_an_interrupt_ends_the_jvm_and_its_workers(job: subprocess.Popen, temporary: Path) -> None:
     processes = family(job.pid)
-    job.send_signal(number)
+    job.send_signal(signal.SIGINT)
     error = job.communicate(timeout=30)[1]
     assert error.splitlines()[-1] == "KeyboardInterrupt"
     assert left_after(processes, 5) == []
     Scratch.new(temporary).remove()
     assert _scratches(temporary) == []
+
+
+INTERRUPTED = """
+from kgspark.spark.session import spark_session
+from kgspark.spark.settings import SessionSettings
+with spark_session(SessionSettings(master="local[1]", driver_memory="512m"), "test"):
+    try:
+        raise KeyboardInterrupt
+    finally:
+        raise ConnectionError("what pyspark does after it, on a connection in the middle of an answer")
+"""
+
+
+@pytest.mark.extended
+def test_an_error_that_follows_an_interrupt_does_not_hide_it() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
 
 
 SESSION = """
