@@ -16,6 +16,7 @@ from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
 from kgspark.runs import Verify, run_dates
 from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings
 from kgspark.spark.graph.settings import RelationSettings, SplitSettings, TriplesSettings
+from kgspark.spark.ranking.audit.settings import AuditSettings
 from kgspark.spark.ranking.settings import CandidateSettings
 from kgspark.spark.settings import SessionSettings
 from kgspark.tuning.settings import TuneSettings, Value
@@ -48,6 +49,7 @@ class NightSettings(Settings):
     candidates: CandidateSettings = Field(default_factory=CandidateSettings)
     recommend: RecommendSettings = Field(default_factory=RecommendSettings)
     audiences: AudienceSettings = Field(default_factory=AudienceSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     tune: TuneSettings = Field(default_factory=TuneSettings)
     publish: PublishSettings = Field(default_factory=PublishSettings)
