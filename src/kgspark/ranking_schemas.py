@@ -10,6 +10,9 @@ from kgspark.tables import RECOMMENDATIONS, Columns
 
 # Arrow's types of external ids, by Spark's name of the same type.
 ID_TYPES: dict[str, pa.DataType] = {"bigint": pa.int64(), "string": pa.string()}
+# The type that pandas and pyarrow give to `ds=...` in the name of a folder. With the same type in the files, they read a
+# table's folder as a whole.
+DS_TYPE = pa.dictionary(pa.int32(), pa.string())
 
 
 class QueryColumns:
@@ -53,7 +56,7 @@ def ranked_schema(table: str, id_type: str) -> pa.Schema:
             Columns.SOURCE: pa.string(),
             **reason,
             Columns.MODEL_ID: pa.string(),
-            Columns.DS: pa.string(),
+            Columns.DS: DS_TYPE,
         }
     )
 
