@@ -1,16 +1,14 @@
 """Reads a night: the results of its earlier stages, the user's own tables, and the locations of published tables."""
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from kgspark.errors import InputError
-from kgspark.files import source_signature
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.graph.shards import read_graph
 from kgspark.night.night import Night
+from kgspark.spark.cleaning.source_files import find_files
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.own_tables import RefusedLines, count_refused, read_own_table
 from kgspark.spark.ranking.candidates import Candidates
@@ -101,7 +99,7 @@ def own_table_signatures(night: Night) -> dict[str, str]:
     """Signatures of all tables of the user, with the settings that they are read by, by dotted key."""
     signatures = {}
     for name, source in night.settings.source.tables.items():
-        files = source_signature([_existing(name, source.path)])
+        files = find_files(source.path, f"source.tables.{name}.path names it").signature
         signatures[f"source.tables.{name}"] = f"{files} {source.model_dump_json(exclude={'path'})}"
     return signatures
 
@@ -155,9 +153,3 @@ def published_places(night: Night) -> dict[str, list[str]]:
     """Each published table with its location in every target."""
     targets = publish_targets(night).values()
     return {table: [target.place(night.run, table) for target in targets] for table in ranked_tables(night)}
-
-
-def _existing(name: str, path: str) -> Path:
-    if not Path(path).exists():
-        raise InputError(f"{path}: no such file or folder; source.tables.{name}.path names it")
-    return Path(path).absolute()
