@@ -1,6 +1,7 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
 # make test-extended  the slow tests that make test leaves out: those of the benchmarks and of the search
+# make faults   hours of kills, publishes under readers, damaged lines and configurations; make test has a short version
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
 # make docs     conf/nightly.yaml, its JSON schema and docs/configuration.md, from the settings classes
 # make package  dist/: the wheel, and a packed environment for a cluster's executors (EXTRAS=executor,train: with torch)
@@ -26,7 +27,7 @@ PACKED := dist/kgspark-$(subst $(comma),-,$(EXTRAS)).tar.gz
 SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-extended bench docs package lock clean
+.PHONY: help setup setup-test run test test-extended faults bench docs package lock clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -46,6 +47,9 @@ test: .venv/.test $(PACKED_ENV)/.installed
 
 test-extended: .venv/.test
 	$(BIN)/pytest -m extended $(PYTEST_ARGS)
+
+faults: .venv/.test
+	KGSPARK_FAULTS=full $(BIN)/pytest tests/faults tests/warehouse tests/spark/cleaning -m 'extended or not extended' $(PYTEST_ARGS)
 
 bench: .venv/.test
 	@for name in $(NAMES); do $(BIN)/kgspark bench $$name --json || exit 1; done

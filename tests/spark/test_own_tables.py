@@ -1,5 +1,6 @@
 """The user's own tables are read by the rules of the ratings' lines, and what is refused is counted."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,10 @@ def test_the_files_of_a_folder_are_one_table(spark: Any, tmp_path: Path) -> None
     (folder / "more[1]" / "e.csv").write_text("id,x\n3,c\n")
     (folder / "e.csv.tmp").write_text("id,x\n4,d\n")
     assert rows(spark, table) == [("1", "a"), ("2", "b"), ("3", "c")]
+    (folder / "more[1]" / "f +%.csv.gz").write_bytes(gzip.compress(b"id,x\n4,d\n5\n"))
+    part = TableSource(path=str(folder / "m*"))
+    assert rows(spark, part) == [("3", "c"), ("4", "d")]
+    assert refused(spark, part) == [RefusedLines("facts", 3, {"wrong_field_count": 1}, "more[1]/f +%.csv.gz:3")]
 
 
 @pytest.mark.parametrize(
@@ -109,9 +114,15 @@ def test_the_files_of_a_folder_are_one_table(spark: Any, tmp_path: Path) -> None
         (b"id,x,ID\n1,2,3\n", "facts.csv:1: the header names the column 'id' more than once"),
         (b"id,,x\n1,2,3\n", "facts.csv:1: the header has a column without a name: 'id,,x'"),
         (b"", "facts.csv: the file is empty; expected at least one line of data"),
-        ("id,x\n1,a\n".encode("utf-16"), "facts.csv:1: the header is no text in utf-8"),
-        (b"\x1f\x8b\x08\x00\x00", "facts.csv:1: the header is no text in utf-8; set source.tables.facts.encoding"),
-        (b"PAR1\x15", "facts.csv: is Parquet by its first bytes; set source.tables.facts.format=parquet"),
+        ("id,x\n1,a\n".encode("utf-16"), "facts.csv: the file is UTF-16; convert it to UTF-8"),
+        (
+            "id,Réal\n1,a\n".encode("latin-1"),
+            "facts.csv:1: the header is no text in utf-8; set source.tables.facts.enc",
+        ),
+        (b"\x1f\x8b\x08\x00\x00", "facts.csv: by its first bytes the file is text in gzip, but"),
+        (b"PK\x03\x04", "facts.csv: the file is a zip archive or an Excel workbook; unpack it"),
+        (b'{"id": 1}\n', "facts.csv: the file is JSON lines, by its first line"),
+        (b"PAR1\x15", "facts.csv: the files are Parquet by their first bytes; set source.tables.facts.format=parquet"),
     ],
 )
 def test_a_header_that_cannot_be_used_is_one_line(spark: Any, tmp_path: Path, content: bytes, says: str) -> None:
@@ -128,5 +139,42 @@ def test_texts_of_parquet_are_trimmed_and_other_values_kept(spark: Any, tmp_path
     table = TableSource(path=str(path), format="parquet")
     assert rows(spark, table) == [(1.0, "Director 1", ["Drama", "Action"]), (None, None, None)]
     assert refused(spark, table) == []
-    with pytest.raises(InputError, match=r"facts\.csv: is not Parquet .* set source\.tables\.facts\.format=csv"):
+    days = TableSource(path=str(tmp_path / "days[1]"), format="parquet")
+    (tmp_path / "days[1]" / "day=7").mkdir(parents=True)
+    path.rename(tmp_path / "days[1]" / "day=7" / "part-0.parquet")
+    assert rows(spark, days) == [(1.0, "Director 1", ["Drama", "Action"], 7), (None, None, None, 7)]
+    with pytest.raises(InputError, match=r"facts\.csv: the files are not Parquet .*\.tables\.facts\.format=csv"):
         read_own_table(spark, "facts", source(tmp_path, "id,x\n1,a\n", format="parquet"))
+
+
+def test_parquet_files_of_a_table_belong_together_or_are_refused_before_a_job(spark: Any, tmp_path: Path) -> None:
+    table = TableSource(path=str(tmp_path), format="parquet")
+    for name, ids in (("a", pa.array([1], pa.int32())), ("b", pa.array([1 << 40], pa.int64()))):
+        pq.write_table(pa.table({"id": ids, "odd`name": ["x "]}), tmp_path / f"{name}.parquet")
+    assert rows(spark, table) == [(1, "x"), (1 << 40, "x")]
+    pq.write_table(pa.table({"id": [2], "odd`name": pa.nulls(1)}), tmp_path / "b.parquet")  # as pandas writes a gap
+    assert rows(spark, table) == [(1, "x"), (2, None)]
+    pq.write_table(pa.table({"id": [3.0, None], "odd`name": ["x", "y"]}), tmp_path / "b.parquet")
+    assert rows(spark, table) == [(1.0, "x"), (3.0, "x"), (None, "y")]
+    wrong: list[tuple[str, Any, str]] = [
+        ("c", {"id": ["m1"], "odd`name": ["x"]}, r"c\.parquet: id is string here and int32 in .*a\.parquet"),
+        ("c", {"id": [1]}, r"c\.parquet: has the columns id, but .*a\.parquet has id, odd`name"),
+        ("c", {"id": [1], "ID": [1]}, r"c\.parquet: the table has the column 'id' more than once"),
+        ("c", None, r"c\.parquet: the Parquet file cannot be read; it was cut off"),
+        ("ID=7/c", {"id": [1]}, r"c\.parquet: the table has the column 'id' more than once"),
+        (
+            "day=7/c",
+            {"id": [1], "odd`name": ["x"]},
+            r"c\.parquet: has the columns id, odd`name, day, but .* has id, odd",
+        ),
+    ]
+    for name, columns, says in wrong:
+        path = tmp_path / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        if columns is None:
+            path.write_bytes((tmp_path / "a.parquet").read_bytes()[:-20])
+        else:
+            pq.write_table(pa.table(columns), path)
+        with pytest.raises(InputError, match=says):
+            read_own_table(spark, "facts", table)
+        path.unlink()

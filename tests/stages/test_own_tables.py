@@ -82,10 +82,10 @@ def test_facts_are_read_like_ratings_and_what_is_lost_is_told(spark: Any, tmp_pa
         InputError, match=r"source\.tables\.facts: 1 of 8 lines refused .*; that is 12\.50%, and clean\."
     ):
         run(strict)
-    facts = tables["facts"] | {"max_unknown_share": 0.4}
+    facts = tables["facts"] | {"stop_at_unknown_share": 0.4}
     of = night(spark, tmp_path, said, source={"tables": tables | {"facts": facts}}, relations=relations, clean=loose)
     with pytest.raises(
-        InputError, match=r"3 of 7 rows of facts name no movie, such as '99'; .*\.max_unknown_share \(now"
+        InputError, match=r"3 of 7 rows of facts name no movie, such as '99'; .*\.stop_at_unknown_share \(now"
     ):
         run(of)
 

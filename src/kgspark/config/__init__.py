@@ -8,13 +8,16 @@ from kgspark.config.decode import decode, expectation, from_overrides, load
 from kgspark.config.document import Document, apply_override, merged, read_document
 from kgspark.config.names import PlainName, SqlName, distinct_names
 from kgspark.config.settings import OneOf, Settings, is_section, leaf_fields, section_at
+from kgspark.config.sql import Sql, SqlQuery, sql_texts
 
 __all__ = [
     "Document",
     "OneOf",
     "PlainName",
     "Settings",
+    "Sql",
     "SqlName",
+    "SqlQuery",
     "apply_override",
     "decode",
     "distinct_names",
@@ -26,4 +29,5 @@ __all__ = [
     "merged",
     "read_document",
     "section_at",
+    "sql_texts",
 ]

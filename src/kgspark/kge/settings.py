@@ -1,10 +1,9 @@
 """Settings of the training stage; importable without torch, so that a configuration can be checked anywhere."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from kgspark.config import OneOf, Settings, merged
 from kgspark.kge.recipes import MODELS, OBJECTIVES, model_entry, recipe_of
@@ -60,6 +59,13 @@ class ExportSettings(Settings):
     )
     recent_half_life: float = Field(
         1.0, gt=0, description="a user's likes, the latest first, lose half of their weight after this many positions"
+    )
+    audience_activity: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="weight of a user's number of likes in audiences: 0 compares only what each user likes most, "
+        "1 orders users by the expected number of likes",
     )
 
 
@@ -135,18 +141,14 @@ class TrainSection(Settings):
         "local, else on executors (which then need torch)",
     )
     checkpoint_every: int = Field(5, ge=0, description="epochs between two checkpoints; 0 for none")
-    warm_start: str = Field("none", description="date of the run whose vectors training starts from, or none")
+    warm_start: str = Field(
+        "none",
+        pattern=r"^(\d{4}-\d\d-\d\d|latest|none)$",
+        description="date of the run whose vectors training starts from; latest: the newest earlier one; or none",
+    )
 
     # Set by evaluations; it is not a key of a configuration.
     _refit_on: RefitOn = PrivateAttr("all")
-
-    @field_validator("warm_start")
-    @classmethod
-    def _is_a_date(cls, value: str) -> str:
-        """Names a folder of the lake, so it must not be a path."""
-        if value != "none" and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-            raise ValueError("expected a date as YYYY-MM-DD, or none")
-        return value
 
     @model_validator(mode="after")
     def _queries_can_lean(self) -> "TrainSection":

@@ -53,13 +53,13 @@ def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """The relations of a file, each merged into the default of its name; `name: null` removes a default.
 
     A relation that names its table is complete, and takes nothing from a default of the same name. Raises ValueError
-    for a null where there is no default.
+    for a change or a removal of a default that does not exist.
     """
     for name, relation in given.items():
-        if relation is None and name not in DEFAULT_RELATIONS:
+        if name not in DEFAULT_RELATIONS and not _is_complete(relation):
             close = difflib.get_close_matches(str(name), DEFAULT_RELATIONS, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"the defaults are {', '.join(DEFAULT_RELATIONS)}"
-            raise ValueError(f"relations.{name}: null removes a default relation, and none has this name; {hint}")
+            raise ValueError(f"relations.{name}: no default relation has this name, and its table is not given; {hint}")
     below = {name: {} if _is_complete(given.get(name)) else default for name, default in DEFAULT_RELATIONS.items()}
     return merged(below, given)
 

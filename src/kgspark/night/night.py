@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kgspark.logs import lines_of
 from kgspark.machine import peak_memory
+from kgspark.night.configured_sql import check_configured_sql
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.settings import SessionSettings
@@ -45,6 +46,7 @@ class Night:
     say: Callable[[str], None]
     session: LazySession
     outcomes: list[Outcome] = field(default_factory=list)
+    _sql_is_checked: bool = field(default=False, init=False)
 
     @property
     def run(self) -> Run:
@@ -53,8 +55,15 @@ class Night:
 
     @property
     def spark(self) -> "SparkSession":
-        """The night's Spark session; starts when a stage first needs it."""
-        return self.session.get(self.settings.spark)
+        """The night's Spark session; starts when a stage first needs it.
+
+        Raises ConfigError if SQL of the settings reaches more than declared tables.
+        """
+        session = self.session.get(self.settings.spark)
+        if not self._sql_is_checked:
+            check_configured_sql(session, self.settings)
+            self._sql_is_checked = True
+        return session
 
     def variant(self, settings: NightSettings) -> "Night":
         """A night with other settings in the same Spark session. With the same lake, it overwrites this night."""

@@ -3,14 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from kgspark.errors import ConfigError
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.graph.shards import read_graph
 from kgspark.night.night import Night
-from kgspark.spark.cleaning.source_files import find_files
 from kgspark.spark.frames import DataFrame, read_table
-from kgspark.spark.own_tables import RefusedLines, count_refused, read_own_table
+from kgspark.spark.graph.derived import DERIVED
+from kgspark.spark.own_tables import RefusedLines, count_refused, own_files, read_own_table
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Direction
 from kgspark.spark.unknown_ids import NamedIds, UnknownIds, count_unknown
@@ -20,6 +21,7 @@ from kgspark.tables import (
     CLEAN,
     ENTITIES,
     MODEL,
+    RANKED_WITH,
     RATINGS,
     RECOMMENDATIONS,
     SEEN,
@@ -72,6 +74,8 @@ def relation_tables(night: Night) -> dict[str, DataFrame]:
     """The tables that a relation may name: cleaned ones and the user's own. Derived tables are not among them."""
     tables = {name: read_table(night.spark, night.run.table(name)) for name in cleaned_tables(night)}
     for name, source in night.settings.source.tables.items():
+        if name in DERIVED:
+            raise ConfigError(f"source.tables.{name}: is the name of a derived table; choose another one")
         tables[name] = read_own_table(night.spark, name, source)
     return tables
 
@@ -86,12 +90,12 @@ def refused_lines(night: Night, tables: Collection[str]) -> list[RefusedLines]:
 
 
 def unknown_ids(night: Night, named: Sequence[NamedIds]) -> list[UnknownIds]:
-    """The ids that name no user or movie of this night; InputError above source.tables.NAME.max_unknown_share."""
+    """The ids that name no user or movie of this night; InputError from source.tables.NAME.stop_at_unknown_share on."""
     entities = read_table(night.spark, night.run.table(ENTITIES))
     unknown = count_unknown(named, entities, id_type(night), null_texts(night))
     for ids in unknown:
         if ids.table in night.settings.source.tables:
-            ids.check(night.settings.source.tables[ids.table].max_unknown_share)
+            ids.check(night.settings.source.tables[ids.table].stop_at_unknown_share)
     return unknown
 
 
@@ -99,8 +103,8 @@ def own_table_signatures(night: Night) -> dict[str, str]:
     """Signatures of all tables of the user, with the settings that they are read by, by dotted key."""
     signatures = {}
     for name, source in night.settings.source.tables.items():
-        files = find_files(source.path, f"source.tables.{name}.path names it").signature
-        signatures[f"source.tables.{name}"] = f"{files} {source.model_dump_json(exclude={'path'})}"
+        files, read_by = own_files(name, source).signature, source.model_dump_json(exclude={"path"})
+        signatures[f"source.tables.{name}"] = f"{files} {read_by}"
     return signatures
 
 
@@ -113,6 +117,11 @@ def related_table_signatures(night: Night) -> dict[str, str]:
 def ranked_tables(night: Night) -> list[str]:
     """The tables that this night ranks and publishes."""
     return [RECOMMENDATIONS, AUDIENCES] if night.settings.audiences.enabled else [RECOMMENDATIONS]
+
+
+def search_spaces(night: Night) -> list[str]:
+    """The tables of vectors that this night ranks with, one per ranked table."""
+    return [RANKED_WITH[table] for table in ranked_tables(night)]
 
 
 def list_length(night: Night, table: str) -> int:

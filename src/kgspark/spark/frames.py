@@ -31,9 +31,9 @@ def read_table(session: SparkSession, folder: Path) -> DataFrame:
     return session.read.schema(from_arrow_schema(pq.read_schema(first))).parquet(spark_path(folder))
 
 
-def read_parquet(session: SparkSession, files: Sequence[Path]) -> DataFrame:
-    """Parquet files that kgspark did not write."""
-    return session.read.parquet(*map(spark_path, files))
+def read_parquet(session: SparkSession, files: Sequence[Path], root: Path) -> DataFrame:
+    """Parquet files that kgspark did not write. Folders such as `day=1` between `root` and a file become a column."""
+    return session.read.option("basePath", str(root)).parquet(*map(spark_path, files))
 
 
 def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> list[DataFile]:

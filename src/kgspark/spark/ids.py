@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DecimalType, DoubleType, FloatType, IntegralType
+from pyspark.sql.types import DataType, DoubleType, FloatType
 
 # The reasons to refuse an id, in the order in which they are tried.
 ID_PROBLEMS = ("missing", "leading_zeros", "bad")
@@ -98,8 +98,3 @@ def id_text(value: Column, data_type: DataType) -> Column:
     is_whole = (F.abs(number) < exact_below) & (F.floor(number) == number)
     text = F.when(is_whole, number.cast("bigint").cast("string")).otherwise(value.cast("string"))
     return F.when(~F.isnan(number), text)
-
-
-def holds_integers(data_type: DataType) -> bool:
-    """True if a column of this type can hold integer ids: integers, and the numbers that other tools write for them."""
-    return isinstance(data_type, IntegralType | FloatType | DoubleType | DecimalType)

@@ -1,13 +1,9 @@
 """The user's own tables: read by the rules of the ratings' lines, with a count of every line that is refused."""
 
-import codecs
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -15,15 +11,13 @@ from pyspark.sql.types import ArrayType, DataType, StringType
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import format_reasons
+from kgspark.spark.cleaning.csv_layouts import shared_header, split_header
+from kgspark.spark.cleaning.file_kinds import are_parquet, shown
 from kgspark.spark.cleaning.layouts import TextLayout
 from kgspark.spark.cleaning.lines import LINE_PROBLEMS, fields, is_header, line_problem, read_lines
 from kgspark.spark.cleaning.settings import TableSource
-from kgspark.spark.cleaning.source_files import SourceFiles, find_files
-from kgspark.spark.frames import read_parquet
-
-_PARQUET = b"PAR1"
-# A header line is not longer; a file without a line end is not read as a whole.
-_LONGEST_HEADER = 1 << 16
+from kgspark.spark.cleaning.source_files import SourceFiles, find_files, local_path
+from kgspark.spark.own_parquet import read_own_parquet
 
 
 @dataclass(frozen=True)
@@ -32,7 +26,7 @@ class RefusedLines:
 
     lines    number of all lines with data
     refused  number of refused lines by reason
-    first    file and number of the first refused line
+    first    file, relative to the folder of its table, and number of the first refused line
     """
 
     table: str
@@ -61,15 +55,22 @@ class RefusedLines:
 def read_own_table(session: SparkSession, name: str, source: TableSource) -> DataFrame:
     """The rows of `source.tables.NAME`. Blanks around texts are removed, and blank texts are null. Lazy.
 
-    Every column of a CSV table is a string. Raises InputError if the file is missing, or its header cannot be used.
+    Every column of a CSV table is a string. Folders such as `day=1` are a column of a Parquet table.
+    Raises InputError if there is no file, if a file is of another format, or if the header cannot be used.
     """
     if source.format == "csv":
         layout, lines = _csv_lines(session, name, source)
         values = {column: F.try_element_at("fields", F.lit(i + 1)) for i, column in enumerate(layout.columns)}
         good = lines.where(F.col("is_data") & F.col("reason").isNull())
         return good.select(*[_trimmed(value, StringType()).alias(column) for column, value in values.items()])
-    table = read_parquet(session, _checked_parquet(name, source).files)
-    return table.select(*[_trimmed(table[f"`{f.name}`"], f.dataType).alias(f.name) for f in table.schema.fields])
+    table = read_own_parquet(session, _checked_files(name, source))
+    typed = [(field.name, field.dataType, "`" + field.name.replace("`", "``") + "`") for field in table.schema]
+    return table.select(*[_trimmed(F.col(quoted), data_type).alias(name) for name, data_type, quoted in typed])
+
+
+def own_files(name: str, source: TableSource) -> SourceFiles:
+    """The files of `source.tables.NAME`, found as those of the ratings; InputError if there is none."""
+    return find_files(source.path, f"source.tables.{name}.path names it")
 
 
 def _trimmed(value: Column, data_type: DataType) -> Column:
@@ -103,14 +104,18 @@ def count_refused(session: SparkSession, sources: Mapping[str, TableSource]) -> 
     )
     rows = sorted(blocks.collect(), key=lambda row: (row["file"], row["block"]))
     of_table = {name: [row for row in rows if row["table"] == name] for name in sources}
-    return [_refused(name, own) for name, own in of_table.items() if any(row["refused"] is not None for row in own)]
+    return [
+        _refused(name, own_files(name, sources[name]), own)
+        for name, own in of_table.items()
+        if any(row["refused"] is not None for row in own)
+    ]
 
 
-def _refused(name: str, blocks: Sequence[Row]) -> RefusedLines:
+def _refused(name: str, files: SourceFiles, blocks: Sequence[Row]) -> RefusedLines:
     counts = {reason: sum(block[reason] for block in blocks) for reason in LINE_PROBLEMS}
     first = next(block for block in blocks if block["refused"] is not None)
     before = sum(b["lines"] for b in blocks if b["file"] == first["file"] and b["block"] < first["block"])
-    file = unquote(first["file"].rsplit("/", 1)[-1])
+    file = files.name(local_path(first["file"]))
     return RefusedLines(
         table=name,
         lines=sum(block["data"] for block in blocks),
@@ -124,64 +129,35 @@ def _csv_lines(session: SparkSession, name: str, source: TableSource) -> tuple[T
 
     Headers and blank lines hold no data.
     """
-    layout = _csv_layout(name, source)
-    lines = read_lines(session, _files(name, source), layout).withColumn("fields", fields(layout))
+    files = _checked_files(name, source)
+    layout = _csv_layout(name, source, files)
+    lines = read_lines(session, files, layout).withColumn("fields", fields(layout))
     is_data = ~is_header(layout) & (F.length(F.trim("raw")) > 0)
     reason = F.when(is_data, line_problem(layout))
     return layout, lines.withColumn("is_data", is_data).withColumn("reason", reason)
 
 
-def _csv_layout(name: str, source: TableSource) -> TextLayout:
+def _csv_layout(name: str, source: TableSource, files: SourceFiles) -> TextLayout:
     """The layout of a CSV table, from the header that all its files share."""
-    headers = {file: _header(name, file, source) for file in _files(name, source).files}
-    file, header = next(iter(headers.items()))
-    for other, text in headers.items():
-        if text != header:
-            raise InputError(f"{other}:1: the header differs from that of {file}; the files of a table share one")
-    columns = tuple(_column_names(header, source.separator))
+    file, header = shared_header(files, source.encoding)
+    if "\ufffd" in header:
+        raise InputError(f"{file}:1: the header is no text in {source.encoding}; set source.tables.{name}.encoding")
+    columns = tuple(split_header(header, source.separator))
     for column in columns:
         if not column:
-            raise InputError(f"{file}:1: the header has a column without a name: {header[:80]!r}")
+            raise InputError(f"{file}:1: the header has a column without a name: {shown(header)}")
         if [other.casefold() for other in columns].count(column.casefold()) > 1:
             raise InputError(f"{file}:1: the header names the column {column!r} more than once")
     return TextLayout(source.separator, columns, source.encoding, header, quoted=True)
 
 
-def _column_names(header: str, separator: str) -> Iterator[str]:
-    if len(separator) == 1:
-        return (name.strip() for name in next(csv.reader([header], delimiter=separator)))
-    return (name.strip().strip('"') for name in header.split(separator))
-
-
-def _header(name: str, file: Path, source: TableSource) -> str:
-    """The first line, without a byte order mark."""
-    with open(file, "rb") as stream:
-        start = stream.readline(_LONGEST_HEADER)
-    key = f"source.tables.{name}"
-    if start.startswith(_PARQUET):
-        raise InputError(f"{file}: is Parquet by its first bytes; set {key}.format=parquet")
-    try:
-        text = start.removeprefix(codecs.BOM_UTF8).decode(source.encoding)
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
+def _checked_files(name: str, source: TableSource) -> SourceFiles:
+    """The files of a table; InputError if they are not of its format."""
+    files = own_files(name, source)
+    found = "parquet" if are_parquet(files) else "csv"
+    if found != source.format:
+        is_so = "are" if found == "parquet" else "are not"
         raise InputError(
-            f"{file}:1: the header is no text in {source.encoding}; set {key}.encoding, or unpack the file if it is "
-            "compressed"
+            f"{files.path}: the files {is_so} Parquet by their first bytes; set source.tables.{name}.format={found}"
         )
-    return text.splitlines()[0]
-
-
-def _checked_parquet(name: str, source: TableSource) -> SourceFiles:
-    """The files of a table, if each of them is Parquet."""
-    files = _files(name, source)
-    for file in files.files:
-        with open(file, "rb") as stream:
-            if stream.read(len(_PARQUET)) != _PARQUET:
-                raise InputError(f"{file}: is not Parquet by its first bytes; set source.tables.{name}.format=csv")
     return files
-
-
-def _files(name: str, source: TableSource) -> SourceFiles:
-    """The data files of a table, found as those of the ratings; InputError if there is none."""
-    return find_files(source.path, f"source.tables.{name}.path names it")

@@ -9,6 +9,7 @@ from typing import Any
 
 from py4j.java_gateway import is_instance_of
 from pyspark import SparkContext
+from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import SparkSession
 
 from kgspark.errors import ConfigError
@@ -49,26 +50,22 @@ _QUERY = frozenset(
 )  # fmt: skip
 
 
-def checked_sql(session: SparkSession, key: str, text: str, tables: Collection[str] = ()) -> str:
-    """The SQL expression `text`, if it has columns, functions on values, and subqueries on `tables` only.
-
-    key  its dotted key, for the error
-
-    Raises ConfigError otherwise; pyspark's ParseException if it is no SQL expression.
-    """
-    tables_in_sql(session, key, text, tables)
-    return text
-
-
 def tables_in_sql(session: SparkSession, key: str, text: str, tables: Collection[str]) -> list[str]:
-    """The names among `tables` that subqueries of `text` read, sorted; raises the errors of `checked_sql`."""
+    """The names among `tables` that subqueries of the SQL expression `text` read, sorted.
+
+    key     its dotted key, for errors
+    tables  the tables that a subquery may read
+
+    Raises ConfigError if it has more than columns, functions on values, and subqueries on `tables`; or if it has
+    brackets and is no SQL.
+    """
     if "${" in text:  # Spark replaces ${env:NAME} and ${spark.name} before it parses the text
         raise ConfigError(f"{key}: ${{...}} would read the environment or Spark's settings, which is not allowed here")
     if "(" not in text:  # neither a function nor a subquery
         return []
     declared = {name.casefold(): name for name in tables}
     found = set()
-    for node in _nodes(session._jsparkSession.sessionState().sqlParser().parseExpression(text)):
+    for node in _nodes(_parsed(session, key, text)):
         package, _, kind = node.getClass().getName().rpartition(".")
         if f"{package}." != _ANALYSIS:
             is_harmless = kind in _QUERY if _is_query(node) else kind in _SUBQUERIES or not _has_query(node)
@@ -82,6 +79,18 @@ def tables_in_sql(session: SparkSession, key: str, text: str, tables: Collection
         if not is_harmless:
             raise ConfigError(f"{key}: {_shown(node)} is not allowed; {_ALLOWED}")
     return sorted(found)
+
+
+def _parsed(session: SparkSession, key: str, text: str) -> Any:
+    try:
+        return session._jsparkSession.sessionState().sqlParser().parseExpression(text)
+    except ParseException as error:
+        raise ConfigError(f"{key}: {first_line(error)}") from None
+
+
+def first_line(error: AnalysisException) -> str:
+    """The reason why Spark cannot parse or resolve an expression, in one line."""
+    return str(error).strip().splitlines()[0].split(" SQLSTATE")[0]  # a syntax error begins with an empty line
 
 
 def _nodes(root: Any) -> Iterator[Any]:

@@ -32,7 +32,7 @@ class NamedIds:
 
 @dataclass(frozen=True)
 class UnknownIds:
-    """Number of rows whose id names no user or movie.
+    """Number of rows whose id names no user or movie; or a table without rows.
 
     example  one of these ids; None if they are all empty
     """
@@ -45,6 +45,8 @@ class UnknownIds:
     example: str | None
 
     def __str__(self) -> str:
+        if not self.rows:
+            return f"{self.key}: no row of {self.table}"
         example = "an empty id" if self.example is None else repr(self.example)
         return (
             f"{self.key}: {self.unknown:,} of {self.rows:,} rows of {self.table} name no {self.kind}, such as {example}"
@@ -54,12 +56,12 @@ class UnknownIds:
         """For a manifest."""
         return asdict(self)
 
-    def check(self, limit: float) -> None:
-        """InputError if a larger fraction of the rows than `limit` names nothing."""
-        if self.unknown / self.rows > limit:
+    def check(self, limit: float | None) -> None:
+        """InputError if this fraction of the rows, or more, names nothing."""
+        if limit is not None and self.unknown and self.unknown / self.rows >= limit:
             raise InputError(
-                f"{self}; ids must be written as in the ratings; correct the table, or raise "
-                f"source.tables.{self.table}.max_unknown_share (now {limit:g})"
+                f"{self}; correct its ids, which must be those of the ratings, or set "
+                f"source.tables.{self.table}.stop_at_unknown_share (now {limit:g})"
             )
 
 
@@ -71,7 +73,7 @@ def id_column(rows: DataFrame, column: str, id_type: str, null_texts: Sequence[s
 def count_unknown(
     named: Sequence[NamedIds], entities: DataFrame, id_type: str, null_texts: Sequence[str]
 ) -> list[UnknownIds]:
-    """Counts the ids without an entity, in one job; ids that all have one are left out of the result."""
+    """Counts the ids without an entity, in one job; tables whose ids all have one are left out of the result."""
     if not named:
         return []
     kinds = {of.kind for of in named}
@@ -86,11 +88,11 @@ def count_unknown(
         F.count_if(unknown).alias("unknown"),
         F.min(F.when(unknown, F.col("text"))).alias("example"),
     )
-    return [
-        UnknownIds(of.key, of.table, of.kind, row["rows"], row["unknown"], row["example"])
-        for row in found.where("unknown > 0").orderBy("number").collect()
-        for of in [named[row["number"]]]
+    counted = {row["number"]: (row["rows"], row["unknown"], row["example"]) for row in found.collect()}
+    results = [
+        UnknownIds(of.key, of.table, of.kind, *counted.get(number, (0, 0, None))) for number, of in enumerate(named)
     ]
+    return [ids for ids in results if ids.unknown or not ids.rows]
 
 
 def _texts(of: NamedIds, number: int, id_type: str, null_texts: Sequence[str]) -> DataFrame:

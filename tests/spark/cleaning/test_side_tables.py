@@ -262,7 +262,7 @@ def test_a_movie_table_in_parquet(spark: Any, tmp_path: Path) -> None:
     assert bare == [("a", None, None, []), ("b", None, None, [])]
     with pytest.raises(InputError, match=r"the table lacks the column movie_id; found film, tags, name"):
         _parquet_movies(spark, path, "string")
-    with pytest.raises(InputError, match=r"the table lacks the column nme; found film, tags, name"):
+    with pytest.raises(InputError, match=r"the table lacks the column nme, kinds; found film, tags, name"):
         _parquet_movies(spark, path, "string", movies_id="film", title="nme", genres="kinds")
 
 
@@ -275,6 +275,26 @@ def test_genres_of_parquet_may_be_structs_with_a_name(spark: Any, tmp_path: Path
     pq.write_table(pa.table({"movie_id": [1], "genres": [{"id": 1}]}), path)
     with pytest.raises(InputError, match=r"genres is struct<id: int64>; expected a text or a list of texts"):
         _parquet_movies(spark, path, "bigint")
+
+
+def test_files_of_a_movie_table_in_parquet_may_lack_columns_or_their_values(spark: Any, tmp_path: Path) -> None:
+    ids = {"a": [1.0, 2.0], "b": [3, 4], "c": [5, None], "d": pa.array([6], pa.uint64())}
+    others: dict[str, dict[str, Any]] = {
+        "a": {"title": [None, None], "genres": [["Action"], None]},
+        "b": {},
+        "c": {"genres": pa.nulls(2)},
+        "d": {"title": ["F (1996)"], "genres": [[{"name": "War"}]]},
+    }
+    for name, column in ids.items():
+        pq.write_table(pa.table({"movie_id": column} | others[name]), tmp_path / f"{name}.parquet")
+    rows = _parquet_movies(spark, tmp_path, "bigint")
+    nothing = (None, None, [])
+    assert {row[0]: row[1:] for row in _rows(movies_table(good_rows(rows)))} == {
+        **dict.fromkeys((2, 3, 4, 5), nothing),
+        1: (None, None, ["Action"]),
+        6: ("F (1996)", 1996, ["War"]),
+    }
+    assert {row.reason for row in rows.collect()} == {None, "missing_movie_id"}
 
 
 def test_movies_of_a_parquet_table_need_an_id(spark: Any, tmp_path: Path) -> None:

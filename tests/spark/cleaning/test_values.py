@@ -130,6 +130,19 @@ def test_integer_ids_of_parquet_are_strings_if_they_are_configured_so(spark: Any
     assert {(row["user_id"], row["movie_id"]) for row in _rows(night, "ratings")} == {("-5", "7"), ("6", "8")}
 
 
+@pytest.mark.parametrize("ids", ["integer", "string"])
+def test_one_user_in_files_of_other_types_is_one_user(spark: Any, tmp_path: Path, ids: str) -> None:
+    first = _parquet(tmp_path, user=pa.array([1, 2], pa.int64()))
+    (tmp_path / "more").mkdir()
+    _parquet(tmp_path / "more", user=[2.0, float("nan")], movie=pa.array([8.0, 8.0]), at=pa.array([300.5, 1.0]))
+    night = _clean(spark, tmp_path / "lake", first | {"path": f"{tmp_path}/**/*.parquet", "ids": ids})
+    as_id = int if ids == "integer" else str
+    expected = {(as_id(1), as_id(7), 100), (as_id(2), as_id(8), 300)}
+    assert {(row["user_id"], row["movie_id"], row["timestamp"]) for row in _rows(night, "ratings")} == expected
+    found = [(row["file"], row["line"], row["reason"]) for row in _rows(night, "quarantine")]
+    assert found == [("more/ratings.parquet", 2, "missing_user_id")]
+
+
 def test_texts_for_missing_ids_are_a_setting(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("user,movie,stars,at\nNULL,1,4.0,1\nnobody,1,4.0,1\n-1,1,4.0,1\n-2,1,4.0,1\n")
     source = TABLE | {"path": str(tmp_path / "own.csv"), "null_texts": ["nobody", "-1"]}

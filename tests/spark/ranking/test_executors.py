@@ -69,8 +69,8 @@ class Listing:
 
 def test_a_task_gets_the_queries_of_one_file_in_order_each_with_its_header_first(stream: Any) -> None:
     users, movies = write_on_executors(stream, [Listing(3, 2), Listing(4, 3)])
-    assert users.files == [DataFile("0 0:- 0:0 0:2 1:- 1:2", 5, "", 5), DataFile("1 2:-", 1, "", 1)]
-    assert movies.files == [DataFile("0 0:- 0:0 1:- 2:- 2:0 2:1", 6, "", 6), DataFile("1 3:-", 1, "", 1)]
+    assert users.files == [DataFile("0 0:- 0:0 0:2 1:- 1:0 1:2", 6, "", 6), DataFile("1 2:-", 1, "", 1)]
+    assert movies.files == [DataFile("0 0:- 0:0 0:1 1:- 2:- 2:0 2:1", 7, "", 7), DataFile("1 3:-", 1, "", 1)]
     assert (users.listed, users.found) == (20, 0 + 2)
     assert (movies.listed, movies.found) == (20, 0 + 3)
 

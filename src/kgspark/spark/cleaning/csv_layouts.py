@@ -1,4 +1,4 @@
-"""The layout of the user's own CSV tables, found by the header line that their files share."""
+"""The layout of CSV tables, found by the header line that their files share."""
 
 import csv
 from collections import Counter
@@ -24,6 +24,16 @@ def header_layout(
     Raises InputError if a file has another header, or if the header lacks a column or has one twice.
     """
     encoding = _encoding(settings)
+    first, header = shared_header(files, encoding)
+    separator = settings.separator or _find_separator(header, required)
+    names = split_header(header, separator)
+    _check_columns(first, header, names, columns, required)
+    ours = tuple(columns.get(name, f"_{i}") for i, name in enumerate(names))
+    return TextLayout(separator, ours, encoding, header, quoted=True)
+
+
+def shared_header(files: SourceFiles, encoding: str) -> tuple[Path, str]:
+    """The header, and the first file that has it; InputError if a file begins with another line, or is no table."""
     first, header = _first_line(files, encoding)
     refuse_other_texts(first, header)
     for file in files.files:
@@ -31,11 +41,14 @@ def header_layout(
         if other is not None and other != header:
             refuse_other_texts(file, other)
             raise InputError(f"{file}:1: the header differs from that of {first}; the files of a table share one")
-    separator = settings.separator or _find_separator(header, required)
-    names = _split(header, separator)
-    _check_columns(first, header, names, columns, required)
-    ours = tuple(columns.get(name, f"_{i}") for i, name in enumerate(names))
-    return TextLayout(separator, ours, encoding, header, quoted=True)
+    return first, header
+
+
+def split_header(line: str, separator: str) -> list[str]:
+    """The names of the columns in a header line, without quotes and the blanks around them."""
+    if len(separator) > 1:
+        return [name.strip().strip('"') for name in line.split(separator)]
+    return [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
 
 
 def layout_without_header(
@@ -45,12 +58,12 @@ def layout_without_header(
     encoding = _encoding(settings)
     first, line = _first_line(files, encoding)
     refuse_other_texts(first, line)
-    fitting = [separator for separator in _SEPARATORS if len(_split(line, separator)) == len(names)]
+    fitting = [separator for separator in _SEPARATORS if len(split_header(line, separator)) == len(names)]
     separator = settings.separator or (fitting or _SEPARATORS)[0]
     missing = [name for name in columns if name not in names]
     if missing:
         raise InputError(f"source.header: lacks {', '.join(missing)}; name the columns in source.columns")
-    if _split(line, separator) == list(names):
+    if split_header(line, separator) == list(names):
         raise InputError(f"{first}:1: the file has the header line {shown(line)}; remove source.header")
     return TextLayout(separator, tuple(columns.get(n, f"_{i}") for i, n in enumerate(names)), encoding, quoted=True)
 
@@ -70,14 +83,8 @@ def _encoding(settings: SourceSettings) -> str:
 
 def _find_separator(header: str, required: Collection[str]) -> str:
     """The separator with which the header has every required column; if there is none, the most frequent one."""
-    fitting = [separator for separator in _SEPARATORS if set(required) <= set(_split(header, separator))]
+    fitting = [separator for separator in _SEPARATORS if set(required) <= set(split_header(header, separator))]
     return fitting[0] if fitting else max(_SEPARATORS, key=header.count)
-
-
-def _split(line: str, separator: str) -> list[str]:
-    if len(separator) > 1:
-        return [name.strip().strip('"') for name in line.split(separator)]
-    return [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
 
 
 def _check_columns(

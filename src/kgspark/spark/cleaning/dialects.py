@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.csv_layouts import header_layout, layout_without_header
-from kgspark.spark.cleaning.file_kinds import Kind, first_line, kind_of, refuse_other_texts, shown
+from kgspark.spark.cleaning.file_kinds import Kind, are_parquet, first_line, kind_of, refuse_other_texts, shown
 from kgspark.spark.cleaning.layouts import TextLayout
 from kgspark.spark.cleaning.parquet_files import ParquetFiles, read_footers
 from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
@@ -155,7 +155,7 @@ def _table_source(settings: SourceSettings) -> Source:
     parquet = {}
     for table, files in tables.items():
         columns = wanted[table]
-        if _is_parquet(files):
+        if are_parquet(files):
             layouts[table], parquet[table] = None, read_footers(files, columns, required_columns(columns))
         elif settings.header is not None and table == RATINGS:
             layouts[table] = layout_without_header(files, settings, settings.header, columns)
@@ -171,19 +171,6 @@ def _check_names(names: SourceColumns) -> None:
     for name, count in (Counter(ratings) | Counter(movies)).items():
         if count > 1:
             raise InputError(f"source.columns: {name} is the name of {count} columns of one table; give each its own")
-
-
-def _is_parquet(files: SourceFiles) -> bool:
-    """True for Parquet, False for text; InputError for files of both kinds."""
-    kinds = {file: kind_of(file) == Kind.PARQUET for file in files.files}
-    first = files.files[0]
-    for file, is_parquet in kinds.items():
-        if is_parquet != kinds[first]:
-            raise InputError(
-                f"{files.path}: {files.name(file)} is {kind_of(file)} and {files.name(first)} is {kind_of(first)}; "
-                "the files of a table are of one kind"
-            )
-    return kinds[first]
 
 
 def rating_columns(names: SourceColumns) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kgspark.errors import InputError
+from kgspark.spark.cleaning.source_files import SourceFiles
 
 
 class Kind(StrEnum):
@@ -69,6 +70,19 @@ def kind_of(path: Path) -> Kind:
             f"{path}: by its first bytes the file is {kind}, but Spark goes by its name; rename it to end in {ending}"
         )
     return kind
+
+
+def are_parquet(files: SourceFiles) -> bool:
+    """True for Parquet, False for text; InputError for files of both kinds, and for what `kind_of` refuses."""
+    kinds = {file: kind_of(file) for file in files.files}
+    first = files.files[0]
+    for file, kind in kinds.items():
+        if (kind == Kind.PARQUET) != (kinds[first] == Kind.PARQUET):
+            raise InputError(
+                f"{files.path}: {files.name(file)} is {kind} and {files.name(first)} is {kinds[first]}; "
+                "the files of a table are of one kind"
+            )
+    return kinds[first] == Kind.PARQUET
 
 
 def is_compressed(path: Path) -> bool:

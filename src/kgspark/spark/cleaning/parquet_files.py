@@ -20,6 +20,9 @@ from kgspark.tables import Columns
 _NANOSECONDS = "nanoseconds"
 _NAMES = "array<struct<name:string>>"  # as in exports of catalogues: genres with an id and a name
 _NO_VALUES = "void"  # a column without a single value, whose type pandas does not know
+# The Spark types by which such columns are read from the file, and those that they get. Others are Spark types.
+_STORED = {_NANOSECONDS: "bigint"}
+_READ = {_NANOSECONDS: "timestamp", _NAMES: "array<string>"}
 # What a Spark type holds. Files may have different types of one group: each file is read with its own.
 _GROUPS = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"), "number"),
@@ -55,20 +58,27 @@ class ParquetFiles:
         return all(_group(dict(types)[column]) != "text" for types in self.parts)
 
     def read(self, session: SparkSession) -> list[DataFrame]:
-        """The rows of each part: our columns with their types, `header`, and `LINE_COLUMNS`. Lazy."""
-        return [self._read_part(session, dict(types), files) for types, files in self.parts.items()]
+        """The rows of each part: our columns with their types, `header`, and `LINE_COLUMNS`. Lazy.
 
-    def _read_part(self, session: SparkSession, types: Mapping[str, str], files: tuple[Path, ...]) -> DataFrame:
-        read_as = {t: "bigint" if t == _NANOSECONDS else t for t in types.values() if t != _NO_VALUES}
-        schema = ", ".join(f"{_quoted(self.names[ours])} {read_as[t]}" for ours, t in types.items() if t in read_as)
+        All parts have the columns that any of them has, with nulls where a part has no values.
+        """
+        found = {ours: spark_type for types in self.parts for ours, spark_type in types if spark_type != _NO_VALUES}
+        types_read = {ours: found.get(ours, "string") for types in self.parts for ours, _ in types}
+        nulls = {ours: F.lit(None).cast(_READ.get(spark_type, spark_type)) for ours, spark_type in types_read.items()}
+        return [self._read_part(session, dict(types), nulls, files) for types, files in self.parts.items()]
+
+    def _read_part(
+        self, session: SparkSession, types: Mapping[str, str], nulls: Mapping[str, Column], files: tuple[Path, ...]
+    ) -> DataFrame:
+        """`nulls` has every column of the table without its values."""
+        stored = {ours: spark_type for ours, spark_type in types.items() if spark_type != _NO_VALUES}
+        schema = ", ".join(f"{_quoted(self.names[ours])} {_STORED.get(t, t)}" for ours, t in stored.items())
         table = session.read.schema(schema).parquet(*map(spark_path, files))
-        columns = [self._typed(ours, spark_type).alias(ours) for ours, spark_type in types.items()]
-        return table.select(*columns, *parquet_positions(table))
+        columns = {**nulls, **{ours: self._typed(ours, spark_type) for ours, spark_type in stored.items()}}
+        return table.select(*[column.alias(ours) for ours, column in columns.items()], *parquet_positions(table))
 
     def _typed(self, ours: str, spark_type: str) -> Column:
         column = _quoted(self.names[ours])
-        if spark_type == _NO_VALUES:
-            return F.lit(None).cast("string")
         if spark_type == _NANOSECONDS:
             return F.expr(f"timestamp_micros({column} div 1000)")
         return F.col(column)["name"] if spark_type == _NAMES else F.col(column)
@@ -93,6 +103,18 @@ def read_footers(files: SourceFiles, columns: Mapping[str, str], required: Colle
     return ParquetFiles(names, {types: tuple(paths) for types, paths in parts.items()}, rows)
 
 
+def open_footer(file: Path) -> tuple[pa.Schema, pq.FileMetaData]:
+    """Columns and metadata of a Parquet file; InputError if it was cut off."""
+    try:
+        with pq.ParquetFile(file) as opened:
+            return opened.schema_arrow, opened.metadata
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            f"{file}: the Parquet file cannot be read; it was cut off, or is still being written "
+            f"({str(error).splitlines()[0][:120]})"
+        ) from None
+
+
 def union(frames: list[DataFrame]) -> DataFrame:
     """The rows of all frames, which have the same columns. Lazy."""
     return reduce(DataFrame.unionByName, frames)
@@ -100,14 +122,13 @@ def union(frames: list[DataFrame]) -> DataFrame:
 
 def _read_footer(file: Path, columns: Mapping[str, str], required: Collection[str]) -> tuple[dict[str, str], int]:
     """The Spark types of our columns, and the number of rows."""
-    try:
-        with pq.ParquetFile(file) as opened:
-            schema, metadata = opened.schema_arrow, opened.metadata
-    except (pa.ArrowException, OSError, ValueError) as error:
+    schema, metadata = open_footer(file)
+    missing = [name for name in required if name not in schema.names]
+    if missing:
         raise InputError(
-            f"{file}: the Parquet file cannot be read; it was cut off, or is still being written "
-            f"({str(error).splitlines()[0][:120]})"
-        ) from None
+            f"{file}: the table lacks the column {', '.join(missing)}; found {', '.join(schema.names)[:300]}; "
+            "name the columns in source.columns"
+        )
     types = {}
     for theirs, ours in columns.items():
         found = schema.get_all_field_indices(theirs)
@@ -118,11 +139,6 @@ def _read_footer(file: Path, columns: Mapping[str, str], required: Collection[st
             types[ours] = _spark_type(field.type, theirs, metadata)
             if types[ours] != _NO_VALUES and _group(types[ours]) not in _EXPECTED[ours]:
                 raise InputError(f"{file}: {theirs} is {field.type}; expected a {' or a '.join(_EXPECTED[ours])}")
-        elif theirs in required:
-            raise InputError(
-                f"{file}: the table lacks the column {theirs}; found {', '.join(schema.names)[:300]}; "
-                "name the columns in source.columns"
-            )
     return types, metadata.num_rows
 
 

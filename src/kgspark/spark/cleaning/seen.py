@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from kgspark.files import DataFile
 from kgspark.ranking_schemas import ID_TYPES
@@ -32,7 +33,8 @@ def write_seen(
         return write_empty(pa.schema([(name, ID_TYPES[id_type]) for name in _PAIR]), folder)
     # Written first, so that Spark knows how few they are: then it sends them to the ratings, and not the other way.
     refused = folder.with_name("refused_pairs")
-    write_table(checked.where(checked["reason"].isin(*reasons)).select(*_PAIR).distinct(), refused)
+    lines = checked.where(~F.col("header") & F.col("reason").isin(*reasons))
+    write_table(lines.select(*_PAIR).distinct(), refused)
     pairs = read_table(session, refused)
     ratings = read_table(session, folders[RATINGS])
     of_users = ratings.join(pairs.select(Columns.USER_ID).distinct(), on=Columns.USER_ID, how="left_semi")

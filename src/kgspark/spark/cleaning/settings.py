@@ -14,12 +14,15 @@ NULL_TEXTS = ("NULL", "null", r"\N", "nan", "NaN", "None", "<NA>", "N/A")
 class TableSource(Settings):
     """One of the user's own tables, for use in relations and candidates."""
 
-    path: str = Field(description="a file or folder that every executor can read")
+    path: str = Field(description="a file, folder or pattern on a disk that every executor can read")
     format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
     separator: str = Field(",", min_length=1, description="separator of the fields of a CSV line")
     encoding: Literal["utf-8", "iso-8859-1", "windows-1252"] = Field("utf-8", description="encoding of a CSV file")
-    max_unknown_share: float = Field(
-        0.99, ge=0, le=1, description="a larger fraction of rows whose id names no user or movie stops the night"
+    stop_at_unknown_share: float | None = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="fraction of rows whose id names no user or movie, at which the night stops; null: it goes on",
     )
 
 

@@ -11,9 +11,9 @@ from kgspark.errors import ConfigError
 from kgspark.graph.layout import GENRE, MOVIE, USER
 from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.graph.settings import RelationSettings
-from kgspark.spark.sql_safety import checked_sql
+from kgspark.spark.sql_safety import first_line
 from kgspark.spark.unknown_ids import NamedIds
-from kgspark.tables import MOVIES, RATINGS, USERS, Columns
+from kgspark.tables import CLEAN, RATINGS, Columns
 
 
 def usable_relations(relations: Mapping[str, RelationSettings], tables: Collection[str]) -> dict[str, RelationSettings]:
@@ -65,7 +65,6 @@ def relation_ends(name: str, relation: RelationSettings, table: DataFrame) -> Da
     Raises ConfigError with the dotted key of the expression that Spark cannot resolve.
     """
     rows = _explode(name, relation, matching_rows(name, relation, table))
-    session = table.sparkSession
     parts = {
         Columns.HEAD: relation.head.column,
         Columns.TAIL: relation.tail.column,
@@ -73,35 +72,30 @@ def relation_ends(name: str, relation: RelationSettings, table: DataFrame) -> Da
     }
     is_split = relation.table == RATINGS and Columns.SPLIT in rows.columns
     try:
-        columns = {
-            part: F.expr(checked_sql(session, f"relations.{name}.{part}", expression))
-            for part, expression in parts.items()
-        }
+        columns = {part: F.expr(expression) for part, expression in parts.items()}
         columns[Columns.WEIGHT] = columns[Columns.WEIGHT].cast("float")
         of_rating = (Columns.SPLIT, Columns.TIMESTAMP) if is_split else ()
         return rows.select(*[column.alias(part) for part, column in columns.items()], *of_rating)
     except AnalysisException:  # one plan for all expressions is faster; if it fails, each is tried alone
         for part, expression in parts.items():
-            resolve(f"relations.{name}.{part}", rows, partial(_select, rows, f"relations.{name}.{part}", expression))
+            resolve(f"relations.{name}.{part}", rows, partial(_select, rows, expression))
         raise
 
 
 def matching_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:
     """The rows that fulfil the relation's condition; ConfigError if Spark cannot resolve it. Lazy."""
-    key, where = f"relations.{name}.where", relation.where
-    if where is None:
-        return table
-    return resolve(key, table, lambda: table.where(checked_sql(table.sparkSession, key, where)))
+    where = relation.where
+    return table if where is None else resolve(f"relations.{name}.where", table, lambda: table.where(where))
 
 
 def ids_in_relations(relations: Mapping[str, RelationSettings], tables: Mapping[str, DataFrame]) -> list[NamedIds]:
-    """The ids of users and movies in tables that may have unknown ones. Lazy.
+    """The ids of users and movies in the user's own tables. Lazy.
 
-    Every id of the ratings, movies and users, and so of the derived tables, has an entity.
+    Those of the clean tables, and so of the derived ones, come from one data set, and have entities.
     """
     named = []
     for name, relation in relations.items():
-        if relation.table in (RATINGS, MOVIES, USERS) or relation.table in DERIVED:
+        if relation.table in CLEAN or relation.table in DERIVED:
             continue
         rows = relation_ends(name, relation, tables[relation.table])
         for end, kind in ((Columns.HEAD, relation.head.kind), (Columns.TAIL, relation.tail.kind)):
@@ -120,8 +114,8 @@ def _explode(name: str, relation: RelationSettings, rows: DataFrame) -> DataFram
     return resolve(f"relations.{name}.explode", rows, lambda: rows.select(*others, exploded))
 
 
-def _select(table: DataFrame, key: str, expression: str) -> DataFrame:
-    return table.select(F.expr(checked_sql(table.sparkSession, key, expression)))
+def _select(table: DataFrame, expression: str) -> DataFrame:
+    return table.select(F.expr(expression))
 
 
 def resolve(key: str, table: DataFrame, build: Callable[[], DataFrame]) -> DataFrame:
@@ -129,5 +123,4 @@ def resolve(key: str, table: DataFrame, build: Callable[[], DataFrame]) -> DataF
     try:
         return build()
     except AnalysisException as error:
-        reason = str(error).strip().splitlines()[0].split(" SQLSTATE")[0]  # a syntax error begins with an empty line
-        raise ConfigError(f"{key}: {reason}; the table has the columns {', '.join(table.columns)}") from None
+        raise ConfigError(f"{key}: {first_line(error)}; the table has the columns {', '.join(table.columns)}") from None

@@ -4,14 +4,14 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from kgspark.config import Settings
+from kgspark.config import Settings, Sql
 
 
 class EndSettings(Settings):
     """One end of a relation."""
 
     kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="entity kind")
-    column: str = Field(description="SQL expression over the table that gives the external id")
+    column: Sql = Field(description="SQL expression over the table that gives the external id")
 
 
 class RelationSettings(Settings):
@@ -25,9 +25,9 @@ class RelationSettings(Settings):
     tail: EndSettings = Field(
         description="kind of the tails, or {kind, column}; other kinds' default column is their name"
     )
-    where: str | None = Field(None, description="SQL condition on the table's rows")
+    where: Sql | None = Field(None, description="SQL condition on the table's rows")
     explode: str | None = Field(None, description="array column to split, one row per element")
-    weight: str = Field("1.0", description="SQL expression: weight of a triple in the loss")
+    weight: Sql = Field("1.0", description="SQL expression: weight of a triple in the loss")
     optional: bool = Field(False, description="leave the relation out if its table is not in the data")
 
     @field_validator("head", "tail", mode="before")

@@ -13,12 +13,13 @@ from functools import reduce
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from kgspark.config import sql_texts
 from kgspark.errors import InputError
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.spark.graph.entities import position_of
 from kgspark.spark.graph.relations import resolve
 from kgspark.spark.ranking.settings import REST, CandidateSettings
-from kgspark.spark.sql_safety import checked_sql, tables_in_sql
+from kgspark.spark.sql_safety import tables_in_sql
 from kgspark.spark.unknown_ids import NamedIds, id_column
 from kgspark.tables import CLEAN, MOVIES, RATINGS, USERS, Columns
 
@@ -69,8 +70,8 @@ def build_candidates(
     typed = {name: _with_read_ids(name, table, id_type, null_texts) for name, table in tables.items()}
     with _views(typed):
         movies = _offered(settings, movies, typed)
-        offered = [_where(movies, s.movies, f"segments.{name}.movies", typed) for name, s in settings.segments.items()]
-        fitting = [_where(users, s.users, f"segments.{name}.users", typed) for name, s in settings.segments.items()]
+        offered = [_where(movies, s.movies, f"segments.{name}.movies") for name, s in settings.segments.items()]
+        fitting = [_where(users, s.users, f"segments.{name}.users") for name, s in settings.segments.items()]
     names = [*settings.segments, REST]
     return Candidates(_first_fitting(names, [*fitting, users]), _in_segments(names, [*offered, movies]))
 
@@ -102,7 +103,7 @@ def _offered(settings: CandidateSettings, movies: DataFrame, tables: Mapping[str
     """The movies that may be recommended to anyone; segments may restrict them further."""
     movies = movies.where(F.col("ratings") >= settings.min_ratings)
     if settings.where is not None:
-        movies = _where(movies, settings.where, "where", tables)
+        movies = _where(movies, settings.where, "where")
     if settings.allow is not None:
         movies = movies.join(_listed("allow", settings.allow, tables), on=Columns.MOVIE_ID, how="left_semi")
     if settings.deny is not None:
@@ -120,21 +121,18 @@ def _listed(key: str, name: str, tables: Mapping[str, DataFrame]) -> DataFrame:
     return table.select(Columns.MOVIE_ID)
 
 
-def _where(rows: DataFrame, condition: str, key: str, tables: Collection[str]) -> DataFrame:
-    key = f"candidates.{key}"
-    return resolve(key, rows, lambda: rows.where(checked_sql(rows.sparkSession, key, condition, tables)))
+def _where(rows: DataFrame, condition: str, key: str) -> DataFrame:
+    return resolve(f"candidates.{key}", rows, lambda: rows.where(condition))
 
 
 def own_tables_of(session: SparkSession, settings: CandidateSettings, tables: Collection[str]) -> dict[str, str]:
     """The user's own tables that candidates use, each with the dotted key of the setting that uses it first.
 
     tables  the names of all tables that conditions may query
-
-    Raises ConfigError for a condition that is not allowed, and pyspark's ParseException for one that is no SQL.
     """
     lists = {"candidates.deny": settings.deny, "candidates.allow": settings.allow}
     used = {key: [name] for key, name in lists.items() if name is not None}
-    for key, condition in settings.conditions().items():
+    for key, condition, _ in sql_texts(settings, ("candidates",)):
         used[key] = tables_in_sql(session, key, condition, tables)
     first: dict[str, str] = {}
     for key, names in used.items():

@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from kgspark.config import PlainName, Settings, distinct_names
+from kgspark.config import PlainName, Settings, SqlQuery, distinct_names
 
 # The segment of the users who fit no other segment.
 REST = "rest"
@@ -11,8 +11,12 @@ REST = "rest"
 class SegmentSettings(Settings):
     """A part of the users, and the part of the catalogue that is offered to them."""
 
-    users: str = Field(description="SQL condition on the users: their columns, and ratings, their number of ratings")
-    movies: str = Field(description="SQL condition on the movies: their columns, and ratings, their number of ratings")
+    users: SqlQuery = Field(
+        description="SQL condition on the users: their columns, and ratings, their number of ratings"
+    )
+    movies: SqlQuery = Field(
+        description="SQL condition on the movies: their columns, and ratings, their number of ratings"
+    )
 
 
 class CandidateSettings(Settings):
@@ -22,7 +26,7 @@ class CandidateSettings(Settings):
     query source.tables in a subquery.
     """
 
-    where: str | None = Field(None, description="condition on the movies")
+    where: SqlQuery | None = Field(None, description="SQL condition on the movies")
     min_ratings: int = Field(0, ge=0, description="number of ratings that a movie must have")
     allow: str | None = Field(None, description="one of source.tables, with a column movie_id: only these movies")
     deny: str | None = Field(None, description="one of source.tables, with a column movie_id: never these movies")
@@ -39,14 +43,6 @@ class CandidateSettings(Settings):
         if REST in value:
             raise ValueError(f"{REST!r} is the name of the users who fit no segment; choose another one")
         return value
-
-    def conditions(self) -> dict[str, str]:
-        """The SQL conditions by their dotted keys."""
-        given = {"candidates.where": self.where} if self.where is not None else {}
-        for name, segment in self.segments.items():
-            given[f"candidates.segments.{name}.users"] = segment.users
-            given[f"candidates.segments.{name}.movies"] = segment.movies
-        return given
 
     @property
     def restrict(self) -> bool:
