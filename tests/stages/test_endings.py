@@ -103,9 +103,11 @@ def test_a_signal_ends_everything_with_one_line_and_its_code(conf: Path, number:
 )
 def test_an_environment_that_lacks_something_is_one_line(conf: Path, limit: str, says: str) -> None:
     shell = ["bash", "-c", f'{limit}; exec "$@"', "bash", *_arguments(conf)]
-    done = subprocess.run(shell, env=_environment("count"), capture_output=True, text=True, check=False)
+    env = _environment("count")
+    done = subprocess.run(shell, env=env, cwd=conf.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert says in only_line(done)
+    assert not list(conf.parent.glob("hs_err*")), "the report of a JVM that crashed"
 
 
 def test_names_beyond_ascii_are_read_where_the_locale_is_c(tmp_path: Path) -> None:

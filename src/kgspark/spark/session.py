@@ -20,7 +20,6 @@ from pyspark.sql import SparkSession
 
 from kgspark.errors import KgsparkError, StageError
 from kgspark.redaction import hide, is_secret
-from kgspark.scratch import temporary_root
 from kgspark.spark.jvm import class_archive
 from kgspark.spark.jvm.gateway import end_jvm, exit_of, java_option, start_jvm
 from kgspark.spark.settings import SessionSettings
@@ -112,8 +111,7 @@ def _start_session(settings: SessionSettings, app: str) -> SparkSession:
             "spark.driver.host": "127.0.0.1",
             "spark.sql.shuffle.partitions": max(2, local_cores(settings.master)),
         }
-    crash_report = f"-XX:ErrorFile={temporary_root()}/kgspark-jvm-%p.log"  # Java's default is the working directory
-    jvm = [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}", crash_report, *_JVM_OPTIONS, *class_archive.jvm_options()]
+    jvm = [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}", *_JVM_OPTIONS, *class_archive.jvm_options()]
     conf |= {"spark.driver.memory": settings.driver_memory, _JAVA_OPTIONS: " ".join(map(java_option, jvm))}
     conf |= settings.resolved_conf()
     spark_conf = SparkConf()

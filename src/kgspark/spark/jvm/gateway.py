@@ -39,7 +39,9 @@ def start_jvm(conf: Mapping[str, str]) -> JavaGateway:
     """A JVM with these Spark settings; StageError with its own words if it does not start."""
     scratches = [Scratch.new(root) for root in (temporary_root(), *_local_roots(conf))]
     folder = scratches[0].folder
-    options = f"{conf.get(_JAVA_OPTIONS, '')} {java_option(f'-Djava.io.tmpdir={folder}')}".strip()
+    # A JVM that crashes would write its report into the working folder.
+    ours = (f"-Djava.io.tmpdir={folder}", f"-XX:ErrorFile={folder}/hs_err_pid%p.log")
+    options = " ".join([conf.get(_JAVA_OPTIONS, ""), *map(java_option, ours)]).strip()
     properties = folder / "spark.properties"
     _write_properties(properties, {**conf, _JAVA_OPTIONS: options})
     last: deque[str] = deque(maxlen=500)
