@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +12,7 @@ import pytest
 
 from kgspark.bench import run as bench
 from kgspark.bench.night_lists import compare_night
-from kgspark.files import describe_file
-from nights import BUNDLED, DATE, ROOT, configuration, kgspark, only_line, table_bytes
+from nights import BUNDLED, DATE, ROOT, configuration, describe_again, kgspark, only_line, table_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -209,12 +207,10 @@ def test_an_audit_that_fails_publishes_nothing(lake: Path, tmp_path: Path) -> No
     shutil.copytree(lake, copy)
     published_before = table_bytes(copy, "recommendations")
     folder = copy / "runs" / DATE / "recommendations"
-    manifest = json.loads((folder / "_manifest.json").read_text())
-    path = folder / manifest["files"][0]["name"]
+    path = min(folder.glob("part-*.parquet"))
     rows = pq.read_table(path, partitioning=None)
     pq.write_table(rows.slice(1), path)  # user 1 loses rank 1
-    manifest["files"][0] |= asdict(describe_file(path))
-    (folder / "_manifest.json").write_text(json.dumps(manifest))
+    describe_again(folder)
     shutil.rmtree(copy / "runs" / DATE / "published")
     done = kgspark("publish", CONF, f"lake={copy}", f"run_date={DATE}", "spark.master=local[2]")
     assert done.returncode == 3

@@ -40,7 +40,7 @@ class Check:
     sql: str = ""
     severity: Severity = "block"
     bound: float = 0.0
-    unit: str = "lists"
+    unit: str = "of the lists"
     limit: Literal["at most", "at least"] = "at most"
     example: str = ""
     tables: tuple[str, ...] = RANKED
@@ -110,7 +110,7 @@ CHECKS = (
         "scores are the model's own, computed again from its file for a sample of users",
         Columns.SCORE,
         "measured",
-        unit="rows differ",
+        unit="of the compared rows",
     ),
     Check(
         "fallback_rows",

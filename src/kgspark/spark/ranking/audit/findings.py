@@ -17,7 +17,7 @@ class Finding:
     rule    what holds in a good table
     column  the column that it looks at; empty if there are several
     value   what was measured; None if there was nothing to measure, as churn in the first night
-    unit    what the value counts
+    unit    what the value counts, as words after it
     limit   the bound is the largest ("at most") or the smallest ("at least") good value
     example one place where it breaks, or the counts behind the value
     """
@@ -69,7 +69,7 @@ def judge(check: Check, given: CheckSettings, table: str, value: float | None, e
         bound=given.bound,
         severity=given.severity,
         status=status,
-        example=example,
+        example="" if value is None else example,
     )
 
 
