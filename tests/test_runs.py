@@ -18,8 +18,9 @@ import kgspark
 from kgspark import runs
 from kgspark.errors import BusyError, StageError
 from kgspark.files import describe_folder
+from kgspark.locks import held_locks
 from kgspark.manifests import MANIFEST, Manifest
-from kgspark.runs import Run, StageWork, held_locks
+from kgspark.runs import Run, StageWork
 
 DATE = "2026-02-03"
 
@@ -280,7 +281,8 @@ def test_a_night_is_locked_for_other_processes_until_its_own_ends_or_dies(run: R
 _KILLED = """
 import os, subprocess, sys
 from pathlib import Path
-from kgspark.runs import Run, held_locks
+from kgspark.locks import held_locks
+from kgspark.runs import Run
 
 with Run(Path(sys.argv[1]), sys.argv[2]).locked():
     subprocess.Popen(["sleep", "2"], pass_fds=held_locks(), stdout=subprocess.DEVNULL)

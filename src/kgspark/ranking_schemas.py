@@ -10,8 +10,8 @@ from kgspark.tables import RECOMMENDATIONS, Columns
 
 # Arrow's types of external ids, by Spark's name of the same type.
 ID_TYPES: dict[str, pa.DataType] = {"bigint": pa.int64(), "string": pa.string()}
-# The type that pandas and pyarrow give to `ds=...` in the name of a folder. With the same type in the files, they read a
-# table's folder as a whole.
+# The type that pandas and pyarrow give to `ds=...` in the name of a folder. With the same type in the files, they read
+# a table's folder as a whole.
 DS_TYPE = pa.dictionary(pa.int32(), pa.string())
 
 

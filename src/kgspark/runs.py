@@ -6,14 +6,10 @@ tables have the fingerprint of its present inputs and settings. After a crash at
 are still there, or fingerprints differ and the stage runs again.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,12 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 import kgspark
-from kgspark.errors import BusyError, StageError
+from kgspark.errors import StageError
 from kgspark.files import DataFile, replace_folder
 from kgspark.lineage import check_lineage
+from kgspark.locks import locked
 from kgspark.manifests import Manifest, versions
 from kgspark.tables import READ_WHOLE, WRITTEN_BY
 
@@ -34,8 +29,6 @@ _STAGING = ".staging"
 # full: every file that is read is compared with the checksum in its manifest. fast: only those of tables that are read
 # as a whole; of the others, the names, sizes and rows of the files.
 Verify = Literal["full", "fast"]
-# The time that the JVM of a killed driver may need to end.
-_SECONDS_TO_END = 10
 
 
 @dataclass(frozen=True)
@@ -113,72 +106,6 @@ class Run:
 def run_dates(lake: Path) -> list[str]:
     """The dates of all nights in a lake, the newest last."""
     return sorted(path.name for path in (lake / "runs").glob("*") if re.fullmatch(r"\d{4}-\d\d-\d\d", path.name))
-
-
-@contextmanager
-def locked(folder: Path, what: str) -> Iterator[None]:
-    """Locks `folder` (created if missing) for this process; BusyError, with `what`, if another one has the lock.
-
-    Spark's JVM inherits the lock. If a driver was killed, its JVM may write for a moment longer; the next process waits
-    for it. StageError if the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise StageError(
-            f"{error.filename or folder}: {what} cannot be locked: {error.strerror}; remove what is in the way, or set "
-            "lake to a folder that can be written"
-        ) from error
-    try:
-        _lock(lock, folder, what)
-        _held.append(lock)
-        try:
-            yield
-        finally:
-            _held.remove(lock)
-            fcntl.flock(lock, fcntl.LOCK_UN)  # also for a JVM that inherited it and is still ending
-    finally:
-        os.close(lock)
-
-
-# Descriptors of the locks that this process has.
-_held: list[int] = []
-
-
-def held_locks() -> list[int]:
-    """Descriptors of the locks that this process has, for a child process that should keep them."""
-    return list(_held)
-
-
-def _lock(lock: int, folder: Path, what: str) -> None:
-    """Takes the lock, and writes process and machine into it."""
-    patience = time.monotonic() + _SECONDS_TO_END
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if _is_alive(os.pread(lock, 100, 0)) or time.monotonic() > patience:
-                raise BusyError(
-                    f"{folder}: another kgspark process is working on {what}; wait for it or stop it"
-                ) from None
-            time.sleep(0.1)
-        except OSError as error:
-            raise StageError(f"{folder}: the file system has no locks: {error.strerror}") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()} {socket.gethostname()}".encode(), 0)
-
-
-def _is_alive(owner: bytes) -> bool:
-    """False only if the process that wrote `owner` into a lock has ended, so that only its children have the lock."""
-    pid, _, machine = owner.decode("utf-8", "replace").partition(" ")
-    if machine != socket.gethostname() or not pid.isdecimal():
-        return True
-    try:
-        return bool(psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pyspark.java_gateway import launch_gateway
 
 from kgspark.causes import condition_in, java_error
 from kgspark.errors import StageError
-from kgspark.runs import held_locks
+from kgspark.locks import held_locks
 from kgspark.scratch import Scratch, temporary_root
 
 _LOG = logging.getLogger("spark.jvm")
