@@ -10,12 +10,15 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from kgspark.files import describe_folder
+from kgspark.manifests import Manifest
 from kgspark.night.night import LazySession, Night
 from kgspark.night.settings import NightSettings
 
@@ -117,6 +120,13 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("kgspark: error: ")
     return lines[0]
+
+
+def describe_again(folder: Path) -> None:
+    """Makes the manifest of an altered table agree with its files, as if its stage had written them."""
+    manifest = Manifest.read(folder)
+    assert manifest is not None
+    replace(manifest, files=describe_folder(folder)).write(folder)
 
 
 def table_bytes(lake: Path, table: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -15,8 +16,9 @@ from kgspark.cli.logs import configure_logs
 from kgspark.cli.settings import find
 from kgspark.errors import ConfigError
 from kgspark.logs import STAGE
+from kgspark.runs import Run
 from kgspark.settings_docs.keys import night
-from nights import ROOT
+from nights import DATE, ROOT, configuration
 
 
 @pytest.fixture
@@ -161,6 +163,46 @@ def test_an_error_is_a_json_line_too(printed, monkeypatch: pytest.MonkeyPatch) -
     assert (code, out) == (1, "")
     assert json.loads(error)["stage"] == "publish"
     assert json.loads(error)["message"].startswith("missing.yaml: no such configuration file")
+
+
+def test_characters_that_the_output_does_not_know_are_replaced() -> None:
+    command = [sys.executable, "-m", "kgspark.cli", "settings", "audiences.k"]
+    for json_option in ([], ["--json"]):
+        done = subprocess.run(
+            [*command, *json_option],
+            env=os.environ | {"PYTHONIOENCODING": "ascii"},
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        )
+        assert done.stderr == b""
+        assert (json.loads(done.stdout)[0]["type"] == "integer ≥ 1") if json_option else (b"integer ? 1" in done.stdout)
+
+
+def test_another_process_on_the_same_night_is_exit_code_4(printed, tmp_path: Path) -> None:
+    conf = configuration(tmp_path, lake=str(tmp_path / "lake"), source={"path": "x"})
+    with Run(tmp_path / "lake", DATE).locked():
+        code, _, error = printed("publish", str(conf))
+    assert code == 4
+    assert "another kgspark process is working on this night; wait for it or stop it" in error
+
+
+def test_a_password_in_an_address_is_not_repeated(printed, tmp_path: Path) -> None:
+    conf = configuration(tmp_path, lake=str(tmp_path / "lake"), source={"path": "jdbc:postgresql://bob:hunter2@db/x"})
+    code, out, error = printed("clean-ratings", str(conf))
+    assert code == 1
+    assert "hunter2" not in out + error
+    assert "bob:***@db" in error.replace("jdbc:postgresql:/b", "jdbc:postgresql://b")
+
+
+def test_the_latest_night_is_found_or_missed_in_one_line(printed, tmp_path: Path) -> None:
+    conf = configuration(tmp_path, lake=str(tmp_path / "lake"), source={"path": "x"}, run_date="latest")
+    _, _, error = printed("publish", str(conf))
+    assert f"run_date: expected a night in {tmp_path}/lake/runs; there is none, found 'latest'" in error
+    for date in ("2026-01-03", "2025-12-31", "not-a-date", "2026-01-1x"):
+        (tmp_path / "lake" / "runs" / date).mkdir(parents=True)
+    _, _, error = printed("publish", str(conf))
+    assert "/runs/2026-01-03/" in error
 
 
 def test_a_reader_that_has_gone_away_is_exit_code_1() -> None:

@@ -100,7 +100,7 @@ WRONG_FILES = [
     ),
     pytest.param(
         "source: {path: x}\nrun_date: 2026-02-30",
-        ":2:1: run_date: expected a date as YYYY-MM-DD, or today, found '2026-02-30'",
+        ":2:1: run_date: expected a date as YYYY-MM-DD, today or latest, found '2026-02-30'",
         id="a date that is none",
     ),
     pytest.param(
@@ -118,6 +118,7 @@ WRONG_FILES = [
     pytest.param("a:\n\tb: 1", ":2:1: not valid YAML: found character '\\t' that cannot start any token", id="tab"),
     pytest.param("- source", ":1:1: expected a mapping of sections, found ['source']", id="a list at the top"),
     pytest.param("hello", ":1:1: expected a mapping of sections, found 'hello'", id="a scalar at the top"),
+    pytest.param("[" * 600, ": nested too deeply; a configuration has at most 50 levels", id="hundreds of levels"),
     pytest.param("a: &a\n  b: *a", ":2:3: a.b.b...: nested too deeply; an anchor may contain itself", id="endless"),
 ]
 
@@ -164,7 +165,7 @@ def test_an_error_names_place_key_expectation_and_finding(tmp_path: Path, text: 
             "relations={'liked ': {table: movies, head: movie, tail: year}}",
             "relations.liked : expected a name of letters, digits, _ and -, found 'liked '",
         ),
-        ("run_date=2026-02-30", "run_date: expected a date as YYYY-MM-DD, or today, found '2026-02-30'"),
+        ("run_date=2026-02-30", "run_date: expected a date as YYYY-MM-DD, today or latest, found '2026-02-30'"),
         ("train.epochs", "expected dotted.key=value, found 'train.epochs'"),
         ("=3", "expected dotted.key=value, found '=3'"),
         ("train..dim=3", "expected dotted.key=value, found 'train..dim=3'"),

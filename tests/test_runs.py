@@ -4,18 +4,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import kgspark
 from kgspark import runs
-from kgspark.errors import StageError
+from kgspark.errors import BusyError, StageError
 from kgspark.files import describe_folder
+from kgspark.locks import held_locks
 from kgspark.manifests import MANIFEST, Manifest
 from kgspark.runs import Run, StageWork
 
@@ -261,7 +264,7 @@ def _hold(run: Run) -> subprocess.Popen:
 
 def test_a_night_is_locked_for_other_processes_until_its_own_ends_or_dies(run: Run) -> None:
     holder = _hold(run)
-    with pytest.raises(StageError, match="another kgspark process is working on this night"), run.locked():
+    with pytest.raises(BusyError, match="another kgspark process is working on this night"), run.locked():
         pass
     with Run(run.lake, "2026-02-04").locked():
         pass  # another night is free
@@ -273,3 +276,48 @@ def test_a_night_is_locked_for_other_processes_until_its_own_ends_or_dies(run: R
         pass
     holder.stdin.close()
     holder.stdout.close()
+
+
+_KILLED = """
+import os, subprocess, sys
+from pathlib import Path
+from kgspark.locks import held_locks
+from kgspark.runs import Run
+
+with Run(Path(sys.argv[1]), sys.argv[2]).locked():
+    subprocess.Popen(["sleep", "2"], pass_fds=held_locks(), stdout=subprocess.DEVNULL)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_night_waits_for_the_children_of_a_killed_process(run: Run) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", _KILLED, str(run.lake), run.date])
+    while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    started = time.monotonic()
+    with run.locked():
+        assert time.monotonic() - started > 1
+    killed.wait()
+
+
+def test_a_child_that_inherited_the_lock_does_not_keep_it_after_the_night(run: Run) -> None:
+    with run.locked():
+        child = subprocess.Popen(["sleep", "60"], pass_fds=held_locks())
+    with run.locked():
+        pass
+    child.kill()
+    child.wait()
+
+
+@pytest.mark.parametrize("obstacle", ["lock", "link", "lake"])
+def test_a_lock_that_cannot_be_taken_is_one_line(run: Run, obstacle: str) -> None:
+    if obstacle == "lake":
+        run.lake.write_text("a file")
+    else:
+        run.folder.mkdir(parents=True)
+        lock = run.folder / ".lock"
+        lock.mkdir() if obstacle == "lock" else lock.symlink_to(run.lake / "elsewhere")
+    says = r"this night cannot be locked: .*; remove what is in the way, or set lake"
+    with pytest.raises(StageError, match=says), run.locked():
+        pass
+    assert not (run.lake / "elsewhere").exists()

@@ -1,8 +1,12 @@
 """Errors for the person who runs the night: one line with the problem, its place, the expectation, and the remedy."""
 
+from typing import ClassVar
+
 
 class KgsparkError(Exception):
-    """Base of all errors with such a message."""
+    """Base of all errors with such a message. `code` is the exit code of a command that ends with it."""
+
+    code: ClassVar[int] = 1
 
 
 class ConfigError(KgsparkError):
@@ -18,4 +22,12 @@ class StageError(KgsparkError):
 
 
 class AuditError(KgsparkError):
-    """A table breaks an invariant, so nothing was published."""
+    """The audit or the gate refuses the tables, so nothing was published."""
+
+    code = 3
+
+
+class BusyError(StageError):
+    """Another process works on the same night."""
+
+    code = 4

@@ -1,4 +1,4 @@
-"""The Arrow schemas between Spark and a ranking task: the stream of queries, and the task's answer.
+"""The Arrow schemas between Spark and a ranking task: the stream of queries, the ranked files, and the task's answer.
 
 Spark writes the stream and reads the answers; `retrieval` reads the stream and writes the answers. Neither imports the
 other, so both take names and types from this module.
@@ -6,10 +6,13 @@ other, so both take names and types from this module.
 
 import pyarrow as pa
 
-from kgspark.tables import Columns
+from kgspark.tables import RECOMMENDATIONS, Columns
 
 # Arrow's types of external ids, by Spark's name of the same type.
 ID_TYPES: dict[str, pa.DataType] = {"bigint": pa.int64(), "string": pa.string()}
+# The type that pandas and pyarrow give to `ds=...` in the name of a folder. With the same type in the files, they read
+# a table's folder as a whole.
+DS_TYPE = pa.dictionary(pa.int32(), pa.string())
 
 
 class QueryColumns:
@@ -35,6 +38,25 @@ def query_schema(id_type: str) -> pa.Schema:
             QueryColumns.QUERY_ID: ID_TYPES[id_type],
             QueryColumns.SEEN: pa.int64(),
             QueryColumns.LIKED: pa.bool_(),
+        }
+    )
+
+
+def ranked_schema(table: str, id_type: str) -> pa.Schema:
+    """The schema of every file of a ranked table, for external ids of a type in `ID_TYPES`."""
+    recommends = table == RECOMMENDATIONS
+    query, item = (Columns.USER_ID, Columns.MOVIE_ID) if recommends else (Columns.MOVIE_ID, Columns.USER_ID)
+    reason = {Columns.REASON: ID_TYPES[id_type]} if recommends else {}
+    return pa.schema(
+        {
+            query: ID_TYPES[id_type],
+            Columns.RANK: pa.int32(),
+            item: ID_TYPES[id_type],
+            Columns.SCORE: pa.float32(),
+            Columns.SOURCE: pa.string(),
+            **reason,
+            Columns.MODEL_ID: pa.string(),
+            Columns.DS: DS_TYPE,
         }
     )
 

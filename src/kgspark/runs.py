@@ -6,13 +6,13 @@ tables have the fingerprint of its present inputs and settings. After a crash at
 are still there, or fingerprints differ and the stage runs again.
 """
 
-import fcntl
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ import kgspark
 from kgspark.errors import StageError
 from kgspark.files import DataFile, replace_folder
 from kgspark.lineage import check_lineage
+from kgspark.locks import locked
 from kgspark.manifests import Manifest, versions
 from kgspark.tables import READ_WHOLE, WRITTEN_BY
 
@@ -89,25 +90,22 @@ class Run:
             if (damage := self.find_damage(manifest)) is not None:
                 raise StageError(f"{damage}; run {manifest.stage} again")
 
+    def earlier(self) -> Iterator["Run"]:
+        """The nights of this lake before this one, the newest first."""
+        for date in reversed(run_dates(self.lake)):
+            if date < self.date:
+                yield replace(self, date=date)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Locks the night for this process; StageError if another process works on it. A kill releases the lock."""
+        """Locks the night for this process; BusyError if another process works on it. A kill releases the lock."""
         with locked(self.folder, "this night"):
             yield
 
 
-@contextmanager
-def locked(folder: Path, what: str) -> Iterator[None]:
-    """Locks `folder` (created if missing) for this process; StageError, with `what`, if another one has the lock."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StageError(
-                f"{folder}: another kgspark process is working on {what}; wait for it or stop it"
-            ) from None
-        yield
+def run_dates(lake: Path) -> list[str]:
+    """The dates of all nights in a lake, the newest last."""
+    return sorted(path.name for path in (lake / "runs").glob("*") if re.fullmatch(r"\d{4}-\d\d-\d\d", path.name))
 
 
 @dataclass(frozen=True)

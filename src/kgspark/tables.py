@@ -3,7 +3,7 @@
 RATINGS, MOVIES, USERS, TAGS = "ratings", "movies", "users", "tags"
 QUARANTINE, SEEN = "quarantine", "seen"
 ENTITIES, TRIPLES = "entities", "triples"
-MODEL, SEARCH_SPACE = "model", "search_space"
+MODEL, SEARCH_SPACE, AUDIENCE_SPACE = "model", "search_space", "audience_space"
 SEGMENTS, CANDIDATES = "segments", "candidates"
 RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "published"
 
@@ -18,14 +18,17 @@ WRITTEN_BY = {
     **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE, SEEN), "clean-ratings"),
     ENTITIES: "index-entities",
     TRIPLES: "write-triples",
-    **dict.fromkeys((MODEL, SEARCH_SPACE), "train-embeddings"),
+    **dict.fromkeys((MODEL, SEARCH_SPACE, AUDIENCE_SPACE), "train-embeddings"),
     **dict.fromkeys((SEGMENTS, CANDIDATES, RECOMMENDATIONS, AUDIENCES), "recommend"),
     PUBLISHED: "publish",
 }
 
 # Tables whose files are read as a whole. One wrong byte in them changes every result, so they are always compared with
 # their checksums.
-READ_WHOLE = (TRIPLES, MODEL, SEARCH_SPACE)
+READ_WHOLE = (TRIPLES, MODEL, SEARCH_SPACE, AUDIENCE_SPACE)
+
+# The search space that each ranked table is ranked with.
+RANKED_WITH = {RECOMMENDATIONS: SEARCH_SPACE, AUDIENCES: AUDIENCE_SPACE}
 
 
 class Columns:

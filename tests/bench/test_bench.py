@@ -64,13 +64,14 @@ def test_bench_train(few_movies):
     [
         (
             ["trian"],
-            "unknown benchmark 'trian'; expected one of nightly, models, graph, keys, topk, index, "
+            "unknown benchmark 'trian'; expected one of nightly, models, graph, keys, topk, index, audiences, "
             "executors, etl, train",
         ),
         (["train", "samples=3"], "command line: samples: unknown key; did you mean 'sample'?"),
         (["train", "generated.ratings=10", "generated.movies=2", "generated.users=3"], "must leave half of all pairs"),
         (["train", "train.device=cuda:99"], "train.device: cuda:99 was set"),
         (["index"], "command line: night: "),
+        (["audiences", "night=lake/runs/nowhere"], "nowhere/model: no complete table here; run train-embeddings first"),
         (["index", "night=nowhere"], "nowhere: no table recommendations; night= takes a night's folder"),
     ],
 )

@@ -17,9 +17,9 @@ from pages import PAGES, README, anchors, code_spans, languages, links
 CONTENTS = ROOT / "docs" / "README.md"
 KEY = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 # The user chooses the names in these sections.
-OWN_NAMES = ("source.tables.", "relations.", "spark.conf.", "candidates.segments.", "tune.space.")
+OWN_NAMES = ("source.tables.", "relations.", "spark.conf.", "candidates.segments.", "tune.space.", "audit.own.")
 # Dotted names that look like settings but are not: names of files, and settings of Spark.
-NO_SETTINGS = re.compile(r".*\.(yaml|csv|json|dat|npy)|spark\.(task|executor|pyspark|read)\..*")
+NO_SETTINGS = re.compile(r".*\.(yaml|csv|jsonl?|dat|npy)|spark\.(task|executor|pyspark|read)\..*")
 
 
 def test_the_readme_is_short() -> None:

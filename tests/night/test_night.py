@@ -8,6 +8,7 @@ from kgspark.files import describe_folder, write_atomically
 from kgspark.logs import STAGE
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
+from kgspark.night.reads import search_spaces
 from kgspark.runs import Outcome, StageWork
 from nights import a_night
 
@@ -40,6 +41,11 @@ def test_a_stage_runs_for_new_settings_or_a_loss_outside_the_night_and_else_not(
     assert night.outcomes == runs
 
 
+def test_only_a_night_with_audiences_writes_their_search_space(tmp_path: Path) -> None:
+    nights = [a_night(tmp_path, source={"path": "x"}, audiences={"enabled": enabled}) for enabled in (True, False)]
+    assert [search_spaces(night) for night in nights] == [["search_space", "audience_space"], ["search_space"]]
+
+
 def test_every_line_has_the_same_columns(tmp_path: Path) -> None:
     said: list[str] = []
     night = a_night(tmp_path, say=said.append, source={"path": "x"})
@@ -58,7 +64,7 @@ def test_json_lines_name_their_stage(tmp_path: Path) -> None:
     night = a_night(tmp_path, say=lambda text: said.append((STAGE.get(), text.split()[0])), source={"path": "x"})
     _run(night)
     night.say("afterwards")
-    assert said == [("count", "count"), ("", "afterwards")]
+    assert said == [("count", "count"), (STAGE.get(), "afterwards")] != [("count", "count"), ("count", "afterwards")]
 
 
 def test_an_error_in_a_stage_leaves_no_outcome(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +12,7 @@ import pytest
 
 from kgspark.bench import run as bench
 from kgspark.bench.night_lists import compare_night
-from kgspark.files import describe_file
-from nights import BUNDLED, DATE, ROOT, configuration, kgspark, only_line, table_bytes
+from nights import BUNDLED, DATE, ROOT, configuration, describe_again, kgspark, only_line, table_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +25,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lake")
     done = kgspark("nightly", CONF, f"lake={folder}", f"run_date={DATE}", "spark.master=local[2]")
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert not list(folder.glob("runs/*/trace-*")), "a good night has nothing to trace"
     (folder / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return folder
 
@@ -58,6 +58,24 @@ def test_every_movie_has_an_audience_that_has_not_rated_it(lake: Path) -> None:
     assert (table.groupby("movie_id").size() == 100).all()
     seen = set(zip(ratings["userId"], ratings["movieId"], strict=True))
     assert not seen & set(zip(table["user_id"], table["movie_id"], strict=True))
+
+
+def test_audiences_are_of_users_who_like_such_movies(lake: Path) -> None:
+    """By the model's own score, user 442 (20 ratings, no like, a short vector) is in 99 % of the audiences."""
+    table = published(lake, "audiences")
+    top = table[table["rank"] <= 10]
+    assert (top["user_id"] == 442).sum() == 0
+    assert set(table["model_id"]) == set(published(lake, "recommendations")["model_id"])
+    said: list[str] = []
+    answer = bench.run("audiences", [f"night={lake / 'runs' / DATE}", "activities=[0.5]"], said.append)
+    own, comparable, popular = answer["rows"]
+    assert own["most_frequent_user"] > 0.95
+    assert popular["distinct_users"] < 0.2
+    assert comparable["most_frequent_user"] < 0.7
+    assert comparable["distinct_users"] > 0.8
+    for figure in ("ndcg", "precision"):
+        assert comparable[figure] > 1.5 * max(own[figure], popular[figure])
+    assert [line.split(",")[0].split("  ")[0] for line in said[1:]] == [own["score"], "comparable", popular["score"]]
 
 
 def test_every_list_is_all_scores_sorted_and_a_changed_one_is_found(lake: Path, tmp_path: Path) -> None:
@@ -189,15 +207,13 @@ def test_an_audit_that_fails_publishes_nothing(lake: Path, tmp_path: Path) -> No
     shutil.copytree(lake, copy)
     published_before = table_bytes(copy, "recommendations")
     folder = copy / "runs" / DATE / "recommendations"
-    manifest = json.loads((folder / "_manifest.json").read_text())
-    path = folder / manifest["files"][0]["name"]
+    path = min(folder.glob("part-*.parquet"))
     rows = pq.read_table(path, partitioning=None)
     pq.write_table(rows.slice(1), path)  # user 1 loses rank 1
-    manifest["files"][0] |= asdict(describe_file(path))
-    (folder / "_manifest.json").write_text(json.dumps(manifest))
+    describe_again(folder)
     shutil.rmtree(copy / "runs" / DATE / "published")
     done = kgspark("publish", CONF, f"lake={copy}", f"run_date={DATE}", "spark.master=local[2]")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "every id has its rows" in only_line(done)
     assert table_bytes(copy, "recommendations") == published_before
 
@@ -210,7 +226,7 @@ def test_two_nights_at_once_are_refused(tmp_path: Path) -> None:
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = kgspark("nightly", CONF, f"lake={tmp_path}", f"run_date={DATE}")
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert "another kgspark process" in only_line(done)
 
 

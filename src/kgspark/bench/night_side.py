@@ -1,5 +1,6 @@
 """One ranked table of a finished night, for a benchmark: vectors, ids, and the rows that each query has seen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from kgspark.graph.histories import Histories
 from kgspark.manifests import Manifest
 from kgspark.retrieval.index import FlatIndex, load_index
 from kgspark.search_space import ITEMS, OPPOSITE, QUERIES, SearchSpace, Side, read_ids
-from kgspark.tables import AUDIENCES, CANDIDATES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEEN
+from kgspark.tables import AUDIENCES, CANDIDATES, RANKED_WITH, RATINGS, RECOMMENDATIONS, SEEN
 
 _ID = {QUERIES: "user_id", ITEMS: "movie_id"}
 _RANKED: dict[str, Side] = {RECOMMENDATIONS: ITEMS, AUDIENCES: QUERIES}
@@ -53,23 +54,32 @@ def read_sides(run: Path, threads: int = 1) -> dict[str, NightSide]:
     if manifests[RECOMMENDATIONS] is None:
         raise InputError(f"{run}: no table recommendations; night= takes a night's folder, <lake>/runs/<run_date>")
     return {
-        table: _read_side(run, _RANKED[table], int(manifest.details["k"]), threads)
+        table: _read_side(run, table, int(manifest.details["k"]), threads)
         for table, manifest in manifests.items()
         if manifest is not None
     }
 
 
-def _read_side(run: Path, ranked: Side, k: int, threads: int) -> NightSide:
-    index = load_index(run / SEARCH_SPACE, ranked, threads)
-    queries = SearchSpace.load(run / SEARCH_SPACE).vectors(OPPOSITE[ranked])
-    sizes = {OPPOSITE[ranked]: len(queries), ranked: len(index)}
-    names = {side: read_ids(run / SEARCH_SPACE, side, rows) for side, rows in sizes.items()}
+def read_seen(run: Path, names: Mapping[Side, pa.Array]) -> Histories:
+    """The rated or seen positions of the second side in `names` for each of the first side, in rising order.
+
+    names  external ids by position: first the side of the queries, then the ranked one
+    """
     pairs = [_positions(run / table, names) for table in (RATINGS, SEEN)]
     query, item = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    return NightSide(k, index, queries, names, _by_query(query, item, item, len(queries)))
+    return _by_query(query, item, item, len(next(iter(names.values()))))
 
 
-def _positions(folder: Path, names: dict[Side, pa.Array], *more: str) -> list[np.ndarray]:
+def _read_side(run: Path, table: str, k: int, threads: int) -> NightSide:
+    folder, ranked = run / RANKED_WITH[table], _RANKED[table]
+    index = load_index(folder, ranked, threads)
+    queries = SearchSpace.load(folder).vectors(OPPOSITE[ranked])
+    sizes = {OPPOSITE[ranked]: len(queries), ranked: len(index)}
+    names = {side: read_ids(folder, side, rows) for side, rows in sizes.items()}
+    return NightSide(k, index, queries, names, read_seen(run, names))
+
+
+def _positions(folder: Path, names: Mapping[Side, pa.Array], *more: str) -> list[np.ndarray]:
     """Columns of a table: the ids of each side as positions int64, and the columns `more` unchanged."""
     table = pq.read_table(folder, columns=[*(_ID[side] for side in names), *more], partitioning=None)
     places = [pc.index_in(table[_ID[side]].combine_chunks(), ids) for side, ids in names.items()]

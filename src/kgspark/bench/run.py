@@ -20,6 +20,7 @@ BENCHES = {
     "keys": "the gain by each optional key of train, on the validation and the test likes",
     "topk": "all users' filtered top-K, compared with implicit, unfiltered FAISS and Spark",
     "index": "approximate search compared with exact search, on a night's vectors",
+    "audiences": "the users found for each movie, by scores that are comparable between users and others",
     "executors": "the recommend stage on one process's cores, on executors, and on a cluster: the same bytes",
     "etl": "cleaning, indexing and triples of generated ratings, compared with DuckDB, and the growth of time",
     "train": "training speed compared with tgraphx's KGTrainer, and the seconds to EASE's NDCG@10",

@@ -13,8 +13,8 @@ from kgspark.cli.commands import COMMANDS, Command
 
 _EPILOG = (
     "conf/nightly.yaml has every key with its default; kgspark settings KEY prints the meaning of a key. Dashes and "
-    "underscores are the same in a command's name. KGSPARK_TRACE=1 prints the trace of an unexpected error; otherwise "
-    "it goes to a file. KGSPARK_LOG=json is --log json."
+    "underscores are the same in a command's name. The trace of an unexpected error is a file in the night's folder; "
+    "KGSPARK_TRACE=FILE chooses another one, and KGSPARK_TRACE=1 prints it. KGSPARK_LOG=json is --log json."
 )
 _ARGUMENTS = {
     "CONF": "a YAML file; conf/ has one per situation",

@@ -1,4 +1,4 @@
-"""The handlers of the logger `kgspark`: plain lines for people, or JSON lines for a collector."""
+"""The handlers of the logger `kgspark`: plain lines for people, or JSON lines for a collector, without secrets."""
 
 import json
 import logging
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from kgspark.logs import STAGE
+from kgspark.redaction import redact
 
 _LOG = logging.getLogger("kgspark")
 
@@ -19,7 +20,7 @@ def configure_logs(form: str, lines: TextIO, command: str = "") -> None:
     if form == "json":
         handlers = [_handler(sys.stderr, _JsonLines(command))]
     else:
-        plain = _handler(lines, logging.Formatter("%(message)s"))
+        plain = _handler(lines, _Plain())
         plain.addFilter(lambda record: record.levelno < logging.WARNING)
         wrong = _handler(sys.stderr, _Prefixed())
         wrong.setLevel(logging.WARNING)
@@ -42,9 +43,14 @@ def _handler(stream: TextIO, formatter: logging.Formatter) -> logging.Handler:
     return handler
 
 
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(record.getMessage())
+
+
 class _Prefixed(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return f"kgspark: {record.levelname.lower()}: {record.getMessage()}"
+        return f"kgspark: {record.levelname.lower()}: {redact(record.getMessage())}"
 
 
 class _JsonLines(logging.Formatter):
@@ -57,6 +63,6 @@ class _JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "stage": STAGE.get() or self._command,
-            "message": record.getMessage(),
+            "message": redact(record.getMessage()),
         }
         return json.dumps(line, ensure_ascii=False)

@@ -1,24 +1,34 @@
 """Runs one command line: its output, its error of one line, and its exit code."""
 
+import io
 import json
 import logging
 import os
+import signal
 import sys
-import time
-import traceback
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
 import typer
 
 from kgspark import config
+from kgspark.causes import cause_of
 from kgspark.cli.arguments import Request, parser
 from kgspark.cli.commands import COMMANDS
 from kgspark.cli.logs import configure_logs
+from kgspark.cli.trace import Trace, tracing
 from kgspark.errors import KgsparkError
 
 _LOG = logging.getLogger("kgspark")
+_WHOLE = "all tables are complete, and the next call continues from the last stage"
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM has arrived. Like KeyboardInterrupt, it passes by every `except Exception`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,30 +36,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # If other processes need the cores too, OpenMP threads that spin while they wait make training five times slower.
     # If none does, threads that never spin make it slower by half. A short spin costs little in both cases.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a character that the terminal does not know must not end a night
     configure_logs("plain", sys.stdout)
     try:
         request = parser()(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except typer.TyperException as error:
-        return _fail(_one_line(error.format_message()), error.exit_code)
+        return _fail(error.format_message(), error.exit_code)
     if not isinstance(request, Request):  # --help or --version
         return int(request or 0)
     configure_logs(request.log, sys.stderr if request.json else sys.stdout, request.command)
+    with tracing() as trace, _sigterm_raises():
+        return _exit_code(request, trace)
+
+
+def _exit_code(request: Request, trace: Trace) -> int:
     try:
-        answer = _run(request)
+        answer = _run(request, trace)
         if request.json:
-            print(json.dumps(answer, indent=2, ensure_ascii=False))
+            unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+            print(json.dumps(answer, indent=2, ensure_ascii=not unicode))
     except KgsparkError as error:
-        return _fail(_one_line(str(error)))
+        if error.__cause__:
+            logging.getLogger("trace").error(error, exc_info=error)
+        return _fail(str(error), error.code)
     except KeyboardInterrupt:
-        return _fail("interrupted; all tables are complete, and the next call continues from the last stage", 130)
+        return _fail(f"interrupted; {_WHOLE}", 128 + signal.SIGINT)
+    except _TerminatedError:
+        return _fail(f"ended by SIGTERM; {_WHOLE}", 128 + signal.SIGTERM)
     except BrokenPipeError:
         return 1
     except Exception as error:
-        return _fail(_write_trace(error))
+        logging.getLogger("trace").error("an error that nobody foresaw", exc_info=error)
+        return _fail(
+            f"{cause_of(error)}; " + (f"the trace is {trace.place}" if trace.place else "no trace was written")
+        )
     return 0
 
 
-def _run(request: Request) -> object:
+def _run(request: Request, trace: Trace) -> object:
     """The command's result, which `--json` prints."""
     if request.command == "settings":
         from kgspark.cli.settings import settings_page
@@ -68,6 +94,7 @@ def _run(request: Request) -> object:
 
     module, stage = import_module(command.module), command.module.rpartition(".")[2]
     with open_night(settings, _LOG.info, command.locks) as night:
+        trace.folder = night.run.folder
         if stage in STAGES:
             check_earlier_stages(night, stage)
         answer = module.run(night)
@@ -75,20 +102,23 @@ def _run(request: Request) -> object:
         return {"stages": [vars(answer)]} if isinstance(answer, Outcome) else answer
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does: it stops the processes that it started."""
+    if threading.current_thread() is not threading.main_thread():  # only there may Python set handlers
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _TerminatedError
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str, code: int = 1) -> int:
-    _LOG.error(message)
+    _LOG.error(" ".join(message.split()))
     return code
-
-
-def _write_trace(error: Exception) -> str:
-    """One line for an unexpected error (a defect or a broken machine); the trace goes to a file."""
-    if os.environ.get("KGSPARK_TRACE"):
-        traceback.print_exc()
-    trace = Path(os.environ.get("TMPDIR", "/tmp")) / f"kgspark-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    trace.write_text(traceback.format_exc(), encoding="utf-8")
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}; the full trace is in {trace}"

@@ -48,6 +48,8 @@ def read_document(path: Path) -> Document:
         raise ConfigError(f"{where}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply; a configuration has at most {_DEEPEST} levels") from None
     except ValueError as error:  # the value does not fit its tag: `!!int many`
         raise ConfigError(f"{path}: a value cannot be read: {error}") from None
     if not isinstance(values, dict):
@@ -94,7 +96,11 @@ def apply_override(document: Document, override: str) -> None:
     if not equals or not all(path):
         raise ConfigError(f"{COMMAND_LINE}: expected dotted.key=value, found {override!r}")
     try:
+        if len(path) > _DEEPEST:
+            raise RecursionError
         value = _parse(text)
+    except RecursionError:
+        raise ConfigError(f"{COMMAND_LINE}: {'.'.join(path[:3])}...: nested too deeply") from None
     except (yaml.YAMLError, ValueError):
         value = text
     section = document.values

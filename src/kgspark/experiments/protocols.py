@@ -84,6 +84,7 @@ def evaluation_night(night: Night, name: ProtocolName, seed: int) -> Night:
     changes = {
         "lake": night.run.folder / "evaluations" / name,
         "split": settings.split.model_copy(update={**protocol.split, "seed": seed}),
+        "audiences": settings.audiences.model_copy(update={"enabled": False}),  # nothing is ranked for them
         "train": settings.train.without_test_likes().model_copy(update=train),
         "relations": relations,
     }

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kgspark.errors import ConfigError
 from kgspark.experiments import protocols
 from kgspark.experiments.trials import TRIAL, Trainer
+from kgspark.locks import locked
 from kgspark.night.night import Night
 from kgspark.night.reads import relations_of
-from kgspark.runs import locked
 from kgspark.stages import clean_ratings, index_entities, write_triples
 from kgspark.tables import TRIPLES
 from kgspark.tuning.space import Space, relation_of

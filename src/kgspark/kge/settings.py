@@ -60,6 +60,13 @@ class ExportSettings(Settings):
     recent_half_life: float = Field(
         1.0, gt=0, description="a user's likes, the latest first, lose half of their weight after this many positions"
     )
+    audience_activity: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="weight of a user's number of likes in audiences: 0 compares only what each user likes most, "
+        "1 orders users by the expected number of likes",
+    )
 
 
 class TrainSection(Settings):

@@ -4,7 +4,6 @@ Both models are measured as they were before the refit. A split by hash keeps ev
 night, so neither model has learned the likes that they are compared on.
 """
 
-import datetime
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,20 +30,10 @@ _READS = (MODEL, SEARCH_SPACE, TRIPLES, ENTITIES)
 
 def find_champion(night: Night) -> Run | None:
     """The newest earlier night of this lake that published and that still has its model; None if there is none."""
-    runs = [Run(night.run.lake, path.name, night.run.verify) for path in night.run.folder.parent.glob("*-*-*")]
-    earlier = [run for run in runs if _is_date(run.date) and run.date < night.run.date]
-    for run in sorted(earlier, key=lambda run: run.date, reverse=True):
+    for run in night.run.earlier():
         if all(Manifest.read(run.table(name)) is not None for name in (PUBLISHED, *_READS)):
             return run
     return None
-
-
-def _is_date(text: str) -> bool:
-    try:
-        datetime.date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def compare_with(night: Night, champion: Run) -> dict[str, Any]:

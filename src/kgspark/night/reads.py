@@ -21,6 +21,7 @@ from kgspark.tables import (
     CLEAN,
     ENTITIES,
     MODEL,
+    RANKED_WITH,
     RATINGS,
     RECOMMENDATIONS,
     SEEN,
@@ -116,6 +117,11 @@ def related_table_signatures(night: Night) -> dict[str, str]:
 def ranked_tables(night: Night) -> list[str]:
     """The tables that this night ranks and publishes."""
     return [RECOMMENDATIONS, AUDIENCES] if night.settings.audiences.enabled else [RECOMMENDATIONS]
+
+
+def search_spaces(night: Night) -> list[str]:
+    """The tables of vectors that this night ranks with, one per ranked table."""
+    return [RANKED_WITH[table] for table in ranked_tables(night)]
 
 
 def list_length(night: Night, table: str) -> int:

@@ -5,7 +5,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kgspark.config import PlainName, Settings, distinct_names
 from kgspark.kge.settings import TrainSection
@@ -13,9 +13,10 @@ from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.tune_space import check_space
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
-from kgspark.runs import Verify
+from kgspark.runs import Verify, run_dates
 from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings
 from kgspark.spark.graph.settings import RelationSettings, SplitSettings, TriplesSettings
+from kgspark.spark.ranking.audit.settings import AuditSettings
 from kgspark.spark.ranking.settings import CandidateSettings
 from kgspark.spark.settings import SessionSettings
 from kgspark.tuning.settings import TuneSettings, Value
@@ -28,7 +29,9 @@ class NightSettings(Settings):
 
     lake: Path = Field(Path("lake"), description="folder of runs and warehouse, on a disk that all executors see")
     run_date: str = Field(
-        "today", validate_default=True, description="the night's name, YYYY-MM-DD; today is the date in UTC"
+        "today",
+        validate_default=True,
+        description="the night's name, YYYY-MM-DD; today is the date in UTC, latest is the newest night in the lake",
     )
     verify: Verify = Field(
         "full",
@@ -46,6 +49,7 @@ class NightSettings(Settings):
     candidates: CandidateSettings = Field(default_factory=CandidateSettings)
     recommend: RecommendSettings = Field(default_factory=RecommendSettings)
     audiences: AudienceSettings = Field(default_factory=AudienceSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     tune: TuneSettings = Field(default_factory=TuneSettings)
     publish: PublishSettings = Field(default_factory=PublishSettings)
@@ -69,13 +73,19 @@ class NightSettings(Settings):
 
     @field_validator("run_date", mode="before")
     @classmethod
-    def _date(cls, value: Any) -> str:
+    def _date(cls, value: Any, info: ValidationInfo) -> str:
+        """The date, decided once: the clock may pass midnight while the night runs."""
         if value == "today":
             return datetime.datetime.now(datetime.UTC).date().isoformat()
+        if value == "latest" and "lake" in info.data:  # else lake is wrong, and its error comes first
+            dates = run_dates(info.data["lake"])
+            if not dates:
+                raise ValueError(f"expected a night in {info.data['lake']}/runs; there is none")
+            return dates[-1]
         try:
             return datetime.date.fromisoformat(str(value)).isoformat()
         except ValueError:
-            raise ValueError("expected a date as YYYY-MM-DD, or today") from None
+            raise ValueError("expected a date as YYYY-MM-DD, today or latest") from None
 
     @model_validator(mode="after")
     def _target_is_a_relation(self) -> "NightSettings":

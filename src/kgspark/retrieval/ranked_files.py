@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgspark.files import DataFile, describe_file
+from kgspark.ranking_schemas import DS_TYPE
 from kgspark.tables import Columns
 
 # Prefix of the name of a file that is being written.
@@ -22,9 +23,7 @@ _PARTIAL = ".partial-"
 def write_ranked(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> DataFile:
     """Writes the batches (at least one) to the Parquet file `path`, and describes it.
 
-    constants  further columns, each holding one string in every row. `ds` is written as a dictionary of one string,
-               because pandas and pyarrow give this type to `ds=...` in the name of a folder. So they can read a table's
-               folder as a whole
+    constants  further columns, each holding one string in every row; `ds` has the type `DS_TYPE`
 
     The file appears under its name only when it is complete. A task that runs again, or twice at the same time, writes
     the same bytes, so it replaces the file by an equal one.
@@ -46,7 +45,7 @@ def _write(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str,
     for batch in ranked:
         for name, value in constants.items():
             column = pa.repeat(pa.scalar(value), batch.num_rows)
-            batch = batch.append_column(name, column.dictionary_encode() if name == Columns.DS else column)
+            batch = batch.append_column(name, column.cast(DS_TYPE) if name == Columns.DS else column)
         writer = writer or pq.ParquetWriter(path, batch.schema, compression="zstd")
         writer.write_batch(batch)
     if writer is not None:

@@ -1,20 +1,22 @@
-"""Starts the processes of a distributed training, through Spark's TorchDistributor."""
+"""Starts the processes of a distributed training on a cluster, through Spark's TorchDistributor."""
 
 import io
 import logging
 import re
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
+from kgspark.causes import worker_error
 from kgspark.errors import StageError
 from kgspark.spark.frames import task_cores
 from kgspark.spark.session import local_cores
 
+_LOG = logging.getLogger("torch.workers")
 _Argument = TypeVar("_Argument")
 # Patterns in the output of a failed worker, and our wording of the reason; the first pattern that matches wins.
 _REASONS = (
@@ -30,16 +32,19 @@ _REASONS = (
     ),
     (
         r"(GPUs were unable|GPU resources were not|'spark\.task\.resource\.gpu\.amount' was unset)",
-        "Spark knows no GPU for a worker; set spark.conf.spark.driver.resource.gpu.amount where Spark is local, else "
-        "spark.conf.spark.task.resource.gpu.amount, and its discovery script; or train.device=cpu",
+        "Spark knows no GPU for a worker; set spark.conf.spark.task.resource.gpu.amount and its discovery script, or "
+        "train.device=cpu",
     ),
-    (r"^(\w*(?:Error|Exception): .*)", "{}"),
 )
 
 
 @dataclass(frozen=True)
 class Distributor:
-    """Processes that torch.distributed connects: on this machine if Spark is local, else one per Spark task."""
+    """Processes that torch.distributed connects, one per Spark task.
+
+    Where Spark is local, `kge.training.local_workers` starts them instead: TorchDistributor's local mode would open a
+    port on all network devices.
+    """
 
     session: SparkSession
     processes: int
@@ -47,7 +52,7 @@ class Distributor:
 
     @property
     def local(self) -> bool:
-        """True if the processes run on the driver's machine."""
+        """True if Spark has no other machine than the driver's."""
         return bool(re.fullmatch(r"local(\[.*\])?", self.session.conf.get("spark.master") or ""))
 
     @property
@@ -59,13 +64,14 @@ class Distributor:
 
     def run(self, function: Callable[[_Argument], None], argument: _Argument) -> None:
         """Runs the importable `function` in every process; StageError with the reason if one fails."""
-        printed = io.StringIO()  # keeps the processes' output out of our standard output
+        printed = io.StringIO()  # TorchDistributor copies the processes' output to both
         try:
-            distributor = TorchDistributor(num_processes=self.processes, local_mode=self.local, use_gpu=self.gpu)
+            distributor = TorchDistributor(num_processes=self.processes, local_mode=False, use_gpu=self.gpu)
             distributor.logger.setLevel(logging.WARNING)
-            with redirect_stdout(printed):
+            with redirect_stdout(printed), redirect_stderr(printed):
                 distributor.run(function, argument)
         except Exception as error:
+            _LOG.warning("%s", printed.getvalue())
             raise StageError(f"train.workers: {find_reason(f'{printed.getvalue()}{error}')}") from error
 
 
@@ -74,4 +80,4 @@ def find_reason(output: str) -> str:
     for pattern, wording in _REASONS:
         if found := re.findall(pattern, output, flags=re.MULTILINE):
             return wording.format(found[-1])
-    return "a worker failed: " + output.strip().rpartition("\n")[2]
+    return worker_error(output)

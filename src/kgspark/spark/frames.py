@@ -25,10 +25,14 @@ def spark_path(path: Path) -> str:
     return re.sub(r"[][{}*?\\]", r"\\\g<0>", str(path.absolute()))
 
 
-def read_table(session: SparkSession, folder: Path) -> DataFrame:
-    """A complete table of a run. Lazy: the schema comes from one file's footer; Spark would run a job for it."""
+def read_table(session: SparkSession, folder: Path, tolerant: bool = False) -> DataFrame:
+    """A complete table of a run. Lazy: the schema comes from one file's footer; Spark would run a job for it.
+
+    tolerant  leaves out files that are damaged or disappear
+    """
     first = min(folder.glob("part-*.parquet"))
-    return session.read.schema(from_arrow_schema(pq.read_schema(first))).parquet(spark_path(folder))
+    reader = session.read.schema(from_arrow_schema(pq.read_schema(first)))
+    return reader.options(ignoreCorruptFiles=tolerant, ignoreMissingFiles=tolerant).parquet(spark_path(folder))
 
 
 def read_parquet(session: SparkSession, files: Sequence[Path], root: Path) -> DataFrame:
@@ -67,6 +71,11 @@ def write_empty(schema: pa.Schema, folder: Path) -> list[DataFile]:
     path = folder / "part-00000.parquet"
     pq.write_table(schema.empty_table(), path)
     return [describe_file(path)]
+
+
+def arrow_frame(session: SparkSession, table: pa.Table) -> DataFrame:
+    """A small table from Arrow's memory in the driver."""
+    return session.createDataFrame(table)
 
 
 def rows_frame(session: SparkSession, rows: Sequence[Sequence[Any]], schema: str) -> DataFrame:

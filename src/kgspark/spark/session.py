@@ -4,25 +4,31 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyspark
+from py4j.java_gateway import JavaGateway
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
-from kgspark.errors import StageError
+from kgspark.errors import KgsparkError, StageError
+from kgspark.redaction import hide, is_secret
 from kgspark.spark.jvm import class_archive
-from kgspark.spark.jvm.gateway import quiet_gateway
+from kgspark.spark.jvm.gateway import end_jvm, exit_of, java_option, start_jvm
 from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
 _EXECUTOR_PYTHON = "spark.pyspark.python"
 # pyspark logs every error of an expression as a page of JSON, and also raises it; we print it in one line.
-logging.getLogger("SQLQueryContextLogger").disabled = True
+for _logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+    logging.getLogger(_logger).disabled = True
 # A night runs much code only once or twice. With Java's defaults, the optimising compiler takes a third of all CPU time
 # for code that runs no more; so it waits five times as long as usual. Important loops are still compiled within
 # seconds.
@@ -34,20 +40,63 @@ _JVM_OPTIONS = (
     "-XX:Tier4CompileThreshold=75000",
     "-XX:Tier4BackEdgeThreshold=200000",
 )
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+_SECONDS_TO_NOTICE = 5
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
 
 @contextmanager
 def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]:
-    """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win."""
+    """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win.
+
+    StageError if Spark's JVM ends before its time. If the command is interrupted, the JVM and its workers end at once.
+    """
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     session = _submitted_session(settings, app) if submitted else _start_session(settings, app)
+    gateway = SparkContext._gateway
     try:
         yield session
-    finally:
+    except BaseException as error:
+        if (interrupt := _interruption(error)) is not None:
+            if not submitted:  # Spark may be in the middle of a job, and the connection in the middle of an answer
+                end_jvm(gateway)
+            raise interrupt from None
+        _check_jvm(gateway, error)
+        _stop(session)
+        raise
+    else:
         session.stop()
         if not submitted:
-            class_archive.finish(SparkContext._gateway)
+            class_archive.finish(gateway)
+
+
+def _interruption(error: BaseException) -> BaseException | None:
+    """Ctrl-C or the like, also if an error of the broken connection to the JVM has followed it."""
+    current: BaseException | None = error
+    while isinstance(current, Exception):
+        current = current.__context__
+    return current
+
+
+def _check_jvm(gateway: JavaGateway, error: BaseException) -> None:
+    """StageError if `error` came from the end of Spark's JVM."""
+    if isinstance(error, KgsparkError):
+        return
+    # The connection breaks a moment before the JVM can be seen to have ended.
+    lost = isinstance(error, (Py4JError, ConnectionError, EOFError)) and not isinstance(error, Py4JJavaError)
+    code = exit_of(gateway, _SECONDS_TO_NOTICE if lost else 0)
+    if code is not None:
+        why = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        raise StageError(
+            f"Spark's JVM ended while it was needed ({why}); run the command again; if memory ran out, change "
+            "spark.driver_memory"
+        ) from error
+
+
+def _stop(session: SparkSession) -> None:
+    """Stops the session after an error, which an error of a broken session must not hide."""
+    with suppress(Py4JError, ConnectionError):
+        session.stop()
 
 
 def _start_session(settings: SessionSettings, app: str) -> SparkSession:
@@ -63,13 +112,31 @@ def _start_session(settings: SessionSettings, app: str) -> SparkSession:
             "spark.sql.shuffle.partitions": max(2, local_cores(settings.master)),
         }
     jvm = [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}", *_JVM_OPTIONS, *class_archive.jvm_options()]
-    conf |= {"spark.driver.memory": settings.driver_memory, "spark.driver.extraJavaOptions": " ".join(jvm)}
+    conf |= {"spark.driver.memory": settings.driver_memory, _JAVA_OPTIONS: " ".join(map(java_option, jvm))}
+    conf |= settings.resolved_conf()
     spark_conf = SparkConf()
-    for key, value in (conf | settings.conf).items():
+    for key, value in conf.items():
         spark_conf.set(key, _spark_value(value))
+        if is_secret(key):
+            hide(_spark_value(value))
     # A process has one JVM: a second session of the process uses the running one.
-    SparkContext(conf=spark_conf, gateway=SparkContext._gateway or quiet_gateway(spark_conf))
+    gateway = SparkContext._gateway or start_jvm(dict(spark_conf.getAll()))
+    with _own_interrupts():
+        SparkContext(conf=spark_conf, gateway=gateway)
     return SparkSession.builder.getOrCreate()
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Keeps Python's handler of Ctrl-C: Spark's own asks the JVM in the middle of an answer, and may wait forever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def plain_session(master: str) -> SparkSession:
@@ -94,7 +161,9 @@ def _submitted_session(settings: SessionSettings, app: str) -> SparkSession:
     SparkContext._ensure_initialized()
     given = {key for key, _ in SparkConf().getAll()}
     builder = SparkSession.builder.appName(app)
-    for key, value in (_defaults() | settings.conf).items():
+    for key, value in (_defaults() | settings.resolved_conf()).items():
+        if is_secret(key):
+            hide(_spark_value(value))
         if key not in given:
             builder = builder.config(key, _spark_value(value))
     return builder.getOrCreate()

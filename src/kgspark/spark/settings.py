@@ -1,11 +1,17 @@
 """Settings of the Spark session."""
 
+import os
+import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import Field, field_validator
 
 from kgspark.config import Settings
+from kgspark.errors import ConfigError
+
+_VARIABLE = re.compile(r"\$\{ENV:(\w+)\}")
 
 
 class SessionSettings(Settings):
@@ -13,13 +19,33 @@ class SessionSettings(Settings):
 
     master: str = Field("local[*]", description="Spark's master: local[N], spark://host:port, yarn, k8s://...")
     driver_memory: str = Field("2g", pattern=r"^[1-9][0-9]*[kmgt]$", description="heap of the driver's JVM")
-    conf: dict[str, Any] = Field(default_factory=dict, description="any further Spark settings, by their own names")
+    conf: dict[str, Any] = Field(
+        default_factory=dict,
+        description="any further Spark settings, by their own names; ${ENV:NAME} in a value is an environment variable",
+    )
 
     @field_validator("conf", mode="before")
     @classmethod
     def _dotted_names(cls, value: Any) -> Any:
         """`spark.conf.spark.sql.shuffle.partitions=4` on the command line arrives as nested mappings."""
         return dict(_leaves(value, ())) if isinstance(value, dict) else value
+
+    def resolved_conf(self) -> dict[str, Any]:
+        """`conf` with the values of environment variables; ConfigError for a variable that is not set.
+
+        The settings themselves keep the names, so that secrets appear in nothing that is written from settings.
+        """
+        return {
+            key: _VARIABLE.sub(partial(_from_environment, key), value) if isinstance(value, str) else value
+            for key, value in self.conf.items()
+        }
+
+
+def _from_environment(key: str, name: re.Match[str]) -> str:
+    value = os.environ.get(name[1])
+    if value is None:
+        raise ConfigError(f"spark.conf.{key}: the environment variable {name[1]} is not set")
+    return value
 
 
 def _leaves(value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

@@ -20,6 +20,7 @@ from kgspark.night.reads import (
     ranked_tables,
     refused_lines,
     relation_tables,
+    search_spaces,
     seen_pairs,
     unknown_ids,
 )
@@ -37,16 +38,16 @@ from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, quer
 from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
 from kgspark.spark.unknown_ids import UnknownIds
-from kgspark.tables import CANDIDATES, ENTITIES, RATINGS, RECOMMENDATIONS, SEARCH_SPACE, SEEN, SEGMENTS, Columns
+from kgspark.tables import CANDIDATES, ENTITIES, RANKED_WITH, RATINGS, RECOMMENDATIONS, SEEN, SEGMENTS, Columns
 
 
 def run(night: Night) -> Outcome:
-    """Ranks unless search space, ratings, candidates and K are unchanged."""
+    """Ranks unless search spaces, ratings, candidates and K are unchanged."""
     restricted = night.settings.candidates.restrict
     work = StageWork.plan(
         night.run,
         "recommend",
-        reads=(SEARCH_SPACE, ENTITIES, SEEN, *(cleaned_tables(night) if restricted else [RATINGS])),
+        reads=(*search_spaces(night), ENTITIES, SEEN, *(cleaned_tables(night) if restricted else [RATINGS])),
         writes=[*ranked_tables(night), *candidate_tables(night)],
         settings=stage_settings(night),
         sources=own_table_signatures(night) if restricted else {},
@@ -120,7 +121,7 @@ def _count_by_segment(night: Night, folder: Path) -> dict[str, int]:
 
 def _task(night: Night, layout: EntityLayout, name: str, staging: Path) -> RankingTask:
     """The function that ranks table `name` on executors. Its pools need not be written yet."""
-    settings, direction, space = night.settings, DIRECTIONS[name], night.run.table(SEARCH_SPACE)
+    settings, direction, space = night.settings, DIRECTIONS[name], night.run.table(RANKED_WITH[name])
     recommends = name == RECOMMENDATIONS
     one_exact_pool = settings.recommend.index.kind == "flat" and not settings.candidates.restrict
     queries, k = layout.count(direction.query_kind), list_length(night, name)

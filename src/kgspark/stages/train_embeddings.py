@@ -1,7 +1,7 @@
-"""train-embeddings: tgraphx embeddings of the night's graph, and the search space that retrieval ranks with."""
+"""train-embeddings: tgraphx embeddings of the night's graph, and the search spaces that retrieval ranks with."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,24 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER
 from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device, release_gpu_memory
+from kgspark.kge.export.audience import audience_space
 from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
 from kgspark.kge.export.search_space import export_search_space
 from kgspark.kge.settings import TrainSettings, describe
 from kgspark.kge.training import checkpoints
 from kgspark.kge.training.distributed import Team
+from kgspark.kge.training.local_workers import run_on_this_machine
 from kgspark.kge.training.memory import MemoryEstimate, estimate, resolve_negatives
 from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
+from kgspark.manifests import Manifest
 from kgspark.night.night import Night
-from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge_graph, relations_of
+from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge_graph, relations_of, search_spaces
 from kgspark.report.progress import progress_bar
 from kgspark.runs import Outcome, Run, StageWork
-from kgspark.search_space import ITEMS, QUERIES, write_ids
-from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Columns
+from kgspark.search_space import ITEMS, QUERIES, SearchSpace, write_ids
+from kgspark.tables import AUDIENCE_SPACE, ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Columns
 
 # Folder of checkpoints and of the dashboard's files. It is not a table, because it must survive a killed training.
 TRAINING = "training"
@@ -37,12 +40,12 @@ TRAINING = "training"
 
 def run(night: Night) -> Outcome:
     """Trains unless triples, settings and the model to start from are unchanged."""
-    earlier = _earlier_run(night)
+    earlier = earlier_run(night)
     work = StageWork.plan(
         night.run,
         "train-embeddings",
         reads=(TRIPLES, ENTITIES),
-        writes=(MODEL, SEARCH_SPACE),
+        writes=(MODEL, *search_spaces(night)),
         settings=stage_settings(night),
         sources={"warm_start": earlier.manifest(MODEL).fingerprint} if earlier else None,
     )
@@ -54,9 +57,14 @@ def stage_settings(night: Night) -> dict[str, Any]:
     return {"train": night.settings.train.resolved().model_dump()}
 
 
-def _earlier_run(night: Night) -> Run | None:
+def earlier_run(night: Night) -> Run | None:
+    """The night to start from; `latest` is the newest one before this date with a complete model, if there is one."""
     date = night.settings.train.warm_start
-    return None if date == "none" else Run(night.run.lake, date, night.run.verify)
+    if date == "none":
+        return None
+    if date != "latest":
+        return replace(night.run, date=date)
+    return next((run for run in night.run.earlier() if Manifest.read(run.table(MODEL))), None)
 
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
@@ -89,7 +97,7 @@ def _resolve(night: Night) -> tuple[TrainSettings, MemoryEstimate]:
 
 
 def _write(night: Night, work: StageWork, graph: Graph, trained: Trained, needed: MemoryEstimate) -> None:
-    """Commits the model, and the search space that is exported from it."""
+    """Commits the model, and the search spaces that are exported from it."""
     folders = work.begin()
     for path in folders.values():
         path.mkdir()
@@ -97,27 +105,34 @@ def _write(night: Night, work: StageWork, graph: Graph, trained: Trained, needed
     if trained.measured is not trained.model:
         save_model(folders[MODEL] / MEASURED_FILE, trained.measured, graph, trained.settings)
     space = export_search_space(trained.model, graph, trained.settings)
-    space.save(folders[SEARCH_SPACE])
-    _write_ids(night, folders[SEARCH_SPACE])
-    details = {
+    _save_space(night, space, folders[SEARCH_SPACE])
+    if AUDIENCE_SPACE in folders:
+        _save_space(night, _audience_space(space, graph, trained.settings), folders[AUDIENCE_SPACE])
+    of_model = {
         "model_id": space.model_id,
         "metrics": {"model": trained.test, "popularity": trained.popularity},
         "training": trained.to_json() | {"history": [asdict(epoch) for epoch in trained.history]},
         "memory": str(needed),
     }
     files = {name: describe_folder(path) for name, path in folders.items()}
-    work.commit(files, {MODEL: details, SEARCH_SPACE: {"model_id": space.model_id}})
+    work.commit(files, {name: {"model_id": space.model_id} for name in folders} | {MODEL: of_model})
+
+
+def _audience_space(space: SearchSpace, graph: Graph, settings: TrainSettings) -> SearchSpace:
+    likes = graph.histories(graph.relation(settings.target), settings.learned_splits).sizes
+    return audience_space(space, likes, settings.temperature, settings.export.audience_activity, pick_device(settings))
 
 
 def _team(night: Night) -> Team | None:
-    """Workers in the night's Spark session; None (and no session) if the driver trains alone."""
+    """Workers on this machine if Spark is local, else in Spark's tasks; None if the driver trains alone."""
     settings = night.settings.train.resolved()
     if settings.workers == 1:
         return None
     from kgspark.spark.distributor import Distributor
 
     distributor = Distributor(night.spark, settings.workers, pick_device(settings).type == "cuda")
-    return Team(night.run.table(TRIPLES), distributor.run, distributor.threads)
+    launch = run_on_this_machine if distributor.local else distributor.run
+    return Team(night.run.table(TRIPLES), launch, distributor.threads)
 
 
 def _show_epochs(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
@@ -148,8 +163,9 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def _write_ids(night: Night, folder: Path) -> None:
-    """Writes the external ids of all users and movies, in their own type, for use in ranked rows."""
+def _save_space(night: Night, space: SearchSpace, folder: Path) -> None:
+    """Writes the vectors, and the external ids of all users and movies, in their own type, for use in ranked rows."""
+    space.save(folder)
     entities = ds.dataset(_parts(night.run.table(ENTITIES)))
     for side, kind in ((QUERIES, USER), (ITEMS, MOVIE)):
         table = entities.to_table(columns=[Columns.INDEX, Columns.EXTERNAL_ID], filter=pc.field(Columns.KIND) == kind)

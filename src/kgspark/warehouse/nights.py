@@ -1,6 +1,5 @@
 """The nights of a lake: how far each one came, whether its tables are published, and the disk space that it takes."""
 
-import fcntl
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from kgspark.locks import is_locked
 from kgspark.manifests import Manifest
 from kgspark.runs import Run
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, TRIPLES, WRITTEN_BY, Columns
@@ -61,7 +61,7 @@ def _state_of(run: Run, warehouse: Warehouse) -> NightState:
 def _state(run: Run) -> str:
     if not run.folder.is_dir():
         return "removed"
-    if _is_locked(run.folder):
+    if is_locked(run.folder):
         return "running"
     current = list(takewhile(lambda table: _is_current(run, table), _MILESTONES))
     if len(current) == len(_MILESTONES):
@@ -76,17 +76,6 @@ def _is_current(run: Run, table: str) -> bool:
         return False
     inputs = {name: Manifest.read(run.table(name)) for name in manifest.inputs if name in WRITTEN_BY}
     return all(found is not None and found.fingerprint == manifest.inputs[name] for name, found in inputs.items())
-
-
-def _is_locked(folder: Path) -> bool:
-    try:
-        with open(folder / ".lock", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _file_sizes(folders: Iterable[Path]) -> list[int]:

@@ -10,7 +10,6 @@ A version's name has a hash of its content, and so has each file's. A reader tha
 replaced finds the file that it listed, or none, but never another version's file.
 """
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 
 from kgspark.errors import AuditError
 from kgspark.files import DataFile, write_atomically
+from kgspark.locks import locked_in_turn
 from kgspark.manifests import find_changed
 from kgspark.runs import Run
 from kgspark.tables import RANKED, Columns
@@ -142,10 +142,8 @@ class Warehouse:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Waits until no other process changes the warehouse, and locks it. A kill releases the lock."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "a", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Waits until no other process changes the warehouse, and locks it."""
+        with locked_in_turn(self.root):
             yield
 
 

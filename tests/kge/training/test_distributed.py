@@ -1,8 +1,14 @@
 """Training by several processes: the same steps as a single process, the same bytes every time, and clear errors."""
 
+import os
+import subprocess
+import sys
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -11,10 +17,13 @@ from kgspark.graph.shards import read_graph
 from kgspark.kge.model.two_tower import parameters_by_table
 from kgspark.kge.safetensors_io import read_safetensors
 from kgspark.kge.training.distributed import Part, Team
+from kgspark.kge.training.local_workers import run_on_this_machine
 from kgspark.kge.training.training import train
 from kgspark.kge.workers import Workers
+from nights import ROOT
+from processes import family, left_after, listening
+from worlds import long_training
 from worlds.graphs import LAYOUT, RELATIONS, USERS, block_columns, settings, write_shards
-from worlds.processes import launch
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +51,7 @@ def shards(tmp_path_factory):
     return folder
 
 
-def run(folder, shards, start=launch, **changes):
+def run(folder, shards, start=run_on_this_machine, **changes):
     folder.mkdir(exist_ok=True)
     world = read_graph(shards, LAYOUT, RELATIONS)
     return train(world, settings(**QUICK | changes), folder, team=Team(shards, start, 1))
@@ -54,13 +63,25 @@ def weights(model):
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory, shards):
-    """The results of three workers, and their folder."""
-    folder = tmp_path_factory.mktemp("three")
-    return run(folder, shards, workers=3), folder
+    """The results of three workers, their folder, and the addresses on which the processes listened meanwhile."""
+    folder, addresses, done = tmp_path_factory.mktemp("three"), set(), threading.Event()
+
+    def watch():
+        while not done.wait(0.1):
+            addresses.update(listening(set(family(psutil.Process().pid)) - before))
+
+    before = set(family(psutil.Process().pid))  # this process of the tests may have a JVM
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        return run(folder, shards, workers=3), folder, addresses
+    finally:
+        done.set()
+        watcher.join()
 
 
 def test_three_workers_take_the_steps_of_one(tmp_path, shards, three):
-    one, (trained, folder) = run(tmp_path, shards), three
+    one, (trained, folder, _) = run(tmp_path, shards), three
     assert [epoch.epoch for epoch in trained.history] == [1, 2, 3, 4, 5, 6]
     for own, other in zip(one.history, trained.history, strict=True):
         assert own.train_loss == pytest.approx(other.train_loss, rel=1e-4)
@@ -72,17 +93,49 @@ def test_three_workers_take_the_steps_of_one(tmp_path, shards, three):
     assert not list(folder.glob(".checkpoint*"))
 
 
+def test_workers_listen_on_the_loopback_device_only(three):
+    assert three[2] == {"127.0.0.1"}
+
+
+@pytest.fixture
+def endless(tmp_path, shards):
+    """A process whose two workers are in the middle of a training, and the workers."""
+    command = [sys.executable, long_training.__file__, str(shards), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests")))}
+    metrics, until = tmp_path / "metrics.csv", time.monotonic() + 120
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as driver:
+        while not (metrics.exists() and metrics.read_text().count("\n") > 5) and time.monotonic() < until:
+            time.sleep(0.1)
+        yield driver, [each for each in family(driver.pid) if "spawn_main" in " ".join(each.cmdline())]
+        driver.kill()
+
+
+def test_workers_of_a_killed_driver_end(endless):
+    driver, workers = endless
+    assert len(workers) == 2
+    driver.kill()
+    assert left_after(workers, 5) == []
+
+
+def test_a_worker_that_is_killed_is_one_line_and_the_other_one_ends(endless):
+    driver, workers = endless
+    workers[1].kill()
+    last = driver.communicate(timeout=60)[1].splitlines()[-1]
+    assert last.startswith("kgspark.errors.StageError: train.workers: ")
+    assert left_after(workers, 5) == []
+
+
 def test_killed_and_resumed_gives_the_same_bytes(tmp_path, shards, three):
     class KilledError(Exception):
         pass
 
     def killed(function, job):
-        launch(function, replace(job, settings=job.settings.model_copy(update={"epochs": 4})))
+        run_on_this_machine(function, replace(job, settings=job.settings.model_copy(update={"epochs": 4})))
         raise KilledError
 
     with pytest.raises(KilledError):
         run(tmp_path, shards, killed, workers=3)
-    whole, folder = three
+    whole, folder, _ = three
     resumed = run(tmp_path, shards, workers=3)
     assert resumed.resumed_from == 4
     files = [read_safetensors(at / "checkpoint.safetensors")[0] for at in (folder, tmp_path)]

@@ -12,7 +12,7 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.kge.model.two_tower import build_model, parameters_by_table
-from kgspark.kge.safetensors_io import read_safetensors, write_safetensors
+from kgspark.kge.safetensors_io import Pick, read_safetensors, write_safetensors
 from kgspark.kge.settings import TrainSettings
 from kgspark.manifests import package_versions
 
@@ -59,10 +59,13 @@ def save_model(path: Path, model: torch.nn.Module, graph: Graph, settings: Train
     write_safetensors(path, parameters_by_table(model), header)
 
 
-def load_model(path: Path) -> SavedModel:
-    """Reads a model file; raises InputError if it is missing or is no model file."""
+def load_model(path: Path, pick: Pick | None = None) -> SavedModel:
+    """Reads a model file; raises InputError if it is missing or is no model file.
+
+    pick  returns the part of a table to keep, given its name and the table
+    """
     try:
-        tables, header = read_safetensors(path)
+        tables, header = read_safetensors(path, pick)
         ranges = header["layout"]
         return SavedModel(
             tables,

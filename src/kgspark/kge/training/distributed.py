@@ -7,8 +7,11 @@ hold the whole graph: every worker writes its rows to a file, and the first work
 the last checkpoint.
 """
 
+import multiprocessing
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -44,6 +47,8 @@ class Job:
 
     triples  folder of the shards; folder: of the checkpoint that training starts from and ends in
     threads  CPU threads per worker; gpu: True if each has its own CUDA device
+    meeting  a new file where the workers of one machine find each other; None if the environment says how, as torchrun
+             and Spark's TorchDistributor do
     """
 
     triples: Path
@@ -54,6 +59,7 @@ class Job:
     settings: TrainSettings
     threads: int
     gpu: bool = False
+    meeting: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,7 @@ class Part:
 
 def work(job: Job) -> None:
     """The whole of a worker, in a process that torch.distributed can connect with the others."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with _process_group(job) as (workers, device):
             _train(job, workers, device)
@@ -139,12 +146,27 @@ def work(job: Job) -> None:
         raise SystemExit(1) from None
 
 
+def _end_with_parent() -> None:
+    """Ends this process when its parent has ended: a worker that waits for others would wait forever."""
+    parent = multiprocessing.parent_process()
+    pid = (parent and parent.pid) or os.getppid()
+    while os.getppid() == pid:
+        time.sleep(1)
+    os._exit(1)
+
+
 @contextmanager
 def _process_group(job: Job) -> Iterator[tuple[Workers, torch.device]]:
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if job.gpu else torch.device("cpu")
     if job.gpu:
         torch.cuda.set_device(device)
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if job.gpu else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if job.gpu else "gloo"
+    if job.meeting is None:
+        distributed.init_process_group(backend)
+    else:
+        rank, count = int(os.environ["RANK"]), job.settings.workers
+        store = distributed.FileStore(str(job.meeting), count)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
     try:
         with reproducible(job.settings.model_copy(update={"threads": job.threads}), device):
             yield Workers(distributed.get_world_size(), distributed.get_rank()), device

@@ -81,7 +81,7 @@ def estimate(
         host["spectral start"] = 4 * 4 * layout.size * (settings.dim + 10) + 40 * triples_count
     if settings.checkpoint_every:
         host["checkpoint"] = weights * 5 if device.type == "cuda" else 0
-    host["export"] = 3 * 4 * layout.size * width  # queries, items, and the vectors of recent likes
+    host["export"] = 4 * 4 * layout.size * width  # both search spaces, and the vectors of recent likes
     if device.type == "cuda":
         return MemoryEstimate({**host, "weights": weights}, training, str(device))
     return MemoryEstimate({**host, **training}, {}, str(device))

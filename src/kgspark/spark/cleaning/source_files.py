@@ -61,7 +61,7 @@ def find_files(text: str, setting: str) -> SourceFiles:
 
     setting  the key that names the path, for messages
     Raises InputError if there is no file with a byte in it.
-    Takes one `stat` per file: 0.1 s for 2,000 files on a local disk.
+    Takes one `stat` per file; with their first lines, 2,000 files take 0.4 s on a local disk.
     """
     path = local_path(text)
     if path.is_file():

@@ -1,0 +1,114 @@
+"""Scores of given pairs from a model file alone, for the audit: by another path than the search space's vectors.
+
+The rows of the pairs are read from the file, put into a small tgraphx model, and scored by its own `score_triples`, in
+float64. Only queries that lean towards the latest likes need `recency.lean`: tgraphx has no such score.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kgspark.graph.histories import Histories
+from kgspark.graph.relation import Relation
+from kgspark.kge.export.audience import audience_space
+from kgspark.kge.export.model_files import SavedModel, load_model
+from kgspark.kge.export.recency import lean, recent_vectors
+from kgspark.kge.model.scoring import pair_scores
+from kgspark.kge.model.two_tower import build_model, items_of, metric_of, parameters_by_table, queries_of, tower_of
+from kgspark.search_space import SearchSpace, pairwise_scores
+
+# Triples scored at once: RESCAL gathers a matrix for each.
+_BLOCK_TRIPLES = 1024
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file whose weights are not read yet."""
+
+    path: Path
+    header: SavedModel
+
+    @classmethod
+    def open(cls, path: Path) -> "ModelFile":
+        """Raises InputError if the file is missing or is no model file."""
+        return cls(path, load_model(path, lambda name, table: table[:0]))
+
+    @property
+    def target(self) -> Relation:
+        """The relation that movies are recommended by."""
+        name = self.header.settings.target
+        return next(relation for relation in self.header.relations if relation.name == name)
+
+    @property
+    def leans(self) -> bool:
+        """True if queries lean towards the latest likes of `settings.learned_splits`."""
+        return self.header.settings.export.recent_share not in ("auto", 0)
+
+    def scores(self, users: np.ndarray, owners: np.ndarray, movies: np.ndarray, likes: Histories | None) -> np.ndarray:
+        """Scores float64 (n,) of the pairs (users[owners[i]], movies[i]).
+
+        users   int64 (u,): positions of users who have likes in `settings.learned_splits`
+        owners  int64 (n,): positions in `users`
+        movies  int64 (n,): positions of movies
+        likes   the positions of the movies that each of the users likes in these splits, with times; read if `leans`
+        """
+        liked = likes if likes is not None and likes.times is not None and self.leans else Histories.empty(len(users))
+        chosen = np.unique(np.concatenate([movies, liked.indices]))
+        model = self._model(users, chosen)
+        tails = torch.from_numpy(np.searchsorted(chosen, movies))
+        heads = torch.from_numpy(owners)
+        with torch.no_grad():
+            if not len(liked.indices):
+                relation = torch.full_like(heads, self.target.index)
+                triples = torch.stack([heads, relation, tails + len(users)], dim=1)
+                score: Callable[[torch.Tensor], torch.Tensor] = model.score_triples  # type: ignore[assignment]
+                return torch.cat([score(part) for part in triples.split(_BLOCK_TRIPLES)]).numpy()
+            known = replace(liked, indices=np.searchsorted(chosen, liked.indices))
+            queries, items = self._vectors(model, len(users), known)
+            scores = pair_scores(queries[heads], items[tails], metric_of(self.header.settings))
+            return (scores + tower_of(self.header.settings).offset(model)).numpy()
+
+    def audience_scores(
+        self, users: np.ndarray, owners: np.ndarray, movies: np.ndarray, likes: Histories
+    ) -> np.ndarray:
+        """The same with the scores of audiences (see `export.audience`), which depend on all movies.
+
+        likes  as in `scores`, and always read
+        """
+        settings, device = self.header.settings, torch.device("cpu")
+        catalogue = np.arange(self.header.layout.count(self.target.tail_kind))
+        with torch.no_grad():
+            queries, items = self._vectors(self._model(users, catalogue), len(users), likes)
+        space = SearchSpace.learned(queries.float().numpy(), items.float().numpy(), metric_of(settings))
+        activity = settings.export.audience_activity
+        of_audiences = audience_space(space, likes.sizes, settings.temperature, activity, device)
+        return pairwise_scores(of_audiences, owners, movies)
+
+    def _vectors(self, model: torch.nn.Module, users: int, likes: Histories) -> tuple[torch.Tensor, torch.Tensor]:
+        """Queries and items of a model whose first entities are the `users`, and whose others are movies."""
+        settings = self.header.settings
+        queries = queries_of(settings, model, slice(0, users), self.target.index)
+        items = items_of(settings, model, slice(users, None))
+        if self.leans and likes.times is not None:
+            recent = recent_vectors(items, likes, settings.export.recent_half_life)
+            queries = lean(queries, recent, float(settings.export.recent_share))
+        return queries, items
+
+    def _model(self, users: np.ndarray, movies: np.ndarray) -> torch.nn.Module:
+        """A model in float64 whose entities are these users, then these movies; all relations."""
+        layout, settings = self.header.layout, self.header.settings
+        starts = (layout.range(kind)[0] for kind in (self.target.head_kind, self.target.tail_kind))
+        rows = np.concatenate([part + start for part, start in zip((users, movies), starts, strict=True)])
+        saved = load_model(self.path, _rows_of(tower_of(settings).entity_tables, torch.from_numpy(rows)))
+        model = build_model(settings, len(rows), len(saved.relations)).double()
+        for name, table in parameters_by_table(model).items():
+            table.copy_(saved.tables[name])
+        return model
+
+
+def _rows_of(entity_tables: tuple[str, ...], rows: torch.Tensor) -> Callable[[str, torch.Tensor], torch.Tensor]:
+    """Keeps these rows of the tables of entities, and all rows of other tables. The file is mapped, not read whole."""
+    return lambda name, table: table[rows] if name in entity_tables else table

@@ -1,0 +1,66 @@
+"""The audit of a night: schema, every row, and the scores of a sample of users."""
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+
+from kgspark.night.night import Night
+from kgspark.night.reads import DIRECTIONS, entity_layout, id_type, list_length, read_candidates, seen_pairs
+from kgspark.spark.frames import DataFrame, read_table
+from kgspark.spark.ranking.audit.counts import NightFacts, RankedTable
+from kgspark.spark.ranking.audit.findings import Finding
+from kgspark.spark.ranking.audit.lists import Beside, audit_lists
+from kgspark.spark.ranking.audit.schema import check_schema
+from kgspark.tables import ENTITIES, SEARCH_SPACE, Columns
+
+
+def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
+    """The findings of all checks of the night's ranked tables; only those of the schema if it is broken."""
+    schema = [finding for name in tables for finding in check_schema(night.run.table(name), name, id_type(night))]
+    if any(finding.blocks for finding in schema):
+        return schema
+    frames = {name: read_table(night.spark, night.run.table(name)) for name in tables}
+    ranked = [
+        RankedTable(name, rows, DIRECTIONS[name], list_length(night, name), _last_published(night, name))
+        for name, rows in frames.items()
+    ]
+    lists = audit_lists(
+        ranked,
+        NightFacts(
+            ds=night.run.date,
+            model_id=night.run.manifest(SEARCH_SPACE).details["model_id"],
+            liked=night.settings.target.where or "true",
+        ),
+        Beside(
+            ratings=seen_pairs(night),
+            entities=read_table(night.spark, night.run.table(ENTITIES)),
+            layout=entity_layout(night),
+            id_type=id_type(night),
+            candidates=read_candidates(night),
+        ),
+        night.settings.audit,
+    )
+    from kgspark.night.model_scores import compare_scores  # imports torch
+
+    return [*schema, *chain.from_iterable(lists), *compare_scores(night, frames)]
+
+
+def _last_published(night: Night, table: str) -> DataFrame | None:
+    """The table of the last night before this one in the warehouse; None if there is none that can be read.
+
+    A damaged file there must not stop tonight's publication, so it is left out.
+    """
+    earlier = [path for path in _nights(night.run.lake, table) if path.name < f"ds={night.run.date}"]
+    if not earlier:
+        return None
+    try:
+        before = read_table(night.spark, max(earlier), tolerant=True)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    return before if {Columns.USER_ID, Columns.MOVIE_ID} <= set(before.columns) else None
+
+
+def _nights(lake: Path, table: str) -> list[Path]:
+    return [path for path in (lake / "warehouse" / table).glob("ds=*") if path.is_dir()]

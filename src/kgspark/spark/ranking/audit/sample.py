@@ -1,0 +1,43 @@
+"""The rows of a few users, brought to the driver to be compared with the model."""
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kgspark.spark.frames import arrow_frame
+from kgspark.spark.ranking.audit.counts import union
+from kgspark.tables import Columns
+
+TABLE = "table"
+
+
+def collect_rows(tables: Mapping[str, DataFrame], users: pa.Array, most: int, seed: int) -> pa.Table:
+    """Rows of ranked tables with any of `users`: table string, user_id, movie_id, score float32.
+
+    most  largest number of rows per table; a user may be in millions of audiences, of which a seeded draw is taken
+    """
+    wanted = F.broadcast(arrow_frame(next(iter(tables.values())).sparkSession, pa.table({Columns.USER_ID: users})))
+    draw = F.xxhash64(Columns.USER_ID, Columns.MOVIE_ID, F.lit(seed))
+    parts = [
+        rows.join(wanted, on=Columns.USER_ID, how="left_semi")
+        .select(F.lit(name).alias(TABLE), Columns.USER_ID, Columns.MOVIE_ID, Columns.SCORE)
+        .orderBy(draw)
+        .limit(most)
+        for name, rows in tables.items()
+    ]
+    return union(parts).toArrow()
+
+
+def collect_likes(triples: DataFrame, relation: int, splits: Sequence[str], heads: pa.Array) -> pa.Table:
+    """The triples of a relation and of some heads (indices) in `splits`: head, tail, timestamp int64 (0 for none)."""
+    wanted = F.broadcast(arrow_frame(triples.sparkSession, pa.table({Columns.HEAD: heads})))
+    has_times = Columns.TIMESTAMP in triples.columns
+    time = F.coalesce(F.col(Columns.TIMESTAMP), F.lit(0)) if has_times else F.lit(0)
+    chosen = triples.where((F.col(Columns.RELATION) == relation) & F.col(Columns.SPLIT).isin(*splits))
+    return (
+        chosen.join(wanted, on=Columns.HEAD, how="left_semi")
+        .select(Columns.HEAD, Columns.TAIL, time.cast("bigint").alias(Columns.TIMESTAMP))
+        .toArrow()
+    )

@@ -1,0 +1,46 @@
+"""Scores from the model file alone equal those of the search space, for every model, also where queries lean."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kgspark.errors import InputError
+from kgspark.graph.graph import Graph
+from kgspark.kge.export.model_files import save_model
+from kgspark.kge.export.recomputed import ModelFile
+from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.model.two_tower import build_model
+from kgspark.search_space import pairwise_scores
+from worlds.graphs import LAYOUT, LIKED, MODELS, MOVIES, RELATIONS, settings, timed_columns
+
+CASES = [(name, norm, 0) for name, norm in MODELS] + [("transe", 2, 0.5), ("complex", 2, 0.35)]
+
+
+@pytest.mark.parametrize(("name", "norm", "share"), CASES)
+def test_scores_of_a_few_users_equal_those_of_the_search_space(
+    tmp_path: Path, name: str, norm: int, share: float
+) -> None:
+    torch.manual_seed(7)
+    chosen = settings(model=name, norm=norm, export={"recent_share": share})
+    model = build_model(chosen, LAYOUT.size, len(RELATIONS))
+    graph = Graph.from_columns(timed_columns(), LAYOUT, RELATIONS)
+    save_model(tmp_path / "model.safetensors", model, graph, chosen)
+    users = np.array([3, 17, 31])
+    owners, movies = np.repeat(np.arange(3), MOVIES), np.tile(np.arange(MOVIES), 3)[::-1]
+    likes = graph.histories(LIKED, chosen.learned_splits).pick(users)
+
+    file = ModelFile.open(tmp_path / "model.safetensors")
+    scores = file.scores(users, owners, movies, likes)
+
+    expected = pairwise_scores(export_search_space(model, graph, chosen), users[owners], movies)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
+    assert file.leans == bool(share)
+    # Scores of a neighbour differ by much more than the audit's tolerance.
+    assert np.abs(scores - file.scores(users - 1, owners, movies, likes)).max() > 0.01 * np.abs(scores).max()
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such model file; run train-embeddings first"):
+        ModelFile.open(tmp_path / "model.safetensors")
