@@ -23,7 +23,7 @@ def night(lake, columns):
         (TRIPLES, {"relations": [relation.to_json() for relation in RELATIONS]}),
         (ENTITIES, {"layout": LAYOUT.to_json()}),
     ):
-        Manifest(table, "test", "f", {}, {}, [], details).write(made.run.table(table))
+        Manifest(table, "test", "f", {}, {}, [], details=details).write(made.run.table(table))
     return made
 
 

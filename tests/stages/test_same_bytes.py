@@ -33,6 +33,7 @@ def conf(folder: Path, source: Path) -> Path:
         train={"dim": 32},
         recommend={"k": 20},
         audiences={"k": 20},
+        publish={"beat_popularity": False},  # without a split, nothing is measured
     )
 
 

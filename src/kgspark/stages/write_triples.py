@@ -135,8 +135,8 @@ def _summary(night: Night) -> str:
 def _other_scale(night: Night, likes: int) -> str:
     """The share of likes, if the default condition for them is applied to another scale than stars up to 5."""
     ratings, condition = night.run.manifest(RATINGS), night.settings.target.where
-    scale = ratings.details["scale"]
-    if scale["high"] == 5 or condition != DEFAULT_RELATIONS["liked"]["where"]:
+    scale = ratings.details.get("scale")  # ratings of an evaluation's own files have none
+    if scale is None or scale["high"] == 5 or condition != DEFAULT_RELATIONS["liked"]["where"]:
         return ""
     share, ends = likes / ratings.rows, f"{scale['low']:g} to {scale['high']:g}"
     return f" ({condition!r} on a scale of {ends}: {share:.0%} of the ratings are likes)"
