@@ -23,7 +23,7 @@ os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:Reserved
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that need a JVM come first, so that no worker is left with a long file when the other one is done."""
-    items.sort(key=lambda item: _group(item.nodeid) not in _JVMS)
+    items.sort(key=lambda item: _group(item.nodeid).startswith("tests"))
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
@@ -31,7 +31,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Deals out whole files to the workers, and all files that share a JVM to one worker.
 
     A JVM that has just started is several times slower than one that has run a night. So one worker runs all files that
-    start commands, another one all files with a session of their own, and both fill up with the other files.
+    start commands, another one all files with a session of their own, and both fill up with the other files. The
+    sessions of tests/spark are a group of their own, because together they would keep one worker longer than the other.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -51,10 +52,10 @@ def _group(nodeid: str) -> str:
 def _group_of_file(name: str) -> str:
     # The scheduler's process imports no test, so it reads the text.
     text = (REPOSITORY / name).read_text(encoding="utf-8")
-    for jvm, pattern in _JVMS.items():
-        if re.search(pattern, text, re.MULTILINE):
-            return jvm
-    return name
+    jvm = next((jvm for jvm, pattern in _JVMS.items() if re.search(pattern, text, re.MULTILINE)), None)
+    if jvm == "session" and name.startswith("tests/spark/"):
+        return "session of spark"
+    return jvm or name
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -92,6 +93,6 @@ def spark() -> Iterator[Any]:
         "spark.default.parallelism": 2,
         "spark.sql.execution.arrow.pyspark.enabled": True,
     }
-    settings = SessionSettings(master="local[2]", driver_memory="1g", conf=conf)
+    settings = SessionSettings(master="local[2]", driver_memory="2g", conf=conf)
     with spark_session(settings, "kgspark tests") as session:
         yield session
