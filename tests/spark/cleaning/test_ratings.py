@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from faults.scale import trials
 from kgspark.errors import InputError
 from kgspark.night.night import Night
 from kgspark.spark.cleaning.accounts import Accounts
@@ -77,7 +78,7 @@ def _source(folder: Path, dialect: Dialect, seed: int, damaged: int, good: int) 
 def test_every_line_is_accounted_for_with_the_right_reason(
     spark: Any, tmp_path: Path, dialect: Dialect, split_bytes: int, open_cost: int
 ) -> None:
-    source, truth = _source(tmp_path, dialect, seed=7, damaged=10_000, good=6_000)
+    source, truth = _source(tmp_path, dialect, seed=7, damaged=trials(10_000, 100_000), good=6_000)
     spark.conf.set("spark.sql.files.maxPartitionBytes", split_bytes)
     spark.conf.set("spark.sql.files.openCostInBytes", open_cost)
     try:
