@@ -43,7 +43,7 @@ test: .venv/.test $(PACKED_ENV)/.installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-extended: .venv/.test
 	$(BIN)/pytest -m extended $(PYTEST_ARGS)

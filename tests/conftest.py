@@ -93,6 +93,6 @@ def spark() -> Iterator[Any]:
         "spark.default.parallelism": 2,
         "spark.sql.execution.arrow.pyspark.enabled": True,
     }
-    settings = SessionSettings(master="local[2]", driver_memory="2g", conf=conf)
+    settings = SessionSettings(master="local[2]", driver_memory="1g", conf=conf)
     with spark_session(settings, "kgspark tests") as session:
         yield session

@@ -140,7 +140,7 @@ CHECKS = (
         Columns.USER_ID,
         "measured",
         severity="warn",
-        bound=0.5,
+        bound=0.75,
         unit="of the audiences are led by the most frequent 1 % of the users",
         tables=(AUDIENCES,),
     ),
