@@ -92,6 +92,8 @@ def spark() -> Iterator[Any]:
         "spark.sql.shuffle.partitions": 3,
         "spark.default.parallelism": 2,
         "spark.sql.execution.arrow.pyspark.enabled": True,
+        # Few rows do not pay for compiling a plan. The nights of commands run compiled code.
+        "spark.sql.codegen.wholeStage": False,
     }
     settings = SessionSettings(master="local[2]", driver_memory="1g", conf=conf)
     with spark_session(settings, "kgspark tests") as session:

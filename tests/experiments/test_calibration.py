@@ -16,7 +16,7 @@ from kgspark.spark.evaluation_sets import find_core, without_cold
 from kgspark.spark.graph.settings import SplitSettings
 from kgspark.spark.graph.splits import with_split
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]  # baselines and protocols change seldom
 
 SETTINGS = EvaluateSettings(ks=(10,), resamples=0)
 

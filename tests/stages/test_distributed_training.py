@@ -35,6 +35,7 @@ def trained(night: Night, workers: int) -> Mapping[str, Any]:
     return night.run.manifest(MODEL).details
 
 
+@pytest.mark.extended  # tests/kge/training holds that three workers take the steps of one
 def test_two_workers_reach_the_quality_of_one(night: Night, capfd: pytest.CaptureFixture[str]) -> None:
     one = trained(night, 1)
     capfd.readouterr()

@@ -117,6 +117,7 @@ def test_workers_of_a_killed_driver_end(endless):
     assert left_after(workers, 5) == []
 
 
+@pytest.mark.extended
 def test_a_worker_that_is_killed_is_one_line_and_the_other_one_ends(endless):
     driver, workers = endless
     workers[1].kill()
