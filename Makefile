@@ -1,6 +1,6 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
-# make test-extended  the slow tests that make test leaves out: those of the benchmarks and of the search
+# make test-extended  what changes seldom: benchmarks, the search, calibrations, training by two workers, kills
 # make faults   hours of kills, publishes under readers, damaged lines and configurations; make test has a short version
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
 # make docs     conf/nightly.yaml, its JSON schema and docs/configuration.md, from the settings classes
