@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.parquet_files import open_footer
+from kgspark.spark.cleaning.parquet_files import open_footer, refuse_two_types
 from kgspark.spark.cleaning.source_files import SourceFiles
 from kgspark.spark.frames import read_parquet
 
@@ -57,21 +57,16 @@ def _columns(file: Path, root: Path) -> _Columns:
 
 def _check_together(columns: Mapping[Path, _Columns]) -> None:
     first, expected = next(iter(columns.items()))
-    seen: dict[str, tuple[str, Path]] = {}
     for file, of_file in columns.items():
         if dict(of_file).keys() != dict(expected).keys():
             raise InputError(
                 f"{file}: has the columns {', '.join(dict(of_file))}, but {first} has {', '.join(dict(expected))}; "
                 "write all files of a table with the same columns"
             )
-        for name, found in of_file:
-            if found == _NO_VALUES:
-                continue
-            other, where = seen.setdefault(name, (found, file))
-            if _group(found) != _group(other):
-                raise InputError(
-                    f"{file}: {name} is {found} here and {other} in {where}; write all files of a table with one type"
-                )
+    with_values = (
+        (file, name, found) for file, of_file in columns.items() for name, found in of_file if found != _NO_VALUES
+    )
+    refuse_two_types(with_values, _group)
 
 
 def _values(found: pa.DataType) -> pa.DataType:

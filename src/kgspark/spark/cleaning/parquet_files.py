@@ -1,6 +1,6 @@
 """Parquet tables of the source: the types of their columns, compared over all files before Spark reads one."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -145,17 +145,30 @@ def _read_footer(file: Path, columns: Mapping[str, str], required: Collection[st
 
 def _check_together(names: Mapping[str, str], examples: Mapping[tuple[tuple[str, str], ...], Path]) -> None:
     """InputError if a column has types of two groups; `examples` has one file for each combination of types."""
+    refuse_two_types(
+        (
+            (file, names[ours], spark_type)
+            for types, file in examples.items()
+            for ours, spark_type in types
+            if spark_type != _NO_VALUES
+        ),
+        _group,
+    )
+
+
+def refuse_two_types(columns: Iterable[tuple[Path, str, str]], group: Callable[[str], str]) -> None:
+    """InputError if a column has types of two groups in two files.
+
+    columns  the file, name and type of each column of each file
+    group    of a type; the types of one group can be read together
+    """
     seen: dict[str, tuple[str, Path]] = {}
-    for types, file in examples.items():
-        for ours, spark_type in types:
-            if spark_type == _NO_VALUES:
-                continue
-            first, where = seen.setdefault(ours, (spark_type, file))
-            if _group(first) != _group(spark_type):
-                raise InputError(
-                    f"{file}: {names[ours]} is {spark_type} here and {first} in {where}; write all files of a table "
-                    "with one type"
-                )
+    for file, name, found in columns:
+        first, where = seen.setdefault(name, (found, file))
+        if group(first) != group(found):
+            raise InputError(
+                f"{file}: {name} is {found} here and {first} in {where}; write all files of a table with one type"
+            )
 
 
 def _group(spark_type: str) -> str:
