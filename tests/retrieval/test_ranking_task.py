@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kgspark.errors import InputError
+from kgspark.errors import InputError, StageError
 from kgspark.graph.histories import Histories
 from kgspark.retrieval.index import build_index, load_index
 from kgspark.retrieval.reasons import nearest_liked
@@ -42,6 +42,18 @@ def test_rows_say_what_top_k_found(tmp_path, metric, strings):
     got = [out[name].to_pylist() for name in ("user_id", "rank", "movie_id", "source")]
     assert list(zip(*got, strict=True)) == expected
     assert out["score"].to_numpy().tobytes() == best.scores[best.ids >= 0].tobytes()
+
+
+@pytest.mark.parametrize("strings", [False, True])
+def test_queries_under_another_numbering_than_the_vectors_are_refused(tmp_path, strings):
+    """One user is gone, so all after it would get the list of the user before them."""
+    world = random_world("l2", 20, k=5)
+    ids = save(world, tmp_path, strings)["queries"]
+    moved = [*ids[:3], *ids[4:], ids[3]]
+    with pytest.raises(
+        StageError, match=rf"number {moved[3]} as 3, where the search space has {ids[3]}; .* run train-"
+    ):
+        ranked(stream(world.seen, moved), task(tmp_path, 5, block=16))
 
 
 @pytest.mark.parametrize("metric", METRICS)
