@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kgspark.spark.cleaning.dialects import find_source
 from kgspark.spark.cleaning.settings import SourceSettings
+from kgspark.spark.cleaning.source.dialects import find_source
 from kgspark.spark.synthetic import write_movielens
 from kgspark.stages import clean_ratings
 from kgspark.synthetic import SyntheticSettings, SyntheticWorld

@@ -9,8 +9,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.parquet_files import open_footer, refuse_two_types
-from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.cleaning.source.files import SourceFiles
+from kgspark.spark.cleaning.source.parquet_files import open_footer, refuse_two_types
 from kgspark.spark.frames import read_parquet
 
 # Arrow's type of a column without a single value, whose type pandas does not know.

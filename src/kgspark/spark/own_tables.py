@@ -11,12 +11,12 @@ from pyspark.sql.types import ArrayType, DataType, StringType
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import format_reasons
-from kgspark.spark.cleaning.csv_layouts import shared_header, split_header
-from kgspark.spark.cleaning.file_kinds import are_parquet, shown
-from kgspark.spark.cleaning.layouts import TextLayout
-from kgspark.spark.cleaning.lines import LINE_PROBLEMS, fields, is_header, line_problem, read_lines
 from kgspark.spark.cleaning.settings import TableSource
-from kgspark.spark.cleaning.source_files import SourceFiles, find_files, local_path
+from kgspark.spark.cleaning.source.csv_layouts import shared_header, split_header
+from kgspark.spark.cleaning.source.files import SourceFiles, find_files, local_path
+from kgspark.spark.cleaning.source.kinds import are_parquet, shown
+from kgspark.spark.cleaning.source.layouts import TextLayout
+from kgspark.spark.cleaning.source.lines import LINE_PROBLEMS, fields, is_header, line_problem, read_lines
 from kgspark.spark.own_parquet import read_own_parquet
 
 

@@ -11,14 +11,14 @@ from kgspark.night.night import Night
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.cleaning.accounts import Accounts, check_ratings, count_and_quarantine, format_accounts
 from kgspark.spark.cleaning.clean_tables import write_clean_tables
-from kgspark.spark.cleaning.dialects import Source, find_source
-from kgspark.spark.cleaning.file_accounts import SourceFile, format_unfinished, unfinished_lines
 from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint
 from kgspark.spark.cleaning.last_night import check_size, last_night
 from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale, seen_reasons
 from kgspark.spark.cleaning.ratings import has_integer_ids
 from kgspark.spark.cleaning.seen import write_seen
-from kgspark.spark.cleaning.source_files import format_skipped
+from kgspark.spark.cleaning.source.dialects import Source, find_source
+from kgspark.spark.cleaning.source.file_accounts import SourceFile, format_unfinished, unfinished_lines
+from kgspark.spark.cleaning.source.files import format_skipped
 from kgspark.spark.frames import read_table
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, SEEN, TAGS, USERS
 

@@ -7,9 +7,9 @@ import pytest
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import Accounts
-from kgspark.spark.cleaning.dialects import Scale
 from kgspark.spark.cleaning.hints import collect_hint
 from kgspark.spark.cleaning.rating_rules import Limits, with_reason
+from kgspark.spark.cleaning.source.dialects import Scale
 from kgspark.stages import clean_ratings
 from nights import a_night
 

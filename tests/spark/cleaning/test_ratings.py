@@ -11,10 +11,10 @@ from faults.scale import trials
 from kgspark.errors import InputError
 from kgspark.night.night import Night
 from kgspark.spark.cleaning.accounts import Accounts
-from kgspark.spark.cleaning.dialects import Scale
-from kgspark.spark.cleaning.lines import UNFINISHED
 from kgspark.spark.cleaning.rating_rules import REASONS, resolve_scale
 from kgspark.spark.cleaning.settings import CleanSettings
+from kgspark.spark.cleaning.source.dialects import Scale
+from kgspark.spark.cleaning.source.lines import UNFINISHED
 from kgspark.stages import clean_ratings
 from nights import DATE, a_night
 from worlds.damage import CSV, DAT, MOVIES, STRING_TABLE, U_DATA, Dialect, Truth, damages, movie_id, write_damaged

@@ -8,10 +8,7 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import collect_blocks
-from kgspark.spark.cleaning.dialects import ML_100K_GENRES, find_source, movie_columns, required_columns
 from kgspark.spark.cleaning.hints import collect_genre_hint
-from kgspark.spark.cleaning.layouts import TextLayout
-from kgspark.spark.cleaning.parquet_files import read_footers
 from kgspark.spark.cleaning.quarantine import refused_lines
 from kgspark.spark.cleaning.settings import NULL_TEXTS, SourceColumns, SourceSettings
 from kgspark.spark.cleaning.side_tables import (
@@ -23,7 +20,10 @@ from kgspark.spark.cleaning.side_tables import (
     tags_table,
     users_table,
 )
-from kgspark.spark.cleaning.source_files import find_files
+from kgspark.spark.cleaning.source.dialects import ML_100K_GENRES, find_source, movie_columns, required_columns
+from kgspark.spark.cleaning.source.files import find_files
+from kgspark.spark.cleaning.source.layouts import TextLayout
+from kgspark.spark.cleaning.source.parquet_files import read_footers
 
 
 def _read(spark: Any, folder: Path, table: str, id_type: str = "bigint", **settings: Any) -> Any:

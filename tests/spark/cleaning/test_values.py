@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.night.night import Night
-from kgspark.spark.cleaning.dialects import Scale
+from kgspark.spark.cleaning.source.dialects import Scale
 from kgspark.spark.cleaning.values import rating_text, read_rating, read_time, time_text
 from kgspark.stages import clean_ratings
 from nights import a_night

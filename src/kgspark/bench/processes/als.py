@@ -7,8 +7,8 @@ import json
 import sys
 
 from kgspark.peers import mllib_als
-from kgspark.spark.cleaning.dialects import find_source
 from kgspark.spark.cleaning.settings import SourceSettings
+from kgspark.spark.cleaning.source.dialects import find_source
 from kgspark.spark.session import plain_session
 from kgspark.tables import RATINGS
 

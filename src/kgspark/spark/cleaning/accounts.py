@@ -9,9 +9,9 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
 from kgspark.files import DataFile
-from kgspark.spark.cleaning.file_accounts import SourceFile
 from kgspark.spark.cleaning.quarantine import count_by_reason, refused_lines, write_quarantine
-from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.cleaning.source.file_accounts import SourceFile
+from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.frames import read_table
 from kgspark.tables import KEYS, RATINGS
 

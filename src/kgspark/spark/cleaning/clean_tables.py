@@ -7,12 +7,12 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 
 from kgspark.spark.cleaning.accounts import WrittenTable
-from kgspark.spark.cleaning.dialects import Source
-from kgspark.spark.cleaning.file_accounts import SourceFile, parquet_accounts, text_accounts
 from kgspark.spark.cleaning.rating_rules import Limits, good_ratings, with_reason
 from kgspark.spark.cleaning.ratings import deduplication_tasks, latest, read_rating_texts
 from kgspark.spark.cleaning.side_tables import SideTable, good_rows, read_parquet_movies, read_side_table, side_tables
-from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.cleaning.source.dialects import Source
+from kgspark.spark.cleaning.source.file_accounts import SourceFile, parquet_accounts, text_accounts
+from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.frames import read_table, write_table
 from kgspark.tables import MOVIES, RATINGS
 

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from kgspark.files import DataFile
-from kgspark.spark.cleaning.lines import file_path, with_line_numbers
+from kgspark.spark.cleaning.source.lines import file_path, with_line_numbers
 from kgspark.spark.frames import rows_frame, write_empty, write_table
 
 _SCHEMA = pa.schema(

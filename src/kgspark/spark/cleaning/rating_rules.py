@@ -8,9 +8,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.dialects import Scale
-from kgspark.spark.cleaning.lines import LINE_COLUMNS, LINE_PROBLEMS
 from kgspark.spark.cleaning.settings import CleanSettings
+from kgspark.spark.cleaning.source.dialects import Scale
+from kgspark.spark.cleaning.source.lines import LINE_COLUMNS, LINE_PROBLEMS
 from kgspark.spark.cleaning.values import read_rating, read_time
 from kgspark.spark.ids import ID_PROBLEMS, id_problems, read_id
 from kgspark.tables import Columns

@@ -7,10 +7,10 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from kgspark.spark.cleaning.dialects import Scale, Source
-from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
-from kgspark.spark.cleaning.parquet_files import union
 from kgspark.spark.cleaning.rating_rules import CODES, Limits, nearest, steps_above
+from kgspark.spark.cleaning.source.dialects import Scale, Source
+from kgspark.spark.cleaning.source.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
+from kgspark.spark.cleaning.source.parquet_files import union
 from kgspark.spark.cleaning.values import rating_text, time_text
 from kgspark.spark.ids import id_text
 from kgspark.tables import RATINGS, Columns

@@ -8,11 +8,11 @@ from functools import partial, reduce
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from kgspark.spark.cleaning.dialects import ML_100K_GENRES
-from kgspark.spark.cleaning.layouts import TextLayout
-from kgspark.spark.cleaning.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
-from kgspark.spark.cleaning.parquet_files import ParquetFiles, union
-from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.cleaning.source.dialects import ML_100K_GENRES
+from kgspark.spark.cleaning.source.files import SourceFiles
+from kgspark.spark.cleaning.source.layouts import TextLayout
+from kgspark.spark.cleaning.source.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
+from kgspark.spark.cleaning.source.parquet_files import ParquetFiles, union
 from kgspark.spark.cleaning.values import read_time
 from kgspark.spark.ids import id_problems, id_text, is_missing_id, read_id
 from kgspark.tables import MOVIES, TAGS, USERS, Columns

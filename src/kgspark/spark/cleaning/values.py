@@ -6,7 +6,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, DateType, DoubleType, FloatType, NumericType, TimestampNTZType, TimestampType
 
-from kgspark.spark.cleaning.dialects import Scale
+from kgspark.spark.cleaning.source.dialects import Scale
 from kgspark.spark.ids import digits_or
 
 # Ratings on a scale with more steps are parsed instead of looked up: a longer chain of comparisons would be slower.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.cleaning.source.files import SourceFiles
 
 
 class Kind(StrEnum):

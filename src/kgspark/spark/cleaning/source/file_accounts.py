@@ -11,9 +11,9 @@ from typing import Literal
 from pyspark.sql import SparkSession
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.file_kinds import LONGEST_HEADER, UNPACKING_ERRORS, is_compressed, line_at, open_text
-from kgspark.spark.cleaning.layouts import TextLayout
-from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.cleaning.source.files import SourceFiles
+from kgspark.spark.cleaning.source.kinds import LONGEST_HEADER, UNPACKING_ERRORS, is_compressed, line_at, open_text
+from kgspark.spark.cleaning.source.layouts import TextLayout
 from kgspark.spark.frames import map_files
 
 _CHUNK = 4 << 20

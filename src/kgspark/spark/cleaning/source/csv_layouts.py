@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.file_kinds import first_line, refuse_other_texts, shown
-from kgspark.spark.cleaning.layouts import TextLayout
 from kgspark.spark.cleaning.settings import SourceSettings
-from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.cleaning.source.files import SourceFiles
+from kgspark.spark.cleaning.source.kinds import first_line, refuse_other_texts, shown
+from kgspark.spark.cleaning.source.layouts import TextLayout
 
 _SEPARATORS = (",", ";", "\t", "|")
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import pytest
 
-from kgspark.spark.cleaning import file_accounts
-from kgspark.spark.cleaning.file_accounts import SourceFile, text_accounts, unfinished_lines
-from kgspark.spark.cleaning.layouts import TextLayout
-from kgspark.spark.cleaning.source_files import find_files
+from kgspark.spark.cleaning.source import file_accounts
+from kgspark.spark.cleaning.source.file_accounts import SourceFile, text_accounts, unfinished_lines
+from kgspark.spark.cleaning.source.files import find_files
+from kgspark.spark.cleaning.source.layouts import TextLayout
 
 LAYOUT = TextLayout(",", ("user_id", "movie_id", "rating", "timestamp"), header="u,m,r,t", quoted=True)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.csv_layouts import header_layout, layout_without_header
-from kgspark.spark.cleaning.file_kinds import Kind, are_parquet, first_line, kind_of, refuse_other_texts, shown
-from kgspark.spark.cleaning.layouts import TextLayout
-from kgspark.spark.cleaning.parquet_files import ParquetFiles, read_footers
 from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
-from kgspark.spark.cleaning.source_files import SourceFiles, find_files, local_path
+from kgspark.spark.cleaning.source.csv_layouts import header_layout, layout_without_header
+from kgspark.spark.cleaning.source.files import SourceFiles, find_files, local_path
+from kgspark.spark.cleaning.source.kinds import Kind, are_parquet, first_line, kind_of, refuse_other_texts, shown
+from kgspark.spark.cleaning.source.layouts import TextLayout
+from kgspark.spark.cleaning.source.parquet_files import ParquetFiles, read_footers
 from kgspark.tables import MOVIES, RATINGS, TAGS, USERS, Columns
 
 ML_100K_GENRES = (

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.dialects import find_source
-from kgspark.spark.cleaning.file_kinds import Kind, kind_of
 from kgspark.spark.cleaning.settings import SourceSettings
-from kgspark.spark.cleaning.source_files import find_files, format_skipped
+from kgspark.spark.cleaning.source.dialects import find_source
+from kgspark.spark.cleaning.source.files import find_files, format_skipped
+from kgspark.spark.cleaning.source.kinds import Kind, kind_of
 
 CSV = "user_id,movie_id,rating,timestamp\n1,2,4.0,1600001020\n"
 

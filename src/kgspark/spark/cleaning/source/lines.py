@@ -7,8 +7,8 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from kgspark.spark.cleaning.layouts import TextLayout
-from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.cleaning.source.files import SourceFiles
+from kgspark.spark.cleaning.source.layouts import TextLayout
 from kgspark.spark.frames import spark_path
 
 # The control characters of iso-8859-1 that are printable in windows-1252; five others are undefined there.

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.dialects import Scale, find_source
 from kgspark.spark.cleaning.settings import SourceSettings
+from kgspark.spark.cleaning.source.dialects import Scale, find_source
 
 HEADERS = {
     "ratings.csv": "userId,movieId,rating,timestamp",

@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.lines import parquet_positions
-from kgspark.spark.cleaning.source_files import SourceFiles
+from kgspark.spark.cleaning.source.files import SourceFiles
+from kgspark.spark.cleaning.source.lines import parquet_positions
 from kgspark.spark.frames import spark_path
 from kgspark.tables import Columns
 
