@@ -101,10 +101,12 @@ def test_workers_listen_on_the_loopback_device_only(three):
 def endless(tmp_path, shards):
     """A process whose two workers are in the middle of a training, and the workers."""
     command = [sys.executable, long_training.__file__, str(shards), str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests")))}
+    paths = (str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", ""))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     metrics, until = tmp_path / "metrics.csv", time.monotonic() + 120
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as driver:
         while not (metrics.exists() and metrics.read_text().count("\n") > 5) and time.monotonic() < until:
+            assert driver.poll() is None, driver.communicate()[1]
             time.sleep(0.1)
         yield driver, [each for each in family(driver.pid) if "spawn_main" in " ".join(each.cmdline())]
         driver.kill()
