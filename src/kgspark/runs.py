@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import kgspark
 from kgspark.errors import StageError
-from kgspark.files import DataFile, replace_folder
+from kgspark.files import TableFiles, replace_folder
 from kgspark.lineage import check_lineage
 from kgspark.locks import locked
 from kgspark.manifests import Manifest, versions
@@ -168,7 +168,7 @@ class StageWork:
         self.staging.mkdir(parents=True)
         return {name: self.staging / name for name in self.outputs}
 
-    def commit(self, files: Mapping[str, Sequence[DataFile]], details: Mapping[str, Mapping[str, Any]]) -> None:
+    def commit(self, tables: Mapping[str, TableFiles], details: Mapping[str, Mapping[str, Any]]) -> None:
         """Writes each table's manifest into staging, then moves every table into place."""
         for name in self.outputs:
             Manifest(
@@ -178,7 +178,8 @@ class StageWork:
                 inputs=self.inputs,
                 sources=self.sources,
                 settings=self.settings,
-                files=files[name],
+                files=tables[name].files,
+                content=tables[name].content,
                 details=details.get(name, {}),
                 versions=versions(),
                 written=datetime.now(UTC).isoformat(timespec="seconds"),

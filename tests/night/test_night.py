@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kgspark.files import describe_folder, write_atomically
+from kgspark.files import TableFiles, describe_folder, write_atomically
 from kgspark.logs import STAGE
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
@@ -19,9 +19,8 @@ def _count(night: Night, work: StageWork) -> None:
     folder = work.begin()["counts"]
     folder.mkdir()
     write_atomically(folder / "note", "text")
-    work.commit(
-        {"counts": describe_folder(folder)}, {"counts": {"runs": 1 + (before.details["runs"] if before else 0)}}
-    )
+    runs = 1 + (before.details["runs"] if before else 0)
+    work.commit({"counts": TableFiles(describe_folder(folder))}, {"counts": {"runs": runs}})
 
 
 def _summary(night: Night) -> str:

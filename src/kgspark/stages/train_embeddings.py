@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from kgspark.files import describe_folder
+from kgspark.files import TableFiles, describe_folder
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER
 from kgspark.graph.relation import Relation
@@ -114,7 +114,7 @@ def _write(night: Night, work: StageWork, graph: Graph, trained: Trained, needed
         "training": trained.to_json() | {"history": [asdict(epoch) for epoch in trained.history]},
         "memory": str(needed),
     }
-    files = {name: describe_folder(path) for name, path in folders.items()}
+    files = {name: TableFiles(describe_folder(path)) for name, path in folders.items()}
     work.commit(files, {name: {"model_id": space.model_id} for name in folders} | {MODEL: of_model})
 
 
