@@ -1,6 +1,8 @@
 """The size of the fault trials: a short one in `make test`, the full one in `make faults`."""
 
 import os
+from collections.abc import Iterator
+from itertools import count
 
 FULL = os.environ.get("KGSPARK_FAULTS") == "full"
 
@@ -8,3 +10,9 @@ FULL = os.environ.get("KGSPARK_FAULTS") == "full"
 def trials(short: int, full: int) -> int:
     """The number of trials of this run."""
     return full if FULL else short
+
+
+def seeds() -> Iterator[int]:
+    """The seeds of rounds of trials; KGSPARK_FAULTS_SEED repeats the round of one seed."""
+    named = os.environ.get("KGSPARK_FAULTS_SEED")
+    return count(1) if named is None else iter([int(named)])
