@@ -162,9 +162,13 @@ class StageWork:
         """The folder that the stage writes into before it commits."""
         return self.run.folder / _STAGING / self.stage
 
-    def begin(self) -> dict[str, Path]:
-        """Removes the remains of a failed attempt; returns the folder of each output, which does not exist yet."""
+    def remove_remains(self) -> None:
+        """Removes what an attempt that failed or was killed has left."""
         shutil.rmtree(self.staging, ignore_errors=True)
+
+    def begin(self) -> dict[str, Path]:
+        """Removes the remains of an earlier attempt; returns the folder of each output, which does not exist yet."""
+        self.remove_remains()
         self.staging.mkdir(parents=True)
         return {name: self.staging / name for name in self.outputs}
 
@@ -186,7 +190,7 @@ class StageWork:
             ).write(self.staging / name)
         for name in self.outputs:
             replace_folder(self.staging / name, self.run.table(name))
-        shutil.rmtree(self.staging, ignore_errors=True)
+        self.remove_remains()
 
 
 def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:

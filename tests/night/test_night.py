@@ -40,6 +40,16 @@ def test_a_stage_runs_for_new_settings_or_a_loss_outside_the_night_and_else_not(
     assert night.outcomes == runs
 
 
+def test_what_a_kill_at_the_end_of_a_commit_left_is_removed_by_the_next_call(tmp_path: Path) -> None:
+    night = a_night(tmp_path, source={"path": "x"})
+    _run(night)
+    earlier = night.run.folder / ".staging" / "count" / "counts"
+    earlier.mkdir(parents=True)
+    (earlier / "note").write_text("the table of an earlier run")
+    assert not _run(night).ran
+    assert list((night.run.folder / ".staging").iterdir()) == []
+
+
 def test_only_a_night_with_audiences_writes_their_search_space(tmp_path: Path) -> None:
     nights = [a_night(tmp_path, source={"path": "x"}, audiences={"enabled": enabled}) for enabled in (True, False)]
     assert [search_spaces(night) for night in nights] == [["search_space", "audience_space"], ["search_space"]]

@@ -49,7 +49,9 @@ def run(night: Night) -> Outcome:
         settings=stage_settings(night),
         sources={"warm_start": earlier.manifest(MODEL).fingerprint} if earlier else None,
     )
-    return night.stage(work, partial(_train, earlier=earlier), _summary)
+    outcome = night.stage(work, partial(_train, earlier=earlier), _summary)
+    checkpoints.discard(night.run.table(TRAINING))  # also if a kill after the commit left one
+    return outcome
 
 
 def stage_settings(night: Night) -> dict[str, Any]:
@@ -78,7 +80,6 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     with progress_bar("training", settings.epochs) as advance:
         trained = train(graph, settings, folder, _show_epochs(advance), initial, _team(night))
     _write(night, work, graph, trained, needed)
-    checkpoints.discard(folder)
     release_gpu_memory()
 
 
