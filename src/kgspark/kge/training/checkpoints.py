@@ -55,6 +55,6 @@ def load(folder: Path, expected_fingerprint: str, pick: Pick | None = None) -> C
 
 
 def discard(folder: Path) -> None:
-    """Removes the folder's checkpoint, and unfinished ones of killed processes, once the results are saved elsewhere."""
+    """Removes the folder's checkpoint once the results are saved, and what killed processes left of unfinished ones."""
     for path in (folder / _NAME, *folder.glob(".*checkpoint*")):
         path.unlink(missing_ok=True)
