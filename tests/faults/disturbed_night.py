@@ -163,7 +163,10 @@ class DisturbedNight:
         elif code != 0:
             assert code == (128 + kill.signal if kill.kind == DRIVER else 1), self._errors.read_text()
             only_line(subprocess.CompletedProcess([], code, "", self._errors.read_text()))
-        assert left_after(self._processes(), 5) == []
+        left = left_after(self._processes(), 5)
+        for process in self._processes():  # else they would be seen in the next rounds too
+            process.kill()
+        assert not left, left
         self._reader.join()
 
 

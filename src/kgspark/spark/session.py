@@ -133,9 +133,14 @@ def _start_session(settings: SessionSettings, app: str) -> SparkSession:
             hide(_spark_value(value))
     # A process has one JVM: a second session of the process uses the running one.
     gateway = SparkContext._gateway or start_jvm(dict(spark_conf.getAll()))
-    with _own_interrupts():
-        SparkContext(conf=spark_conf, gateway=gateway)
-    return SparkSession.builder.getOrCreate()
+    try:
+        with _own_interrupts():
+            SparkContext(conf=spark_conf, gateway=gateway)
+        return SparkSession.builder.getOrCreate()
+    except BaseException as error:
+        if _interruption(error) is not None:  # a JVM whose context is starting does not end by itself
+            end_jvm(gateway)
+        raise
 
 
 @contextmanager
