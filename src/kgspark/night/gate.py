@@ -8,7 +8,7 @@ from kgspark.night.champion import compare_with
 from kgspark.night.night import Night
 from kgspark.night.reads import held_out_ndcg
 from kgspark.runs import Run
-from kgspark.tables import MODEL
+from kgspark.tables import MODEL, SERVED
 
 
 def check_model(night: Night, champion: Run | None) -> dict[str, Any]:
@@ -25,9 +25,9 @@ def check_model(night: Night, champion: Run | None) -> dict[str, Any]:
 
 
 def _compare(night: Night, champion: Run, tolerance: float) -> dict[str, Any]:
-    ours, theirs = (run.manifest(MODEL).details["model_id"] for run in (night.run, champion))
-    if ours == theirs:  # it is served again, so there is nothing to measure
-        return {"date": champion.date, "model_id": theirs, "same_model": True}
+    ours, theirs = (run.manifest(MODEL).details for run in (night.run, champion))
+    if SERVED in ours and ours["model_id"] == theirs["model_id"]:  # the champion's weights, so nothing to compare
+        return {"date": champion.date, "model_id": theirs["model_id"], "same_model": True}
     comparison = compare_with(night, champion)
     _check_champion(comparison, tolerance)
     return comparison

@@ -19,7 +19,7 @@ from kgspark.kge.export.evaluation import evaluate, popularity
 from kgspark.kge.export.evidence import LIKES
 from kgspark.kge.export.facts import place_new_movies
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.model.two_tower import build_model, parameters_by_table, tower_of
+from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training.training import Trained
 from kgspark.kge.training.warm_start import WarmStart
@@ -38,8 +38,8 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
     Raises StageError if the earlier model cannot recommend by today's target, or knows no user or movie of today.
     """
     begun, device = perf_counter(), pick_device(settings)
-    settings = _serving_settings(settings, model.settings)
     _check(graph, settings, model)
+    settings = _serving_settings(settings, model.settings)
     with reproducible(settings, device):
         served = _load(graph, settings, model, device)
         before_refit = settings.model_copy(update={"refit": "none"})
@@ -75,9 +75,9 @@ def _serving_settings(today: TrainSettings, trained: TrainSettings) -> TrainSett
 
 
 def _check(graph: Graph, settings: TrainSettings, carried: WarmStart) -> None:
-    target = graph.relation(settings.target)
-    if target.index not in carried.rows[tower_of(settings).relation_tables[0]]:
-        raise StageError(f"train.epochs=0: the model to serve was not trained on the relation {target.name!r}")
+    target, trained = graph.relation(settings.target), carried.settings.target
+    if target.name != trained:
+        raise StageError(f"train.epochs=0: the model to serve recommends by {trained!r}, not {target.name!r}")
     for kind in (target.head_kind, target.tail_kind):
         if not (carried.evidence[slice(*graph.layout.range(kind))] == LIKES).any():
             raise StageError(
