@@ -20,6 +20,7 @@ from kgspark.manifests import Manifest
 from kgspark.night.night import Night
 from kgspark.search_space import SearchSpace
 from kgspark.stages import nightly, train_embeddings
+from kgspark.stages.nightly import STAGES, check_earlier_stages
 from kgspark.tables import MODEL, SEARCH_SPACE
 from nights import a_night
 from worlds.tastes import World, write_world
@@ -97,7 +98,9 @@ class Served:
         nightly.run(self.trained)
         change_the_world(folder / "source", self.world)
         self.night = serving(spark, folder, self.world, SERVED)
-        nightly.run(self.night)
+        for stage in STAGES:  # one by one, as the command line runs them
+            check_earlier_stages(self.night, stage)
+            import_module(f"kgspark.stages.{stage}").run(self.night)
         self.ratings = [
             (int(row["userId"]), int(row["movieId"]), float(row["rating"]))
             for row in read_csv(folder / "source" / "ratings.csv")
@@ -197,6 +200,12 @@ def test_a_user_of_no_segment_gets_what_is_popular(served: Served) -> None:
     assert [(row["movie_id"], row["source"]) for row in row_of[ANOTHER_USER]] == [(m, "popular") for m in order]
     # A low rating is a fact, so this user has a vector.
     assert {row["source"] for row in row_of[LOW_USER]} == {"facts"}
+
+
+def test_the_whole_night_has_nothing_to_add_to_the_stages_one_by_one(served: Served) -> None:
+    night = serving(served.spark, served.folder, served.world, SERVED)
+    nightly.run(night)
+    assert not any(outcome.ran for outcome in night.outcomes)
 
 
 def test_the_night_says_what_it_serves(served: Served) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from kgspark.errors import ConfigError
+from kgspark.errors import ConfigError, StageError
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
@@ -124,8 +124,10 @@ def ranked_tables(night: Night) -> list[str]:
 
 def vectors_by_source(night: Night, side: Side) -> Mapping[str, int]:
     """The number of users' (queries) or movies' (items) vectors of each source in `tables.SOURCES`."""
-    counts: Mapping[str, int] = night.run.manifest(SEARCH_SPACE).details["sources"][side]
-    return counts
+    sources: Mapping[str, Mapping[str, int]] | None = night.run.manifest(SEARCH_SPACE).details.get("sources")
+    if sources is None:
+        raise StageError(f"{night.run.table(SEARCH_SPACE)}: of an earlier version; run train-embeddings again")
+    return sources[side]
 
 
 def needs_popular(night: Night) -> bool:

@@ -144,7 +144,7 @@ def test_what_arrived_after_the_training_never_has_an_untrained_vector(tmp_path,
 
 
 def test_only_users_of_the_model_are_measured_and_movies_without_a_vector_are_misses(tmp_path):
-    """User 5, who is user 3 of the model, has a first test like, which is a miss. That of the new user 0 is left out."""
+    """User 5, user 3 of the model, has a first test like, which is a miss. That of the new user 0 is left out."""
     earlier = Earlier(tmp_path, block_world(), epochs=8)
     graph, names = grown_world()
     served = earlier.serve(graph, names)

@@ -38,7 +38,8 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
     Raises StageError if the earlier model cannot recommend by today's target, or knows no user or movie of today.
     """
     begun, device = perf_counter(), pick_device(settings)
-    _check(graph, settings, model)
+    for start in filter(None, (model, measured)):
+        _check(graph, settings, start)
     settings = _serving_settings(settings, model.settings)
     with reproducible(settings, device):
         served = _load(graph, settings, model, device)
