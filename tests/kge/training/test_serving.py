@@ -14,7 +14,7 @@ from kgspark.graph.layout import EntityLayout
 from kgspark.kge.export.evidence import LIKES, NOTHING, TRIPLES
 from kgspark.kge.export.model_files import load_model, measured_file, save_model
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.model.two_tower import parameters_by_table
+from kgspark.kge.model.two_tower import parameters_by_table, tower_of
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training.serving import serve
 from kgspark.kge.training.training import Trained, train
@@ -74,6 +74,14 @@ def test_the_same_night_served_again_has_the_same_vectors_and_metrics(tmp_path, 
     before, now = (space_of(trained, graph) for trained in (earlier.trained, served))
     assert before.model_id == now.model_id
     assert served.to_json()["epochs"] == 0
+    assert (served.settings.seed, served.settings.refit) == (earlier.trained.settings.seed, "continue")
+
+
+def test_the_settings_of_the_export_are_todays(tmp_path):
+    earlier = Earlier(tmp_path, block_world(), export={"recent_share": 0.3})
+    today = {"recent_share": "auto", "audience_activity": 1.0}
+    served = earlier.serve(block_world(), NAMES, export=today)
+    assert (served.settings.export.audience_activity, served.settings.export.recent_share) == (1.0, 0.3)
 
 
 def reordered(order: np.ndarray) -> Graph:
@@ -136,6 +144,8 @@ def test_what_arrived_after_the_training_never_has_an_untrained_vector(tmp_path,
     np.testing.assert_allclose(now.queries[0], before.queries.mean(axis=0), atol=1e-5)
     evidence = dict(zip(names, served.evidence.tolist(), strict=True))
     assert [evidence["user", "a"], evidence["genre", "a"], evidence["movie", "b"]] == [NOTHING] * 3
+    for table in tower_of(served.settings).entity_tables:  # no random start is left in the file
+        assert not parameters_by_table(served.model)[table][:NEW_USERS].any()
     assert (evidence["genre", "0"], evidence["user", "0"], evidence["movie", "0"]) == (TRIPLES, LIKES, LIKES)
     if norm == 2 and name != "rotate":  # the others add what facts do not explain, at random
         scores = pairwise_scores(now, np.arange(USERS) + NEW_USERS, np.zeros(USERS, int))
