@@ -11,7 +11,7 @@ from kgspark.manifests import Manifest
 from kgspark.night.night import Night
 from kgspark.night.reads import held_out_metrics, published_places, ranked_tables
 from kgspark.report.summary import night_summary
-from kgspark.runs import as_written
+from kgspark.runs import as_written, first_difference
 from kgspark.tables import WRITTEN_BY
 
 STAGES = ("clean_ratings", "index_entities", "write_triples", "train_embeddings", "recommend", "publish")
@@ -46,23 +46,12 @@ def check_earlier_stages(night: Night, stage: str) -> None:
         manifest = next(filter(None, (Manifest.read(night.run.table(table)) for table in tables)), None)
         if manifest is None:
             continue  # the stage itself names a table that it lacks
-        key = _first_difference(manifest.settings, as_written(_stage(name).stage_settings(night)))
+        key = first_difference(manifest.settings, as_written(_stage(name).stage_settings(night)))
         if key is not None:
             raise StageError(
                 f"{night.run.folder}: {written} ran with another value of {key}; run it again with the present "
                 "settings, or give every stage the same ones"
             )
-
-
-def _first_difference(one: Any, other: Any, key: str = "") -> str | None:
-    """The first dotted key whose values differ; None if there is none."""
-    if not (isinstance(one, dict) and isinstance(other, dict)):
-        return None if one == other else key
-    for name in [*one, *(other.keys() - one.keys())]:
-        found = _first_difference(one.get(name), other.get(name), f"{key}.{name}".strip("."))
-        if found is not None:
-            return found
-    return None
 
 
 def _import_ahead() -> None:

@@ -32,7 +32,7 @@ from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge
 from kgspark.report.progress import progress_bar
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace, write_ids
-from kgspark.tables import AUDIENCE_SPACE, ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Columns
+from kgspark.tables import AUDIENCE_SPACE, ENTITIES, MODEL, PUBLISHED, SEARCH_SPACE, TRIPLES, Columns
 
 # Folder of checkpoints and of the dashboard's files. It is not a table, because it must survive a killed training.
 TRAINING = "training"
@@ -58,17 +58,36 @@ def stage_settings(night: Night) -> dict[str, Any]:
 
 
 def earlier_run(night: Night) -> Run | None:
-    """The night to start from; `latest` is the newest one before this date with a complete model, if there is one."""
+    """The night to start from; `latest` is the newest one before this date that was published, if its vectors fit."""
     date = night.settings.train.warm_start
     if date == "none":
         return None
     if date != "latest":
         return replace(night.run, date=date)
-    return next((run for run in night.run.earlier() if Manifest.read(run.table(MODEL))), None)
+    last = next((run for run in night.run.earlier() if _is_published(run)), None)
+    return last if last is not None and _fits(last, night.settings.train.resolved()) else None
+
+
+def _is_published(run: Run) -> bool:
+    return all(Manifest.read(run.table(name)) is not None for name in (PUBLISHED, MODEL, ENTITIES))
+
+
+def _fits(earlier: Run, settings: TrainSettings) -> bool:
+    """True if the earlier model has the sizes of tonight's, so that its vectors can be carried over."""
+    trained = earlier.manifest(MODEL).settings["train"]
+    return all(trained[key] == getattr(settings, key) for key in ("model", "dim", "norm"))
+
+
+def _settings(night: Night, earlier: Run | None) -> TrainSettings:
+    """The settings of tonight's training, which is shorter if it starts from an earlier night."""
+    settings = night.settings.train.resolved()
+    if earlier is None:
+        return settings
+    return settings.model_copy(update={"epochs": min(settings.epochs, settings.warm_epochs)})
 
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
-    settings, needed = _resolve(night)
+    settings, needed = _resolve(night, _settings(night, earlier))
     graph = knowledge_graph(night)
     if settings.inverse_relations:
         graph = graph.with_inverses()
@@ -82,9 +101,9 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     release_gpu_memory()
 
 
-def _resolve(night: Night) -> tuple[TrainSettings, MemoryEstimate]:
+def _resolve(night: Night, settings: TrainSettings) -> tuple[TrainSettings, MemoryEstimate]:
     """The settings with a number for `negatives: auto`, and the memory that they need; prints both."""
-    settings, layout, relations = night.settings.train.resolved(), entity_layout(night), relations_of(night)
+    layout, relations = entity_layout(night), relations_of(night)
     rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
     night.note(describe(settings))
     if settings.negatives == "auto":
