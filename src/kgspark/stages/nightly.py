@@ -2,12 +2,14 @@
 
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from kgspark.errors import StageError
 from kgspark.manifests import Manifest
+from kgspark.night.comparison import format_comparison, last_full_night, list_churn, write_times
 from kgspark.night.night import Night
 from kgspark.night.reads import held_out_metrics, published_places, ranked_tables
 from kgspark.report.summary import night_summary
@@ -23,11 +25,15 @@ def run(night: Night) -> dict[str, Any]:
     threading.Thread(target=_import_ahead, daemon=True).start()
     for name in STAGES:
         _stage(name).run(night)
-    metrics = held_out_metrics(night)
-    night.say(night_summary(night.run, published_places(night), metrics, night.outcomes))
+    metrics, full, churn = held_out_metrics(night), last_full_night(night.run), list_churn(night.run)
+    write_times(night, night.outcomes)
+    compared = format_comparison(night.outcomes, full, churn)
+    night.say(night_summary(night.run, published_places(night), metrics, night.outcomes, compared))
     return {
         "run_date": night.run.date,
         "stages": [vars(outcome) for outcome in night.outcomes],
+        "full_night": None if full is None else asdict(full),
+        "list_churn": churn,
         "metrics": metrics,
         "ranking": {name: night.run.manifest(name).details for name in ranked_tables(night)},
     }
