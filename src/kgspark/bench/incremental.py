@@ -19,6 +19,7 @@ from pydantic import Field
 
 from kgspark.bench.common import BUNDLED, Finished, Row, Say, Source, night_settings, run_process, scratch_folder
 from kgspark.config import Settings
+from kgspark.night.default_graph import DEFAULT_RELATIONS
 from kgspark.night.night import open_night
 from kgspark.runs import Run
 from kgspark.spark.session import usable_cores
@@ -39,7 +40,9 @@ class IncrementalBenchSettings(Settings):
     share: float = Field(
         0.01, gt=0, lt=0.5, description="fraction of all ratings that each night adds, the latest ones"
     )
-    nights: int = Field(3, ge=1, le=27, description="nights after the first; each adds a file, and the median is reported")
+    nights: int = Field(
+        3, ge=1, le=27, description="nights after the first; each adds a file, and the median is reported"
+    )
     overrides: tuple[str, ...] = Field((), description="further dotted.key=value for all nights")
 
 
@@ -92,11 +95,12 @@ def _prepare(settings: IncrementalBenchSettings, scratch: Path) -> tuple[list[pa
     movies = _read(run, MOVIES)
     genres = pc.binary_join(movies[Columns.GENRES], "|")
     csv.write_csv(movies.select([Columns.MOVIE_ID, Columns.TITLE]).append_column("genres", genres), source["movies"])
-    relations = {}
+    relations: dict[str, Any] = {}
     if run.table(USERS).exists():
         csv.write_csv(_read(run, USERS), scratch / "people.csv")
         source["tables"] = {"people": {"path": str(scratch / "people.csv")}}
-        relations = {f"has_{kind}": {"table": "people"} for kind in ("gender", "age", "occupation")}
+        of_users = {name: relation for name, relation in DEFAULT_RELATIONS.items() if relation["table"] == USERS}
+        relations = {name: relation | {"table": "people"} for name, relation in of_users.items()}
     ids = run.manifest(RATINGS).details["id_type"]
     source["ids"] = "integer" if ids == "bigint" else "string"
     ratings = _read(run, RATINGS).sort_by([(Columns.TIMESTAMP, "ascending"), (Columns.USER_ID, "ascending")])
