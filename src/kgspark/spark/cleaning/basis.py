@@ -147,7 +147,7 @@ def _first_change(date: str, ratings: Manifest, settings: Mapping[str, Any], rea
     key = first_difference(ratings.settings, settings)
     if key is not None:
         return f"{key} has another value than on {date}"
-    key = first_difference(ratings.details["reading"], reading)
+    key = first_difference(ratings.details.get("reading", {}), reading)
     return "" if key is None else f"the files are not read as on {date} ({key})"
 
 
