@@ -114,6 +114,20 @@ def a_night(lake: Path, session: Any = None, say: Callable[[str], None] = print,
     return Night(NightSettings.model_validate(given), say, LazySession(ExitStack(), session))
 
 
+def a_small_night(
+    source: Path, lake: Path, session: Any = None, say: Callable[[str], None] = print, **changes: object
+) -> Night:
+    """A night with short lists and a quick training, as that of the fixture `small_night`, with changed sections."""
+    sections = {
+        "source": {"path": str(source)},
+        "train": {"dim": 8, "epochs": 2, "device": "cpu", "threads": 1},
+        "recommend": {"k": 5},
+        "audiences": {"k": 5},
+        "publish": {"beat_popularity": False},
+    }
+    return a_night(lake, session, say, **sections | changes)
+
+
 def only_line(done: subprocess.CompletedProcess[str]) -> str:
     """The single error line of a failed command."""
     lines = [line for line in done.stderr.splitlines() if "WARNING: Using incubator modules" not in line]
@@ -127,6 +141,12 @@ def describe_again(folder: Path) -> None:
     manifest = Manifest.read(folder)
     assert manifest is not None
     replace(manifest, files=describe_folder(folder)).write(folder)
+
+
+def table_contents(lake: Path) -> dict[str, str]:
+    """The content hash of each table of the night that has one, by the table's name."""
+    manifests = map(Manifest.read, sorted((lake / "runs" / DATE).iterdir()))
+    return {found.table: found.content for found in manifests if found is not None and found.content is not None}
 
 
 def table_bytes(lake: Path, table: str) -> list[str]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pyspark
 from py4j.java_gateway import JavaGateway
@@ -20,11 +21,13 @@ from pyspark.sql import SparkSession
 
 from kgspark.errors import KgsparkError, StageError
 from kgspark.redaction import hide, is_secret
+from kgspark.spark.executor_watch import executors_expected
 from kgspark.spark.jvm import class_archive
 from kgspark.spark.jvm.gateway import end_jvm, exit_of, java_option, start_jvm
 from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
+_LOG = logging.getLogger("spark.jvm")
 _EXECUTOR_PYTHON = "spark.pyspark.python"
 # pyspark logs every error of an expression as a page of JSON, and also raises it; we print it in one line.
 for _logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -54,8 +57,10 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     session = _submitted_session(settings, app) if submitted else _start_session(settings, app)
     gateway = SparkContext._gateway
+    _log_broken_connections(session.sparkContext)
     try:
-        yield session
+        with executors_expected(session, settings.executor_wait):
+            yield session
     except BaseException as error:
         if (interrupt := _interruption(error)) is not None:
             if not submitted:  # Spark may be in the middle of a job, and the connection in the middle of an answer
@@ -68,6 +73,15 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
         session.stop()
         if not submitted:
             class_archive.finish(gateway)
+
+
+def _log_broken_connections(context: SparkContext) -> None:
+    """Logs the stacks of pyspark's own server, which would print them when the JVM ends."""
+
+    def log(request: Any, address: Any) -> None:
+        _LOG.warning("a connection of Spark's JVM broke", exc_info=True)
+
+    vars(context._accumulatorServer)["handle_error"] = log
 
 
 def _interruption(error: BaseException) -> BaseException | None:
@@ -121,9 +135,14 @@ def _start_session(settings: SessionSettings, app: str) -> SparkSession:
             hide(_spark_value(value))
     # A process has one JVM: a second session of the process uses the running one.
     gateway = SparkContext._gateway or start_jvm(dict(spark_conf.getAll()))
-    with _own_interrupts():
-        SparkContext(conf=spark_conf, gateway=gateway)
-    return SparkSession.builder.getOrCreate()
+    try:
+        with _own_interrupts():
+            SparkContext(conf=spark_conf, gateway=gateway)
+        return SparkSession.builder.getOrCreate()
+    except BaseException as error:
+        if _interruption(error) is not None:  # a JVM whose context is starting does not end by itself
+            end_jvm(gateway)
+        raise
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kgspark.errors import AuditError
-from kgspark.files import describe_folder, write_atomically
+from kgspark.files import TableFiles, describe_folder, write_atomically
 from kgspark.night.audit import audit_night
 from kgspark.night.champion import find_champion
 from kgspark.night.gate import check_model
@@ -14,8 +14,9 @@ from kgspark.night.night import Night
 from kgspark.night.reads import candidate_tables, publish_targets, ranked_tables
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.ranking.audit.findings import Finding, json_lines
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, TRIPLES
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, SERVED, TRIPLES
 from kgspark.warehouse.retention import remove_old
+from kgspark.warehouse.versions import Warehouse
 
 
 def run(night: Night) -> Outcome:
@@ -56,7 +57,7 @@ def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
     published = {name: target.publish(night.run, tables) for name, target in publish_targets(night).items()}
     passed, warned = (sum(f.status == "passed" for f in findings), sum(f.warns for f in findings))
     details = {"tables": tables, "checks": passed, "warnings": warned, "gate": measured, "targets": published}
-    work.commit({PUBLISHED: describe_folder(folder)}, {PUBLISHED: details})
+    work.commit({PUBLISHED: TableFiles(describe_folder(folder))}, {PUBLISHED: details})
     _remove_old(night, champion)
 
 
@@ -64,6 +65,8 @@ def _remove_old(night: Night, champion: Run | None) -> None:
     """Applies `keep`. The tables are published already, so a folder that cannot be removed is only told."""
     try:
         needed = {night.settings.train.warm_start, *([champion.date] if champion else [])}
+        if (served := night.run.manifest(MODEL).details.get(SERVED)) is not None:
+            needed.add(served["trained"])
         removed = remove_old(night.run, night.settings.keep, needed)
     except OSError as error:
         removed = [f"{error.filename}: cannot be removed: {error.strerror}"]
@@ -89,4 +92,6 @@ def _summary(night: Night) -> str:
     details = night.run.manifest(PUBLISHED).details
     rows = [f"{night.run.manifest(name).rows:,} rows of {name}" for name in details["tables"]]
     warned = f", {details['warnings']} warned" if details["warnings"] else ""
-    return f"{details['checks']} checks passed{warned}; {', '.join(rows)}"
+    latest = Warehouse.of(night.run.lake).latest()
+    newer = f"; _latest.json stays at the newer date {latest.date}" if latest and latest.date > night.run.date else ""
+    return f"{details['checks']} checks passed{warned}; {', '.join(rows)}{newer}"

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from kgspark.errors import StageError
-from kgspark.files import DataFile
+from kgspark.files import TableFiles
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
+from kgspark.night.checked_candidates import check_candidates
 from kgspark.night.default_graph import DEFAULT_RELATIONS
 from kgspark.night.night import Night
 from kgspark.night.reads import (
+    candidate_tables,
     cleaned_tables,
     entity_layout,
     id_type,
@@ -60,6 +62,8 @@ def _write(night: Night, work: StageWork) -> None:
     tables = _with_split_and_derived(night, usable, sources)
     layout = entity_layout(night)
     unknown = unknown_ids(night, ids_in_relations(usable, sources))
+    if candidate_tables(night):
+        check_candidates(night)  # before the training, which takes longest; recommend reads the lists again
     folder = work.begin()[TRIPLES]
     files = _write_shards(night, usable, tables, layout, folder)
 
@@ -96,7 +100,7 @@ def _write_shards(
     tables: Mapping[str, DataFrame],
     layout: EntityLayout,
     folder: Path,
-) -> list[DataFile]:
+) -> TableFiles:
     rows_per_shard = night.settings.triples.rows_per_shard
     # The exact number of triples is known only after writing; the sizes of the clean tables give an estimate.
     clean = cleaned_tables(night)

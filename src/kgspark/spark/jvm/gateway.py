@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from py4j.java_gateway import JavaGateway
 from pyspark.errors import PySparkRuntimeError
 from pyspark.java_gateway import launch_gateway
@@ -57,6 +58,9 @@ def start_jvm(conf: Mapping[str, str]) -> JavaGateway:
         said = "\n".join(last)
         reason = condition_in(said) or f"{java_error(said) or error}; see spark.driver_memory and spark.conf"
         raise StageError(f"Spark's JVM did not start: {reason}") from error
+    except BaseException:  # Ctrl-C or SIGTERM: nobody has the gateway yet, with which to end the JVM
+        _end_starting(folder)
+        raise
     properties.unlink()
     for scratch in scratches:
         gateway.jvm.java.io.File(str(scratch.folder)).deleteOnExit()  # when it is empty: after Spark's own clearing
@@ -72,6 +76,15 @@ def _launch(properties: Path, scratches: list[Scratch], writing: int) -> JavaGat
             return launch_gateway(None, {"stderr": writing, "pass_fds": owned})
     finally:
         os.close(writing)
+
+
+def _end_starting(folder: Path) -> None:
+    """Ends the JVM that is starting with this folder for its temporary files, and the scripts that start it."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if child.environ().get("TMPDIR") == str(folder):
+                child.kill()
+                child.wait(_SECONDS_TO_END)
 
 
 def end_jvm(gateway: JavaGateway) -> None:
