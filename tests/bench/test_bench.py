@@ -64,8 +64,8 @@ def test_bench_train(few_movies):
     [
         (
             ["trian"],
-            "unknown benchmark 'trian'; expected one of nightly, models, graph, keys, topk, index, audiences, "
-            "executors, etl, train",
+            "unknown benchmark 'trian'; expected one of nightly, incremental, models, graph, keys, topk, index, "
+            "audiences, executors, etl, train",
         ),
         (["train", "samples=3"], "command line: samples: unknown key; did you mean 'sample'?"),
         (["train", "generated.ratings=10", "generated.movies=2", "generated.users=3"], "must leave half of all pairs"),
