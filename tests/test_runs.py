@@ -198,6 +198,15 @@ def test_every_cut_of_a_manifest_is_none(run: Run) -> None:
         assert Manifest.read(path.parent) is None, length
 
 
+def test_every_changed_byte_of_a_manifest_is_noticed(run: Run) -> None:
+    _do(_plan(run))
+    path = run.table("ratings") / MANIFEST
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        assert Manifest.read(path.parent) is None, position
+
+
 def test_a_crash_between_the_moves_of_two_tables_is_seen_and_repaired(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """The manifest of a table: the last file written into its folder, which marks the table as complete."""
 
+import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ import kgspark
 from kgspark.files import DataFile, TableFiles, count_rows, hash_file, visible_names, write_atomically
 
 MANIFEST = "_manifest.json"
+_CHECKSUM = "checksum"
 _HASHERS = 4
 _ENGINES = ("pyspark", "torch", "tgraphx", "faiss-cpu", "numpy", "pyarrow")
 
@@ -60,20 +62,27 @@ class Manifest:
         return find_changed(folder, self.files, checksums)
 
     def write(self, folder: Path) -> None:
-        """Writes `_manifest.json` in one step."""
-        text = json.dumps(asdict(self) | {"rows": self.rows}, indent=2, ensure_ascii=False, default=str)
+        """Writes `_manifest.json` in one step, with a checksum of its own values."""
+        value = json.loads(json.dumps(asdict(self) | {"rows": self.rows}, default=str))
+        text = json.dumps(value | {_CHECKSUM: _checksum(value)}, indent=2, ensure_ascii=False)
         write_atomically(folder / MANIFEST, text + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest | None":
-        """The manifest in `folder`, or None if it is missing or cannot be read."""
+        """The manifest in `folder`, or None if it is missing, cannot be read, or was changed after it was written."""
         try:
             value = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if value.pop(_CHECKSUM) != _checksum(value):
+                return None
             value.pop("rows")
             value["files"] = [DataFile(**file) for file in value["files"]]
             return cls(**value)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def find_changed(folder: Path, files: Sequence[DataFile], checksums: bool) -> str | None:
