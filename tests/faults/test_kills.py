@@ -32,8 +32,8 @@ from worlds.tastes import write_world
 pytestmark = pytest.mark.slow
 
 PUBLISHED = ("recommendations", "audiences")
-# The trace of an error stays in the folder of its night.
-TRACE = re.compile(rf"runs/{DATE}/trace-.*\.log")
+# What tells of one process: its trace, and the seconds of a night in which every stage ran.
+OF_ONE_PROCESS = re.compile(rf"runs/{DATE}/(trace-.*\.log|times\.json)")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Made:
     def in_lake(cls, lake: Path) -> "Made":
         """Of the only night of a lake."""
         names = [str(path.relative_to(lake)) for path in sorted(lake.rglob("*"))]
-        kept = [name for name in names if not TRACE.fullmatch(name)]
+        kept = [name for name in names if not OF_ONE_PROCESS.fullmatch(name)]
         return cls({table: table_bytes(lake, table) for table in PUBLISHED}, table_contents(lake), kept)
 
 
