@@ -1,7 +1,8 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
 # make test-extended  what changes seldom: benchmarks, the search, calibrations, training by two workers, kills
-# make faults   hours of kills, publishes under readers, damaged lines and configurations; make test has a short version
+# make faults   200 kills, 50 publishes under readers, 100,000 damaged lines of each kind of source, 1,000 damaged
+#               configurations; make test has a short version
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
 # make docs     conf/nightly.yaml, its JSON schema and docs/configuration.md, from the settings classes
 # make package  dist/: the wheel, and a packed environment for a cluster's executors (EXTRAS=executor,train: with torch)
@@ -49,7 +50,7 @@ test-extended: .venv/.test
 	$(BIN)/pytest -m extended $(PYTEST_ARGS)
 
 faults: .venv/.test
-	KGSPARK_FAULTS=full $(BIN)/pytest tests/faults tests/warehouse tests/spark/cleaning -m 'extended or not extended' $(PYTEST_ARGS)
+	KGSPARK_FAULTS=full $(BIN)/pytest -m faults $(PYTEST_ARGS)
 
 bench: .venv/.test
 	@for name in $(NAMES); do $(BIN)/kgspark bench $$name --json || exit 1; done

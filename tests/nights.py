@@ -129,6 +129,12 @@ def describe_again(folder: Path) -> None:
     replace(manifest, files=describe_folder(folder)).write(folder)
 
 
+def table_contents(lake: Path) -> dict[str, str]:
+    """The content hash of each table of the night that has one, by the table's name."""
+    manifests = map(Manifest.read, sorted((lake / "runs" / DATE).iterdir()))
+    return {found.table: found.content for found in manifests if found is not None and found.content is not None}
+
+
 def table_bytes(lake: Path, table: str) -> list[str]:
     """SHA-256 of a published table's files, in the order of their names."""
     folder = lake / "warehouse" / table / f"ds={DATE}"

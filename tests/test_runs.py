@@ -17,7 +17,7 @@ import pytest
 import kgspark
 from kgspark import runs
 from kgspark.errors import BusyError, StageError
-from kgspark.files import describe_folder
+from kgspark.files import TableFiles, describe_folder
 from kgspark.locks import held_locks
 from kgspark.manifests import MANIFEST, Manifest
 from kgspark.runs import Run, StageWork
@@ -39,7 +39,9 @@ def _do(work: StageWork, text: str = "data") -> StageWork:
     for name, folder in folders.items():
         folder.mkdir()
         (folder / "part-0").write_text(f"{name}: {text}")
-    work.commit({name: describe_folder(folder) for name, folder in folders.items()}, {"ratings": {"lines": 3}})
+    work.commit(
+        {name: TableFiles(describe_folder(folder)) for name, folder in folders.items()}, {"ratings": {"lines": 3}}
+    )
     return work
 
 
@@ -131,7 +133,7 @@ def test_the_fast_check_compares_sizes_and_rows_and_the_content_of_what_is_read_
     for folder in folders.values():
         folder.mkdir()
         pq.write_table(pa.table({"x": range(1000)}), folder / "part-0.parquet")
-    work.commit({name: describe_folder(folder) for name, folder in folders.items()}, {})
+    work.commit({name: TableFiles(describe_folder(folder)) for name, folder in folders.items()}, {})
     for name in folders:
         content = bytearray((run.table(name) / "part-0.parquet").read_bytes())
         content[100] ^= 1

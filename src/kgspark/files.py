@@ -28,6 +28,22 @@ class DataFile:
     rows: int | None = None
 
 
+@dataclass(frozen=True)
+class TableFiles:
+    """The files that a table was written to.
+
+    content  hash of the rows (see `content.content_hash`); None if the files have no rows, or nobody has computed it
+    """
+
+    files: Sequence[DataFile]
+    content: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of all files."""
+        return sum(file.rows or 0 for file in self.files)
+
+
 def replace_folder(new: Path, target: Path) -> None:
     """Moves `new` to `target`. A reader finds the complete old folder or the complete new one; see `swap_folders`."""
     swap_folders(new, target)

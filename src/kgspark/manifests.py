@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 import kgspark
-from kgspark.files import DataFile, count_rows, hash_file, visible_names, write_atomically
+from kgspark.files import DataFile, TableFiles, count_rows, hash_file, visible_names, write_atomically
 
 MANIFEST = "_manifest.json"
 _HASHERS = 4
@@ -27,6 +27,7 @@ class Manifest:
     fingerprint  hash of everything that the table depends on (see `StageWork.fingerprint`)
     inputs       name of each table that was read, to its fingerprint
     sources      name of each source outside the night's folder, to its signature (see `files.source_signature`)
+    content      hash of the rows in any order and any files (see `content.content_hash`); None if it has no rows
     details      values for later stages and reports
     """
 
@@ -37,6 +38,7 @@ class Manifest:
     settings: Mapping[str, Any]
     files: Sequence[DataFile]
     sources: Mapping[str, str] = field(default_factory=dict)
+    content: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     written: str = ""
@@ -44,7 +46,7 @@ class Manifest:
     @property
     def rows(self) -> int:
         """Number of rows of the whole table."""
-        return sum(file.rows or 0 for file in self.files)
+        return TableFiles(self.files).rows
 
     def find_damage(self, folder: Path, checksums: bool) -> str | None:
         """The first file of `folder` that is not as recorded here, with its path and the difference; None if all are.

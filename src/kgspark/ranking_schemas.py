@@ -61,8 +61,9 @@ def ranked_schema(table: str, id_type: str) -> pa.Schema:
     )
 
 
-# A task's answer: one row for the file that it wrote. name, bytes, sha256 and rows are those of `files.DataFile`. The
-# exact lists of a sample of the queries have `listed` rows, and `found` of these rows are in the file.
+# A task's answer: one row for the file that it wrote. name, bytes, sha256 and rows are those of `files.DataFile`, and
+# `total` is the sum of the hashes of its rows (see `content.sum_of_rows`). The exact lists of a sample of the queries
+# have `listed` rows, and `found` of these rows are in the file.
 FILE_DESCRIPTION = pa.schema(
     {
         QueryColumns.DIRECTION: pa.int32(),
@@ -70,6 +71,7 @@ FILE_DESCRIPTION = pa.schema(
         "bytes": pa.int64(),
         "sha256": pa.string(),
         "rows": pa.int64(),
+        "total": pa.int64(),
         "listed": pa.int64(),
         "found": pa.int64(),
     }

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import kgspark
 from kgspark.errors import StageError
-from kgspark.files import DataFile, replace_folder
+from kgspark.files import TableFiles, replace_folder
 from kgspark.lineage import check_lineage
 from kgspark.locks import locked
 from kgspark.manifests import Manifest, versions
@@ -162,13 +162,17 @@ class StageWork:
         """The folder that the stage writes into before it commits."""
         return self.run.folder / _STAGING / self.stage
 
-    def begin(self) -> dict[str, Path]:
-        """Removes the remains of a failed attempt; returns the folder of each output, which does not exist yet."""
+    def remove_remains(self) -> None:
+        """Removes what an attempt that failed or was killed has left."""
         shutil.rmtree(self.staging, ignore_errors=True)
+
+    def begin(self) -> dict[str, Path]:
+        """Removes the remains of an earlier attempt; returns the folder of each output, which does not exist yet."""
+        self.remove_remains()
         self.staging.mkdir(parents=True)
         return {name: self.staging / name for name in self.outputs}
 
-    def commit(self, files: Mapping[str, Sequence[DataFile]], details: Mapping[str, Mapping[str, Any]]) -> None:
+    def commit(self, tables: Mapping[str, TableFiles], details: Mapping[str, Mapping[str, Any]]) -> None:
         """Writes each table's manifest into staging, then moves every table into place."""
         for name in self.outputs:
             Manifest(
@@ -178,14 +182,15 @@ class StageWork:
                 inputs=self.inputs,
                 sources=self.sources,
                 settings=self.settings,
-                files=files[name],
+                files=tables[name].files,
+                content=tables[name].content,
                 details=details.get(name, {}),
                 versions=versions(),
                 written=datetime.now(UTC).isoformat(timespec="seconds"),
             ).write(self.staging / name)
         for name in self.outputs:
             replace_folder(self.staging / name, self.run.table(name))
-        shutil.rmtree(self.staging, ignore_errors=True)
+        self.remove_remains()
 
 
 def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:

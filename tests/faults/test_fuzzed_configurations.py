@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from faults.scale import trials
@@ -79,6 +80,7 @@ def refusal(path: Path) -> str | None:
     return None
 
 
+@pytest.mark.faults
 def test_every_configuration_is_loaded_or_refused_in_one_line(tmp_path: Path) -> None:
     rng, path, messages = random.Random(21), tmp_path / "night.yaml", []
     for _ in range(trials(100, 1000)):

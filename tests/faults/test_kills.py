@@ -1,49 +1,86 @@
 """Nights that are killed at random moments end, with the same command again, like a night that nobody disturbed."""
 
-import os
+import json
 import random
-import signal
-import subprocess
-import sys
+import re
+import shutil
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.dataset as ds
+import psutil
 import pytest
 
-from faults.scale import trials
-from nights import DATE, ROOT, configuration, kgspark, only_line, table_bytes
-from processes import family, left_after
+from faults.disturbed_night import (
+    DRIVER,
+    EXECUTOR,
+    JVM,
+    PYTHON_WORKER,
+    STAGES,
+    TRAINING_WORKER,
+    Clock,
+    DisturbedNight,
+    Kill,
+)
+from faults.scale import seeds, trials
+from nights import DATE, configuration, kgspark, only_line, table_bytes, table_contents
+from standalone_cluster import JAVA_OPTIONS, standalone_cluster
 from worlds.tastes import write_world
 
-pytestmark = [pytest.mark.slow, pytest.mark.extended]
+pytestmark = pytest.mark.slow
 
 PUBLISHED = ("recommendations", "audiences")
-# Spark's own writer gives their files other bytes in each JVM, so their rows are compared.
-WRITTEN_BY_SPARK = ("ratings", "movies", "entities", "triples")
+# The trace of an error stays in the folder of its night.
+TRACE = re.compile(rf"runs/{DATE}/trace-.*\.log")
 
 
-def conf(folder: Path, source: Path) -> Path:
+@dataclass(frozen=True)
+class Setting:
+    """A kind of night: which processes may die, and what differs in the configuration."""
+
+    kinds: Sequence[str]
+    spark: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    cluster: Sequence[psutil.Process] = ()
+
+
+ALONE = Setting((DRIVER, JVM, PYTHON_WORKER))
+TEAM = Setting((DRIVER, TRAINING_WORKER), train={"workers": 2})
+
+
+def conf(folder: Path, source: Path, setting: Setting = ALONE) -> Path:
+    """The cheapest night that runs all stages."""
+    few = {"spark.sql.codegen.wholeStage": False, "spark.sql.shuffle.partitions": 2}
+    left_out = ("released_in", "watched_with", "has_gender", "has_age", "has_occupation", "tagged")
     return configuration(
         folder,
         source={"path": str(source)},
         lake=str(folder / "lake"),
-        spark={"master": "local[2]", "driver_memory": "512m"},
-        train={"dim": 8, "epochs": 2},
+        spark={"master": "local[1]", "driver_memory": "512m", "conf": few} | setting.spark,
+        relations=dict.fromkeys(left_out),
+        train={"dim": 16, "epochs": 1} | setting.train,
         recommend={"k": 5},
         audiences={"k": 5},
         publish={"beat_popularity": False},
     )
 
 
-def rows(lake: Path, table: str) -> pa.Table:
-    """The rows of an intermediate table in a fixed order."""
-    files = sorted((lake / "runs" / DATE / table).glob("*.parquet"))
-    found = ds.dataset(files).to_table()
-    flat = [field.name for field in found.schema if not pa.types.is_nested(field.type)]
-    return found.sort_by([(name, "ascending") for name in flat])
+@dataclass(frozen=True)
+class Made:
+    """What a night made: hashes of the published files, the content of its tables, and the names of its files."""
+
+    published: dict[str, list[str]]
+    contents: dict[str, str]
+    names: list[str]
+
+    @classmethod
+    def in_lake(cls, lake: Path) -> "Made":
+        """Of the only night of a lake."""
+        names = [str(path.relative_to(lake)) for path in sorted(lake.rglob("*"))]
+        kept = [name for name in names if not TRACE.fullmatch(name)]
+        return cls({table: table_bytes(lake, table) for table in PUBLISHED}, table_contents(lake), kept)
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +91,20 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The lake of a night that nobody disturbed."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = kgspark("nightly", conf(folder, source))
-    assert done.returncode == 0, done.stderr
-    return folder / "lake"
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Setting], Made]:
+    """What a night makes that nobody disturbs. Training in a team makes other weights; a cluster changes nothing."""
+    known: dict[str, Made] = {}
 
+    def made(setting: Setting) -> Made:
+        key = json.dumps(setting.train)
+        if key not in known:
+            folder = tmp_path_factory.mktemp("undisturbed")
+            done = kgspark("nightly", conf(folder, source, Setting((), train=setting.train)))
+            assert done.returncode == 0, done.stderr
+            known[key] = Made.in_lake(folder / "lake")
+        return known[key]
 
-def start(conf: Path, scratch: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "kgspark.cli", "nightly", str(conf)]
-    environment = os.environ | {"TMPDIR": str(scratch)}
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, start_new_session=True, **pipes)
+    return made
 
 
 def left_in(scratch: Path, seconds: float) -> list[str]:
@@ -77,39 +115,102 @@ def left_in(scratch: Path, seconds: float) -> list[str]:
     return left
 
 
-def kill_after(seconds: float, victim: str, conf: Path, scratch: Path) -> None:
-    """Kills the driver or the JVM of a night after so many seconds, or when it has ended; nothing of it may stay."""
-    process = start(conf, scratch)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    processes = family(process.pid) if process.poll() is None else []
-    javas = [each for each in processes if each.name() == "java"]
-    for each in javas if victim == "jvm" else processes[:1]:
-        each.send_signal(signal.SIGKILL)
-    if victim == "jvm" and javas:
-        _, error = process.communicate(timeout=60)
-        if process.returncode:  # a night whose last step needs no Spark may end well
-            assert only_line(subprocess.CompletedProcess([], process.returncode, "", error))
-    assert left_after(processes, 5) == []
-    process.communicate(timeout=60)
+@pytest.fixture
+def attempt(tmp_path: Path, source: Path) -> Callable[..., DisturbedNight]:
+    """Starts a night, or one command on it, again and again in one lake, with one folder for temporary files."""
+    clock = Clock()
+
+    def start(setting: Setting = ALONE, folder: Path = tmp_path, command: str = "nightly") -> DisturbedNight:
+        given = conf(folder, source, setting)
+        return DisturbedNight(given, folder / "lake", clock, setting.cluster, command)
+
+    return start
 
 
-def test_a_killed_night_ends_like_an_undisturbed_one(source: Path, undisturbed: Path, tmp_path: Path) -> None:
-    rng, longest = random.Random(21), 30.0
-    for number in range(trials(1, 100)):
-        folder, scratch = tmp_path / str(number), tmp_path / f"scratch-{number}"
-        scratch.mkdir()
-        given = conf(folder, source)
-        for victim in ("driver", "jvm"):
-            kill_after(rng.uniform(1, longest), victim, given, scratch)
-        begun = time.monotonic()
-        last = start(given, scratch)
-        _, error = last.communicate(timeout=600)
-        longest = max(5.0, time.monotonic() - begun)
-        assert last.returncode == 0, error
-        for table in PUBLISHED:
-            assert table_bytes(folder / "lake", table) == table_bytes(undisturbed, table), number
-        for table in WRITTEN_BY_SPARK:
-            assert rows(folder / "lake", table) == rows(undisturbed, table), number
-        assert left_in(scratch, 5) == [], number
-        assert not (folder / "lake" / "warehouse" / "_staging").exists()
+def check_end(folder: Path, expected: Made) -> None:
+    """The night has made what it should, and nothing else is left."""
+    assert Made.in_lake(folder / "lake") == expected
+    assert left_in(folder / "scratch", 5) == []
+
+
+def test_a_stage_and_a_night_refuse_each_other_and_three_kills_change_nothing(
+    undisturbed: Callable[[Setting], Made], attempt: Callable[..., DisturbedNight], tmp_path: Path
+) -> None:
+    expected = undisturbed(ALONE)
+    stage = attempt(command="clean-ratings")
+    check_refused(stage, tmp_path, ("nightly",))
+    stage.end()
+    rng = random.Random(21)
+    for kill in (
+        Kill(JVM, "index-entities", rng.random()),
+        Kill(PYTHON_WORKER, "recommend", 0),
+        Kill(DRIVER, "publish", None),
+    ):
+        assert attempt().die(kill, rng)
+    last = attempt()
+    check_refused(last, tmp_path, ("nightly", "publish"))
+    last.end()
+    check_end(tmp_path, expected)
+
+
+def check_refused(running: DisturbedNight, folder: Path, commands: Sequence[str]) -> None:
+    """Other commands on the same night end with a line and a code of their own, while `running` has the night."""
+    running.wait_until(running.works)
+    for command in commands:
+        done = kgspark(command, folder / "night.yaml")
+        assert running.process.poll() is None
+        assert done.returncode == 4
+        assert "another kgspark process is working on this night; wait for it or stop it" in only_line(done)
+
+
+@pytest.fixture
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Setting]]:
+    """The kinds of nights, the frequent one more than once; on a cluster of one worker, an executor may die too."""
+    with standalone_cluster(tmp_path_factory.mktemp("cluster"), workers=1, memory="512m") as master:
+        conf = {"spark.executor.memory": "512m", "spark.executor.extraJavaOptions": JAVA_OPTIONS}
+        daemons = [each for each in psutil.Process().children() if "worker.Worker" in " ".join(each.cmdline())]
+        kinds = (DRIVER, JVM, EXECUTOR, PYTHON_WORKER)
+        yield [ALONE, ALONE, TEAM, Setting(kinds, {"master": master, "conf": conf}, cluster=daemons)]
+
+
+@pytest.mark.faults
+@pytest.mark.extended
+def test_kills_at_random_moments_change_nothing(
+    undisturbed: Callable[[Setting], Made],
+    attempt: Callable[..., DisturbedNight],
+    settings: list[Setting],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    kills, enough = 0, trials(4, 200)
+    for seed in seeds():
+        rng, folder = random.Random(seed), tmp_path / str(seed)
+        setting = rng.choice(settings)
+        told: list[str] = []
+        try:
+            kill_until_it_ends(lambda setting=setting, folder=folder: attempt(setting, folder), setting, rng, told)
+            check_end(folder, undisturbed(setting))
+        finally:
+            kills += len(told)
+            with capfd.disabled():
+                print(f"seed {seed}: {'; '.join(told)}: {kills} of {enough} kills", flush=True)
+        shutil.rmtree(folder)
+        if kills >= enough:
+            break
+
+
+def kill_until_it_ends(
+    start: Callable[[], DisturbedNight], setting: Setting, rng: random.Random, told: list[str]
+) -> None:
+    """Kills a night some times, and lets it end; appends each kill to `told`."""
+    finished = 0
+    for _ in range(rng.randint(1, 6)):
+        kill = Kill.draw(rng, setting.kinds, STAGES[finished:])
+        night = start()
+        if kill is None or not night.die(kill, rng):
+            return night.end()
+        told.append(str(kill))
+        if night.process.returncode == 0:
+            return None
+        finished = len(night.finished)
+    return start().end()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kgspark.files import describe_folder, write_atomically
+from kgspark.files import TableFiles, describe_folder, write_atomically
 from kgspark.logs import STAGE
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
@@ -19,9 +19,8 @@ def _count(night: Night, work: StageWork) -> None:
     folder = work.begin()["counts"]
     folder.mkdir()
     write_atomically(folder / "note", "text")
-    work.commit(
-        {"counts": describe_folder(folder)}, {"counts": {"runs": 1 + (before.details["runs"] if before else 0)}}
-    )
+    runs = 1 + (before.details["runs"] if before else 0)
+    work.commit({"counts": TableFiles(describe_folder(folder))}, {"counts": {"runs": runs}})
 
 
 def _summary(night: Night) -> str:
@@ -39,6 +38,16 @@ def test_a_stage_runs_for_new_settings_or_a_loss_outside_the_night_and_else_not(
     assert [outcome.ran for outcome in runs] == [True, False, True, True, False]
     assert [outcome.summary for outcome in runs] == [f"ran {count} times" for count in (1, 1, 2, 3, 3)]
     assert night.outcomes == runs
+
+
+def test_what_a_kill_at_the_end_of_a_commit_left_is_removed_by_the_next_call(tmp_path: Path) -> None:
+    night = a_night(tmp_path, source={"path": "x"})
+    _run(night)
+    earlier = night.run.folder / ".staging" / "count" / "counts"
+    earlier.mkdir(parents=True)
+    (earlier / "note").write_text("the table of an earlier run")
+    assert not _run(night).ran
+    assert list((night.run.folder / ".staging").iterdir()) == []
 
 
 def test_only_a_night_with_audiences_writes_their_search_space(tmp_path: Path) -> None:

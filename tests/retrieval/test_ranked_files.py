@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kgspark.content import sum_of_rows
 from worlds.rankings import random_world
 from worlds.streams import ranked, save, stream, task, written
 
@@ -31,6 +32,8 @@ def test_files_hold_the_ranked_rows_in_order_and_are_the_same_when_a_task_is_rep
         assert description["sha256"] == hashlib.sha256(content).hexdigest()
     whole = pa.concat_tables([pq.read_table(tables / name) for name in sorted(bytes_before)])
     assert sum(description["rows"] for description in first) == len(whole)
+    total = sum(sum_of_rows(batch) for batch in whole.combine_chunks().to_batches())
+    assert sum(description["total"] for description in first) % 2**64 == total % 2**64
     assert whole.drop_columns(["model_id", "ds"]).equals(ranked(table, asked))
     assert set(whole["model_id"].to_pylist()) == {"transe-1"}
     assert set(whole["ds"].to_pylist()) == {"2026-01-02"}

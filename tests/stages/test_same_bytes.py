@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from nights import DATE, ROOT, configuration, kgspark, table_bytes
+from nights import DATE, ROOT, configuration, kgspark, table_bytes, table_contents
 from standalone_cluster import JAVA_OPTIONS, standalone_cluster, submit
 from worlds.tastes import World, write_world
 
@@ -90,6 +90,9 @@ def test_two_executors_without_torch_give_the_same_bytes_from_other_partitions_a
     assert done.returncode == 0, done.stderr[-3000:]
     for table in TABLES:
         assert table_bytes(tmp_path / "lake", table) == table_bytes(reference, table)
+    contents = table_contents(reference)
+    assert table_contents(tmp_path / "lake") == contents
+    assert contents.keys() == {*TABLES, "ratings", "movies", "quarantine", "seen", "entities", "triples"}
     for number in range(2):
         # Each worker took part: the environment of its executor's Python is still there.
         (unpacked,) = (tmp_path / f"work-{number}").glob("app-*/*/environment")

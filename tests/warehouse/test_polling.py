@@ -65,7 +65,7 @@ def with_duckdb(pattern: str | list[str]) -> list[str]:
         return [row[0] for row in connection.execute("SELECT model_id FROM read_parquet(?)", [pattern]).fetchall()]
 
 
-@pytest.mark.parametrize("publications", [8, pytest.param(50, marks=pytest.mark.extended)])
+@pytest.mark.parametrize("publications", [8, pytest.param(50, marks=[pytest.mark.extended, pytest.mark.faults])])
 def test_polling_readers(tmp_path: Path, publications: int) -> None:
     run = Run(tmp_path / "lake", DATE)
     warehouse, table = run.lake / "warehouse", run.lake / "warehouse" / RECOMMENDATIONS

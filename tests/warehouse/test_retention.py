@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kgspark.files import TableFiles
 from kgspark.manifests import Manifest
 from kgspark.runs import Run, StageWork
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, TRIPLES
@@ -106,7 +107,7 @@ def complete(run: Run, tables: Iterable[str], reads: Iterable[str] = ()) -> None
     for table in tables:
         work = StageWork.plan(run, f"of {table}", reads=list(reads), writes=(table,), settings={})
         work.begin()[table].mkdir()
-        work.commit({table: []}, {})
+        work.commit({table: TableFiles([])}, {})
 
 
 def states(lake: Path) -> dict[str, tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kgspark.files import TableFiles
 from kgspark.retrieval.ranked_files import write_ranked
 from kgspark.runs import Run, StageWork
 from kgspark.tables import RANKED
@@ -22,10 +23,11 @@ def rank(run: Run, model: str, tables: Sequence[str] = RANKED, files: int = 2) -
     described = {}
     for table, folder in folders.items():
         folder.mkdir()
-        described[table] = [
+        written = [
             write_ranked(folder / f"part-{number:05d}.parquet", iter([_rows(number)]), _constants(run, model))
             for number in range(files)
         ]
+        described[table] = TableFiles([file for file, _ in written])
     work.commit(described, {table: {"model_id": model} for table in tables})
     return run
 

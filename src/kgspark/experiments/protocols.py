@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kgspark.errors import InputError
-from kgspark.files import DataFile, describe_folder, source_signature
+from kgspark.files import TableFiles, describe_folder, source_signature
 from kgspark.night.evaluate_settings import ProtocolName
 from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, id_type
@@ -151,18 +151,18 @@ def _choose_ratings(night: Night, variant: Night, protocol: EvaluationProtocol) 
     return protocol.choose(ratings, variant.settings.split), id_type(night)
 
 
-def _write_named(night: Night, name: str, ratings: Path, folder: Path) -> list[DataFile]:
+def _write_named(night: Night, name: str, ratings: Path, folder: Path) -> TableFiles:
     """Writes the rows of a side table whose ids occur in the written ratings."""
     (key,) = KEYS[name]
     side = read_table(night.spark, night.run.table(name))
     return write_table(named_by(side, read_table(night.spark, ratings), key), folder)
 
 
-def _link_table(night: Night, name: str, folder: Path) -> list[DataFile]:
+def _link_table(night: Night, name: str, folder: Path) -> TableFiles:
     """Links the files of the night's table into `folder`; nothing is copied."""
     ignored = shutil.ignore_patterns("_*", ".*")
     shutil.copytree(night.run.table(name), folder, copy_function=os.link, ignore=ignored)
-    return describe_folder(folder)
+    return TableFiles(describe_folder(folder), night.run.manifest(name).content)
 
 
 def _files(settings: NightSettings) -> dict[str, Path]:

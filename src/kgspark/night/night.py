@@ -93,6 +93,8 @@ class Night:
                 if ran:
                     work.check_inputs()
                     act(self, work)
+                else:
+                    work.remove_remains()  # of an attempt that was killed at the end of its commit
             outcome = Outcome(work.stage, ran, summary(self), time.perf_counter() - started, peak.bytes)
             self.outcomes.append(outcome)
             self.note(outcome.summary, work.stage, f"{outcome.seconds:.1f} s" if ran else "up to date")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kgspark.content import signed, sum_of_rows
 from kgspark.files import DataFile, describe_file
 from kgspark.ranking_schemas import DS_TYPE
 from kgspark.tables import Columns
@@ -20,8 +21,8 @@ from kgspark.tables import Columns
 _PARTIAL = ".partial-"
 
 
-def write_ranked(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> DataFile:
-    """Writes the batches (at least one) to the Parquet file `path`, and describes it.
+def write_ranked(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> tuple[DataFile, int]:
+    """Writes the batches (at least one) to the Parquet file `path`; returns its description and `sum_of_rows`.
 
     constants  further columns, each holding one string in every row; `ds` has the type `DS_TYPE`
 
@@ -29,9 +30,9 @@ def write_ranked(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mappin
     the same bytes, so it replaces the file by an equal one.
     """
     partial = path.with_name(f"{_PARTIAL}{path.name}.{uuid.uuid4().hex}")
-    _write(partial, ranked, constants)
+    total = _write(partial, ranked, constants)
     os.replace(partial, path)
-    return describe_file(path)
+    return describe_file(path), total
 
 
 def discard_partial(folder: Path) -> None:
@@ -40,13 +41,15 @@ def discard_partial(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> None:
-    writer = None
+def _write(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> int:
+    writer, total = None, 0
     for batch in ranked:
         for name, value in constants.items():
             column = pa.repeat(pa.scalar(value), batch.num_rows)
             batch = batch.append_column(name, column.cast(DS_TYPE) if name == Columns.DS else column)
         writer = writer or pq.ParquetWriter(path, batch.schema, compression="zstd")
         writer.write_batch(batch)
+        total += sum_of_rows(batch)
     if writer is not None:
         writer.close()
+    return signed(total)

@@ -91,8 +91,9 @@ class RankingTask:
         number = first[QueryColumns.POSITION][0].as_py() // self.queries_per_file
         recall = Recall()
         ranked = self.rank(chain([first], batches), recall)
-        file = write_ranked(Path(self.out) / f"part-{number:05d}.parquet", ranked, self.constants)
-        described = {QueryColumns.DIRECTION: first[QueryColumns.DIRECTION][0].as_py(), **asdict(file), **asdict(recall)}
+        file, total = write_ranked(Path(self.out) / f"part-{number:05d}.parquet", ranked, self.constants)
+        direction = first[QueryColumns.DIRECTION][0].as_py()
+        described = {QueryColumns.DIRECTION: direction, **asdict(file), "total": total, **asdict(recall)}
         yield pa.RecordBatch.from_pylist([described], schema=FILE_DESCRIPTION)
 
     def rank(self, batches: Iterator[pa.RecordBatch], recall: Recall | None = None) -> Iterator[pa.RecordBatch]:

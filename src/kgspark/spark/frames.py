@@ -7,13 +7,19 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
-from kgspark.files import DataFile, describe_file
+from kgspark.content import content_hash
+from kgspark.files import TableFiles, describe_file
 
 # The driver reads up to this many bytes of files itself, for their checksums; executors read what is larger.
 _READ_HERE = 256 << 20
+# A row's hash is summed in parts of so many bits, because an overflow is an error in ANSI mode. The sum of a part holds
+# 2^41 rows.
+_PART_BITS = 22
 _T = TypeVar("_T")
 
 
@@ -40,20 +46,41 @@ def read_parquet(session: SparkSession, files: Sequence[Path], root: Path) -> Da
     return session.read.option("basePath", str(root)).parquet(*map(spark_path, files))
 
 
-def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> list[DataFile]:
+def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> TableFiles:
     """Writes `frame` to the new `folder` as part-00000.parquet, ... in partition order.
 
     rows_per_file  splits a larger partition into several files; 0 for one file per partition
     Spark's file names contain a random id; with these names, equal tables have equal files.
     """
-    writer = frame.write.option("maxRecordsPerFile", rows_per_file) if rows_per_file else frame.write
+    sums = Observation()
+    writer = frame.observe(sums, *sums_of_rows(frame.schema)).write
+    if rows_per_file:
+        writer = writer.option("maxRecordsPerFile", rows_per_file)
     writer.parquet(str(folder))
     for leftover in (*folder.glob(".*.crc"), *folder.glob("_SUCCESS")):
         leftover.unlink()
     paths = []
     for number, path in enumerate(sorted(folder.glob("part-*.parquet"))):
         paths.append(path.rename(folder / f"part-{number:05d}.parquet"))
-    return map_files(frame.sparkSession, describe_file, paths)
+    files = map_files(frame.sparkSession, describe_file, paths)
+    total = sum((part or 0) << int(first_bit) for first_bit, part in sums.get.items())
+    return TableFiles(files, content_hash(frame.schema.simpleString(), TableFiles(files).rows, total))
+
+
+def sums_of_rows(schema: StructType) -> list[Column]:
+    """The sum of the hashes of all rows (see `content`), in parts; each is named after its first bit in the hash."""
+    # xxhash64 passes over nulls, also inside arrays. So it is told of each column if it is null, to tell (null, 1) from
+    # (1, null), and nested values are hashed as text.
+    values = [part for field in schema for part in (F.isnull(field.name), _hashable(field))]
+    hashed, mask = F.xxhash64(*values), F.lit((1 << _PART_BITS) - 1)
+    return [
+        F.sum(F.shiftrightunsigned(hashed, bit).bitwiseAND(mask)).alias(str(bit)) for bit in range(0, 64, _PART_BITS)
+    ]
+
+
+def _hashable(field: StructField) -> Column:
+    nested = isinstance(field.dataType, (ArrayType, MapType, StructType))
+    return F.to_json(field.name) if nested else F.col(field.name)
 
 
 def map_files(session: SparkSession, function: Callable[[Path], _T], paths: Sequence[Path]) -> list[_T]:
@@ -65,12 +92,13 @@ def map_files(session: SparkSession, function: Callable[[Path], _T], paths: Sequ
     return session.sparkContext.parallelize(names, tasks).map(lambda name: function(Path(name))).collect()
 
 
-def write_empty(schema: pa.Schema, folder: Path) -> list[DataFile]:
+def write_empty(schema: pa.Schema, folder: Path) -> TableFiles:
     """Writes a table without rows to the new `folder`."""
     folder.mkdir()
     path = folder / "part-00000.parquet"
     pq.write_table(schema.empty_table(), path)
-    return [describe_file(path)]
+    columns = from_arrow_schema(schema).simpleString()
+    return TableFiles([describe_file(path)], content_hash(columns, rows=0, total=0))
 
 
 def arrow_frame(session: SparkSession, table: pa.Table) -> DataFrame:

@@ -49,8 +49,8 @@ def _index(night: Night, work: StageWork) -> None:
     folder = work.begin()[ENTITIES]
     integer_kinds = [kinds.index(USER), kinds.index(MOVIE)] if id_type(night) == "bigint" else []
     in_order = folder.with_name("sorted")
-    sorted_files = write_table(sorted_members(members(tables, relations, kinds), integer_kinds), in_order)
-    files = write_table(number_sorted(read_table(night.spark, in_order), sorted_files, kinds), folder)
+    ordered = write_table(sorted_members(members(tables, relations, kinds), integer_kinds), in_order)
+    files = write_table(number_sorted(read_table(night.spark, in_order), ordered.files, kinds), folder)
     layout = EntityLayout.from_counts(count_kinds(read_table(night.spark, folder), kinds))
     shutil.rmtree(in_order)
     details = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kgspark.errors import AuditError
-from kgspark.files import describe_folder, write_atomically
+from kgspark.files import TableFiles, describe_folder, write_atomically
 from kgspark.night.audit import audit_night
 from kgspark.night.champion import find_champion
 from kgspark.night.gate import check_model
@@ -56,7 +56,7 @@ def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
     published = {name: target.publish(night.run, tables) for name, target in publish_targets(night).items()}
     passed, warned = (sum(f.status == "passed" for f in findings), sum(f.warns for f in findings))
     details = {"tables": tables, "checks": passed, "warnings": warned, "gate": measured, "targets": published}
-    work.commit({PUBLISHED: describe_folder(folder)}, {PUBLISHED: details})
+    work.commit({PUBLISHED: TableFiles(describe_folder(folder))}, {PUBLISHED: details})
     _remove_old(night, champion)
 
 

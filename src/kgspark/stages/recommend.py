@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kgspark.content import columns_text, content_hash
 from kgspark.errors import ConfigError, StageError
-from kgspark.files import DataFile
+from kgspark.files import TableFiles
 from kgspark.graph.layout import EntityLayout
 from kgspark.night.night import Night
 from kgspark.night.reads import (
@@ -24,6 +25,7 @@ from kgspark.night.reads import (
     seen_pairs,
     unknown_ids,
 )
+from kgspark.ranking_schemas import ranked_schema
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import load_index
 from kgspark.retrieval.pool_files import write_pools
@@ -78,12 +80,12 @@ def _recommend(night: Night, work: StageWork) -> None:
         details[name] = {"model_id": task.constants[Columns.MODEL_ID], "k": task.k, "search": kinds[name]}
         if written[name].listed:
             details[name]["recall"] = _check_recall(night, name, written[name])
-    work.commit(candidate_files | {name: table.files for name, table in written.items()}, details)
+    work.commit(candidate_files | {name: _table_files(night, name, table) for name, table in written.items()}, details)
 
 
 def _write_candidates(
     night: Night, layout: EntityLayout, folders: Mapping[str, Path]
-) -> tuple[dict[str, list[DataFile]], dict[str, Any]]:
+) -> tuple[dict[str, TableFiles], dict[str, Any]]:
     """Writes both tables if anything restricts candidates; returns their files and details.
 
     Details: users and movies `offered` per segment; lines `refused` and `unknown_ids` of the tables that restrict.
@@ -169,6 +171,11 @@ def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, Rank
     for task in tasks.values():
         discard_partial(Path(task.out))
     return dict(zip(tasks, written, strict=True))
+
+
+def _table_files(night: Night, name: str, table: WrittenFiles) -> TableFiles:
+    columns = columns_text(ranked_schema(name, id_type(night)))
+    return TableFiles(table.files, content_hash(columns, TableFiles(table.files).rows, table.total))
 
 
 def _check_recall(night: Night, name: str, table: WrittenFiles) -> float:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from kgspark.files import describe_folder
+from kgspark.files import TableFiles, describe_folder
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER
 from kgspark.graph.relation import Relation
@@ -49,7 +49,9 @@ def run(night: Night) -> Outcome:
         settings=stage_settings(night),
         sources={"warm_start": earlier.manifest(MODEL).fingerprint} if earlier else None,
     )
-    return night.stage(work, partial(_train, earlier=earlier), _summary)
+    outcome = night.stage(work, partial(_train, earlier=earlier), _summary)
+    checkpoints.discard(night.run.table(TRAINING))  # also if a kill after the commit left one
+    return outcome
 
 
 def stage_settings(night: Night) -> dict[str, Any]:
@@ -78,7 +80,6 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     with progress_bar("training", settings.epochs) as advance:
         trained = train(graph, settings, folder, _show_epochs(advance), initial, _team(night))
     _write(night, work, graph, trained, needed)
-    checkpoints.discard(folder)
     release_gpu_memory()
 
 
@@ -114,7 +115,7 @@ def _write(night: Night, work: StageWork, graph: Graph, trained: Trained, needed
         "training": trained.to_json() | {"history": [asdict(epoch) for epoch in trained.history]},
         "memory": str(needed),
     }
-    files = {name: describe_folder(path) for name, path in folders.items()}
+    files = {name: TableFiles(describe_folder(path)) for name, path in folders.items()}
     work.commit(files, {name: {"model_id": space.model_id} for name in folders} | {MODEL: of_model})
 
 

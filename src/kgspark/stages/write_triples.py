@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kgspark.errors import StageError
-from kgspark.files import DataFile
+from kgspark.files import TableFiles
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.night.default_graph import DEFAULT_RELATIONS
@@ -96,7 +96,7 @@ def _write_shards(
     tables: Mapping[str, DataFrame],
     layout: EntityLayout,
     folder: Path,
-) -> list[DataFile]:
+) -> TableFiles:
     rows_per_shard = night.settings.triples.rows_per_shard
     # The exact number of triples is known only after writing; the sizes of the clean tables give an estimate.
     clean = cleaned_tables(night)

@@ -157,6 +157,14 @@ def test_a_checkpoint_of_other_settings_is_left_alone(tmp_path, changes):
     assert run(tmp_path, checkpoint_every=1, **changes).resumed_from == 0
 
 
+def test_no_checkpoint_is_left_not_even_an_unfinished_one_of_a_killed_process(tmp_path):
+    names = ("checkpoint.safetensors", ".checkpoint.safetensors.17", ".checkpoint-2-of-worker-1.safetensors")
+    for name in (*names, "metrics.csv"):
+        (tmp_path / name).touch()
+    checkpoints.discard(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "one bit", "zeroes"])
 def test_a_broken_checkpoint_is_left_alone(tmp_path, damage):
     run(tmp_path, checkpoint_every=1)

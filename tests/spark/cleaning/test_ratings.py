@@ -66,6 +66,7 @@ def _source(folder: Path, dialect: Dialect, seed: int, damaged: int, good: int) 
     return source, write_damaged(files, dialect, seed, damaged, good)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("dialect", "split_bytes", "open_cost"),
     [

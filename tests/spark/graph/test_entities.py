@@ -66,7 +66,7 @@ def _number(spark: Any, tables: dict[str, Any], relations: Any, integers: bool, 
     usable = usable_relations(relations, tables)
     kinds = kinds_in_order(usable)
     integer_kinds = [kinds.index("user"), kinds.index("movie")] if integers else []
-    files = write_table(sorted_members(members(tables, usable, kinds), integer_kinds), folder)
+    files = write_table(sorted_members(members(tables, usable, kinds), integer_kinds), folder).files
     return number_sorted(read_table(spark, folder), files, kinds), len(files)
 
 

@@ -193,8 +193,8 @@ def test_shards_are_the_same_bytes_for_any_partitions_and_order_of_rows(
         frame = spark.createDataFrame(triples.sample(frac=1, random_state=partitions)).repartition(partitions)
         described.append(write_table(sharded(frame, 4, entities), tmp_path / str(partitions)))
     assert described[0] == described[1] == described[2]
-    assert [file.name for file in described[0]] == [f"part-{i:05d}.parquet" for i in range(4)]
-    shards = [pq.read_table(tmp_path / "7" / file.name).to_pandas() for file in described[0]]
+    assert [file.name for file in described[0].files] == [f"part-{i:05d}.parquet" for i in range(4)]
+    shards = [pq.read_table(tmp_path / "7" / file.name).to_pandas() for file in described[0].files]
     key = ["relation", "split", "head", "tail"]
     for shard in shards:
         pd.testing.assert_frame_equal(shard, shard.sort_values(key, ignore_index=True))
@@ -206,7 +206,7 @@ def test_shards_are_the_same_bytes_for_any_partitions_and_order_of_rows(
 
 def test_a_large_shard_is_cut_into_files_in_order(spark: Any, tmp_path: Path) -> None:
     triples = _random_triples(500)
-    files = write_table(sharded(spark.createDataFrame(triples), 1, 600), tmp_path / "t", rows_per_file=120)
+    files = write_table(sharded(spark.createDataFrame(triples), 1, 600), tmp_path / "t", rows_per_file=120).files
     assert [file.rows for file in files] == [120] * (len(triples) // 120) + [len(triples) % 120]
     together = pd.concat([pq.read_table(tmp_path / "t" / file.name).to_pandas() for file in files], ignore_index=True)
     in_order = together.sort_values(["relation", "split", "head", "tail"], ignore_index=True)

@@ -63,7 +63,7 @@ class Listing:
         rows = [row for batch in batches for row in batch.to_pylist()]
         direction, position = rows[0]["direction"], rows[0]["position"]
         given = " ".join(f"{row['position']}:{'-' if row['seen'] is None else row['seen']}" for row in rows)
-        answer = (direction, f"{position // self.queries_per_file} {given}", len(rows), "", len(rows), 10, position)
+        answer = (direction, f"{position // self.queries_per_file} {given}", len(rows), "", len(rows), -1, 10, position)
         yield pa.RecordBatch.from_pylist([dict(zip(FILE_DESCRIPTION.names, answer, strict=True))], FILE_DESCRIPTION)
 
 
@@ -71,8 +71,8 @@ def test_a_task_gets_the_queries_of_one_file_in_order_each_with_its_header_first
     users, movies = write_on_executors(stream, [Listing(3, 2), Listing(4, 3)])
     assert users.files == [DataFile("0 0:- 0:0 0:2 1:- 1:0 1:2", 6, "", 6), DataFile("1 2:-", 1, "", 1)]
     assert movies.files == [DataFile("0 0:- 0:0 0:1 1:- 2:- 2:0 2:1", 7, "", 7), DataFile("1 3:-", 1, "", 1)]
-    assert (users.listed, users.found) == (20, 0 + 2)
-    assert (movies.listed, movies.found) == (20, 0 + 3)
+    assert (users.total, users.listed, users.found) == (-2, 20, 0 + 2)
+    assert (movies.total, movies.listed, movies.found) == (-2, 20, 0 + 3)
 
 
 def test_files_depend_on_sizes_alone_and_small_nights_use_several_cores() -> None:

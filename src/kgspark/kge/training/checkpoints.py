@@ -55,5 +55,6 @@ def load(folder: Path, expected_fingerprint: str, pick: Pick | None = None) -> C
 
 
 def discard(folder: Path) -> None:
-    """Removes the folder's checkpoint, once the results of the training are saved elsewhere."""
-    (folder / _NAME).unlink(missing_ok=True)
+    """Removes the folder's checkpoint once the results are saved, and what killed processes left of unfinished ones."""
+    for path in (folder / _NAME, *folder.glob(".*checkpoint*")):
+        path.unlink(missing_ok=True)

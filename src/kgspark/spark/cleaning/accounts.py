@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
-from kgspark.files import DataFile
+from kgspark.files import TableFiles
 from kgspark.spark.cleaning.quarantine import count_by_reason, refused_lines, write_quarantine
 from kgspark.spark.cleaning.source.file_accounts import SourceFile
 from kgspark.spark.cleaning.source.files import SourceFiles
@@ -54,7 +54,7 @@ class WrittenTable:
     read     their accounts
     """
 
-    files: list[DataFile]
+    files: TableFiles
     checked: DataFrame
     source: SourceFiles
     read: list[SourceFile]
@@ -62,12 +62,12 @@ class WrittenTable:
     @property
     def kept(self) -> int:
         """Number of rows of the table."""
-        return sum(file.rows or 0 for file in self.files)
+        return self.files.rows
 
 
 def count_and_quarantine(
     session: SparkSession, tables: Mapping[str, WrittenTable], folder: Path
-) -> tuple[dict[str, Accounts], list[DataFile]]:
+) -> tuple[dict[str, Accounts], TableFiles]:
     """Accounts for every line of every table. Writes the refused lines to the new `folder` and returns its files."""
     counted = {name: _count_table(name, table) for name, table in tables.items()}
     refused = [rows for _, rows in counted.values() if rows is not None]

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from kgspark.files import DataFile
+from kgspark.files import TableFiles
 from kgspark.spark.cleaning.source.lines import file_path, with_line_numbers
 from kgspark.spark.frames import rows_frame, write_empty, write_table
 
@@ -31,7 +31,7 @@ def refused_lines(checked: DataFrame, blocks: Sequence[Row], table: str, root: P
     return numbered.select(F.lit(table).alias("table"), name.alias("file"), "line", "reason", "raw")
 
 
-def write_quarantine(refused: list[DataFrame], folder: Path) -> list[DataFile]:
+def write_quarantine(refused: list[DataFrame], folder: Path) -> TableFiles:
     """Writes the `refused_lines` of all tables to the absent `folder`, in one file."""
     if not refused:
         return write_empty(_SCHEMA, folder)

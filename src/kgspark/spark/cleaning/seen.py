@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from kgspark.files import DataFile
+from kgspark.files import TableFiles
 from kgspark.ranking_schemas import ID_TYPES
 from kgspark.spark.frames import read_table, write_empty, write_table
 from kgspark.tables import MOVIES, RATINGS, SEEN, USERS, Columns
@@ -16,9 +16,7 @@ from kgspark.tables import MOVIES, RATINGS, SEEN, USERS, Columns
 _PAIR = (Columns.USER_ID, Columns.MOVIE_ID)
 
 
-def write_seen(
-    checked: DataFrame, reasons: Collection[str], id_type: str, folders: Mapping[str, Path]
-) -> list[DataFile]:
+def write_seen(checked: DataFrame, reasons: Collection[str], id_type: str, folders: Mapping[str, Path]) -> TableFiles:
     """Writes the table `seen` (user_id, movie_id) to its new folder.
 
     checked  the lines of the ratings, with typed ids and the `reason` to refuse them (null if they are good)

@@ -116,9 +116,10 @@ class RankingFunction(Protocol):
 
 @dataclass
 class WrittenFiles:
-    """The files of one direction, in order, and the sums over them of `listed` and `found` (see `FILE_DESCRIPTION`)."""
+    """The files of one direction, in order, and the sums over them of the numbers in `FILE_DESCRIPTION`."""
 
     files: list[DataFile] = field(default_factory=list)
+    total: int = 0
     listed: int = 0
     found: int = 0
 
@@ -140,6 +141,7 @@ def write_on_executors(stream: DataFrame, functions: Sequence[RankingFunction]) 
     for row in sorted(described.collect(), key=lambda row: (row["direction"], row["name"])):
         of_direction = written[row[QueryColumns.DIRECTION]]
         of_direction.files.append(DataFile(row["name"], row["bytes"], row["sha256"], row["rows"]))
+        of_direction.total += row["total"]
         of_direction.listed += row["listed"]
         of_direction.found += row["found"]
     return written
