@@ -93,6 +93,11 @@ class SearchSpace:
         """The origin of each vector of one side, uint8 (rows,): positions in `tables.SOURCES`."""
         return self.item_sources if side == ITEMS else self.query_sources
 
+    def count_sources(self) -> dict[str, dict[str, int]]:
+        """The number of vectors per side and origin."""
+        counts = {side: np.bincount(self.sources(side), minlength=len(SOURCES)).tolist() for side in (QUERIES, ITEMS)}
+        return {side: dict(zip(SOURCES, of_side, strict=True)) for side, of_side in counts.items()}
+
     def save(self, folder: Path) -> None:
         """Writes one `.npy` file per array, and `search_space.json`, into an existing folder."""
         np.save(folder / "queries.npy", np.ascontiguousarray(self.queries, dtype=np.float32))

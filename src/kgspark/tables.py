@@ -43,6 +43,7 @@ class Columns:
     INDEX, KIND, EXTERNAL_ID = "index", "kind", "external_id"
     HEAD, RELATION, TAIL, SPLIT, WEIGHT = "head", "relation", "tail", "split", "weight"
     OTHER_MOVIE_ID, USERS = "other_movie_id", "users"
+    LIKES = "likes"
     AGE_DAYS = "age_days"
     POSITION, SEGMENT = "position", "segment"
     RANK, SCORE, SOURCE, REASON, MODEL_ID, DS = "rank", "score", "source", "reason_movie_id", "model_id", "ds"
@@ -58,6 +59,12 @@ KEYS = {
 # The names of the splits in the triples table.
 TRAIN, VALID, TEST = "train", "valid", "test"
 
+# The key in the details of a model that was not trained in its night: the night that it is of, and what is new since.
+SERVED = "served"
+
 # The sources of a vector: trained on likes; or, without likes, computed from facts (a user's gender, a movie's genre);
 # or, without both, the average. A ranked row has the weaker source of its two vectors.
 SOURCES = (AVERAGE, FACTS, LEARNED) = ("average", "facts", "model")
+# The sources of a row that no vector ranked: the popular movies of the user's segment, or of all users.
+POPULAR_SOURCES = (POPULAR_IN_SEGMENT, POPULAR) = ("popular_in_segment", "popular")
+ROW_SOURCES = (*SOURCES, *POPULAR_SOURCES)

@@ -45,6 +45,7 @@ NOT_RUN = (
     (r"evaluate\.protocol=", "trains once per seed; tests/experiments/test_evaluate.py runs every protocol"),
     (r"spark://HOST|/mnt/", "needs a cluster; tests/stages/test_same_bytes.py submits a night to a small one"),
     (r"--install-completion", "changes the reader's shell; the help must name it"),
+    (r"train\.epochs=0", "serves an earlier night's model; tests/stages/test_serving.py makes both nights"),
     (r"data/ml-32m", "32 million ratings"),
     (r"nightly conf/ml-1m", "the README's night on other files; tests/spark/cleaning reads every dialect"),
     (r"spark-submit", "starts another JVM; tests/stages/test_same_bytes.py submits the jobs"),

@@ -85,7 +85,11 @@ class TrainSection(Settings):
     objective: Annotated[str, OneOf(OBJECTIVES)] = Field(
         "softmax", description="softmax: 1-vs-all over typed ranges; the others sample negatives"
     )
-    epochs: int | None = Field(None, ge=1, description="passes over the training triples")
+    epochs: int | None = Field(
+        None,
+        ge=0,
+        description="passes over the training triples; 0 trains nothing and serves the model of warm_start",
+    )
     batch_size: int | None = Field(None, ge=1, description="heads per step (softmax) or triples per step (the others)")
     negatives: Literal["auto"] | Annotated[int, Field(ge=0)] | None = Field(
         None,
@@ -147,6 +151,11 @@ class TrainSection(Settings):
         description="date of the run whose vectors training starts from; latest: the newest earlier one; or none",
     )
 
+    @property
+    def serves(self) -> bool:
+        """True if nothing is trained, and the model of `warm_start` is served."""
+        return self.epochs == 0
+
     # Set by evaluations; it is not a key of a configuration.
     _refit_on: RefitOn = PrivateAttr("all")
 
@@ -156,6 +165,12 @@ class TrainSection(Settings):
             raise ValueError(
                 "export.recent_share is for models that rank by inner products: not RotatE, nor TransE's norm 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _serves_a_model(self) -> "TrainSection":
+        if self.serves and self.warm_start == "none":
+            raise ValueError("epochs=0 trains nothing, so warm_start must name the run whose model is served")
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from kgspark.night.champion import compare_with
 from kgspark.night.night import Night
 from kgspark.night.reads import held_out_ndcg
 from kgspark.runs import Run
+from kgspark.tables import MODEL, SERVED
 
 
 def check_model(night: Night, champion: Run | None) -> dict[str, Any]:
@@ -19,10 +20,17 @@ def check_model(night: Night, champion: Run | None) -> dict[str, Any]:
     if publish.beat_popularity:
         decided["popularity"] = _check_popularity(night)
     if publish.beat_champion and champion is not None:
-        comparison = compare_with(night, champion)
-        _check_champion(comparison, publish.champion_tolerance)
-        decided["champion"] = comparison
+        decided["champion"] = _compare(night, champion, publish.champion_tolerance)
     return decided
+
+
+def _compare(night: Night, champion: Run, tolerance: float) -> dict[str, Any]:
+    ours, theirs = (run.manifest(MODEL).details for run in (night.run, champion))
+    if SERVED in ours and ours["model_id"] == theirs["model_id"]:  # the champion's weights, so nothing to compare
+        return {"date": champion.date, "model_id": theirs["model_id"], "same_model": True}
+    comparison = compare_with(night, champion)
+    _check_champion(comparison, tolerance)
+    return comparison
 
 
 def _check_popularity(night: Night) -> dict[str, float]:

@@ -114,7 +114,8 @@ def space_before_refit(run: Run) -> SearchSpace:
 
     saved = load_model(measured_file(run.table(MODEL)))
     graph = read_graph(run.table(TRIPLES), saved.layout, saved.relations)
-    return export_search_space(saved.build(), graph, saved.settings.model_copy(update={"refit": "none"}))
+    unrefitted = saved.settings.model_copy(update={"refit": "none"})
+    return export_search_space(saved.build(), graph, unrefitted, saved.evidence)
 
 
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:

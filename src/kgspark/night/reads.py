@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from kgspark.errors import ConfigError
+from kgspark.errors import ConfigError, StageError
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.graph.shards import read_graph
 from kgspark.night.night import Night
+from kgspark.search_space import ITEMS, QUERIES, Side
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.own_tables import RefusedLines, count_refused, own_files, read_own_table
@@ -17,6 +18,7 @@ from kgspark.spark.ranking.executors import Direction
 from kgspark.spark.unknown_ids import NamedIds, UnknownIds, count_unknown
 from kgspark.tables import (
     AUDIENCES,
+    AVERAGE,
     CANDIDATES,
     CLEAN,
     ENTITIES,
@@ -24,6 +26,7 @@ from kgspark.tables import (
     RANKED_WITH,
     RATINGS,
     RECOMMENDATIONS,
+    SEARCH_SPACE,
     SEEN,
     SEGMENTS,
     TRIPLES,
@@ -117,6 +120,19 @@ def related_table_signatures(night: Night) -> dict[str, str]:
 def ranked_tables(night: Night) -> list[str]:
     """The tables that this night ranks and publishes."""
     return [RECOMMENDATIONS, AUDIENCES] if night.settings.audiences.enabled else [RECOMMENDATIONS]
+
+
+def vectors_by_source(night: Night, side: Side) -> Mapping[str, int]:
+    """The number of users' (queries) or movies' (items) vectors of each source in `tables.SOURCES`."""
+    sources: Mapping[str, Mapping[str, int]] | None = night.run.manifest(SEARCH_SPACE).details.get("sources")
+    if sources is None:
+        raise StageError(f"{night.run.table(SEARCH_SPACE)}: of an earlier version; run train-embeddings again")
+    return sources[side]
+
+
+def needs_popular(night: Night) -> bool:
+    """True if some users or movies have no vector of their own, so that popular movies must fill lists."""
+    return any(vectors_by_source(night, side)[AVERAGE] for side in (QUERIES, ITEMS))
 
 
 def search_spaces(night: Night) -> list[str]:

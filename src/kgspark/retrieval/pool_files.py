@@ -1,8 +1,8 @@
 """Pools on a disk that every machine can read: written once by the stage, memory-mapped by every worker.
 
 The pools of one ranked side are sub-folders of one folder, numbered from 0. A pool that is a part of the search space
-holds `vectors.npy`, `offered.npy` and `queries.npy` (see `pools.Pool`); one that is searched approximately also holds
-`index.faiss`.
+holds `vectors.npy` and `offered.npy`, and `queries.npy` if it is for some queries only (see `pools.Pool`). One that is
+searched approximately also holds `index.faiss`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,18 +26,24 @@ _ROWS = 1 << 16
 
 
 def write_pools(
-    folder: Path, index: FlatIndex, side: Side, candidates: Path | None, settings: IndexSettings
+    folder: Path,
+    index: FlatIndex,
+    side: Side,
+    candidates: Path | None,
+    settings: IndexSettings,
+    placed: np.ndarray | None = None,
 ) -> list[str]:
     """Writes the pools of a ranked side into the new `folder`; returns the kind of search of each pool.
 
     index       over the whole ranked side `side`
     candidates  holds the tables `segments` and `candidates`; None for one pool of everything
+    placed      mask bool (rows of the side,): the rows that may be ranked; None for all
 
     A pool with enough rows gets the approximate index that `settings` names. Users without any candidate, and movies
     that no user is offered, are in no pool and get no rows.
     """
     folder.mkdir(parents=True)
-    parts = [None] if candidates is None else list(_parts(side, candidates))
+    parts = list(_parts(side, candidates, placed))
     kinds: list[str] = []
     for number, part in enumerate(parts):
         of_pool = folder / str(number)
@@ -68,32 +74,45 @@ def _open_pools(folder: Path, index: FlatIndex, stamp: tuple[int, ...]) -> Seque
 
 
 def _read_pool(folder: Path, whole: FlatIndex) -> Pool:
-    index, offered, queries = whole, None, None
-    if (folder / "vectors.npy").exists():
-        vectors, offered, queries = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("vectors", "offered", "queries")
-        )
-        index = build_index(vectors, whole.metric, whole.offset, whole.threads)
+    mapped = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")}
+    index = whole
+    if "vectors" in mapped:
+        index = build_index(mapped["vectors"], whole.metric, whole.offset, whole.threads)
     path = folder / "index.faiss"
-    return Pool(index, offered, queries, load_approximate(path) if path.exists() else None)
+    found_by = load_approximate(path) if path.exists() else None
+    return Pool(index, mapped.get("offered"), mapped.get("queries"), found_by)
 
 
-def _write_part(folder: Path, index: FlatIndex, offered: np.ndarray, queries: np.ndarray) -> None:
+def _write_part(folder: Path, index: FlatIndex, offered: np.ndarray, queries: np.ndarray | None) -> None:
     shape = (len(offered), index.vectors.shape[1])
     vectors = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.float32, shape)
     for start in range(0, len(offered), _ROWS):
         vectors[start : start + _ROWS] = index.vectors[offered[start : start + _ROWS]]
     vectors.flush()
     np.save(folder / "offered.npy", offered)
-    np.save(folder / "queries.npy", queries)
+    if queries is not None:
+        np.save(folder / "queries.npy", queries)
 
 
-def _parts(side: Side, candidates: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Per segment with users and movies: the positions of the offered rows and of the queries, int64, sorted."""
+def _parts(
+    side: Side, candidates: Path | None, placed: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray | None] | None]:
+    """Per pool: the positions of the offered rows and of the queries (None for all), int64, sorted; or None for all."""
+    if candidates is None:
+        yield None if placed is None else (np.flatnonzero(placed), None)
+        return
+    for _, users, movies in offered_by_segment(candidates):
+        offered, queries = (movies, users) if side == ITEMS else (users, movies)
+        offered = offered if placed is None else offered[placed[offered]]
+        if len(offered):
+            yield offered, queries
+
+
+def offered_by_segment(candidates: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Per segment with users and movies: its name, and the positions of its users and of its movies, int64, sorted."""
     users, movies = (_positions(candidates / table) for table in (SEGMENTS, CANDIDATES))
     for segment in sorted(users.keys() & movies.keys()):
-        yield (movies[segment], users[segment]) if side == ITEMS else (users[segment], movies[segment])
+        yield segment, users[segment], movies[segment]
 
 
 def _positions(folder: Path) -> dict[str, np.ndarray]:

@@ -35,10 +35,7 @@ class Pool:
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """The rows of `positions` int64 (B,) whose query belongs to this pool, int64."""
-        if self.queries is None:
-            return np.arange(len(positions))
-        found = np.minimum(np.searchsorted(self.queries, positions), len(self.queries) - 1)
-        return np.flatnonzero(self.queries[found] == positions)
+        return rows_among(self.queries, positions)
 
     def top_k(self, queries: np.ndarray, seen: Histories, k: int, settings: IndexSettings | None) -> Ranking:
         """The k best unseen offered rows of each query float32 (B, d), as positions on the ranked side.
@@ -58,6 +55,14 @@ class Pool:
         return Ranking(ids, ranking.scores, ranking.counts)
 
 
+def rows_among(chosen: np.ndarray | None, positions: np.ndarray) -> np.ndarray:
+    """The rows of `positions` int64 (B,) that are in `chosen` int64, sorted and not empty; all rows for None."""
+    if chosen is None:
+        return np.arange(len(positions))
+    found = np.minimum(np.searchsorted(chosen, positions), len(chosen) - 1)
+    return np.flatnonzero(chosen[found] == positions)
+
+
 def rank_pools(
     pools: Sequence[Pool],
     queries: np.ndarray,
@@ -73,8 +78,8 @@ def rank_pools(
     seen       positions on the ranked side
     settings   settings of the approximate search; None ranks exactly
     """
-    ids = np.full((len(positions), k), -1, dtype=np.int64)
-    scores = np.full((len(positions), k), -np.inf, dtype=np.float32)
+    lists = Ranking.empty(len(positions), k)
+    ids, scores = lists.ids, lists.scores
     for pool in pools:
         rows = pool.rows(positions)
         if not len(rows):

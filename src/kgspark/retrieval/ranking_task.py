@@ -21,13 +21,14 @@ from kgspark.retrieval.approximate import Recall
 from kgspark.retrieval.index import Engine, FlatIndex, load_index
 from kgspark.retrieval.pool_files import load_pools
 from kgspark.retrieval.pools import Pool, rank_pools
+from kgspark.retrieval.popular import PopularList, load_popular
 from kgspark.retrieval.query_blocks import QueryBlock, read_blocks
 from kgspark.retrieval.ranked_files import write_ranked
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking
 from kgspark.search_space import ITEMS, OPPOSITE, SearchSpace, Side, read_ids
-from kgspark.tables import SOURCES, Columns
+from kgspark.tables import AVERAGE, ROW_SOURCES, SOURCES, Columns
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class RankingTask:
     threads      cores that a task may use
     engine       called in the task; returns the search that replaces FAISS's there, or None for FAISS
     pools        folder of `write_pools`; None ranks the whole side for every query, exactly
+    popular      folder of `write_popular`, whose movies fill the lists that the vectors do not fill, and all lists of
+                 queries with the source average; None to rank those by their vectors, and to fill nothing
     index        settings of the approximate search
     """
 
@@ -67,12 +70,13 @@ class RankingTask:
     threads: int = 1
     engine: Callable[[], Engine | None] | None = None
     pools: str | None = None
+    popular: str | None = None
     index: IndexSettings = field(default_factory=IndexSettings)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for reasons together with the wrong side."""
-        if self.reason_name is not None and self.side != ITEMS:
-            raise ValueError("reasons compare items with items, so they need side='items'")
+        """Raises ValueError for reasons or popular movies together with the wrong side."""
+        if self.side != ITEMS and (self.reason_name is not None or self.popular is not None):
+            raise ValueError("reasons and popular movies are for lists of items, so they need side='items'")
 
     @property
     def sample_every(self) -> int:
@@ -100,8 +104,9 @@ class RankingTask:
         """Ranks every query of a part of the stream of queries (`query_schema`), sorted by position, header row first.
 
         Yields the ranked rows by query and rising rank: `query_name`, `rank` int32 from 1, `item_name`, `score`
-        float32, `source` string (the weaker origin of the two vectors, see `tables.SOURCES`) and `reason_name` (null
-        for a query without a liked item). Values do not depend on how the stream was cut into batches or partitions.
+        float32, `source` string (the weaker origin of the two vectors, or that of a popular item, see
+        `tables.ROW_SOURCES`) and `reason_name` (null for a popular item, and for a query without a liked one). Values
+        do not depend on how the stream was cut into batches or partitions.
         `recall`, if given, counts every `sample_every`-th query. Raises StageError for a stream that `read_blocks`
         refuses, InputError if a folder lacks a file.
         """
@@ -111,13 +116,16 @@ class RankingTask:
             ranking = opened.rank(block.positions, block.seen, self.k, self.index)
             if recall is not None and self.sample_every:
                 _measure(recall, opened, block, ranking, self.sample_every)
-            yield _rows(self, opened, block, ranking)
+            sources = opened.sources(block.positions, ranking)
+            for popular in opened.popular:
+                popular.fill(ranking, sources, block.seen, popular.rows(block.positions))
+            yield _rows(self, opened, block, ranking, sources)
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """The files of a task, opened: the index over the ranked side with its pools and ids, and the queries' vectors and
-    ids."""
+    """The files of a task, opened: the index over the ranked side with its pools and ids, the queries' vectors and ids,
+    and the popular movies."""
 
     index: FlatIndex
     pools: Sequence[Pool]
@@ -126,10 +134,24 @@ class _Opened:
     queries: np.ndarray
     query_sources: np.ndarray
     ranked_sources: np.ndarray
+    popular: Sequence[PopularList]
 
     def rank(self, positions: np.ndarray, seen: Histories, k: int, settings: IndexSettings | None = None) -> Ranking:
         """The lists of the queries at `positions` int64 (B,) that have seen `seen`; without settings, exactly."""
-        return rank_pools(self.pools, self.queries[positions], positions, seen, k, settings)
+        placed = np.arange(len(positions))
+        if self.popular:
+            placed = np.flatnonzero(self.query_sources[positions] != SOURCES.index(AVERAGE))
+        some = positions[placed]
+        found = rank_pools(self.pools, self.queries[some], some, seen.pick(placed), k, settings)
+        if len(placed) == len(positions):
+            return found
+        ranking = Ranking.empty(len(positions), k)
+        ranking.ids[placed], ranking.scores[placed], ranking.counts[placed] = found.ids, found.scores, found.counts
+        return ranking
+
+    def sources(self, positions: np.ndarray, ranking: Ranking) -> np.ndarray:
+        """The weaker source of the two vectors of each place of the lists, uint8 (B, k); of empty ones, any number."""
+        return np.minimum(self.query_sources[positions][:, None], self.ranked_sources[ranking.ids])
 
 
 def _open(task: RankingTask) -> _Opened:
@@ -143,7 +165,9 @@ def _open(task: RankingTask) -> _Opened:
     ids = read_ids(folder, task.side, len(index))
     queries = space.vectors(query_side)
     query_ids = read_ids(folder, query_side, len(queries))
-    return _Opened(index, pools, ids, query_ids, queries, space.sources(query_side), space.sources(task.side))
+    popular = [] if task.popular is None else load_popular(Path(task.popular))
+    sources = space.sources(query_side), space.sources(task.side)
+    return _Opened(index, pools, ids, query_ids, queries, *sources, popular)
 
 
 def _check_ids(block: QueryBlock, query_ids: pa.Array) -> None:
@@ -165,21 +189,33 @@ def _measure(recall: Recall, opened: _Opened, block: QueryBlock, ranking: Rankin
     recall.count(exact, Ranking(ranking.ids[rows], ranking.scores[rows], ranking.counts[rows]))
 
 
-def _rows(task: RankingTask, opened: _Opened, block: QueryBlock, ranking: Ranking) -> pa.RecordBatch:
+def _rows(
+    task: RankingTask, opened: _Opened, block: QueryBlock, ranking: Ranking, sources: np.ndarray
+) -> pa.RecordBatch:
     """The lists of a block as rows of the ranked table."""
     filled = ranking.ids >= 0
     owner = np.repeat(np.arange(len(block.positions)), ranking.counts)  # row of the block, for every ranked row
     ranked = ranking.ids[filled]
     rank = np.broadcast_to(np.arange(1, task.k + 1, dtype=np.int32), filled.shape)[filled]
-    source = np.minimum(opened.query_sources[block.positions][owner], opened.ranked_sources[ranked])
     columns = {
         task.query_name: block.ids.take(pa.array(owner)),
         Columns.RANK: pa.array(rank),
         task.item_name: opened.ids.take(pa.array(ranked)),
         Columns.SCORE: pa.array(ranking.scores[filled]),
-        Columns.SOURCE: pa.array(SOURCES).take(pa.array(source)),
+        Columns.SOURCE: pa.array(ROW_SOURCES).take(pa.array(sources[filled])),
     }
     if task.reason_name is not None:
-        nearest = nearest_liked(opened.index.vectors, ranking.ids, block.liked)[filled]
+        ranked_by_vector = np.where(sources < len(SOURCES), ranking.ids, -1)
+        nearest = nearest_liked(opened.index.vectors, ranked_by_vector, _placed(block.liked, opened))[filled]
         columns[task.reason_name] = opened.ids.take(pa.array(nearest, mask=nearest < 0))
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _placed(liked: Histories, opened: _Opened) -> Histories:
+    """The liked items that have a vector of their own; for a query that likes none of these, all that it likes."""
+    if not opened.popular:
+        return liked
+    placed = opened.ranked_sources[liked.indices] != SOURCES.index(AVERAGE)
+    rows = liked.rows()
+    without = np.bincount(rows[placed], minlength=len(liked)) == 0
+    return liked.where(placed | without[rows])

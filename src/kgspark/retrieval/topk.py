@@ -52,6 +52,12 @@ class Ranking:
     scores: np.ndarray
     counts: np.ndarray
 
+    @classmethod
+    def empty(cls, rows: int, k: int) -> "Ranking":
+        """Lists of length k without any row in them."""
+        ids, scores = np.full((rows, k), -1, np.int64), np.full((rows, k), -np.inf, np.float32)
+        return cls(ids, scores, np.zeros(rows, np.int64))
+
 
 def top_k(index: FlatIndex, queries: np.ndarray, seen: Histories, k: int) -> Ranking:
     """The k best unseen rows of each query float32 (B, d), by falling score and then by rising id.

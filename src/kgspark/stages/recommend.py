@@ -7,7 +7,7 @@ from typing import Any
 from kgspark.content import columns_text, content_hash
 from kgspark.errors import ConfigError, StageError
 from kgspark.files import TableFiles
-from kgspark.graph.layout import EntityLayout
+from kgspark.graph.layout import MOVIE, EntityLayout
 from kgspark.night.night import Night
 from kgspark.night.reads import (
     DIRECTIONS,
@@ -16,19 +16,23 @@ from kgspark.night.reads import (
     entity_layout,
     id_type,
     list_length,
+    needs_popular,
     null_texts,
     own_table_signatures,
     ranked_tables,
     refused_lines,
     relation_tables,
+    relations_of,
     search_spaces,
     seen_pairs,
     unknown_ids,
+    vectors_by_source,
 )
 from kgspark.ranking_schemas import ranked_schema
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import load_index
 from kgspark.retrieval.pool_files import write_pools
+from kgspark.retrieval.popular import write_popular
 from kgspark.retrieval.ranked_files import discard_partial
 from kgspark.retrieval.ranking_task import RankingTask
 from kgspark.runs import Outcome, StageWork
@@ -37,10 +41,23 @@ from kgspark.spark.frames import read_table, task_cores, write_table
 from kgspark.spark.own_tables import RefusedLines
 from kgspark.spark.ranking.candidates import build_candidates, listed_ids, own_tables_of
 from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, query_stream, write_on_executors
+from kgspark.spark.ranking.popularity import likes_by_segment
 from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
 from kgspark.spark.unknown_ids import UnknownIds
-from kgspark.tables import CANDIDATES, ENTITIES, RANKED_WITH, RATINGS, RECOMMENDATIONS, SEEN, SEGMENTS, Columns
+from kgspark.tables import (
+    AVERAGE,
+    CANDIDATES,
+    ENTITIES,
+    RANKED_WITH,
+    RATINGS,
+    RECOMMENDATIONS,
+    SEEN,
+    SEGMENTS,
+    SOURCES,
+    TRIPLES,
+    Columns,
+)
 
 
 def run(night: Night) -> Outcome:
@@ -49,12 +66,21 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "recommend",
-        reads=(*search_spaces(night), ENTITIES, SEEN, *(cleaned_tables(night) if restricted else [RATINGS])),
+        reads=_inputs(night),
         writes=[*ranked_tables(night), *candidate_tables(night)],
         settings=stage_settings(night),
         sources=own_table_signatures(night) if restricted else {},
     )
     return night.stage(work, _recommend, _summary)
+
+
+def _inputs(night: Night) -> list[str]:
+    """The tables to read: the triples only if popular movies are needed."""
+    spaces = search_spaces(night)
+    night.run.manifests(spaces)
+    triples = [TRIPLES] if needs_popular(night) else []
+    cleaned = cleaned_tables(night) if night.settings.candidates.restrict else [RATINGS]
+    return [*spaces, *triples, ENTITIES, SEEN, *cleaned]
 
 
 def stage_settings(night: Night) -> dict[str, Any]:
@@ -74,10 +100,13 @@ def _recommend(night: Night, work: StageWork) -> None:
     candidate_files, candidate_details = _write_candidates(night, layout, folders)
     tasks = {name: _task(night, layout, name, work.staging) for name in ranked_tables(night)}
     kinds = {name: _write_pools(night, task, work.staging) for name, task in tasks.items()}
+    _write_popular(night, layout, tasks[RECOMMENDATIONS], work.staging)
     written = _write_rankings(night, layout, tasks)
     details: dict[str, dict[str, Any]] = dict.fromkeys(candidate_files, candidate_details)
     for name, task in tasks.items():
         details[name] = {"model_id": task.constants[Columns.MODEL_ID], "k": task.k, "search": kinds[name]}
+        if name == RECOMMENDATIONS:
+            details[name]["users"] = dict(vectors_by_source(night, QUERIES))
         if written[name].listed:
             details[name]["recall"] = _check_recall(night, name, written[name])
     work.commit(candidate_files | {name: _table_files(night, name, table) for name, table in written.items()}, details)
@@ -125,7 +154,9 @@ def _task(night: Night, layout: EntityLayout, name: str, staging: Path) -> Ranki
     """The function that ranks table `name` on executors. Its pools need not be written yet."""
     settings, direction, space = night.settings, DIRECTIONS[name], night.run.table(RANKED_WITH[name])
     recommends = name == RECOMMENDATIONS
-    one_exact_pool = settings.recommend.index.kind == "flat" and not settings.candidates.restrict
+    fills = recommends and needs_popular(night)
+    whole = not settings.candidates.restrict and not (recommends and vectors_by_source(night, ITEMS)[AVERAGE])
+    one_exact_pool = settings.recommend.index.kind == "flat" and whole
     queries, k = layout.count(direction.query_kind), list_length(night, name)
     return RankingTask(
         space=str(space),
@@ -142,6 +173,7 @@ def _task(night: Night, layout: EntityLayout, name: str, staging: Path) -> Ranki
         threads=task_cores(night.spark),
         engine=RankingDevice(settings.recommend.device, task_gpu),
         pools=None if one_exact_pool else str(staging / "pools" / name),
+        popular=str(staging / "popular") if fills else None,
         index=settings.recommend.index,
     )
 
@@ -152,7 +184,30 @@ def _write_pools(night: Night, task: RankingTask, staging: Path) -> list[str]:
         return ["flat"]
     whole = load_index(Path(task.space), task.side, usable_cores())
     candidates = staging if night.settings.candidates.restrict else None
-    return sorted(set(write_pools(Path(task.pools), whole, task.side, candidates, task.index)))
+    placed = None
+    if task.side == ITEMS and vectors_by_source(night, ITEMS)[AVERAGE]:
+        placed = SearchSpace.load(Path(task.space)).item_sources != SOURCES.index(AVERAGE)
+    return sorted(set(write_pools(Path(task.pools), whole, task.side, candidates, task.index, placed)))
+
+
+def _write_popular(night: Night, layout: EntityLayout, task: RankingTask, staging: Path) -> None:
+    """Writes the popular movies of each segment, once for all executors, if the task reads them."""
+    if task.popular is None:
+        return
+    train, segments = night.settings.train.resolved(), night.settings.candidates.segments
+    restricted = night.settings.candidates.restrict
+    target = next(relation for relation in relations_of(night) if relation.name == train.target)
+    likes = likes_by_segment(
+        read_table(night.spark, night.run.table(TRIPLES)),
+        target,
+        train.learned_splits,
+        layout,
+        read_table(night.spark, staging / SEGMENTS) if restricted else None,
+    )
+    folder = staging / "likes"
+    write_table(likes, folder)
+    candidates = staging if restricted else None
+    write_popular(Path(task.popular), folder, layout.count(MOVIE), candidates, segments.keys())
 
 
 def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, RankingTask]) -> dict[str, WrittenFiles]:
@@ -197,7 +252,9 @@ def _summary(night: Night) -> str:
         manifest = night.run.manifest(name)
         recall = f", recall {manifest.details['recall']:.4f}" if "recall" in manifest.details else ""
         parts.append(f"{manifest.rows:,} rows of {name} (K = {manifest.details['k']}{recall})")
-    return "; ".join([", ".join(parts), *_notes_on_lists(night)])
+    without = vectors_by_source(night, QUERIES)[AVERAGE]
+    popular = [f"{without:,} users without a vector get popular movies"] if without else []
+    return "; ".join([", ".join(parts), *popular, *_notes_on_lists(night)])
 
 
 def _notes_on_lists(night: Night) -> list[str]:

@@ -1,6 +1,9 @@
-"""train-embeddings: tgraphx embeddings of the night's graph, and the search spaces that retrieval ranks with."""
+"""train-embeddings: tgraphx embeddings of the night's graph, and the search spaces that retrieval ranks with.
 
-from collections.abc import Callable, Sequence
+With `train.epochs=0` nothing is trained: the model of an earlier night is served under this night's numbering.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from kgspark.errors import StageError
 from kgspark.files import TableFiles, describe_folder
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER
@@ -24,6 +28,7 @@ from kgspark.kge.training.distributed import Team
 from kgspark.kge.training.local_workers import run_on_this_machine
 from kgspark.kge.training.memory import MemoryEstimate, estimate, resolve_negatives
 from kgspark.kge.training.run_folder import Epoch
+from kgspark.kge.training.serving import serve
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
 from kgspark.manifests import Manifest
@@ -32,7 +37,18 @@ from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge
 from kgspark.report.progress import progress_bar
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace, write_ids
-from kgspark.tables import AUDIENCE_SPACE, ENTITIES, MODEL, SEARCH_SPACE, TRIPLES, Columns
+from kgspark.tables import (
+    AUDIENCE_SPACE,
+    AVERAGE,
+    ENTITIES,
+    FACTS,
+    LEARNED,
+    MODEL,
+    SEARCH_SPACE,
+    SERVED,
+    TRIPLES,
+    Columns,
+)
 
 # Folder of checkpoints and of the dashboard's files. It is not a table, because it must survive a killed training.
 TRAINING = "training"
@@ -60,16 +76,33 @@ def stage_settings(night: Night) -> dict[str, Any]:
 
 
 def earlier_run(night: Night) -> Run | None:
-    """The night to start from; `latest` is the newest one before this date with a complete model, if there is one."""
-    date = night.settings.train.warm_start
+    """The night to start from, or whose model is served.
+
+    `latest` is the newest one before this date with a complete model, if there is one. To serve, a night that trained
+    its model comes before one that served it, because a served model lacks the users and movies that were gone then.
+
+    Raises StageError if it is this night itself, or if there is none to serve.
+    """
+    settings, date = night.settings.train, night.settings.train.warm_start
+    if date == night.run.date:
+        raise StageError(f"train.warm_start={date} is this night itself; name an earlier one")
     if date == "none":
         return None
     if date != "latest":
         return replace(night.run, date=date)
-    return next((run for run in night.run.earlier() if Manifest.read(run.table(MODEL))), None)
+    found = {run: manifest for run in night.run.earlier() if (manifest := Manifest.read(run.table(MODEL)))}
+    if not settings.serves:
+        return next(iter(found), None)
+    if not found:
+        raise StageError(f"{night.run.lake}: no night before {night.run.date} has a model to serve; train one first")
+    return next((run for run, manifest in found.items() if SERVED not in manifest.details), next(iter(found)))
 
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
+    if night.settings.train.serves:
+        assert earlier is not None
+        _serve(night, work, earlier)
+        return
     settings, needed = _resolve(night)
     graph = knowledge_graph(night)
     if settings.inverse_relations:
@@ -79,8 +112,47 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("training", settings.epochs) as advance:
         trained = train(graph, settings, folder, _show_epochs(advance), initial, _team(night))
-    _write(night, work, graph, trained, needed)
+    _write(night, work, graph, trained, {"memory": str(needed)})
     release_gpu_memory()
+
+
+def _serve(night: Night, work: StageWork, earlier: Run) -> None:
+    """Joins the vectors of an earlier model by id, and writes them as this night's model, under the same model_id."""
+    earlier.manifests((MODEL, ENTITIES, TRIPLES))
+    earlier.check_files((MODEL, ENTITIES))
+    _check_split(night, earlier)
+    settings, graph = night.settings.train.resolved(), knowledge_graph(night)
+    model, measured = (earlier.table(MODEL) / name for name in (MODEL_FILE, MEASURED_FILE))
+    old, new = (_entities(run) for run in (earlier, night.run))
+
+    def carried(path: Path) -> WarmStart:
+        return carry_over(path, old, new, graph.relations, settings)
+
+    trained = serve(graph, settings, carried(model), carried(measured) if measured.exists() else None)
+    of_earlier = earlier.manifest(MODEL).details
+    served = {
+        "date": earlier.date,
+        "trained": of_earlier.get(SERVED, {}).get("trained", earlier.date),
+        "new": {kind: _count_new(old, new, kind) for kind in (USER, MOVIE)},
+    }
+    _write(night, work, graph, trained, {SERVED: served}, of_earlier["model_id"])
+    release_gpu_memory()
+
+
+def _check_split(night: Night, earlier: Run) -> None:
+    """StageError if likes are held out now that the earlier model may have learned before it was measured."""
+    now, then = (run.manifest(TRIPLES).settings["split"] for run in (night.run, earlier))
+    if now != then:
+        raise StageError(
+            f"train.epochs=0: the triples of {earlier.date} were split by other settings of split, so its model may "
+            "have learned the likes that are held out now; use the same split, or train"
+        )
+
+
+def _count_new(old: pa.Table, new: pa.Table, kind: str) -> int:
+    """Number of entities of a kind that the earlier night did not have."""
+    ids = [table.filter(pc.field(Columns.KIND) == kind)[Columns.EXTERNAL_ID] for table in (new, old)]
+    return ids[0].length() - pc.sum(pc.is_in(ids[0], value_set=ids[1].combine_chunks())).as_py()
 
 
 def _resolve(night: Night) -> tuple[TrainSettings, MemoryEstimate]:
@@ -97,15 +169,29 @@ def _resolve(night: Night) -> tuple[TrainSettings, MemoryEstimate]:
     return settings, needed
 
 
-def _write(night: Night, work: StageWork, graph: Graph, trained: Trained, needed: MemoryEstimate) -> None:
-    """Commits the model, and the search spaces that are exported from it."""
+def _write(
+    night: Night,
+    work: StageWork,
+    graph: Graph,
+    trained: Trained,
+    details: dict[str, Any],
+    model_id: str | None = None,
+) -> None:
+    """Commits the model, and the search spaces that are exported from it.
+
+    details   further ones of the model
+    model_id  of a served model; that of a new model is made from its vectors
+    """
     folders = work.begin()
     for path in folders.values():
         path.mkdir()
-    save_model(folders[MODEL] / MODEL_FILE, trained.model, graph, trained.settings)
+    save_model(folders[MODEL] / MODEL_FILE, trained.model, graph, trained.settings, trained.evidence)
     if trained.measured is not trained.model:
-        save_model(folders[MODEL] / MEASURED_FILE, trained.measured, graph, trained.settings)
-    space = export_search_space(trained.model, graph, trained.settings)
+        path = folders[MODEL] / MEASURED_FILE
+        save_model(path, trained.measured, graph, trained.settings, trained.measured_evidence)
+    space = export_search_space(trained.model, graph, trained.settings, trained.evidence)
+    if model_id is not None:
+        space = replace(space, model_id=model_id)
     _save_space(night, space, folders[SEARCH_SPACE])
     if AUDIENCE_SPACE in folders:
         _save_space(night, _audience_space(space, graph, trained.settings), folders[AUDIENCE_SPACE])
@@ -113,15 +199,28 @@ def _write(night: Night, work: StageWork, graph: Graph, trained: Trained, needed
         "model_id": space.model_id,
         "metrics": {"model": trained.test, "popularity": trained.popularity},
         "training": trained.to_json() | {"history": [asdict(epoch) for epoch in trained.history]},
-        "memory": str(needed),
+        **details,
     }
+    of_space = {"model_id": space.model_id, "sources": space.count_sources()}
     files = {name: TableFiles(describe_folder(path)) for name, path in folders.items()}
-    work.commit(files, {name: {"model_id": space.model_id} for name in folders} | {MODEL: of_model})
+    work.commit(files, dict.fromkeys(folders, of_space) | {MODEL: of_model})
 
 
 def _audience_space(space: SearchSpace, graph: Graph, settings: TrainSettings) -> SearchSpace:
     likes = graph.histories(graph.relation(settings.target), settings.learned_splits).sizes
     return audience_space(space, likes, settings.temperature, settings.export.audience_activity, pick_device(settings))
+
+
+def _served(served: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]) -> str:
+    """How many users and movies have a vector of the served model, and how many are new since then."""
+    parts = []
+    for kind, side in ((USER, QUERIES), (MOVIE, ITEMS)):
+        of_side = sources[side]
+        parts.append(
+            f"{of_side[LEARNED]:,} of {sum(of_side.values()):,} {kind}s have its vectors"
+            f" ({served['new'][kind]:,} are new, {of_side[FACTS]:,} have one from facts, {of_side[AVERAGE]:,} none)"
+        )
+    return f"trained on {served['trained']}, served without training; {', '.join(parts)}"
 
 
 def _team(night: Night) -> Team | None:
@@ -177,7 +276,11 @@ def _save_space(night: Night, space: SearchSpace, folder: Path) -> None:
 def _summary(night: Night) -> str:
     details, measured = night.run.manifest(MODEL).details, held_out_ndcg(night)
     training = details["training"]
-    text = f"{details['model_id']}: best of {training['epochs']} epochs is {training['best_epoch']}"
+    text = f"{details['model_id']}: "
+    if SERVED in details:
+        text += _served(details[SERVED], night.run.manifest(SEARCH_SPACE).details["sources"])
+    else:
+        text += f"best of {training['epochs']} epochs is {training['best_epoch']}"
     if measured is not None:
         metric, ours, popular = measured
         text += f"; held-out {metric.upper()} {ours:.4f} (popularity {popular:.4f})"

@@ -24,9 +24,10 @@ def evaluate(
     seen: Histories,
     ks: Sequence[int] = (10,),
     workers: Workers = SINGLE,
+    offered: np.ndarray | None = None,
 ) -> dict[str, float]:
     """The means of `metrics_by_user` over the users of all workers; {} where nothing is held out."""
-    return workers.means(metrics_by_user(queries, items, metric, held_out, seen, ks))
+    return workers.means(metrics_by_user(queries, items, metric, held_out, seen, ks, offered))
 
 
 def metrics_by_user(
@@ -36,16 +37,23 @@ def metrics_by_user(
     held_out: Histories,
     seen: Histories,
     ks: Sequence[int] = (10,),
+    offered: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """`ranking_metrics` of the top max(ks) unseen items of every user with held-out likes.
 
     queries   float32 (U, d) and items float32 (M, d) on any device
     held_out  the tails to find, per user; seen  the tails to leave out of the lists
+    offered   int64, sorted: the only tails that may be in a list; None for all
     Returns float64 (users with something held out,) per metric.
     """
     users = np.flatnonzero(held_out.sizes)
     wanted = held_out.pick(users)
-    ranked = top_items(queries, items, metric, users, seen, max(ks))
+    if offered is None:
+        ranked = top_items(queries, items, metric, users, seen, max(ks))
+    else:
+        of_offered = items[torch.from_numpy(offered).to(items.device)]
+        ranked = top_items(queries, of_offered, metric, users, seen.within(offered), max(ks))
+        ranked = np.where(ranked < 0, -1, offered[np.maximum(ranked, 0)])
     hits = hit_matrix(ranked, wanted.indptr, wanted.indices, len(items))
     return ranking_metrics(hits, wanted.sizes, ks)
 

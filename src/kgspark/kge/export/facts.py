@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
-from kgspark.graph.relation import Relation
+from kgspark.kge.export.evidence import LIKES, NOTHING, fact_relations, unrated
 from kgspark.kge.model.two_tower import (
     items_of,
     metric_of,
@@ -27,7 +27,6 @@ from kgspark.kge.model.two_tower import (
     vector_width,
 )
 from kgspark.kge.settings import TrainSettings
-from kgspark.tables import TRAIN
 
 # The ridge penalty; facts are sums of vectors of about unit length, and there are many entities to fit on.
 _RIDGE = 1.0
@@ -81,14 +80,21 @@ class Facts:
         return torch.cat([self.rows(rows) @ weights for _, rows in _blocks(wanted)])
 
 
-def facts_of(kind: str, model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> Facts | None:
-    """The facts of a kind's entities in the train triples; None if no relation has any."""
+def facts_of(
+    kind: str, model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray | None = None
+) -> Facts | None:
+    """The facts of a kind's entities in the train triples; None if no relation has any.
+
+    evidence  of the model's vectors (see `export.evidence`): a fact whose tail has none is left out. None leaves
+              nothing out
+    """
     parts = []
-    for relation in graph.relations:
-        states_facts = relation.head_kind == kind and relation.name != settings.target and not relation.of_likes
-        if states_facts and len(graph.pairs(relation)):
-            tails = items_of(settings, model, slice(*graph.layout.range(relation.tail_kind)))
-            parts.append((graph.histories(relation), tails))
+    for relation in fact_relations(kind, graph, settings):
+        rows = slice(*graph.layout.range(relation.tail_kind))
+        tails = graph.histories(relation)
+        if evidence is not None and not evidence[rows].all():
+            tails = tails.where(evidence[rows][tails.indices] != NOTHING)
+        parts.append((tails, items_of(settings, model, rows)))
     return Facts(parts, graph.layout.count(kind)) if parts else None
 
 
@@ -126,14 +132,35 @@ def inform_movies(model: torch.nn.Module, graph: Graph, settings: TrainSettings,
         tables[name][rows] = torch.where(changed[:, None], values, tables[name][rows])
 
 
-def unrated(graph: Graph, target: Relation, splits: Sequence[str]) -> np.ndarray:
-    """Mask bool (movies,) of the movies without a rating; of the likes, only those of `splits` count."""
-    start, stop = graph.layout.range(target.tail_kind)
-    rated = np.zeros(stop - start, bool)
-    for relation in graph.relations:
-        if (relation.head_kind, relation.tail_kind) == (target.head_kind, target.tail_kind):
-            rated[graph.pairs(relation, splits if relation == target else (TRAIN,)).tails - start] = True
-    return ~rated
+def place_new_movies(
+    model: torch.nn.Module, graph: Graph, settings: TrainSettings, splits: Sequence[str], evidence: np.ndarray
+) -> None:
+    """Gives each movie that was not trained on likes the vector that its facts predict, or the mean one, in place.
+
+    For a model that is served without training, so the vectors of the other movies are final. The map from facts to
+    vectors is fitted on those of them that have likes in `splits`. A movie with the mean vector must not be ranked.
+
+    evidence  of the model's vectors, uint8 (entities,); at least one movie was trained on likes
+    """
+    target = graph.relation(settings.target)
+    first, stop = graph.layout.range(target.tail_kind)
+    is_learned = evidence[first:stop] == LIKES
+    if is_learned.all():
+        return
+    own = items_of(settings, model, slice(first, stop))
+    facts = facts_of(target.tail_kind, model, graph, settings, evidence)
+    liked = graph.histories(target, splits).counts(stop - first) > 0
+    fitted, others = np.flatnonzero(is_learned & liked), np.flatnonzero(~is_learned)
+    vectors = own[torch.from_numpy(is_learned).to(own.device)].double().mean(0).float().expand(len(others), -1)
+    if facts is not None and len(fitted):
+        predicted = facts.predict(fitted, own[torch.from_numpy(fitted).to(own.device)], np.arange(stop - first))
+        if metric_of(settings) not in ("inner_product", "l2"):
+            predicted = predicted + _draw_unexplained(own, predicted, fitted, settings)
+        known = torch.from_numpy(facts.known()[others]).to(own.device)
+        vectors = torch.where(known[:, None], predicted[torch.from_numpy(others).to(own.device)], vectors)
+    tables = parameters_by_table(model)
+    for name, values in tower_of(settings).rows_of_items(vectors).items():
+        tables[name][torch.from_numpy(others + first).to(own.device)] = values
 
 
 def _draw_unexplained(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -11,6 +12,7 @@ from kgspark.errors import InputError
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
+from kgspark.kge.export.evidence import evidence_of
 from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.safetensors_io import Pick, read_safetensors, write_safetensors
 from kgspark.kge.settings import TrainSettings
@@ -21,14 +23,17 @@ LIBRARIES = ("torch", "tgraphx", "numpy", "safetensors")
 MODEL_FILE = "model.safetensors"
 # The same model before it was refitted on the held-out likes.
 MEASURED_FILE = "measured.safetensors"
+# The name of the evidence beside the tables of the model.
+_EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True)
 class SavedModel:
     """The contents of a model file.
 
-    tables  float32 parameter tables by the model's own names; versions: those of the libraries that computed the
-            weights
+    tables    float32 parameter tables by the model's own names
+    versions  those of the libraries that computed the weights
+    evidence  uint8 (entities,), see `export.evidence`; None in a file of an earlier version
     """
 
     tables: dict[str, torch.Tensor]
@@ -36,6 +41,7 @@ class SavedModel:
     layout: EntityLayout
     relations: tuple[Relation, ...]
     versions: dict[str, str]
+    evidence: np.ndarray | None
 
     def build(self) -> torch.nn.Module:
         """The tgraphx model with the saved weights, on the CPU."""
@@ -45,8 +51,15 @@ class SavedModel:
         return model
 
 
-def save_model(path: Path, model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> None:
-    """Writes the weights atomically to `path`, with settings, layout, relations and versions in the header."""
+def save_model(
+    path: Path, model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray | None = None
+) -> None:
+    """Writes the weights atomically to `path`, with settings, layout, relations and versions in the header.
+
+    evidence  of the model's vectors (see `export.evidence`); None if the model was trained on the graph
+    """
+    if evidence is None:
+        evidence = evidence_of(graph, settings, settings.learned_splits)
     header = {
         "format": 1,
         "settings": settings.model_dump(),
@@ -56,7 +69,7 @@ def save_model(path: Path, model: torch.nn.Module, graph: Graph, settings: Train
         "relations": [relation.to_json() for relation in graph.relations],
         "versions": package_versions(LIBRARIES),
     }
-    write_safetensors(path, parameters_by_table(model), header)
+    write_safetensors(path, parameters_by_table(model) | {_EVIDENCE: torch.from_numpy(evidence)}, header)
 
 
 def load_model(path: Path, pick: Pick | None = None) -> SavedModel:
@@ -67,12 +80,14 @@ def load_model(path: Path, pick: Pick | None = None) -> SavedModel:
     try:
         tables, header = read_safetensors(path, pick)
         ranges = header["layout"]
+        evidence = tables.pop(_EVIDENCE, None)
         return SavedModel(
             tables,
             TrainSettings.model_validate(header["settings"]),
             EntityLayout.from_json({kind: ranges[kind] for kind in header["kinds"]}),
             tuple(Relation.from_json(value) for value in header["relations"]),
             header["versions"],
+            None if evidence is None else evidence.numpy(),
         )
     except FileNotFoundError:
         raise InputError(f"{path}: no such model file; run train-embeddings first") from None

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from kgspark.graph.graph import Graph
-from kgspark.kge.export.facts import Facts, facts_of, unrated
+from kgspark.kge.export.evidence import LIKES, evidence_of
+from kgspark.kge.export.facts import Facts, facts_of
 from kgspark.kge.export.recency import lean, recent_vectors
 from kgspark.kge.model.two_tower import items_of, metric_of, queries_of, tower_of
 from kgspark.kge.settings import TrainSettings
@@ -18,24 +19,27 @@ from kgspark.tables import AVERAGE, FACTS, LEARNED, SOURCES
 _BLOCK_ROWS = 1 << 16
 
 
-def export_search_space(model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> SearchSpace:
+def export_search_space(
+    model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray | None = None
+) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
     With `settings.export.recent_share`, queries then lean towards the latest likes of `settings.learned_splits`. A user
-    without a like in the learned splits gets a query from other facts, or the mean query of the users with likes.
+    who was not trained on likes gets a query from other facts, or the mean query of the users who were.
+
+    evidence  of the model's vectors (see `export.evidence`); None if the model was trained on this graph
     """
     target = graph.relation(settings.target)
+    if evidence is None:
+        evidence = evidence_of(graph, settings, settings.learned_splits)
     queries, items = ranking_vectors(model, graph, settings, settings.learned_splits)
-    liking = graph.histories(target, settings.learned_splits).sizes > 0
-    user_facts, movie_facts = (facts_of(kind, model, graph, settings) for kind in (target.head_kind, target.tail_kind))
-    query_sources = _sources(liking, user_facts)
-    if liking.any() and not liking.all():
-        queries[torch.from_numpy(~liking).to(queries.device)] = _unliked_queries(queries, liking, user_facts)
-    without_ratings = unrated(graph, target, settings.learned_splits)
-    # A movie without ratings and without facts still has a trained vector, because it was sampled as a negative.
-    item_sources = np.full(len(without_ratings), SOURCES.index(LEARNED), np.uint8)
-    if movie_facts is not None:
-        item_sources[without_ratings & movie_facts.known()] = SOURCES.index(FACTS)
+    kinds = (target.head_kind, target.tail_kind)
+    learned_users, learned_movies = (evidence[slice(*graph.layout.range(kind))] == LIKES for kind in kinds)
+    user_facts, movie_facts = (facts_of(kind, model, graph, settings, evidence) for kind in kinds)
+    query_sources, item_sources = _sources(learned_users, user_facts), _sources(learned_movies, movie_facts)
+    if learned_users.any() and not learned_users.all():
+        unliked = torch.from_numpy(~learned_users).to(queries.device)
+        queries[unliked] = _unliked_queries(queries, learned_users, user_facts)
     users, movies = (vectors.cpu().numpy().astype(np.float32, copy=False) for vectors in (queries, items))
     model_id = f"{settings.model}-{_digest(users, movies, query_sources, item_sources)[:12]}"
     offset = tower_of(settings).offset(model)
@@ -74,10 +78,10 @@ def target_vectors(model: torch.nn.Module, graph: Graph, settings: TrainSettings
         return torch.cat(queries), torch.cat(items)
 
 
-def _sources(liking: np.ndarray, facts: Facts | None) -> np.ndarray:
-    known = np.zeros_like(liking) if facts is None else facts.known()
-    learned, from_facts, average = (SOURCES.index(name) for name in (LEARNED, FACTS, AVERAGE))
-    return np.select([liking, known], [learned, from_facts], average).astype(np.uint8)
+def _sources(learned: np.ndarray, facts: Facts | None) -> np.ndarray:
+    known = np.zeros_like(learned) if facts is None else facts.known()
+    of_likes, from_facts, average = (SOURCES.index(name) for name in (LEARNED, FACTS, AVERAGE))
+    return np.select([learned, known], [of_likes, from_facts], average).astype(np.uint8)
 
 
 def _unliked_queries(queries: torch.Tensor, liking: np.ndarray, facts: Facts | None) -> torch.Tensor:

@@ -6,11 +6,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 
 from kgspark.errors import StageError
 from kgspark.graph.graph import Graph
 from kgspark.kge.device import pick_device, reproducible
+from kgspark.kge.export.evidence import evidence_of
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training import checkpoints, memory
 from kgspark.kge.training.distributed import Team
@@ -32,6 +34,7 @@ class Trained:
     model         the published weights: those of the best epoch, refitted unless `refit` is none
     measured      the weights that `valid` and `test` were measured with: `model` itself without a refit. They have not
                   learned the held-out likes, so evaluations use them, and tomorrow's training starts from them
+    evidence, measured_evidence  what the vectors of `model` and `measured` were trained on (see `export.evidence`)
     settings      the given ones, with the value that training chose for `export.recent_share: auto`
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
@@ -42,6 +45,8 @@ class Trained:
 
     model: torch.nn.Module
     measured: torch.nn.Module
+    evidence: np.ndarray
+    measured_evidence: np.ndarray
     settings: TrainSettings
     history: tuple[Epoch, ...]
     best_epoch: int
@@ -98,6 +103,8 @@ def train(
     trained = Trained(
         model=model,
         measured=measured,
+        evidence=evidence_of(graph, settings, settings.learned_splits),
+        measured_evidence=evidence_of(graph, settings, (TRAIN,)),
         settings=settings.with_recent_share(recent_share),
         history=tuple(state.history),
         best_epoch=state.best_epoch,

@@ -11,6 +11,7 @@ import torch
 
 from kgspark.errors import StageError
 from kgspark.graph.relation import Relation
+from kgspark.kge.export.evidence import NOTHING
 from kgspark.kge.export.model_files import SavedModel, load_model
 from kgspark.kge.model.two_tower import metric_of, parameters_by_table, tower_of
 from kgspark.kge.settings import TrainSettings
@@ -18,12 +19,19 @@ from kgspark.kge.settings import TrainSettings
 
 @dataclass(frozen=True)
 class WarmStart:
-    """Rows of parameter tables to start from: `values[table]` float32 (n, width) go to `rows[table]` int64 (n,)."""
+    """Rows of parameter tables to start from: `values[table]` float32 (n, width) go to `rows[table]` int64 (n,).
+
+    settings  those that the old model was trained with
+    evidence  of today's entities, uint8 (entities,): that of the old model, and NOTHING for an entity that it does not
+              have, or if its file is of an earlier version and does not say
+    """
 
     rows: Mapping[str, torch.Tensor]
     values: Mapping[str, torch.Tensor]
     carried_entities: int
     carried_relations: int
+    settings: TrainSettings
+    evidence: np.ndarray
 
     def apply(self, model: torch.nn.Module) -> None:
         """Writes the carried rows into the model; all others keep their fresh initialisation."""
@@ -46,6 +54,12 @@ def carry_over(
     saved = load_model(old_model)
     _check_compatible(old_model, saved, old_entities, settings)
     old_rows, new_rows = matching_rows(old_entities, new_entities)
+    evidence = np.full(new_entities.num_rows, NOTHING, np.uint8)
+    if saved.evidence is not None:
+        # A served model has rows for entities that it was never trained on; they are no vectors to start from.
+        trained = saved.evidence[old_rows] != NOTHING
+        old_rows, new_rows = old_rows[trained], new_rows[trained]
+        evidence[new_rows] = saved.evidence[old_rows]
     old_names = {relation.name: relation.index for relation in saved.relations}
     kept = [(old_names[relation.name], relation.index) for relation in relations if relation.name in old_names]
     old_relations, new_relations = np.array(kept, dtype=np.int64).reshape(-1, 2).T.copy()
@@ -59,7 +73,7 @@ def carry_over(
         for name in names:
             rows[name] = torch.from_numpy(new)
             values[name] = saved.tables[name][torch.from_numpy(old)]
-    return WarmStart(rows, values, len(new_rows), len(new_relations))
+    return WarmStart(rows, values, len(new_rows), len(new_relations), saved.settings, evidence)
 
 
 def matching_rows(old_entities: pa.Table, new_entities: pa.Table) -> tuple[np.ndarray, np.ndarray]:

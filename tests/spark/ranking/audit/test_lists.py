@@ -127,13 +127,15 @@ def _blocking(findings: dict[str, Finding]) -> dict[str, float | None]:
 
 
 def test_a_right_table_passes_every_check_and_shares_are_told(spark: Any, beside: Beside) -> None:
-    lists, audiences = _findings(spark, [_lists(_table()), _of_movies(_audiences())], beside)
-    assert _failed(lists) == {}
+    given = [_lists(_table()), _of_movies(_audiences()), _lists(_with_popular_movies())]
+    lists, audiences, of_popular = _findings(spark, given, beside)
+    assert _failed(lists) == _failed(of_popular) == {}
+    assert of_popular["fallback_rows"].value == 4 / 11
     # User 1 leads the audiences of 4 of 5 movies, and 1 % of 4 users is one user.
     assert _failed(audiences) == {"concentration": 0.8}
     expected = {check.name for check in checks.CHECKS} - {"not_offered", "model_scores"}
     assert set(lists) == expected - {"concentration"}
-    assert set(audiences) == expected - {"coverage", "reason"}
+    assert set(audiences) == expected - {"coverage", "reason", "source_order"}
     values = {name: lists[name].value for name in ("fallback_rows", "coverage", "list_churn", "id_churn")}
     assert values == {"fallback_rows": 0.0, "coverage": 1.0, "list_churn": None, "id_churn": None}
     assert lists["list_churn"].status == "not measured"
@@ -173,6 +175,15 @@ def _add(user: int | None, rank: int, movie: int, score: float = -1.0, reason: i
     return lambda rows: [*rows, row | _constants()]
 
 
+def _with_popular_movies() -> list[Row]:
+    """A right table: user 1 lacks a movie of the model, and user 40 has no vector. Popular movies have no reason."""
+    rows = _set(1, 3, source="popular", reason_movie_id=None)(_table())
+    _set(1, 2, score=0.5)(rows)  # two rows of the model with one score would be a constant list
+    for rank, source in enumerate(("popular_in_segment", "popular", "popular"), 1):
+        _set(40, rank, source=source, score=0.0)(rows)
+    return rows
+
+
 # What is changed, the failed checks with their values, and the first example.
 BROKEN: dict[str, tuple[Change, dict[str, float], str]] = {
     "a row is missing": (_drop(2, 3), {"incomplete": 1, "row_count": 1}, "user_id 2"),
@@ -201,6 +212,12 @@ BROKEN: dict[str, tuple[Change, dict[str, float], str]] = {
     "no model": (_set(3, 1, model_id=None), {"model_id": 1}, "user_id 3"),
     "an unknown source": (_set(40, 3, source="guess"), {"source": 1}, "user_id 40"),
     "no source": (_set(40, 3, source=None), {"source": 1}, "user_id 40"),
+    "a popular movie before one of the model": (_set(2, 2, source="popular"), {"source_order": 1}, "user_id 2"),
+    "popular among all before popular in the segment": (
+        lambda rows: _set(1, 2, source="popular")(_set(1, 3, source="popular_in_segment")(rows)),
+        {"source_order": 1},
+        "user_id 1",
+    ),
     "no reason though there are likes": (_set(1, 3, reason_movie_id=None), {"reason": 1}, "user_id 1"),
     "a reason without a like": (_set(40, 1, reason_movie_id=7), {"reason": 1}, "user_id 40"),
     "a reason that is rated, not liked": (_set(3, 1, reason_movie_id=9), {"reason": 1}, "user_id 3"),

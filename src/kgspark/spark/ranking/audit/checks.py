@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from kgspark.tables import AUDIENCES, LEARNED, RANKED, RECOMMENDATIONS, SOURCES, Columns
+from kgspark.tables import AUDIENCES, LEARNED, RANKED, RECOMMENDATIONS, ROW_SOURCES, Columns
 
 Severity = Literal["block", "warn", "off"]
 
-_SOURCES = ", ".join(f"'{source}'" for source in SOURCES)
+_SOURCES = ", ".join(f"'{source}'" for source in ROW_SOURCES)
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,10 @@ class Check:
     rule      what holds in a good table, as a sentence without a period
     column    the column that it looks at; empty if there are several
     of        row: the SQL sees the columns of a row, and ds and model_id of the night as `night` and `night_model`
-              step: it sees a row with the one before it in its list: rank, score, previous_rank (0 at the start of a
-              list), previous_score (null there), known_item (false if the item is no entity of the ranked kind)
+              step: it sees a row with the one before it in its list: rank, score, popular (0 for a row of a vector, 1
+              for a popular movie of the segment, 2 of all users), previous_rank (0 at the start of a list),
+              previous_score and previous_popular (null there), known_item (false if the item is no entity of the
+              ranked kind)
               item: it sees one item of a list: listed (rows with that item)
               query: it sees the counts of a list, see `lists.COUNTS`
               table: it is an aggregate over the lists, and gives the value itself
@@ -79,11 +81,19 @@ CHECKS = (
     Check("model_id", "model_id is the night's", Columns.MODEL_ID, "row", "NOT (model_id <=> night_model)"),
     Check("source", "sources are known", Columns.SOURCE, "row", f"source IS NULL OR source NOT IN ({_SOURCES})"),
     Check(
+        "source_order",
+        "popular movies come after those that vectors rank",
+        Columns.SOURCE,
+        "step",
+        "popular < previous_popular",
+        tables=(RECOMMENDATIONS,),
+    ),
+    Check(
         "reason",
-        "reasons are liked movies, and null only for a user without one",
+        "reasons are liked movies, and null only for a user without one and for popular movies",
         Columns.REASON,
         "query",
-        "reasons != liked_reasons OR (reasons < listed AND likes > 0)",
+        "reasons != liked_reasons OR (reasons < listed - popular AND likes > 0)",
         tables=(RECOMMENDATIONS,),
     ),
     Check(

@@ -14,7 +14,7 @@ from kgspark.spark.ranking.audit.checks import Check
 from kgspark.spark.ranking.audit.settings import OwnCheckSettings
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Direction
-from kgspark.tables import LEARNED, Columns
+from kgspark.tables import LEARNED, POPULAR_SOURCES, Columns
 
 # The counts of a list, which the SQL of checks of queries and tables sees, besides `due`.
 COUNTS = (
@@ -28,7 +28,8 @@ COUNTS = (
     "liked_reasons",  # rows whose reason it has liked
     "likes",  # movies that it has liked
     "fallback",  # rows of another source than the model
-    "constant",  # 1 if the list has several rows with the same score, else 0
+    "popular",  # rows that no vector ranked
+    "constant",  # 1 if the list has several rows that vectors ranked, all with the same score, else 0
     "before",  # rows in the last published night
     "kept",  # items that are in both nights
     "broken",  # bits of the broken checks of rows and items
@@ -84,6 +85,7 @@ def listed_rows(
         *(Columns.USER_ID, Columns.MOVIE_ID, Columns.RANK, Columns.SCORE),
         F.col(Columns.REASON).alias("reason"),
         F.when(F.col(Columns.SOURCE) != LEARNED, 1).otherwise(0).alias("fallback"),
+        F.coalesce(F.array_position(F.lit(list(POPULAR_SOURCES)), F.col(Columns.SOURCE)), F.lit(0)).alias("popular"),
         _broken(chosen, "row").alias("broken"),
         *of_own,
     )
@@ -132,23 +134,27 @@ def listed_counts(listed: DataFrame, known_items: DataFrame, chosen: Sequence[Ch
         F.col("known").isNotNull().alias("known_item"),
         F.coalesce(F.lag("rank").over(in_order), F.lit(0)).alias("previous_rank"),
         F.lag("score").over(in_order).alias("previous_score"),
+        F.lag("popular").over(in_order).alias("previous_popular"),
     )
     rows = rows.withColumn("broken", F.col("broken").bitwiseOR(_broken(chosen, "step")))
     summed = ["fallback", *(f"own_{i}" for i in range(own))]
+    of_vector = F.when(F.col("popular") == 0, F.col("score"))
     items = rows.groupBy("number", "query", "item").agg(
         F.count("*").alias("listed"),
         F.bit_or("broken").alias("broken"),
         F.count("reason").alias("reasons"),
-        F.min("score").alias("lowest"),
-        F.max("score").alias("highest"),
+        F.count_if(F.col("popular") > 0).alias("popular"),
+        F.count_if(F.col("popular") == 0).alias("by_vector"),
+        F.min(of_vector).alias("lowest"),
+        F.max(of_vector).alias("highest"),
         *[F.sum(name).alias(name) for name in summed],
     )
     items = items.withColumn("broken", F.col("broken").bitwiseOR(_broken(chosen, "item")))
-    same = (F.sum("listed") > 1) & (F.min("lowest") == F.max("highest"))
+    same = (F.sum("by_vector") > 1) & (F.min("lowest") == F.max("highest"))
     return items.groupBy("number", "query").agg(
         F.bit_or("broken").alias("broken"),
         F.when(same, 1).otherwise(0).alias("constant"),
-        *[F.sum(name).alias(name) for name in ("listed", "reasons", *summed)],
+        *[F.sum(name).alias(name) for name in ("listed", "reasons", "popular", *summed)],
     )
 
 

@@ -8,20 +8,21 @@ from pyspark.sql import functions as F
 
 from kgspark.spark.frames import arrow_frame
 from kgspark.spark.ranking.audit.counts import union
-from kgspark.tables import Columns
+from kgspark.tables import POPULAR_SOURCES, Columns
 
 TABLE = "table"
 
 
 def collect_rows(tables: Mapping[str, DataFrame], users: pa.Array, most: int, seed: int) -> pa.Table:
-    """Rows of ranked tables with any of `users`: table string, user_id, movie_id, score float32.
+    """Rows of ranked tables with any of `users` that vectors ranked: table string, user_id, movie_id, score float32.
 
     most  largest number of rows per table; a user may be in millions of audiences, of which a seeded draw is taken
     """
     wanted = F.broadcast(arrow_frame(next(iter(tables.values())).sparkSession, pa.table({Columns.USER_ID: users})))
     draw = F.xxhash64(Columns.USER_ID, Columns.MOVIE_ID, F.lit(seed))
     parts = [
-        rows.join(wanted, on=Columns.USER_ID, how="left_semi")
+        rows.where(~F.col(Columns.SOURCE).isin(*POPULAR_SOURCES))
+        .join(wanted, on=Columns.USER_ID, how="left_semi")
         .select(F.lit(name).alias(TABLE), Columns.USER_ID, Columns.MOVIE_ID, Columns.SCORE)
         .orderBy(draw)
         .limit(most)

@@ -1,0 +1,129 @@
+"""Serves an earlier model under today's numbering, without training: `train.epochs=0`.
+
+Vectors are joined by id. Users and movies that arrived after the training have no vector of their own: those with facts
+get the vector that facts predict, the others are marked as `average` in the search space, and are not ranked by it.
+"""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from kgspark.errors import StageError
+from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
+from kgspark.graph.relation import Relation
+from kgspark.kge.device import pick_device, reproducible
+from kgspark.kge.export.evaluation import evaluate, popularity
+from kgspark.kge.export.evidence import LIKES
+from kgspark.kge.export.facts import place_new_movies
+from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.model.two_tower import build_model, parameters_by_table
+from kgspark.kge.settings import TrainSettings
+from kgspark.kge.training.training import Trained
+from kgspark.kge.training.warm_start import WarmStart
+from kgspark.search_space import SearchSpace
+from kgspark.tables import AVERAGE, LEARNED, SOURCES, TEST, TRAIN, VALID
+
+
+def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: WarmStart | None) -> Trained:
+    """The earlier model with today's rows. Its metrics are those of today's held-out likes.
+
+    Only users whom the model was trained on are measured, since the others get no list from it. The settings are those
+    of the training, but those of `export`, `validation` and the machine are today's.
+
+    model, measured  carried over from the published weights, and from those before the refit; None if they are the same
+
+    Raises StageError if the earlier model cannot recommend by today's target, or knows no user or movie of today.
+    """
+    begun, device = perf_counter(), pick_device(settings)
+    for start in filter(None, (model, measured)):
+        _check(graph, settings, start)
+    settings = _serving_settings(settings, model.settings)
+    with reproducible(settings, device):
+        served = _load(graph, settings, model, device)
+        before_refit = settings.model_copy(update={"refit": "none"})
+        unrefitted = served if measured is None else _load(graph, before_refit, measured, device)
+        space = export_search_space(unrefitted, graph, before_refit, (measured or model).evidence)
+        figures = _Figures(graph, graph.relation(settings.target), settings, space)
+        return Trained(
+            model=served,
+            measured=unrefitted,
+            evidence=model.evidence,
+            measured_evidence=(measured or model).evidence,
+            settings=settings,
+            history=(),
+            best_epoch=0,
+            stopped_early=False,
+            refitted=measured is not None,
+            valid=figures.of_model(VALID, (TRAIN,)),
+            test=figures.of_model(TEST, (TRAIN, VALID)),
+            popularity=figures.of_popularity(),
+            seconds=perf_counter() - begun,
+            device=str(device),
+            resumed_from=0,
+        )
+
+
+def _serving_settings(today: TrainSettings, trained: TrainSettings) -> TrainSettings:
+    """The settings of the training, with today's for what is done without training."""
+    export = today.export
+    if export.recent_share == "auto":
+        export = export.model_copy(update={"recent_share": trained.export.recent_share})
+    update = {"export": export, "validation": today.validation, "device": today.device, "threads": today.threads}
+    return trained.model_copy(update=update)
+
+
+def _check(graph: Graph, settings: TrainSettings, carried: WarmStart) -> None:
+    target, trained = graph.relation(settings.target), carried.settings.target
+    if target.name != trained:
+        raise StageError(f"train.epochs=0: the model to serve recommends by {trained!r}, not {target.name!r}")
+    for kind in (target.head_kind, target.tail_kind):
+        if not (carried.evidence[slice(*graph.layout.range(kind))] == LIKES).any():
+            raise StageError(
+                f"train.epochs=0: the model to serve knows no {kind} of this night, or is of an earlier version; "
+                "train a new one"
+            )
+
+
+def _load(graph: Graph, settings: TrainSettings, carried: WarmStart, device: torch.device) -> torch.nn.Module:
+    """The model with the carried rows; rows without training are zeros, but movies get a vector from their facts."""
+    model = build_model(settings, graph.layout.size, len(graph.relations))
+    for table in parameters_by_table(model).values():
+        table.zero_()
+    carried.apply(model)
+    model = model.to(device)
+    place_new_movies(model, graph, settings, settings.learned_splits, carried.evidence)
+    return model
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """Metrics on the held-out likes of the users with learned vectors.
+
+    space  of the weights that have not learned these likes
+    """
+
+    graph: Graph
+    target: Relation
+    settings: TrainSettings
+    space: SearchSpace
+
+    def of_model(self, split: str, seen: tuple[str, ...]) -> dict[str, float]:
+        """Metrics of the likes in `split`, with those of the splits `seen` left out of the lists."""
+        space, device = self.space, pick_device(self.settings)
+        queries, items = (torch.from_numpy(vectors).to(device) for vectors in (space.queries, space.items))
+        offered = np.flatnonzero(space.item_sources != SOURCES.index(AVERAGE))
+        masked, ks = self.graph.histories(self.target, seen), (self.settings.validation.k,)
+        return evaluate(queries, items, space.metric, self._held_out(split), masked, ks, offered=offered)
+
+    def of_popularity(self) -> dict[str, float]:
+        """Metrics on the test likes if every list holds the movies with the most train and valid likes."""
+        seen, width = self.graph.histories(self.target, (TRAIN, VALID)), self.graph.layout.count(self.target.tail_kind)
+        return popularity(seen, self._held_out(TEST), seen, width, (self.settings.validation.k,))
+
+    def _held_out(self, split: str) -> Histories:
+        likes = self.graph.histories(self.target, (split,))
+        learned = self.space.query_sources == SOURCES.index(LEARNED)
+        return likes.where(learned[likes.rows()]).limit(self.settings.validation.users)
