@@ -193,6 +193,17 @@ class StageWork:
         self.remove_remains()
 
 
+def first_difference(one: Any, other: Any, key: str = "") -> str | None:
+    """The first dotted key whose values differ between two settings as written; None if there is none."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return None if one == other else key
+    for name in [*one, *(other.keys() - one.keys())]:
+        found = first_difference(one.get(name), other.get(name), f"{key}.{name}".strip("."))
+        if found is not None:
+            return found
+    return None
+
+
 def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as a manifest gives them back: in JSON's types."""
     written: dict[str, Any] = json.loads(json.dumps(settings, default=str))

@@ -1,7 +1,7 @@
 """Names, keys and columns of the tables, each written once. The docs' page “Tables and files” shows their formats."""
 
 RATINGS, MOVIES, USERS, TAGS = "ratings", "movies", "users", "tags"
-QUARANTINE, SEEN = "quarantine", "seen"
+QUARANTINE, SEEN, REFUSED_PAIRS = "quarantine", "seen", "refused_pairs"
 ENTITIES, TRIPLES = "entities", "triples"
 MODEL, SEARCH_SPACE, AUDIENCE_SPACE = "model", "search_space", "audience_space"
 SEGMENTS, CANDIDATES = "segments", "candidates"
@@ -15,7 +15,7 @@ RANKED = (RECOMMENDATIONS, AUDIENCES)
 
 # The stage that writes each table, for the error about a missing table.
 WRITTEN_BY = {
-    **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE, SEEN), "clean-ratings"),
+    **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE, SEEN, REFUSED_PAIRS), "clean-ratings"),
     ENTITIES: "index-entities",
     TRIPLES: "write-triples",
     **dict.fromkeys((MODEL, SEARCH_SPACE, AUDIENCE_SPACE), "train-embeddings"),

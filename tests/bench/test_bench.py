@@ -107,6 +107,20 @@ def test_the_growth_of_time_is_the_exponent_of_a_power():
 
 
 @pytest.mark.extended
+def test_bench_incremental():
+    quick = "overrides=[train.epochs=4, train.warm_epochs=2, train.dim=16, recommend.k=5, audiences.enabled=false]"
+    done = kgspark("bench", "incremental", "--json", "nights=2", quick)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    rows = {row["system"]: row for row in answer["rows"]}
+    assert rows.keys() == {"incremental night", "full night"}
+    assert answer["ratio"] == pytest.approx(rows["incremental night"]["seconds"] / rows["full night"]["seconds"])
+    for row in rows.values():
+        assert len(row["ndcg@10"]) == len(row["list_churn"]) == 2
+        assert row["seconds"] > sum(row["stages"].values()) - 1
+
+
+@pytest.mark.extended
 def test_bench_topk():
     small = ["users=900", "movies=700", "dim=16", "k=10", "seen=30000", "rounds=2", "checked=300", "block=256"]
     done = kgspark("bench", "topk", "--json", *small)

@@ -1,13 +1,15 @@
 """The night that a warm start takes its model from; trainings are in test_nightly and test_distributed_training."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kgspark.manifests import Manifest
-from kgspark.runs import Run
-from kgspark.stages.train_embeddings import earlier_run
-from kgspark.tables import MODEL
+from kgspark.night.night import Night
+from kgspark.runs import Run, as_written
+from kgspark.stages.train_embeddings import earlier_run, stage_settings
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED
 from nights import a_night
 
 
@@ -15,16 +17,32 @@ from nights import a_night
     ("date", "start"),
     [("2026-01-09", "2026-01-05"), ("2026-01-05", "2026-01-03"), ("2026-01-03", None), ("2025-01-01", None)],
 )
-def test_the_latest_night_is_the_newest_earlier_one_with_a_complete_model(
+def test_the_latest_night_is_the_newest_earlier_one_that_was_published(
     tmp_path: Path, date: str, start: str | None
 ) -> None:
+    night = _night(tmp_path, date)
     for trained in ("2026-01-03", "2026-01-05", "2026-01-10"):
-        folder = Run(tmp_path, trained).table(MODEL)
-        folder.mkdir(parents=True)
-        Manifest(MODEL, "train-embeddings", trained, {}, {}, []).write(folder)
+        _write_model(Run(tmp_path, trained), night, PUBLISHED)
+    _write_model(Run(tmp_path, "2026-01-06"), night)  # refused by the gate
     Run(tmp_path, "2026-01-07").table(MODEL).mkdir(parents=True)  # a training that did not end
-    night = a_night(tmp_path, source={"path": "x"}, run_date=date, train={"warm_start": "latest"})
     assert earlier_run(night) == (start and Run(night.run.lake, start))
+
+
+def test_training_starts_from_nothing_if_the_last_published_vectors_have_another_size(tmp_path: Path) -> None:
+    _write_model(Run(tmp_path, "2026-01-03"), _night(tmp_path, "2026-01-03"), PUBLISHED)
+    _write_model(Run(tmp_path, "2026-01-04"), _night(tmp_path, "2026-01-04", dim=7), PUBLISHED)
+    assert earlier_run(_night(tmp_path, "2026-01-05")) is None
+    assert earlier_run(_night(tmp_path, "2026-01-05", dim=7)) == Run(tmp_path, "2026-01-04")
+
+
+def _night(lake: Path, date: str, **train: Any) -> Night:
+    return a_night(lake, source={"path": "x"}, run_date=date, train={"warm_start": "latest"} | train)
+
+
+def _write_model(run: Run, night: Night, *more: str) -> None:
+    for name in (MODEL, ENTITIES, *more):
+        run.table(name).mkdir(parents=True)
+        Manifest(name, "", "", {}, as_written(stage_settings(night)), []).write(run.table(name))
 
 
 @pytest.mark.parametrize("date", ["../../OTHER", "yesterday", ""])

@@ -15,6 +15,7 @@ from kgspark.manifests import versions
 
 BENCHES = {
     "nightly": "from the ratings file to published top-K, compared with MLlib ALS",
+    "incremental": "nights that add a few ratings to the last night's, compared with full nights of the same files",
     "models": "all tgraphx models on one split, compared with popularity and EASE",
     "graph": "the gain by each relation of the graph, overall and for users and movies with few ratings",
     "keys": "the gain by each optional key of train, on the validation and the test likes",

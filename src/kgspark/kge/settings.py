@@ -148,8 +148,10 @@ class TrainSection(Settings):
     warm_start: str = Field(
         "none",
         pattern=r"^(\d{4}-\d\d-\d\d|latest|none)$",
-        description="date of the run whose vectors training starts from; latest: the newest earlier one; or none",
+        description="date of the run whose vectors training starts from; latest: the newest earlier one that was "
+        "published, if its vectors fit; or none",
     )
+    warm_epochs: int = Field(3, ge=1, description="passes over the training triples if training starts from vectors")
 
     @property
     def serves(self) -> bool:

@@ -16,7 +16,7 @@ from kgspark.tuning.space import Space, as_number, nested, relation_of
 _NOT_SEARCHED = frozenset(
     (
         *("target", "validation.k", "validation.users", "seed", "refit"),
-        *("device", "threads", "workers", "checkpoint_every", "warm_start"),
+        *("device", "threads", "workers", "checkpoint_every", "warm_start", "warm_epochs"),
     )
 )
 

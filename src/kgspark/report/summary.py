@@ -20,13 +20,15 @@ def night_summary(
     places: Mapping[str, Sequence[str]],
     metrics: Mapping[str, Mapping[str, Any]],
     outcomes: Sequence[Outcome],
+    compared: Sequence[str] = (),
 ) -> str:
     """The text at the end of a night.
 
-    places   published table to its location in each target
-    metrics  metrics on held-out likes, of the model and of popularity
+    places    published table to its location in each target
+    metrics   metrics on held-out likes, of the model and of popularity
+    compared  lines that compare the night with earlier ones
     """
-    lines = ["", _times(outcomes), *_metric_lines(metrics), ""]
+    lines = ["", _times(outcomes), *compared, *_metric_lines(metrics), ""]
     for table, found in places.items():
         lines += [f"{table}: {run.manifest(table).rows:,} rows in {_short(place)}" for place in found]
     lines += ["", *_sample_lines(run)]

@@ -1,6 +1,7 @@
 """clean-ratings: source files to the tables ratings, movies, users, tags, quarantine and seen."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -8,8 +9,15 @@ from typing import Any
 
 from kgspark.errors import InputError
 from kgspark.night.night import Night
-from kgspark.runs import Outcome, StageWork
-from kgspark.spark.cleaning.accounts import Accounts, check_ratings, count_and_quarantine, format_accounts
+from kgspark.runs import Outcome, StageWork, as_written
+from kgspark.spark.cleaning.accounts import (
+    Accounts,
+    WrittenTable,
+    check_ratings,
+    count_and_quarantine,
+    format_accounts,
+)
+from kgspark.spark.cleaning.basis import Basis, open_basis
 from kgspark.spark.cleaning.clean_tables import write_clean_tables
 from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint
 from kgspark.spark.cleaning.last_night import check_size, last_night
@@ -20,7 +28,7 @@ from kgspark.spark.cleaning.source.dialects import Source, find_source
 from kgspark.spark.cleaning.source.file_accounts import SourceFile, format_unfinished, unfinished_lines
 from kgspark.spark.cleaning.source.files import format_skipped
 from kgspark.spark.frames import read_table
-from kgspark.tables import MOVIES, QUARANTINE, RATINGS, SEEN, TAGS, USERS
+from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, SEEN, TAGS, USERS
 
 
 def run(night: Night) -> Outcome:
@@ -30,7 +38,7 @@ def run(night: Night) -> Outcome:
     work = StageWork.plan(
         night.run,
         "clean-ratings",
-        writes=(RATINGS, QUARANTINE, SEEN, *side_tables),
+        writes=(RATINGS, QUARANTINE, SEEN, REFUSED_PAIRS, *side_tables),
         settings=stage_settings(night),
         sources=_signatures(source),
     )
@@ -40,7 +48,10 @@ def run(night: Night) -> Outcome:
 def stage_settings(night: Night) -> dict[str, Any]:
     """The settings that the clean tables depend on."""
     settings = night.settings
-    return {"source": settings.source.model_dump(exclude={"tables"}), "clean": settings.clean.model_dump()}
+    return {
+        "source": settings.source.model_dump(exclude={"tables"}),
+        "clean": settings.clean.model_dump(exclude={"incremental"}),
+    }
 
 
 def _signatures(source: Source) -> dict[str, str]:
@@ -58,37 +69,71 @@ def _with_unfinished_lines(night: Night, source: Source) -> Source:
 def _clean(night: Night, work: StageWork, source: Source) -> None:
     source = _with_unfinished_lines(night, source)
     limits = _limits(night, source)
+    layouts = {name: None if layout is None else asdict(layout) for name, layout in source.layouts.items()}
+    reading = as_written({"limits": asdict(limits), "layouts": layouts})
+    with ExitStack() as stack:
+        basis = Basis()
+        if night.settings.clean.incremental:
+            basis = stack.enter_context(open_basis(night.spark, night.run, source, work.settings, reading))
+        _clean_onto(basis, night, work, source, limits, reading)
+
+
+def _clean_onto(
+    basis: Basis, night: Night, work: StageWork, source: Source, limits: Limits, reading: Mapping[str, Any]
+) -> None:
     folders = work.begin()
-    written = write_clean_tables(night.spark, source, limits, folders)
+    written, basis = write_clean_tables(night.spark, source, limits, folders, basis)
+    ratings = written[RATINGS]
     accounts, quarantine = count_and_quarantine(night.spark, written, folders[QUARANTINE])
     if _signatures(find_source(night.settings.source)) != work.sources:
         raise InputError(f"{night.settings.source.path}: the source changed while it was read; run clean-ratings again")
     for name, counts in accounts.items():
         counts.check(name)
-    limit = night.settings.clean.max_quarantined_share
-    checked, refused = written[RATINGS].checked, accounts[RATINGS].quarantined
-    hint = partial(collect_hint, checked, accounts)
-    check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE], hint)
-    _check_size(night, source, accounts[RATINGS].kept, folders[RATINGS])
-    reasons = set(seen_reasons()) & set(refused) if night.settings.clean.refused_are_seen else ()
-    seen = write_seen(checked, reasons, limits.id_type, folders)
-    files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine, SEEN: seen}
+    _check_ratings(night, source, written, accounts, folders)
+    _check_size(night, source, accounts[RATINGS].kept, folders[RATINGS], basis)
+    reasons = set(seen_reasons()) & set(accounts[RATINGS].quarantined) if night.settings.clean.refused_are_seen else ()
+    seen = write_seen(night.spark, ratings.checked, basis.pairs, reasons, limits.id_type, folders)
+    files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine} | seen
     details: dict[str, Any] = {
         "format": source.format,
         "id_type": limits.id_type,
         "scale": asdict(limits.scale),
+        "reading": reading,
         "tables": sorted(files),
         "accounts": {name: asdict(counts) for name, counts in accounts.items()},
-        "source_files": {name: [asdict(file) for file in table.read] for name, table in written.items()},
+        "source_files": {name: [asdict(file) for file in table.all_read] for name, table in written.items()},
         "skipped": {name: dict(table.source.skipped) for name, table in written.items()},
-        "hint": _genre_hint(night, source, folders),
+        "hint": basis.hint if MOVIES in basis.tables else _genre_hint(night, source, folders),
+        "basis": {
+            "date": basis.date,
+            "unfit": basis.unfit,
+            "files": len(ratings.read),
+            "lines": sum(file.lines - file.headers for file in ratings.read),
+        },
     }
     work.commit(files, {RATINGS: details})
 
 
-def _check_size(night: Night, source: Source, rows: int, folder: Path) -> None:
+def _check_ratings(
+    night: Night,
+    source: Source,
+    written: Mapping[str, WrittenTable],
+    accounts: Mapping[str, Accounts],
+    folders: Mapping[str, Path],
+) -> None:
+    """InputError if too many ratings are bad; it says what those of the new lines look like."""
+    ratings = written[RATINGS]
+    new = {name: counts.since(written[name].earlier_accounts) for name, counts in accounts.items()}
+    hint = partial(collect_hint, ratings.checked, new)
+    limit = night.settings.clean.max_quarantined_share
+    check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE], hint)
+
+
+def _check_size(night: Night, source: Source, rows: int, folder: Path, basis: Basis) -> None:
     least, last = night.settings.clean.min_share_of_last_night, last_night(night.run)
-    if last is not None and least > 0:
+    if last is None or (basis.ratings is not None and basis.date == last.date):
+        return  # no rating, user or movie of the last night is gone
+    if least > 0:
         check_size(night.spark, source.paths[RATINGS], rows, folder, last, least)
 
 
@@ -121,5 +166,17 @@ def _summary(night: Night) -> str:
         format_unfinished(ratings),
         *[format_skipped(skipped) for skipped in details["skipped"].values()],
         details["hint"],
+        _told_of_basis(details),
     ]
     return "; ".join(filter(None, told))
+
+
+def _told_of_basis(details: Mapping[str, Any]) -> str:
+    """What was read anew on the basis of an earlier night, or why all was; empty if there was no earlier night."""
+    basis = details["basis"]
+    if basis["unfit"]:
+        return f"all files are cleaned, because {basis['unfit']}"
+    if not basis["date"]:
+        return ""
+    files = len(details["source_files"][RATINGS])
+    return f"{basis['files']:,} of {files:,} files are new ({basis['lines']:,} lines), the others as on {basis['date']}"

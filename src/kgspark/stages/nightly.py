@@ -2,16 +2,18 @@
 
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from kgspark.errors import StageError
 from kgspark.manifests import Manifest
+from kgspark.night.comparison import format_comparison, last_full_night, list_churn, write_times
 from kgspark.night.night import Night
 from kgspark.night.reads import held_out_metrics, published_places, ranked_tables
 from kgspark.report.summary import night_summary
-from kgspark.runs import as_written
+from kgspark.runs import as_written, first_difference
 from kgspark.tables import WRITTEN_BY
 
 STAGES = ("clean_ratings", "index_entities", "write_triples", "train_embeddings", "recommend", "publish")
@@ -23,11 +25,15 @@ def run(night: Night) -> dict[str, Any]:
     threading.Thread(target=_import_ahead, daemon=True).start()
     for name in STAGES:
         _stage(name).run(night)
-    metrics = held_out_metrics(night)
-    night.say(night_summary(night.run, published_places(night), metrics, night.outcomes))
+    metrics, full, churn = held_out_metrics(night), last_full_night(night.run), list_churn(night.run)
+    write_times(night, night.outcomes)
+    compared = format_comparison(night.outcomes, full, churn)
+    night.say(night_summary(night.run, published_places(night), metrics, night.outcomes, compared))
     return {
         "run_date": night.run.date,
         "stages": [vars(outcome) for outcome in night.outcomes],
+        "full_night": None if full is None else asdict(full),
+        "list_churn": churn,
         "metrics": metrics,
         "ranking": {name: night.run.manifest(name).details for name in ranked_tables(night)},
     }
@@ -46,23 +52,12 @@ def check_earlier_stages(night: Night, stage: str) -> None:
         manifest = next(filter(None, (Manifest.read(night.run.table(table)) for table in tables)), None)
         if manifest is None:
             continue  # the stage itself names a table that it lacks
-        key = _first_difference(manifest.settings, as_written(_stage(name).stage_settings(night)))
+        key = first_difference(manifest.settings, as_written(_stage(name).stage_settings(night)))
         if key is not None:
             raise StageError(
                 f"{night.run.folder}: {written} ran with another value of {key}; run it again with the present "
                 "settings, or give every stage the same ones"
             )
-
-
-def _first_difference(one: Any, other: Any, key: str = "") -> str | None:
-    """The first dotted key whose values differ; None if there is none."""
-    if not (isinstance(one, dict) and isinstance(other, dict)):
-        return None if one == other else key
-    for name in [*one, *(other.keys() - one.keys())]:
-        found = _first_difference(one.get(name), other.get(name), f"{key}.{name}".strip("."))
-        if found is not None:
-            return found
-    return None
 
 
 def _import_ahead() -> None:

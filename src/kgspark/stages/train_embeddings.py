@@ -31,7 +31,7 @@ from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.serving import serve
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
-from kgspark.manifests import Manifest
+from kgspark.night.earlier_model import earlier_run
 from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge_graph, relations_of, search_spaces
 from kgspark.report.progress import progress_bar
@@ -75,27 +75,12 @@ def stage_settings(night: Night) -> dict[str, Any]:
     return {"train": night.settings.train.resolved().model_dump()}
 
 
-def earlier_run(night: Night) -> Run | None:
-    """The night to start from, or whose model is served.
-
-    `latest` is the newest one before this date with a complete model, if there is one. To serve, a night that trained
-    its model comes before one that served it, because a served model lacks the users and movies that were gone then.
-
-    Raises StageError if it is this night itself, or if there is none to serve.
-    """
-    settings, date = night.settings.train, night.settings.train.warm_start
-    if date == night.run.date:
-        raise StageError(f"train.warm_start={date} is this night itself; name an earlier one")
-    if date == "none":
-        return None
-    if date != "latest":
-        return replace(night.run, date=date)
-    found = {run: manifest for run in night.run.earlier() if (manifest := Manifest.read(run.table(MODEL)))}
-    if not settings.serves:
-        return next(iter(found), None)
-    if not found:
-        raise StageError(f"{night.run.lake}: no night before {night.run.date} has a model to serve; train one first")
-    return next((run for run, manifest in found.items() if SERVED not in manifest.details), next(iter(found)))
+def _settings(night: Night, earlier: Run | None) -> TrainSettings:
+    """The settings of tonight's training, which is shorter if it starts from an earlier night."""
+    settings = night.settings.train.resolved()
+    if earlier is None:
+        return settings
+    return settings.model_copy(update={"epochs": min(settings.epochs, settings.warm_epochs)})
 
 
 def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
@@ -103,7 +88,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
         assert earlier is not None
         _serve(night, work, earlier)
         return
-    settings, needed = _resolve(night)
+    settings, needed = _resolve(night, _settings(night, earlier))
     graph = knowledge_graph(night)
     if settings.inverse_relations:
         graph = graph.with_inverses()
@@ -155,9 +140,9 @@ def _count_new(old: pa.Table, new: pa.Table, kind: str) -> int:
     return ids[0].length() - pc.sum(pc.is_in(ids[0], value_set=ids[1].combine_chunks())).as_py()
 
 
-def _resolve(night: Night) -> tuple[TrainSettings, MemoryEstimate]:
+def _resolve(night: Night, settings: TrainSettings) -> tuple[TrainSettings, MemoryEstimate]:
     """The settings with a number for `negatives: auto`, and the memory that they need; prints both."""
-    settings, layout, relations = night.settings.train.resolved(), entity_layout(night), relations_of(night)
+    layout, relations = entity_layout(night), relations_of(night)
     rows = night.run.manifest(TRIPLES).rows * (2 if settings.inverse_relations else 1)
     night.note(describe(settings))
     if settings.negatives == "auto":

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.errors import InputError
+from kgspark.files import source_signature
 from kgspark.night.night import Night
 from kgspark.stages import clean_ratings
 from nights import DATE, a_night
@@ -85,6 +86,7 @@ def test_sub_folders_and_every_file_are_in_the_accounts_by_name(spark: Any, tmp_
             "lines": lines,
             "headers": 1,
             "finished": True,
+            "state": source_signature([path]),
         }
         for name, path, lines in (("a.csv", first, 13), ("day=1+1/a.csv", second, 14))
     ]

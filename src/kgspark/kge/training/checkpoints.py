@@ -16,7 +16,7 @@ from kgspark.kge.settings import TrainSettings
 
 _NAME = "checkpoint.safetensors"
 # Settings that do not change the final weights.
-_WITHOUT_EFFECT = {"checkpoint_every", "warm_start"}
+_WITHOUT_EFFECT = {"checkpoint_every", "warm_start", "warm_epochs"}
 
 
 @dataclass(frozen=True)

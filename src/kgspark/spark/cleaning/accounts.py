@@ -1,6 +1,6 @@
 """Accounts of cleaning: the number of lines of each table that were kept, superseded and quarantined."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,20 +44,64 @@ class Accounts:
         """Fraction of the data lines that are quarantined."""
         return sum(self.quarantined.values()) / max(1, self.lines - self.headers)
 
+    def since(self, earlier: "Accounts") -> "Accounts":
+        """What was added to the accounts of an earlier night."""
+        new = {reason: count - earlier.quarantined.get(reason, 0) for reason, count in self.quarantined.items()}
+        return Accounts(
+            self.lines - earlier.lines,
+            self.headers - earlier.headers,
+            self.kept - earlier.kept,
+            self.superseded - earlier.superseded,
+            {reason: count for reason, count in new.items() if count},
+        )
+
+
+NOTHING = Accounts(0, 0, 0, 0, {})
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A clean table of an earlier night, whose files have not changed since.
+
+    rows      the table itself, in `folder` with these `files`
+    read      accounts of the files that it was made from
+    refused   its rows in the quarantine table
+    """
+
+    folder: Path
+    files: TableFiles
+    rows: DataFrame
+    accounts: Accounts
+    read: Sequence[SourceFile]
+    refused: DataFrame
+
 
 @dataclass(frozen=True)
 class WrittenTable:
-    """A written clean table, and the lines that it was made from.
+    """A written clean table, and what it was made from: lines, and the rows of an earlier night.
 
-    checked  one row per line of the input, with `header`, the table's key and the `reason` to refuse it (null: good)
-    source   the files of the input
+    checked  one row per line of the input, with `header`, the table's key and the `reason` to refuse it (null: good);
+             None if all files are those of `earlier`
+    source   the files of the input, without those of `earlier`
     read     their accounts
     """
 
     files: TableFiles
-    checked: DataFrame
+    checked: DataFrame | None
     source: SourceFiles
-    read: list[SourceFile]
+    read: Sequence[SourceFile]
+    earlier: Earlier | None = None
+
+    @property
+    def earlier_accounts(self) -> Accounts:
+        """The accounts of the files that the earlier night read."""
+        return self.earlier.accounts if self.earlier else NOTHING
+
+    @property
+    def all_read(self) -> list[SourceFile]:
+        """The accounts of all files of the table, in the order of their names."""
+        read = [*(self.earlier.read if self.earlier else ()), *self.read]
+        return sorted(read, key=lambda file: Path(file.name))
 
     @property
     def kept(self) -> int:
@@ -70,32 +114,35 @@ def count_and_quarantine(
 ) -> tuple[dict[str, Accounts], TableFiles]:
     """Accounts for every line of every table. Writes the refused lines to the new `folder` and returns its files."""
     counted = {name: _count_table(name, table) for name, table in tables.items()}
-    refused = [rows for _, rows in counted.values() if rows is not None]
+    refused = [rows for _, found in counted.values() for rows in found]
     files = write_quarantine(refused, folder)
     quarantined = count_by_reason(read_table(session, folder)) if refused else {}
     return {n: replace(accounts, quarantined=quarantined.get(n, {})) for n, (accounts, _) in counted.items()}, files
 
 
-def _count_table(name: str, table: WrittenTable) -> tuple[Accounts, DataFrame | None]:
-    """A table's accounts, still without its quarantine, and its rows for the quarantine (None if there are none).
+def _count_table(name: str, table: WrittenTable) -> tuple[Accounts, list[DataFrame]]:
+    """A table's accounts, still without its quarantine, and its rows for the quarantine.
 
-    Every kept row comes from one line or more. So if a table has as many rows as lines, none was refused or superseded.
-    If it has fewer, Spark reads the input again to find these lines.
+    Every row comes from one line or more. So if a table has as many rows as lines, besides those of the earlier night,
+    none was refused or superseded. If it has fewer, Spark reads the input again to find these lines.
     """
+    before = table.earlier_accounts
+    refused = [table.earlier.refused] if table.earlier and before.quarantined else []
     lines, headers = sum(file.lines for file in table.read), sum(file.headers for file in table.read)
-    if lines - headers == table.kept:
-        return Accounts(lines, headers, table.kept, superseded=0, quarantined={}), None
-    blocks = collect_blocks(table.checked)
-    accounts = Accounts(
-        lines,
-        headers=sum(block["headers"] for block in blocks),
-        kept=table.kept,
-        superseded=count_superseded(table.checked, KEYS[name]) if name in KEYS else 0,
+    superseded = 0
+    if table.checked is not None and lines - headers != table.kept - before.kept:
+        blocks = collect_blocks(table.checked)
+        headers = sum(block["headers"] for block in blocks)
+        superseded = count_superseded(table.checked, table.earlier, KEYS[name]) if name in KEYS else 0
+        if any(block["bad"] for block in blocks):
+            refused.append(refused_lines(table.checked, blocks, name, table.source.root))
+    return Accounts(
+        lines + before.lines,
+        headers + before.headers,
+        table.kept,
+        superseded + before.superseded,
         quarantined={},
-    )
-    if not any(block["bad"] for block in blocks):
-        return accounts, None
-    return accounts, refused_lines(table.checked, blocks, name, table.source.root)
+    ), refused
 
 
 def collect_blocks(checked: DataFrame) -> list[Row]:
@@ -109,9 +156,11 @@ def collect_blocks(checked: DataFrame) -> list[Row]:
     return blocks.collect()
 
 
-def count_superseded(checked: DataFrame, key: tuple[str, ...]) -> int:
-    """Number of good lines that another line with the same key replaces."""
-    good = checked.where(~F.col("header") & F.col("reason").isNull())
+def count_superseded(checked: DataFrame, earlier: Earlier | None, key: tuple[str, ...]) -> int:
+    """Number of good lines, and of rows of the earlier night, that another one with the same key replaces."""
+    good = checked.where(~F.col("header") & F.col("reason").isNull()).select(*key)
+    if earlier is not None:
+        good = good.unionByName(earlier.rows.select(*key))
     repeated = good.groupBy(*key).count().agg(F.sum(F.col("count") - 1))
     return repeated.collect()[0][0] or 0
 

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.spark.cleaning.accounts import Accounts, format_reasons
-from kgspark.spark.cleaning.rating_rules import text_of
+from kgspark.spark.cleaning.rating_rules import UNKNOWN_MOVIE, text_of
 from kgspark.spark.cleaning.values import ISO_TIME
 from kgspark.tables import MOVIES, RATINGS, Columns
 
@@ -61,14 +61,14 @@ _LEAST_SHARE = 0.2
 _NEVER_A_SLIP = ("leading_zeros_user_id", "leading_zeros_movie_id")
 
 
-def collect_hint(checked: DataFrame, accounts: Mapping[str, Accounts]) -> str:
+def collect_hint(checked: DataFrame | None, accounts: Mapping[str, Accounts]) -> str:
     """One sentence about the ratings that are refused for the most frequent reason; empty if there is nothing to say.
 
-    checked   the lines as `with_reason` gives them
-    accounts  the accounts of all tables
+    checked   the lines as `with_reason` gives them; None if there are none
+    accounts  of these lines, and of the lines of the other tables
     """
     ratings = accounts[RATINGS]
-    if not ratings.quarantined:
+    if checked is None or not ratings.quarantined:
         return ""
     reason = max(ratings.quarantined, key=lambda name: ratings.quarantined[name])
     if ratings.quarantined[reason] < _LEAST_SHARE * (ratings.lines - ratings.headers) and reason not in _NEVER_A_SLIP:
@@ -80,7 +80,7 @@ def collect_hint(checked: DataFrame, accounts: Mapping[str, Accounts]) -> str:
     if reason == "rating_off_step":
         least = refused.agg(F.min(Columns.RATING)).collect()[0][0]
         return f"ratings such as {least:g} are between two steps of the scale: set clean.rating_step"
-    if reason == "unknown_movie":
+    if reason == UNKNOWN_MOVIE:
         return _hint_of_movies(accounts.get(MOVIES))
     return _hint_of_looks(refused, *_OF_REASON[reason]) if reason in _OF_REASON else ""
 

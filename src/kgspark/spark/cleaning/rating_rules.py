@@ -17,6 +17,7 @@ from kgspark.tables import Columns
 
 # Ratings are numbered on their scale, so that (timestamp, rating) fits one long; see `ratings.latest`.
 CODES = 1 << 20
+UNKNOWN_MOVIE = "unknown_movie"
 _VALUES = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
 # Largest distance of a rating from a step of the scale, in steps: numbers such as 0.3 are not exact as doubles.
 _OFF_STEP = 1e-6
@@ -85,7 +86,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("rating_off_step", lambda limits: _distance_to_step(limits.scale) > _OFF_STEP, is_seen=True),
     Rule("timestamp_not_a_time", lambda limits: _is_outside(Columns.TIMESTAMP, *limits.times), is_seen=True),
-    Rule("unknown_movie", lambda limits: F.col("known").isNull(), of_movie=True),
+    Rule(UNKNOWN_MOVIE, lambda limits: F.col("known").isNull(), of_movie=True),
 )
 # All reasons for a rating to be in quarantine. A line that cannot be split into fields is not checked further.
 REASONS = (*LINE_PROBLEMS, *(rule.reason for rule in RULES))

@@ -96,6 +96,11 @@ class CleanSettings(Settings):
         description="handling of a last line of ratings that has no line end; auto refuses it if its last field is "
         "shorter than that of the line before",
     )
+    incremental: bool = Field(
+        True,
+        description="take over the clean rows of files that have not changed since the last night, and clean new ones; "
+        "the tables are the same. false cleans all files",
+    )
     min_share_of_last_night: float = Field(
         0.5, ge=0, le=1, description="fewer ratings, users or movies than this fraction of the last night's stop it"
     )

@@ -2,14 +2,16 @@
 
 import gzip
 import hashlib
+import os
 import random
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from kgspark.files import source_signature
 from kgspark.spark.cleaning.source import file_accounts
-from kgspark.spark.cleaning.source.file_accounts import SourceFile, text_accounts, unfinished_lines
+from kgspark.spark.cleaning.source.file_accounts import SourceFile, find_changed_file, text_accounts, unfinished_lines
 from kgspark.spark.cleaning.source.files import find_files
 from kgspark.spark.cleaning.source.layouts import TextLayout
 
@@ -38,7 +40,8 @@ def test_lines_are_those_that_spark_reads(
         assert (account.lines, account.headers) == (len(of_spark), int(of_spark[:1] == ["u,m,r,t"])), account.name
     marked = tmp_path / "with a mark.csv"
     digest = hashlib.sha256(marked.read_bytes()).hexdigest()
-    assert found[-1] == SourceFile("with a mark.csv", 19, digest, lines=2, headers=1, finished=False)
+    state = source_signature([marked])
+    assert found[-1] == SourceFile("with a mark.csv", 19, digest, lines=2, headers=1, finished=False, state=state)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,26 @@ def test_a_last_line_is_cut_off_if_its_last_field_is_shorter_than_usual(
     }  # fmt: skip
     for handling, line in expected.items():
         assert unfinished_lines(files, LAYOUT, handling) == ([(path, line)] if line else [])
+
+
+def test_a_file_is_the_same_by_its_checksum_or_by_its_state(tmp_path: Path) -> None:
+    no_session: Any = None  # small files are read without it
+    one, other = tmp_path / "1.csv", tmp_path / "2.csv"
+    for path in (one, other):
+        path.write_text("1,2,4.0,5\n")
+    read = text_accounts(no_session, find_files(str(tmp_path), ""), LAYOUT)
+
+    def changed(checksums: bool) -> str | None:
+        return find_changed_file(no_session, find_files(str(tmp_path), ""), read, checksums)
+
+    (tmp_path / "0.csv").write_text("new\n")
+    assert changed(True) is changed(False) is None
+    times = (one.stat().st_atime_ns, one.stat().st_mtime_ns)
+    one.write_text("1,2,5.0,5\n")
+    os.utime(one, ns=times)
+    assert changed(True) == changed(False) == "1.csv has changed"
+    one.write_text("1,2,4.0,5\n")  # the same content again, but this costs a checksum to know
+    assert changed(True) is None
+    assert changed(False) == "1.csv has changed"
+    other.unlink()
+    assert changed(True) == changed(False) == "2.csv is missing"

@@ -1,7 +1,7 @@
 """The dialects of MovieLens, and tables with other columns: the files of a source, and the layout of their lines."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +51,14 @@ class Source:
     def paths(self) -> dict[str, Path]:
         """The file or folder of each table, as it was configured."""
         return {table: files.path for table, files in self.files.items()}
+
+    def without(self, table: str, names: Collection[str]) -> "Source":
+        """The source without the files of a table that have these names."""
+        files = self.files[table]
+        left = tuple(file for file in files.files if files.name(file) not in names)
+        parquet = {table: self.parquet[table].only(left)} if table in self.parquet else {}
+        changed = {table: replace(files, files=left)}
+        return replace(self, files={**self.files, **changed}, parquet={**self.parquet, **parquet})
 
 
 _HALF_STARS = Scale(0.5, 5.0, 0.5)

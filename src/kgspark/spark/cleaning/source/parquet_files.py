@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 
@@ -57,6 +57,11 @@ class ParquetFiles:
     def holds_numbers(self, column: str) -> bool:
         """True if one of our columns has no text in any file."""
         return all(_group(dict(types)[column]) != "text" for types in self.parts)
+
+    def only(self, files: Collection[Path]) -> "ParquetFiles":
+        """The table of some of the files."""
+        chosen = {types: tuple(file for file in part if file in files) for types, part in self.parts.items()}
+        return replace(self, parts={types: part for types, part in chosen.items() if part})
 
     def read(self, session: SparkSession) -> list[DataFrame]:
         """The rows of each part: our columns with their types, `header`, and `LINE_COLUMNS`. Lazy.

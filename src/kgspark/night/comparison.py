@@ -1,0 +1,81 @@
+"""Compares a night with earlier ones: its seconds with the last full night's, its lists with the last published."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kgspark.files import write_atomically
+from kgspark.night.night import Night
+from kgspark.runs import Outcome, Run
+from kgspark.tables import MODEL, PUBLISHED, RATINGS
+
+# The seconds of each stage of the last run of the night in which every stage ran. It is not a table.
+_TIMES = "times.json"
+
+
+@dataclass(frozen=True)
+class Times:
+    """The seconds of a night's stages.
+
+    full  True if cleaning read every file and training started from nothing
+    """
+
+    date: str
+    full: bool
+    stages: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """The sum over all stages."""
+        return sum(self.stages.values())
+
+
+def write_times(night: Night, outcomes: Sequence[Outcome]) -> None:
+    """Keeps the seconds of a night whose stages all ran; others cannot be compared."""
+    if all(outcome.ran for outcome in outcomes):
+        stages = {outcome.stage: outcome.seconds for outcome in outcomes}
+        text = json.dumps({"full": is_full(night.run), "stages": stages}, indent=2)
+        write_atomically(night.run.folder / _TIMES, text + "\n")
+
+
+def is_full(run: Run) -> bool:
+    """True if cleaning read every file and training started from nothing."""
+    basis = run.manifest(RATINGS).details["basis"]
+    took_over = basis["date"] and not basis["unfit"]
+    return not took_over and "warm_start" not in run.manifest(MODEL).sources
+
+
+def last_full_night(run: Run) -> Times | None:
+    """The newest earlier night that was full and whose seconds are known."""
+    found = (_read_times(earlier) for earlier in run.earlier())
+    return next((times for times in found if times is not None and times.full), None)
+
+
+def list_churn(run: Run) -> dict[str, float]:
+    """The share of each published table's lists that is new since the last published night; empty in the first one."""
+    lines = (run.table(PUBLISHED) / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+    findings: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    churn = {found["table"]: found["value"] for found in findings if found["check"] == "list_churn"}
+    return {table: value for table, value in churn.items() if value is not None}
+
+
+def format_comparison(outcomes: Sequence[Outcome], full: Times | None, churn: dict[str, float]) -> list[str]:
+    """Both comparisons as lines to print."""
+    lines = []
+    if full is not None and all(outcome.ran for outcome in outcomes):
+        share = sum(outcome.seconds for outcome in outcomes) / full.seconds
+        stages = ", ".join(f"{o.stage} {o.seconds:.1f} of {full.stages[o.stage]:.1f}" for o in outcomes)
+        lines.append(f"That is {share:.2f} of the last full night, {full.date}: {stages} s.")
+    if churn:
+        tables = ", ".join(f"{value:.1%} of {table}" for table, value in churn.items())
+        lines.append(f"New in the lists since the last published night: {tables}.")
+    return lines
+
+
+def _read_times(run: Run) -> Times | None:
+    try:
+        value = json.loads((run.folder / _TIMES).read_text(encoding="utf-8"))
+        return Times(run.date, bool(value["full"]), dict(value["stages"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

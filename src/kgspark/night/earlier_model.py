@@ -1,0 +1,53 @@
+"""The earlier night whose vectors a training starts from, or whose model is served."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from kgspark.errors import StageError
+from kgspark.kge.settings import TrainSettings
+from kgspark.manifests import Manifest
+from kgspark.night.night import Night
+from kgspark.runs import Run
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, SERVED
+
+
+def earlier_run(night: Night) -> Run | None:
+    """The night that `train.warm_start` means; None to start from nothing.
+
+    `latest` is the newest one before this date that was published. Training takes it only if its vectors have tonight's
+    sizes. To serve, a night that trained its model comes before one that served it, because a served model lacks the
+    users and movies that were gone then.
+
+    Raises StageError if it is this night itself, or if there is none to serve.
+    """
+    settings, date = night.settings.train.resolved(), night.settings.train.warm_start
+    if date == night.run.date:
+        raise StageError(f"train.warm_start={date} is this night itself; name an earlier one")
+    if date == "none":
+        return None
+    if date != "latest":
+        return replace(night.run, date=date)
+    published = {run: run.manifest(MODEL) for run in night.run.earlier() if _is_published(run)}
+    if night.settings.train.serves:
+        return _to_serve(night, {run: model.details for run, model in published.items()})
+    last = next(iter(published), None)
+    return last if last is not None and _fits(published[last].settings["train"], settings) else None
+
+
+def _is_published(run: Run) -> bool:
+    return all(Manifest.read(run.table(name)) is not None for name in (PUBLISHED, MODEL, ENTITIES))
+
+
+def _to_serve(night: Night, published: Mapping[Run, Mapping[str, Any]]) -> Run:
+    if not published:
+        raise StageError(
+            f"{night.run.lake}: no night before {night.run.date} has a published model to serve; train one first"
+        )
+    trained = (run for run, details in published.items() if SERVED not in details)
+    return next(trained, next(iter(published)))
+
+
+def _fits(trained: Mapping[str, Any], settings: TrainSettings) -> bool:
+    """True if the earlier model has the sizes of tonight's, so that its vectors can be carried over."""
+    return all(trained[key] == getattr(settings, key) for key in ("model", "dim", "norm"))

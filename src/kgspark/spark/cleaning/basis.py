@@ -1,0 +1,175 @@
+"""The basis of tonight's clean tables: those of an earlier night, to which only the lines of new files are added.
+
+An earlier night is a basis if its source files are still there, unchanged, and if the same software cleaned them with
+the same settings and rules. Then the tables have the same rows as if every file were read again, because each clean
+table is the maximum or the union of what its lines say, and no rule reads more than one line and the movie table.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from kgspark.errors import StageError
+from kgspark.files import TableFiles
+from kgspark.manifests import Manifest, versions
+from kgspark.runs import Run, first_difference
+from kgspark.spark.cleaning.accounts import Accounts, Earlier
+from kgspark.spark.cleaning.rating_rules import UNKNOWN_MOVIE, Limits
+from kgspark.spark.cleaning.source.dialects import Source
+from kgspark.spark.cleaning.source.file_accounts import SourceFile, find_changed_file
+from kgspark.spark.frames import read_table
+from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, Columns
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The tables of an earlier night that tonight's are made from.
+
+    date    of the night; empty if there is none
+    tables  by name; a table that is not among them is cleaned as a whole
+    movies  the night's movie table; None if it has none
+    pairs   the night's table `refused_pairs`
+    hint    the night's hint about genres
+    unfit   why the ratings are not among the tables although there is an earlier night; else empty
+    """
+
+    date: str = ""
+    tables: Mapping[str, Earlier] = field(default_factory=dict)
+    movies: DataFrame | None = None
+    pairs: DataFrame | None = None
+    hint: str = ""
+    unfit: str = ""
+
+    @property
+    def ratings(self) -> Earlier | None:
+        """The ratings, unless they are cleaned as a whole."""
+        return self.tables.get(RATINGS)
+
+
+@contextmanager
+def open_basis(
+    session: SparkSession, run: Run, source: Source, settings: Mapping[str, Any], reading: Mapping[str, Any]
+) -> Iterator[Basis]:
+    """The basis of the night `run`: the newest earlier one that is complete, undamaged, and not being worked on.
+
+    That night is locked in this context, so that no other process removes it or works on it.
+
+    settings, reading  of tonight's cleaning, as a manifest gives them back; `reading` is in the details of the ratings
+    """
+    for night in run.earlier():
+        ratings = Manifest.read(night.table(RATINGS))
+        if ratings is None:
+            continue
+        with ExitStack() as stack:
+            if _lock(night, stack) and _is_whole(night, ratings):
+                yield _basis(session, night, ratings, source, settings, reading)
+                return
+    yield Basis()
+
+
+def with_movies(basis: Basis, movies: DataFrame | None, limits: Limits) -> Basis:
+    """The basis without its ratings if tonight's movies change what the rule `unknown_movie` decided about them.
+
+    A movie that has left the table makes ratings bad, and a new one may make refused ratings good. Runs a Spark job if
+    the files of the movies have changed.
+    """
+    ratings, before = basis.ratings, basis.movies
+    if ratings is None or movies is None or before is None or MOVIES in basis.tables:
+        return basis
+    if limits.unknown_movies == "keep":
+        return basis
+    gone, new = _count_changes(before, movies)
+    unknown = ratings.accounts.quarantined.get(UNKNOWN_MOVIE, 0)
+    if gone:
+        unfit = f"{gone:,} movies of {basis.date} are no longer in the movie table"
+    elif new and unknown:
+        unfit = f"{new:,} movies are new, and {unknown:,} ratings of {basis.date} were refused for their movie"
+    else:
+        return basis
+    others = {name: table for name, table in basis.tables.items() if name != RATINGS}
+    return replace(basis, tables=others, pairs=None, unfit=unfit)
+
+
+def _lock(night: Run, stack: ExitStack) -> bool:
+    """Locks the night until `stack` is closed; False if another process works on it, or if it cannot be locked."""
+    try:
+        stack.enter_context(night.locked())
+    except StageError:
+        return False
+    return True
+
+
+def _is_whole(night: Run, ratings: Manifest) -> bool:
+    """True if all tables of the night's cleaning are there, undamaged, and of one run of the stage."""
+    found = [Manifest.read(night.table(name)) for name in ratings.details.get("tables", ())]
+    whole = [manifest for manifest in found if manifest is not None and manifest.fingerprint == ratings.fingerprint]
+    return bool(found) and len(whole) == len(found) and not any(map(night.find_damage, whole))
+
+
+def _basis(
+    session: SparkSession,
+    night: Run,
+    ratings: Manifest,
+    source: Source,
+    settings: Mapping[str, Any],
+    reading: Mapping[str, Any],
+) -> Basis:
+    unfit = _first_change(night.date, ratings, settings, reading)
+    read = {name: [SourceFile(**file) for file in files] for name, files in ratings.details["source_files"].items()}
+    checksums = night.verify == "full"
+    if not unfit:
+        found = find_changed_file(session, source.files[RATINGS], read[RATINGS], checksums)
+        unfit = f"{found} since {night.date}" if found else ""
+    if unfit:
+        return Basis(night.date, unfit=unfit)
+    same = [RATINGS]
+    for name in read.keys() & source.files.keys() - {RATINGS}:
+        files = source.files[name]
+        if len(files.files) == len(read[name]) and not find_changed_file(session, files, read[name], checksums):
+            same.append(name)
+    return Basis(
+        night.date,
+        {name: _earlier(session, night, name, ratings.details["accounts"][name], read[name]) for name in same},
+        read_table(session, night.table(MOVIES)) if MOVIES in read else None,
+        read_table(session, night.table(REFUSED_PAIRS)),
+        ratings.details["hint"],
+    )
+
+
+def _first_change(date: str, ratings: Manifest, settings: Mapping[str, Any], reading: Mapping[str, Any]) -> str:
+    """What differs between the cleaning of the earlier night and tonight's, besides the files; empty if nothing."""
+    key = first_difference(ratings.versions, versions())
+    if key is not None:
+        return f"another version of {key} cleaned those of {date}"
+    key = first_difference(ratings.settings, settings)
+    if key is not None:
+        return f"{key} has another value than on {date}"
+    key = first_difference(ratings.details.get("reading", {}), reading)
+    return "" if key is None else f"the files are not read as on {date} ({key})"
+
+
+def _earlier(
+    session: SparkSession, night: Run, name: str, accounts: Mapping[str, Any], read: Sequence[SourceFile]
+) -> Earlier:
+    folder, manifest = night.table(name), night.manifest(name)
+    quarantine = read_table(session, night.table(QUARANTINE))
+    return Earlier(
+        folder,
+        TableFiles(manifest.files, manifest.content),
+        read_table(session, folder),
+        Accounts(**accounts),
+        read,
+        quarantine.where(F.col("table") == name),
+    )
+
+
+def _count_changes(before: DataFrame, now: DataFrame) -> tuple[int, int]:
+    """Number of movies that are only in the table `before`, and of those that are only in the table `now`."""
+    sides = [table.select(Columns.MOVIE_ID, F.lit(True).alias(side)) for side, table in (("old", before), ("new", now))]
+    joined = sides[0].join(sides[1], on=Columns.MOVIE_ID, how="full_outer")
+    gone, new = joined.agg(F.count_if(F.col("new").isNull()), F.count_if(F.col("old").isNull())).collect()[0]
+    return gone, new
