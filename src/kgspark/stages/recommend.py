@@ -7,6 +7,7 @@ from typing import Any
 from kgspark.errors import ConfigError, StageError
 from kgspark.files import DataFile
 from kgspark.graph.layout import EntityLayout
+from kgspark.night.checked_candidates import check_candidates
 from kgspark.night.night import Night
 from kgspark.night.reads import (
     DIRECTIONS,
@@ -15,14 +16,10 @@ from kgspark.night.reads import (
     entity_layout,
     id_type,
     list_length,
-    null_texts,
     own_table_signatures,
     ranked_tables,
-    refused_lines,
-    relation_tables,
     search_spaces,
     seen_pairs,
-    unknown_ids,
 )
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import load_index
@@ -33,7 +30,6 @@ from kgspark.runs import Outcome, StageWork
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace
 from kgspark.spark.frames import read_table, task_cores, write_table
 from kgspark.spark.own_tables import RefusedLines
-from kgspark.spark.ranking.candidates import build_candidates, listed_ids, own_tables_of
 from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, query_stream, write_on_executors
 from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
@@ -69,7 +65,7 @@ def stage_settings(night: Night) -> dict[str, Any]:
 
 def _recommend(night: Night, work: StageWork) -> None:
     layout, folders = entity_layout(night), work.begin()
-    candidate_files, candidate_details = _write_candidates(night, layout, folders)
+    candidate_files, candidate_details = _write_candidates(night, folders)
     tasks = {name: _task(night, layout, name, work.staging) for name in ranked_tables(night)}
     kinds = {name: _write_pools(night, task, work.staging) for name, task in tasks.items()}
     written = _write_rankings(night, layout, tasks)
@@ -81,9 +77,7 @@ def _recommend(night: Night, work: StageWork) -> None:
     work.commit(candidate_files | {name: table.files for name, table in written.items()}, details)
 
 
-def _write_candidates(
-    night: Night, layout: EntityLayout, folders: Mapping[str, Path]
-) -> tuple[dict[str, list[DataFile]], dict[str, Any]]:
+def _write_candidates(night: Night, folders: Mapping[str, Path]) -> tuple[dict[str, list[DataFile]], dict[str, Any]]:
     """Writes both tables if anything restricts candidates; returns their files and details.
 
     Details: users and movies `offered` per segment; lines `refused` and `unknown_ids` of the tables that restrict.
@@ -91,14 +85,10 @@ def _write_candidates(
     """
     if not candidate_tables(night):
         return {}, {}
-    settings, tables = night.settings.candidates, relation_tables(night)
-    entities = read_table(night.spark, night.run.table(ENTITIES))
-    built = build_candidates(settings, tables, entities, layout, id_type(night), null_texts(night))
-    used = own_tables_of(night.spark, settings, tables)
-    refused, unknown = refused_lines(night, used), unknown_ids(night, listed_ids(used, tables))
+    checked = check_candidates(night)
     files = {
-        SEGMENTS: write_table(built.segments, folders[SEGMENTS]),
-        CANDIDATES: write_table(built.movies, folders[CANDIDATES]),
+        SEGMENTS: write_table(checked.built.segments, folders[SEGMENTS]),
+        CANDIDATES: write_table(checked.built.movies, folders[CANDIDATES]),
     }
     users, movies = (_count_by_segment(night, folders[name]) for name in (SEGMENTS, CANDIDATES))
     for segment, count in users.items():
@@ -107,11 +97,8 @@ def _write_candidates(
                 f"candidates: no movie is left for the {count:,} users of segment {segment!r}; relax candidates.where, "
                 f"min_ratings, allow, deny or segments.{segment}.movies"
             )
-    return files, {
-        "offered": {name: {"users": users[name], "movies": movies[name]} for name in sorted(users)},
-        "refused": [lines.to_json() for lines in refused],
-        "unknown_ids": [ids.to_json() for ids in unknown],
-    }
+    offered = {name: {"users": users[name], "movies": movies[name]} for name in sorted(users)}
+    return files, {"offered": offered, **checked.to_json()}
 
 
 def _count_by_segment(night: Night, folder: Path) -> dict[str, int]:
