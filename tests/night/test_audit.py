@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from kgspark.night.night import Night
 from kgspark.search_space import SearchSpace, pairwise_scores, read_ids
 from kgspark.spark.ranking.audit.findings import Finding
 from kgspark.stages.nightly import STAGES
+from kgspark.warehouse.versions import Warehouse
 from nights import DATE, a_night, describe_again
 from worlds.tastes import write_world
 
@@ -231,7 +233,12 @@ def test_another_schema_stops_before_any_query(spark: Any, world: Path, copy: Pa
 
 
 def test_a_warning_is_a_line_and_the_tables_are_published(spark: Any, world: Path, copy: Path) -> None:
-    said: list[str] = []
+    warehouse, said = Warehouse.of(copy), list[str]()
+    # As if the clock had been ahead in one night.
+    ahead = replace(warehouse.latest(), date="2030-01-01", id="2030-01-01-0123456789ab")
+    warehouse.version(ahead).mkdir()
+    ahead.write(warehouse.description(ahead))
+    ahead.write(warehouse.pointer)
     own = {"few_high_ranks": {"where": "rank = 1", "bound": 0.1, "severity": "warn"}}
     _publish(_night(spark, copy, world / "source", said.append, audit={"own": own}))
     assert " ".join(said[0].split()) == (
@@ -239,6 +246,7 @@ def test_a_warning_is_a_line_and_the_tables_are_published(spark: Any, world: Pat
         "at most 0.1 allowed (24 of 120 rows)"
     )
     assert "1 warned" in said[-1]
+    assert said[-1].endswith("; _latest.json stays at the newer date 2030-01-01")
     table = (copy / "runs" / DATE / "published" / "audit.jsonl").read_text(encoding="utf-8")
     assert '"check": "few_high_ranks"' in table
 
