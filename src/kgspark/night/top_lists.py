@@ -21,7 +21,7 @@ from kgspark.tables import Columns
 
 CHECK = "top_k"
 # Pairs of user and movie that are scored, unless the movies of one user alone are more.
-_MOST_PAIRS = 200_000
+_MOST_PAIRS = 50_000
 # Pairs that are scored at once, which bounds the memory.
 _BLOCK_PAIRS = 1 << 18
 _LAST = "last"
