@@ -1,6 +1,7 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
-# make test-extended  what changes seldom: benchmarks, the search, calibrations, training by two workers, kills
+# make test-extended  what changes seldom: benchmarks, the search, calibrations, training by two workers, kills; and an
+#               audit of the packages, where an index is reachable
 # make faults   200 kills, 50 publishes under readers, 100,000 damaged lines of each kind of source, 1,000 damaged
 #               configurations; make test has a short version
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
@@ -46,7 +47,7 @@ test: .venv/.test $(PACKED_ENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-extended: .venv/.test
+test-extended: .venv/.test .venv-audit/.tried
 	$(BIN)/pytest -m extended $(PYTEST_ARGS)
 
 faults: .venv/.test
@@ -79,6 +80,12 @@ package: $(PACKED)
 .venv/.test: .venv/.run
 	@echo "Setting up .venv for tests and benchmarks" >&2
 	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[$(TEST_EXTRAS)]'
+	@touch $@
+
+# pip-audit has packages of its own, which must not decide the versions of ours. Without an index, its test is skipped.
+.venv-audit/.tried: requirements.lock
+	@$(PYTHON) -m venv --clear .venv-audit
+	@.venv-audit/bin/python $(PIP_INSTALL) pip-audit || echo "No index: packages are not audited" >&2
 	@touch $@
 
 # Building the wheel needs neither Spark nor torch, so they are not installed here.

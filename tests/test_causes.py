@@ -103,7 +103,10 @@ Caused by: {cause}
 @pytest.mark.parametrize(
     ("cause", "line"),
     [
-        ("java.io.IOException: No space left on device", "no space left on a disk; free some, "),
+        (
+            "java.io.IOException: No space left on device",
+            "no space left on a disk (while /lake/x was written); free some, ",
+        ),
         (
             "java.io.FileNotFoundException: /s/blockmgr-1/0c/x (No space left on device)",
             "no space left on a disk (/s/bl",

@@ -62,10 +62,15 @@ _CONDITIONS = tuple(
         (r"\bRecursionError\b", "something is nested too deeply; simplify the configuration or the SQL expression"),
     )
 )
-# The place in an error about a file: Python's OSError, and Java's "/path (No space left on device)".
+# The place in an error about a file: Python's OSError, Java's "/path (No space left on device)", and the table that
+# Spark was writing, perhaps from temporary files on another disk.
 _PLACES = (
-    re.compile(r"\[Errno \d+\][^:\n]*: '([^'\n]+)'"),
-    re.compile(r"(/[^\n()]*?) \((?:No space|Too many|Read-only)"),
+    (re.compile(r"\[Errno \d+\][^:\n]*: '([^'\n]+)'"), " ({})"),
+    (re.compile(r"(/[^\n()]*?) \((?:No space|Too many|Read-only)"), " ({})"),
+    (
+        re.compile(r"Task failed while writing rows to file:/*(/[^\n]+?)\.?(?: SQLSTATE|\n|$)"),
+        " (while {} was written)",
+    ),
 )
 _TRACEBACK = "Traceback (most recent call last):"
 _CAUSED_BY = re.compile(r"^Caused by: (.*)$", re.MULTILINE)
@@ -93,8 +98,8 @@ def condition_in(text: str) -> str:
     """The sentence for the condition of the machine that the text tells of; empty if it tells of none."""
     for pattern, sentence in _CONDITIONS:
         if pattern.search(text):
-            found = next((match.group(1) for place in _PLACES if (match := place.search(text))), "")
-            return sentence.format(place=f" ({found})" if found else "")
+            found = (words.format(match.group(1)) for place, words in _PLACES if (match := place.search(text)))
+            return sentence.format(place=next(found, ""))
     return ""
 
 

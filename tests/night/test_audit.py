@@ -4,13 +4,13 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,6 +20,7 @@ from kgspark.night.night import Night
 from kgspark.search_space import SearchSpace, pairwise_scores, read_ids
 from kgspark.spark.ranking.audit.findings import Finding
 from kgspark.stages.nightly import STAGES
+from kgspark.warehouse.versions import Warehouse
 from nights import DATE, a_night, describe_again
 from worlds.tastes import write_world
 
@@ -114,33 +115,73 @@ def test_lists_of_another_user_are_found(spark: Any, world: Path, copy: Path) ->
     _alter(copy, "recommendations", _by_the_vector_of_the_next_user(copy))
     found = audit_night(_night(spark, copy, world / "source"), TABLES)
     failed = _failed(found)
-    assert set(failed) == {("recommendations", "model_scores")}
+    assert set(failed) == {("recommendations", "model_scores"), ("recommendations", "top_k")}
     assert failed["recommendations", "model_scores"] == 120
-    (finding,) = (f for f in found if f.blocks)
+    finding = next(f for f in found if f.blocks)
     assert re.match(
         r"user_id \d+, movie_id \d+ has -\d\.\d+, the model gives -\d\.\d+; 120 rows of 24 users compared",
         finding.example,
     )
 
 
-def test_an_unseen_movie_in_place_of_the_last_one_is_found(spark: Any, world: Path, copy: Path) -> None:
-    seen = pq.read_table(
-        copy / "runs" / DATE / "ratings", columns=["user_id", "movie_id"], partitioning=None
-    ).to_pylist()
-    movies = sorted({row["movie_id"] for row in seen})
+def _unseen_in_place_of_the_last(lake: Path, right_score: bool) -> Callable[[pa.Table], pa.Table]:
+    """The first list with its last movie replaced by the worst one that the user has not seen.
+
+    right_score  with the score that the model gives to that movie; else with the score of the movie that was there
+    """
+    folder = lake / "runs" / DATE
+    space = SearchSpace.load(folder / "search_space")
+    users, movies = (read_ids(folder / "search_space", side).to_pylist() for side in ("queries", "items"))
+    rated = pq.read_table(folder / "ratings", columns=["user_id", "movie_id"], partitioning=None).to_pylist()
 
     def change(rows: pa.Table) -> pa.Table:
+        listed, scores = rows["movie_id"].to_pylist(), rows["score"].to_pylist()
         user = rows["user_id"][4].as_py()
-        listed = set(rows.filter(pc.equal(rows["user_id"], user))["movie_id"].to_pylist())
-        rated = {row["movie_id"] for row in seen if row["user_id"] == user}
-        other = next(movie for movie in movies if movie not in listed | rated)
-        return _with(
-            rows, movie_id=pa.array([*rows["movie_id"].to_pylist()[:4], other, *rows["movie_id"].to_pylist()[5:]])
-        )
+        assert rows["user_id"].to_pylist()[:6].count(user) == 5
+        seen = {row["movie_id"] for row in rated if row["user_id"] == user}
+        own = pairwise_scores(space, np.full(len(movies), users.index(user)), np.arange(len(movies)))
+        worst = next(i for i in np.argsort(own) if movies[i] not in seen)
+        assert own[worst] < scores[4]
+        listed[4] = movies[worst]
+        scores[4] = own[worst] if right_score else scores[4]
+        return _with(rows, movie_id=pa.array(listed), score=pa.array(scores))
 
-    _alter(copy, "recommendations", change)
-    found = audit_night(_night(spark, copy, world / "source"), TABLES)
-    assert _failed(found) == {("recommendations", "model_scores"): 1}
+    return change
+
+
+def test_an_unseen_movie_in_place_of_the_last_one_is_found(spark: Any, world: Path, copy: Path) -> None:
+    original = copy / "runs" / DATE / "recommendations"
+    shutil.copytree(original, copy / "right")
+    _alter(copy, "recommendations", _unseen_in_place_of_the_last(copy, right_score=False))
+    found = _failed(audit_night(_night(spark, copy, world / "source"), TABLES))
+    assert found["recommendations", "model_scores"] == 1
+    shutil.rmtree(original)
+    (copy / "right").rename(original)
+    _alter(copy, "recommendations", _unseen_in_place_of_the_last(copy, right_score=True))
+    findings = audit_night(_night(spark, copy, world / "source"), TABLES)
+    found = _failed(findings)
+    assert set(found) == {("recommendations", "top_k")}
+    # The list lacks all movies that the user has not seen, but the first four and the worst one.
+    assert found["recommendations", "top_k"] == 24 - 7 - 5
+    (finding,) = (f for f in findings if f.blocks)
+    assert re.fullmatch(
+        r"user_id \d+ lacks movie_id \d+ with -\d\.\d+, and the last one listed has -\d\.\d+; "
+        "24 lists compared with 24 movies",
+        finding.example,
+    )
+
+
+def test_a_movie_that_is_not_offered_may_be_better_than_the_last_one(spark: Any, world: Path, copy: Path) -> None:
+    candidates = {"where": "movie_id % 2 = 0"}
+    night = _night(spark, copy, world / "source", candidates=candidates, audiences={"enabled": False})
+    _run("recommend", night)
+    found = audit_night(night, TABLES[:1])
+    assert _failed(found) == {}
+    assert next(f for f in found if f.check == "top_k").value == 0
+    # Without the tables that restrict, these lists lack the movies of other ids.
+    everything = _night(spark, copy, world / "source", audiences={"enabled": False})
+    failed = _failed(audit_night(everything, TABLES[:1]))
+    assert failed["recommendations", "top_k"] > 24
 
 
 def test_queries_that_lean_towards_the_latest_likes_are_computed_again(spark: Any, world: Path, copy: Path) -> None:
@@ -153,7 +194,8 @@ def test_queries_that_lean_towards_the_latest_likes_are_computed_again(spark: An
     assert _failed(found) == {}
     assert next(f for f in found if f.check == "model_scores").example == "120 rows of 24 users compared"
     _alter(copy, "recommendations", _by_the_vector_of_the_next_user(copy))
-    assert set(_failed(audit_night(night, TABLES[:1]))) == {("recommendations", "model_scores")}
+    failed = _failed(audit_night(night, TABLES[:1]))
+    assert set(failed) == {("recommendations", "model_scores"), ("recommendations", "top_k")}
 
 
 def _publish(night: Night) -> None:
@@ -191,7 +233,12 @@ def test_another_schema_stops_before_any_query(spark: Any, world: Path, copy: Pa
 
 
 def test_a_warning_is_a_line_and_the_tables_are_published(spark: Any, world: Path, copy: Path) -> None:
-    said: list[str] = []
+    warehouse, said = Warehouse.of(copy), list[str]()
+    # As if the clock had been ahead in one night.
+    ahead = replace(warehouse.latest(), date="2030-01-01", id="2030-01-01-0123456789ab")
+    warehouse.version(ahead).mkdir()
+    ahead.write(warehouse.description(ahead))
+    ahead.write(warehouse.pointer)
     own = {"few_high_ranks": {"where": "rank = 1", "bound": 0.1, "severity": "warn"}}
     _publish(_night(spark, copy, world / "source", said.append, audit={"own": own}))
     assert " ".join(said[0].split()) == (
@@ -199,6 +246,7 @@ def test_a_warning_is_a_line_and_the_tables_are_published(spark: Any, world: Pat
         "at most 0.1 allowed (24 of 120 rows)"
     )
     assert "1 warned" in said[-1]
+    assert said[-1].endswith("; _latest.json stays at the newer date 2030-01-01")
     table = (copy / "runs" / DATE / "published" / "audit.jsonl").read_text(encoding="utf-8")
     assert '"check": "few_high_ranks"' in table
 

@@ -178,3 +178,14 @@ def test_parquet_files_of_a_table_belong_together_or_are_refused_before_a_job(sp
         with pytest.raises(InputError, match=says):
             read_own_table(spark, "facts", table)
         path.unlink()
+
+
+def test_folders_whose_values_look_different_are_one_column(spark: Any, tmp_path: Path) -> None:
+    """The files differ in their types, so Spark reads them apart."""
+    table = TableSource(path=str(tmp_path), format="parquet")
+    for folder, ids in (("day=01", pa.array([1], pa.int32())), ("day=x", pa.array([2.0]))):
+        (tmp_path / folder).mkdir()
+        pq.write_table(pa.table({"id": ids}), tmp_path / folder / "a.parquet")
+    assert rows(spark, table) == [(1.0, "01"), (2.0, "x")]
+    (tmp_path / "day=x").rename(tmp_path / f"day={1 << 40}")
+    assert rows(spark, table) == [(1.0, 1), (2.0, 1 << 40)]

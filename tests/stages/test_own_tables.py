@@ -96,3 +96,17 @@ def test_a_relation_of_ones_own_whose_table_is_not_there_says_what_to_set(spark:
         ConfigError, match=r"no table 'movies' in this data; .*; set relations\.has_genre=null to remove"
     ):
         run(of)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "says"),
+    [
+        ({"deny": "facts"}, r"candidates\.deny: 2 of 2 rows of facts name no movie, such as 'tt1'; correct its ids"),
+        ({"where": "nme = 1"}, r"candidates\.where: .* `nme` cannot be resolved"),
+    ],
+)
+def test_candidates_are_checked_before_the_training(spark: Any, tmp_path: Path, candidates: Any, says: str) -> None:
+    (tmp_path / "facts.csv").write_text("movie_id\ntt1\ntt2\n")
+    tables = {"facts": {"path": str(tmp_path / "facts.csv")}}
+    with pytest.raises((ConfigError, InputError), match=says):
+        run(night(spark, tmp_path, [], source={"tables": tables}, candidates=candidates))

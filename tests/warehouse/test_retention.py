@@ -1,6 +1,7 @@
 """What `keep` removes and what it never removes, and the list of nights."""
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -86,6 +87,19 @@ def test_replaced_versions_are_kept_in_the_order_of_their_publication(lake: Path
     remove_old(run, keep(versions=1))
     names = {path.name for path in Warehouse.of(lake).versions.iterdir()}
     assert names & set(ids) == {ids[4], ids[5]}
+
+
+def test_a_version_of_the_time_when_the_clock_was_ahead_is_not_the_newest_for_ever(lake: Path) -> None:
+    run = tonight(lake)
+    ids = [Version.of(run, RANKED).id]
+    ahead = time.time() + 86_400
+    os.utime(Warehouse.of(lake).versions / ids[0], (ahead, ahead))
+    for model in ("a", "b", "c"):
+        files.publish(rank(run, model), RANKED)
+        ids.append(Version.of(run, RANKED).id)
+    remove_old(run, keep(versions=1))
+    names = {path.name for path in Warehouse.of(lake).versions.iterdir()}
+    assert names & set(ids) == {ids[2], ids[3]}
 
 
 def test_a_night_that_another_process_works_on_stays(lake: Path) -> None:

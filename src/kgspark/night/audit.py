@@ -1,6 +1,6 @@
 """The audit of a night: schema, every row, and the scores of a sample of users."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 from kgspark.night.night import Night
 from kgspark.night.reads import DIRECTIONS, entity_layout, id_type, list_length, read_candidates, seen_pairs
 from kgspark.spark.frames import DataFrame, read_table
+from kgspark.spark.ranking.audit.checks import check_named
 from kgspark.spark.ranking.audit.counts import NightFacts, RankedTable
 from kgspark.spark.ranking.audit.findings import Finding
 from kgspark.spark.ranking.audit.lists import Beside, audit_lists
@@ -42,9 +43,21 @@ def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
         ),
         night.settings.audit,
     )
-    from kgspark.night.model_scores import compare_scores  # imports torch
+    return [*schema, *chain.from_iterable(lists), *_compare_with_model(night, frames)]
 
-    return [*schema, *chain.from_iterable(lists), *compare_scores(night, frames)]
+
+def _compare_with_model(night: Night, frames: Mapping[str, DataFrame]) -> Iterator[Finding]:
+    """The findings of the checks that compute scores again from the model's file."""
+    from kgspark.night import model_scores, top_lists  # imports torch
+
+    checks = {model_scores.CHECK: model_scores.compare_scores, top_lists.CHECK: top_lists.check_top_k}
+    chosen = {name: check for name, check in checks.items() if night.settings.audit.checks[name].severity != "off"}
+    if not chosen:
+        return
+    sample = model_scores.Sample.collect(night, frames)
+    for name, check in chosen.items():
+        for table in filter(frames.__contains__, check_named(name).tables):
+            yield check(night, sample, table)
 
 
 def _last_published(night: Night, table: str) -> DataFrame | None:

@@ -41,9 +41,18 @@ def read_table(session: SparkSession, folder: Path, tolerant: bool = False) -> D
     return reader.options(ignoreCorruptFiles=tolerant, ignoreMissingFiles=tolerant).parquet(spark_path(folder))
 
 
-def read_parquet(session: SparkSession, files: Sequence[Path], root: Path) -> DataFrame:
-    """Parquet files that kgspark did not write. Folders such as `day=1` between `root` and a file become a column."""
-    return session.read.option("basePath", str(root)).parquet(*map(spark_path, files))
+def read_parquet(
+    session: SparkSession, files: Sequence[Path], root: Path, of_folders: Sequence[StructField] = ()
+) -> DataFrame:
+    """Parquet files that kgspark did not write. Folders such as `day=1` between `root` and a file become a column.
+
+    of_folders  types of these columns, if these files alone do not tell them
+    """
+    reader, paths = session.read.option("basePath", str(root)), [spark_path(file) for file in files]
+    frame = reader.parquet(*paths)
+    types = {field.name: field for field in of_folders}
+    schema = StructType([types.get(field.name, field) for field in frame.schema])
+    return frame if schema == frame.schema else reader.schema(schema).parquet(*paths)
 
 
 def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> TableFiles:

@@ -34,11 +34,15 @@ def read_own_parquet(session: SparkSession, files: SourceFiles) -> DataFrame:
     for file, of_file in columns.items():
         alike.setdefault(of_file, []).append(file)
     with_values = {name for of_part in alike for name, found in of_part if found != _NO_VALUES}
+    # Spark would read `day=1` as a number in one part, and `day=x` as a text in another.
+    of_folders = {name for of_part in alike for name, found in of_part if found == _OF_FOLDERS}
+    whole = read_parquet(session, files.files, files.root).schema if of_folders and len(alike) > 1 else ()
+    types = [field for field in whole if field.name in of_folders]
     parts = []
     for of_part, paths in alike.items():
         # Spark would read a column without values as one of integers.
         gaps = [name for name, found in of_part if found == _NO_VALUES and name in with_values]
-        parts.append(read_parquet(session, paths, files.root).drop(*gaps))
+        parts.append(read_parquet(session, paths, files.root, types).drop(*gaps))
     return reduce(partial(DataFrame.unionByName, allowMissingColumns=True), parts)
 
 

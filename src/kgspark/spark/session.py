@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 
 from kgspark.errors import KgsparkError, StageError
 from kgspark.redaction import hide, is_secret
+from kgspark.spark.executor_watch import executors_expected
 from kgspark.spark.jvm import class_archive
 from kgspark.spark.jvm.gateway import end_jvm, exit_of, java_option, start_jvm
 from kgspark.spark.settings import SessionSettings
@@ -55,7 +56,8 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
     session = _submitted_session(settings, app) if submitted else _start_session(settings, app)
     gateway = SparkContext._gateway
     try:
-        yield session
+        with executors_expected(session, settings.executor_wait):
+            yield session
     except BaseException as error:
         if (interrupt := _interruption(error)) is not None:
             if not submitted:  # Spark may be in the middle of a job, and the connection in the middle of an answer

@@ -19,6 +19,9 @@ class SessionSettings(Settings):
 
     master: str = Field("local[*]", description="Spark's master: local[N], spark://host:port, yarn, k8s://...")
     driver_memory: str = Field("2g", pattern=r"^[1-9][0-9]*[kmgt]$", description="heap of the driver's JVM")
+    executor_wait: float | None = Field(
+        30, gt=0, description="minutes that a job waits while a cluster gives no executor; null waits for ever"
+    )
     conf: dict[str, Any] = Field(
         default_factory=dict,
         description="any further Spark settings, by their own names; ${ENV:NAME} in a value is an environment variable",

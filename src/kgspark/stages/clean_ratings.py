@@ -19,7 +19,7 @@ from kgspark.spark.cleaning.accounts import (
 )
 from kgspark.spark.cleaning.basis import Basis, open_basis
 from kgspark.spark.cleaning.clean_tables import write_clean_tables
-from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint
+from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint, collect_time_hint
 from kgspark.spark.cleaning.last_night import check_size, last_night
 from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale, seen_reasons
 from kgspark.spark.cleaning.ratings import has_integer_ids
@@ -103,7 +103,7 @@ def _clean_onto(
         "accounts": {name: asdict(counts) for name, counts in accounts.items()},
         "source_files": {name: [asdict(file) for file in table.all_read] for name, table in written.items()},
         "skipped": {name: dict(table.source.skipped) for name, table in written.items()},
-        "hint": basis.hint if MOVIES in basis.tables else _genre_hint(night, source, folders),
+        "hints": _hints(night, source, folders),
         "basis": {
             "date": basis.date,
             "unfit": basis.unfit,
@@ -137,11 +137,13 @@ def _check_size(night: Night, source: Source, rows: int, folder: Path, basis: Ba
         check_size(night.spark, source.paths[RATINGS], rows, folder, last, least)
 
 
-def _genre_hint(night: Night, source: Source, folders: Mapping[str, Path]) -> str:
-    """A sentence if the genres of the user's own movie table seem to have another separator."""
-    if source.format != "table" or MOVIES not in folders:
-        return ""
-    return collect_genre_hint(read_table(night.spark, folders[MOVIES]), night.settings.source.genre_separator)
+def _hints(night: Night, source: Source, folders: Mapping[str, Path]) -> list[str]:
+    """Sentences about kept values that look as if they were read by a wrong setting."""
+    given = night.settings.source
+    hints = [collect_time_hint(read_table(night.spark, folders[RATINGS]), given.timestamp_unit)]
+    if source.format == "table" and MOVIES in folders:
+        hints.append(collect_genre_hint(read_table(night.spark, folders[MOVIES]), given.genre_separator))
+    return list(filter(None, hints))
 
 
 def _limits(night: Night, source: Source) -> Limits:
@@ -165,7 +167,7 @@ def _summary(night: Night) -> str:
         format_accounts({name: Accounts(**counts) for name, counts in details["accounts"].items()}),
         format_unfinished(ratings),
         *[format_skipped(skipped) for skipped in details["skipped"].values()],
-        details["hint"],
+        *details["hints"],
         _told_of_basis(details),
     ]
     return "; ".join(filter(None, told))

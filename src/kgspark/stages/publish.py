@@ -16,6 +16,7 @@ from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.ranking.audit.findings import Finding, json_lines
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, SERVED, TRIPLES
 from kgspark.warehouse.retention import remove_old
+from kgspark.warehouse.versions import Warehouse
 
 
 def run(night: Night) -> Outcome:
@@ -91,4 +92,6 @@ def _summary(night: Night) -> str:
     details = night.run.manifest(PUBLISHED).details
     rows = [f"{night.run.manifest(name).rows:,} rows of {name}" for name in details["tables"]]
     warned = f", {details['warnings']} warned" if details["warnings"] else ""
-    return f"{details['checks']} checks passed{warned}; {', '.join(rows)}"
+    latest = Warehouse.of(night.run.lake).latest()
+    newer = f"; _latest.json stays at the newer date {latest.date}" if latest and latest.date > night.run.date else ""
+    return f"{details['checks']} checks passed{warned}; {', '.join(rows)}{newer}"

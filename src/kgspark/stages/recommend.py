@@ -8,6 +8,7 @@ from kgspark.content import columns_text, content_hash
 from kgspark.errors import ConfigError, StageError
 from kgspark.files import TableFiles
 from kgspark.graph.layout import MOVIE, EntityLayout
+from kgspark.night.checked_candidates import check_candidates
 from kgspark.night.night import Night
 from kgspark.night.reads import (
     DIRECTIONS,
@@ -17,15 +18,11 @@ from kgspark.night.reads import (
     id_type,
     list_length,
     needs_popular,
-    null_texts,
     own_table_signatures,
     ranked_tables,
-    refused_lines,
-    relation_tables,
     relations_of,
     search_spaces,
     seen_pairs,
-    unknown_ids,
     vectors_by_source,
 )
 from kgspark.ranking_schemas import ranked_schema
@@ -39,7 +36,6 @@ from kgspark.runs import Outcome, StageWork
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace
 from kgspark.spark.frames import read_table, task_cores, write_table
 from kgspark.spark.own_tables import RefusedLines
-from kgspark.spark.ranking.candidates import build_candidates, listed_ids, own_tables_of
 from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, query_stream, write_on_executors
 from kgspark.spark.ranking.popularity import likes_by_segment
 from kgspark.spark.ranking.task_gpu import task_gpu
@@ -97,7 +93,7 @@ def stage_settings(night: Night) -> dict[str, Any]:
 
 def _recommend(night: Night, work: StageWork) -> None:
     layout, folders = entity_layout(night), work.begin()
-    candidate_files, candidate_details = _write_candidates(night, layout, folders)
+    candidate_files, candidate_details = _write_candidates(night, folders)
     tasks = {name: _task(night, layout, name, work.staging) for name in ranked_tables(night)}
     kinds = {name: _write_pools(night, task, work.staging) for name, task in tasks.items()}
     _write_popular(night, layout, tasks[RECOMMENDATIONS], work.staging)
@@ -112,9 +108,7 @@ def _recommend(night: Night, work: StageWork) -> None:
     work.commit(candidate_files | {name: _table_files(night, name, table) for name, table in written.items()}, details)
 
 
-def _write_candidates(
-    night: Night, layout: EntityLayout, folders: Mapping[str, Path]
-) -> tuple[dict[str, TableFiles], dict[str, Any]]:
+def _write_candidates(night: Night, folders: Mapping[str, Path]) -> tuple[dict[str, TableFiles], dict[str, Any]]:
     """Writes both tables if anything restricts candidates; returns their files and details.
 
     Details: users and movies `offered` per segment; lines `refused` and `unknown_ids` of the tables that restrict.
@@ -122,14 +116,10 @@ def _write_candidates(
     """
     if not candidate_tables(night):
         return {}, {}
-    settings, tables = night.settings.candidates, relation_tables(night)
-    entities = read_table(night.spark, night.run.table(ENTITIES))
-    built = build_candidates(settings, tables, entities, layout, id_type(night), null_texts(night))
-    used = own_tables_of(night.spark, settings, tables)
-    refused, unknown = refused_lines(night, used), unknown_ids(night, listed_ids(used, tables))
+    checked = check_candidates(night)
     files = {
-        SEGMENTS: write_table(built.segments, folders[SEGMENTS]),
-        CANDIDATES: write_table(built.movies, folders[CANDIDATES]),
+        SEGMENTS: write_table(checked.built.segments, folders[SEGMENTS]),
+        CANDIDATES: write_table(checked.built.movies, folders[CANDIDATES]),
     }
     users, movies = (_count_by_segment(night, folders[name]) for name in (SEGMENTS, CANDIDATES))
     for segment, count in users.items():
@@ -138,11 +128,8 @@ def _write_candidates(
                 f"candidates: no movie is left for the {count:,} users of segment {segment!r}; relax candidates.where, "
                 f"min_ratings, allow, deny or segments.{segment}.movies"
             )
-    return files, {
-        "offered": {name: {"users": users[name], "movies": movies[name]} for name in sorted(users)},
-        "refused": [lines.to_json() for lines in refused],
-        "unknown_ids": [ids.to_json() for ids in unknown],
-    }
+    offered = {name: {"users": users[name], "movies": movies[name]} for name in sorted(users)}
+    return files, {"offered": offered, **checked.to_json()}
 
 
 def _count_by_segment(night: Night, folder: Path) -> dict[str, int]:

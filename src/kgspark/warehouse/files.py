@@ -85,8 +85,7 @@ def _write_version(run: Run, warehouse: Warehouse, version: Version) -> None:
             _mark_complete(staged / table)
         version.write(staged / warehouse.description(version).name)
         replace_folder(staged, warehouse.version(version))
-    # Retention keeps the versions that were published last.
-    os.utime(warehouse.version(version))
+    warehouse.mark_newest(version)
 
 
 def _is_written(warehouse: Warehouse, version: Version, checksums: bool) -> bool:

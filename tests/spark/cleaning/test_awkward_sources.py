@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,39 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(
     assert _problem(spark, tmp_path / "lake", path) == (
         f"{path}: the source changed while it was read; run clean-ratings again"
     )
+
+
+def test_files_that_arrive_late_or_again_change_only_what_they_say(spark: Any, tmp_path: Path) -> None:
+    """Night by night: a file with older ratings, the same file under another name, and one with corrections."""
+    root = tmp_path / "in"
+    _csv(root / "a.csv", LINES)
+    _clean(spark, tmp_path / "lake", root, date="2026-01-01")
+    late = [f"{user},{movie},0.5,{at - 5}" for (user, movie), (_, at) in WORLD.items()]
+    _csv(root / "0-late.csv", [*late, "9,1,3.0,1500000000"])
+    night, line = _clean(spark, tmp_path / "lake", root, date="2026-01-02")
+    truth = WORLD | {(9, 1): (3.0, 1_500_000_000)}
+    assert _kept(night) == truth
+    assert line == "51 lines = 25 kept + 24 superseded + 0 quarantined + 2 header"
+    before = [file.sha256 for file in night.run.manifest("ratings").files]
+
+    shutil.copy(root / "a.csv", root / "again.csv")
+    night, line = _clean(spark, tmp_path / "lake", root, date="2026-01-03")
+    assert _kept(night) == truth
+    assert line == "76 lines = 25 kept + 48 superseded + 0 quarantined + 3 header"
+    assert [file.sha256 for file in night.run.manifest("ratings").files] == before
+
+    # Of one time the higher rating counts, so a correction downwards needs a later time.
+    corrected = ["1,0,5.0,1600001030", "1,1,0.5,1600001031", "1,2,0.5,1600001033"]
+    assert [WORLD[1, movie] for movie in range(3)] == [(2.5, START + 10), (4.0, START + 11), (5.0, START + 12)]
+    _csv(root / "corrections.csv", corrected)
+    night, _ = _clean(spark, tmp_path / "lake", root, date="2026-01-03")
+    assert _kept(night) == truth | {(1, 0): (5.0, START + 10), (1, 2): (0.5, START + 13)}
+
+    (root / "again.csv").unlink()
+    (root / "a.csv").unlink()
+    _csv(root / "a-corrected.csv", ["1,1,1.0,1600001031", *LINES[2:]])
+    night, _ = _clean(spark, tmp_path / "lake", root, date="2026-01-03")
+    assert _kept(night)[1, 1] == (1.0, START + 11)
 
 
 def test_a_last_line_that_was_cut_off_is_refused(spark: Any, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import Accounts
-from kgspark.spark.cleaning.hints import collect_hint
+from kgspark.spark.cleaning.hints import collect_hint, collect_time_hint
 from kgspark.spark.cleaning.rating_rules import Limits, with_reason
 from kgspark.spark.cleaning.source.dialects import Scale
 from kgspark.stages import clean_ratings
@@ -80,3 +80,27 @@ def test_the_hint_is_in_the_one_line_of_the_error(spark: Any, tmp_path: Path) ->
         caught.value
     )
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("unit", "last", "told"),
+    [
+        ("milliseconds", 4_102_444, True),  # the last second of 2099
+        ("milliseconds", 4_102_445, False),
+        ("microseconds", 4_102, True),
+        ("microseconds", 4_103, False),
+        ("seconds", 5, False),
+        ("milliseconds", None, False),
+    ],
+)
+def test_seconds_under_a_finer_unit_are_known(spark: Any, unit: str, last: int | None, told: bool) -> None:
+    ratings = spark.createDataFrame([(7,), (last,)] if last else [(None,)], "timestamp bigint")
+    hint = "all times lie in 1970, so they look like seconds: set source.timestamp_unit=seconds"
+    assert collect_time_hint(ratings, unit) == (f"{hint} (now {unit})" if told else "")
+
+
+def test_the_hint_about_times_is_in_the_stage_s_line(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("user_id,movie_id,rating,timestamp\n1,1,4.0,1600001020\n")
+    source = {"path": str(tmp_path / "own.csv"), "format": "table", "timestamp_unit": "milliseconds"}
+    line = clean_ratings.run(a_night(tmp_path / "lake", spark, source=source)).summary
+    assert "; all times lie in 1970, so they look like seconds" in line

@@ -198,8 +198,12 @@ def test_a_parquet_table_with_typed_columns(spark: Any, tmp_path: Path) -> None:
 def test_a_scale_that_is_none_is_refused() -> None:
     dialect = Scale(0.5, 5.0, 0.5)
     assert resolve_scale(CleanSettings(rating_max=10), dialect) == Scale(0.5, 10, 0.5)
-    for wrong in ({"rating_min": 5.0}, {"rating_max": 0.5}, {"rating_step": 1e-7}):
-        with pytest.raises(InputError, match=r"is not a rating scale; set clean\.rating_min"):
+    for wrong, says in (
+        ({"rating_min": 5.0}, "is not a rating scale"),
+        ({"rating_max": 0.5}, "is not a rating scale"),
+        ({"rating_step": 1e-7}, "has more than the 1,048,576 steps that are possible"),
+    ):
+        with pytest.raises(InputError, match=rf"{says}; set clean\.rating_min"):
             resolve_scale(CleanSettings(**wrong), dialect)
 
 

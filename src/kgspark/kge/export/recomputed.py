@@ -20,8 +20,8 @@ from kgspark.kge.model.scoring import pair_scores
 from kgspark.kge.model.two_tower import build_model, items_of, metric_of, parameters_by_table, queries_of, tower_of
 from kgspark.search_space import SearchSpace, pairwise_scores
 
-# Triples scored at once: RESCAL gathers a matrix for each.
-_BLOCK_TRIPLES = 1024
+# Pairs scored at once: RESCAL gathers a matrix for each.
+_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,11 @@ class ModelFile:
                 relation = torch.full_like(heads, self.target.index)
                 triples = torch.stack([heads, relation, tails + len(users)], dim=1)
                 score: Callable[[torch.Tensor], torch.Tensor] = model.score_triples  # type: ignore[assignment]
-                return torch.cat([score(part) for part in triples.split(_BLOCK_TRIPLES)]).numpy()
+                return torch.cat([score(part) for part in triples.split(_BLOCK)]).numpy()
             known = replace(liked, indices=np.searchsorted(chosen, liked.indices))
             queries, items = self._vectors(model, len(users), known)
-            scores = pair_scores(queries[heads], items[tails], metric_of(self.header.settings))
+            metric, pairs = metric_of(self.header.settings), zip(heads.split(_BLOCK), tails.split(_BLOCK), strict=True)
+            scores = torch.cat([pair_scores(queries[head], items[tail], metric) for head, tail in pairs])
             return (scores + tower_of(self.header.settings).offset(model)).numpy()
 
     def audience_scores(

@@ -33,7 +33,6 @@ class Basis:
     tables  by name; a table that is not among them is cleaned as a whole
     movies  the night's movie table; None if it has none
     pairs   the night's table `refused_pairs`
-    hint    the night's hint about genres
     unfit   why the ratings are not among the tables although there is an earlier night; else empty
     """
 
@@ -41,7 +40,6 @@ class Basis:
     tables: Mapping[str, Earlier] = field(default_factory=dict)
     movies: DataFrame | None = None
     pairs: DataFrame | None = None
-    hint: str = ""
     unfit: str = ""
 
     @property
@@ -136,7 +134,6 @@ def _basis(
         {name: _earlier(session, night, name, ratings.details["accounts"][name], read[name]) for name in same},
         read_table(session, night.table(MOVIES)) if MOVIES in read else None,
         read_table(session, night.table(REFUSED_PAIRS)),
-        ratings.details["hint"],
     )
 
 

@@ -56,6 +56,8 @@ _OF_REASON: dict[str, tuple[str, Sequence[_Look]]] = {
 }
 
 
+# The first second that a time in seconds, up to the year 2100, does not become by another unit.
+_SECONDS_IN_1970 = {"milliseconds": 4_102_445, "microseconds": 4_103}
 # Fraction of the lines from which a reason says something about the source, and not about single lines.
 _LEAST_SHARE = 0.2
 _NEVER_A_SLIP = ("leading_zeros_user_id", "leading_zeros_movie_id")
@@ -97,6 +99,19 @@ def collect_genre_hint(movies: DataFrame, separator: str) -> str:
     if most != 1 or odd < count * _LEAST_JOINED:
         return ""
     return f"no movie has two genres, and one is {example!r}: set source.genre_separator"
+
+
+def collect_time_hint(ratings: DataFrame, unit: str) -> str:
+    """One sentence if all times lie in 1970 by a unit finer than seconds, as times in seconds then do; else empty.
+
+    ratings  the clean ratings
+    """
+    if unit not in _SECONDS_IN_1970 or Columns.TIMESTAMP not in ratings.columns:
+        return ""
+    last = ratings.agg(F.max(Columns.TIMESTAMP)).collect()[0][0]
+    if not last or last >= _SECONDS_IN_1970[unit]:
+        return ""
+    return f"all times lie in 1970, so they look like seconds: set source.timestamp_unit=seconds (now {unit})"
 
 
 def _hint_of_movies(movies: Accounts | None) -> str:

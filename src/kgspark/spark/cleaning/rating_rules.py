@@ -98,9 +98,9 @@ def resolve_scale(settings: CleanSettings, scale: Scale) -> Scale:
     high = scale.high if settings.rating_max is None else settings.rating_max
     step = scale.step if settings.rating_step is None else settings.rating_step
     if not low < high or (high - low) / step >= CODES:
+        problem = f"has more than the {CODES:,} steps that are possible" if low < high else "is not a rating scale"
         raise InputError(
-            f"clean: {low}..{high} in steps of {step} is not a rating scale; set clean.rating_min, rating_max and "
-            "rating_step"
+            f"clean: {low}..{high} in steps of {step} {problem}; set clean.rating_min, rating_max and rating_step"
         )
     return Scale(low, high, step)
 

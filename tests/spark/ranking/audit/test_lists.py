@@ -133,7 +133,7 @@ def test_a_right_table_passes_every_check_and_shares_are_told(spark: Any, beside
     assert of_popular["fallback_rows"].value == 4 / 11
     # User 1 leads the audiences of 4 of 5 movies, and 1 % of 4 users is one user.
     assert _failed(audiences) == {"concentration": 0.8}
-    expected = {check.name for check in checks.CHECKS} - {"not_offered", "model_scores"}
+    expected = {check.name for check in checks.CHECKS} - {"not_offered", "model_scores", "top_k"}
     assert set(lists) == expected - {"concentration"}
     assert set(audiences) == expected - {"coverage", "reason", "source_order"}
     values = {name: lists[name].value for name in ("fallback_rows", "coverage", "list_churn", "id_churn")}
@@ -247,7 +247,7 @@ def test_each_check_fires_on_what_it_is_for_and_on_nothing_else(of_broken: Any, 
 
 
 def test_every_check_has_a_table_that_breaks_it() -> None:
-    elsewhere = {"not_offered", "coverage", "concentration", "list_churn", "id_churn", "model_scores"}
+    elsewhere = {"not_offered", "coverage", "concentration", "list_churn", "id_churn", "model_scores", "top_k"}
     broken = {name for _, failures, _ in BROKEN.values() for name in failures}
     assert broken | elsewhere == {check.name for check in checks.CHECKS}
 

@@ -123,6 +123,14 @@ CHECKS = (
         unit="of the compared rows",
     ),
     Check(
+        "top_k",
+        "lists have the best movies that the user may get, by the model's own scores of all movies",
+        Columns.MOVIE_ID,
+        "measured",
+        unit="movies are better than the last one of a list that lacks them",
+        tables=(RECOMMENDATIONS,),
+    ),
+    Check(
         "fallback_rows",
         f"most rows have the source {LEARNED}",
         Columns.SOURCE,
@@ -178,3 +186,8 @@ CHECKS = (
         "count_if(listed > 0 AND before = 0))",
     ),
 )
+
+
+def check_named(name: str) -> Check:
+    """The check of that name."""
+    return next(check for check in CHECKS if check.name == name)

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from kgspark.spark.frames import arrow_frame
 from kgspark.spark.ranking.audit.counts import union
+from kgspark.spark.ranking.candidates import Candidates
 from kgspark.tables import POPULAR_SOURCES, Columns
 
 TABLE = "table"
@@ -42,3 +43,12 @@ def collect_likes(triples: DataFrame, relation: int, splits: Sequence[str], head
         .select(Columns.HEAD, Columns.TAIL, time.cast("bigint").alias(Columns.TIMESTAMP))
         .toArrow()
     )
+
+
+def collect_allowed(pairs: pa.Table, seen: DataFrame, candidates: Candidates | None) -> pa.Table:
+    """The rows of the few `pairs` (user_id, movie_id, ...) that a list may have: unseen, and offered to the user."""
+    names = [Columns.USER_ID, Columns.MOVIE_ID]
+    asked = arrow_frame(seen.sparkSession, pairs)
+    seen_of_them = seen.join(F.broadcast(asked.select(*names)), on=names, how="left_semi").select(*names)
+    unseen = asked.join(F.broadcast(seen_of_them), on=names, how="left_anti")
+    return (unseen if candidates is None else candidates.allowed(unseen)).toArrow()

@@ -1,0 +1,89 @@
+"""The audit's comparison of published lists with the model's own top K, for the users of a sample.
+
+A list whose scores are all the model's own may still lack a better movie. This check computes the scores of all movies
+for some of the sample's users, by the path of `night.model_scores`. Each movie that is better than the last one of a
+list must be in the list, or seen, or not offered to the user.
+"""
+
+from collections.abc import Iterator
+from operator import itemgetter
+
+import numpy as np
+import pyarrow as pa
+
+from kgspark.night.model_scores import Sample
+from kgspark.night.night import Night
+from kgspark.night.reads import read_candidates, seen_pairs
+from kgspark.spark.ranking.audit.checks import check_named
+from kgspark.spark.ranking.audit.findings import Finding, judge
+from kgspark.spark.ranking.audit.sample import collect_allowed
+from kgspark.tables import Columns
+
+CHECK = "top_k"
+# Pairs of user and movie that are scored, unless the movies of one user alone are more.
+_MOST_PAIRS = 50_000
+# Pairs that are scored at once, which bounds the memory.
+_BLOCK_PAIRS = 1 << 18
+_LAST = "last"
+
+
+def check_top_k(night: Night, sample: Sample, table: str) -> Finding:
+    """The finding of a table of movies. Not measured if the search was approximate: its recall was measured instead."""
+    check, given = check_named(CHECK), night.settings.audit.checks[CHECK]
+    last = _last_scores(sample, table)
+    chosen = _some(np.flatnonzero(np.isfinite(last)), _MOST_PAIRS // max(len(sample.placed), 1))
+    if night.run.manifest(table).details["search"] != ["flat"] or not len(chosen):
+        return judge(check, given, table, None)
+    better = _better_movies(sample, table, chosen, last)
+    lacking = collect_allowed(better, seen_pairs(night), read_candidates(night))
+    example = f"{len(chosen):,} lists compared with {len(sample.placed):,} movies"
+    if len(lacking):
+        row = min(lacking.to_pylist(), key=itemgetter(Columns.USER_ID, Columns.MOVIE_ID))
+        ids = f"{Columns.USER_ID} {row[Columns.USER_ID]} lacks {Columns.MOVIE_ID} {row[Columns.MOVIE_ID]}"
+        example = f"{ids} with {row[Columns.SCORE]:.6g}, and the last one listed has {row[_LAST]:.6g}; {example}"
+    return judge(check, given, table, float(len(lacking)), example)
+
+
+def _last_scores(sample: Sample, table: str) -> np.ndarray:
+    """The model's lowest score in each user's list, float64 (u,); infinite for a user without a list."""
+    last, listed = np.full(len(sample.users), np.inf), sample.of_table(table)
+    np.minimum.at(last, sample.owners[listed], sample.own[listed])
+    return last
+
+
+def _some(positions: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the positions, at least one if there is any, evenly spaced."""
+    count = min(max(most, 1), len(positions))
+    return positions[np.arange(count) * len(positions) // max(count, 1)]
+
+
+def _better_movies(sample: Sample, table: str, chosen: np.ndarray, last: np.ndarray) -> pa.Table:
+    """The movies that a list lacks, though the model gives them more than its last one: ids, score and `last`.
+
+    chosen  positions in `sample.users`
+    """
+    floor = last + sample.tolerances(table)
+    listed = sample.of_table(table)
+    known = sample.owners[listed] * len(sample.movie_ids) + sample.movies[listed]
+    parts = []
+    for owners, movies in _blocks(chosen, sample.placed):
+        scores = sample.model.scores(sample.users, owners, movies, sample.likes)
+        better = (scores > floor[owners]) & ~np.isin(owners * len(sample.movie_ids) + movies, known)
+        parts.append((owners[better], movies[better], scores[better]))
+    owners, movies, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return pa.table(
+        {
+            Columns.USER_ID: sample.user_ids.take(pa.array(owners)),
+            Columns.MOVIE_ID: sample.movie_ids.take(pa.array(movies)),
+            Columns.SCORE: scores,
+            _LAST: last[owners],
+        }
+    )
+
+
+def _blocks(users: np.ndarray, movies: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pairs of a user and a movie: some movies of all users at a time."""
+    step = max(1, _BLOCK_PAIRS // len(users))
+    for start in range(0, len(movies), step):
+        block = movies[start : start + step]
+        yield np.repeat(users, len(block)), np.tile(block, len(users))
