@@ -13,12 +13,14 @@ REPOSITORY = Path(__file__).parents[1]
 
 # The JVMs of the tests, with the text by which a file needs one: that of commands (`nights.kgspark`), and that of the
 # session in the tests' own process (the fixture `spark`).
-_JVMS = {"commands": r"^from nights import .*\bkgspark\b", "session": r"\bspark\b.*:$"}
+_JVMS = {"commands": r"^from nights import .*\bkgspark\b", "session": r"\b(spark|small_night)\b.*:$"}
 
 # A test's JVM works for seconds on few rows, so the second compiler takes more time than it saves. Without it, Java
 # reserves little space for compiled code, and would clear and compile it again and again. spark-submit reads this
 # variable, so it applies to the sessions of all processes that a test starts.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
+# By default, a thread of FAISS or torch that waits keeps its core busy, which another worker of the tests needs.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -92,9 +94,27 @@ def spark() -> Iterator[Any]:
         "spark.sql.shuffle.partitions": 3,
         "spark.default.parallelism": 2,
         "spark.sql.execution.arrow.pyspark.enabled": True,
-        # Few rows do not pay for compiling a plan. The nights of commands run compiled code.
+        # Few rows do not pay for compiling plans and expressions. The nights of commands run compiled code.
         "spark.sql.codegen.wholeStage": False,
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.ui.explainMode": "simple",  # the text of every plan, which nobody reads here
     }
     settings = SessionSettings(master="local[2]", driver_memory="1g", conf=conf)
     with spark_session(settings, "kgspark tests") as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def small_night(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `source`, the ratings of 36 users for 18 movies, and `lake` after one `nights.a_small_night`.
+
+    A whole night takes as long as dozens of tests, so many files share this one. Whoever changes it makes a copy first.
+    """
+    from kgspark.stages import nightly
+    from nights import a_small_night
+    from worlds.tastes import write_world
+
+    folder = tmp_path_factory.mktemp("small-night")
+    write_world(folder / "source", groups=3, users=12, movies=6)
+    nightly.run(a_small_night(folder / "source", folder / "lake", spark))
+    return folder

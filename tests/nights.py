@@ -114,6 +114,20 @@ def a_night(lake: Path, session: Any = None, say: Callable[[str], None] = print,
     return Night(NightSettings.model_validate(given), say, LazySession(ExitStack(), session))
 
 
+def a_small_night(
+    source: Path, lake: Path, session: Any = None, say: Callable[[str], None] = print, **changes: object
+) -> Night:
+    """A night with short lists and a quick training, as that of the fixture `small_night`, with changed sections."""
+    sections = {
+        "source": {"path": str(source)},
+        "train": {"dim": 8, "epochs": 2, "device": "cpu", "threads": 1},
+        "recommend": {"k": 5},
+        "audiences": {"k": 5},
+        "publish": {"beat_popularity": False},
+    }
+    return a_night(lake, session, say, **sections | changes)
+
+
 def only_line(done: subprocess.CompletedProcess[str]) -> str:
     """The single error line of a failed command."""
     lines = [line for line in done.stderr.splitlines() if "WARNING: Using incubator modules" not in line]

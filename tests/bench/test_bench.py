@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kgspark.bench.etl import exponent
+from kgspark.bench.nights.etl import exponent
 from nights import BUNDLED, kgspark, only_line
 
 

@@ -28,10 +28,10 @@ def run_toy(settings: ToySettings, say: Say) -> Row:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = type(sys)("kgspark.bench.toy")
+    module = type(sys)("kgspark.bench.lists.toy")
     module.SETTINGS, module.run = ToySettings, run_toy
-    monkeypatch.setitem(sys.modules, "kgspark.bench.toy", module)
-    monkeypatch.setitem(run.BENCHES, "toy", "for a test")
+    monkeypatch.setitem(sys.modules, "kgspark.bench.lists.toy", module)
+    monkeypatch.setitem(run.BENCHES, "toy", run.Benchmark("lists", "for a test"))
 
 
 @pytest.mark.usefixtures("toy")
@@ -62,7 +62,7 @@ def test_every_benchmark_has_settings_and_a_function(name: str) -> None:
 
 
 def test_a_missing_package_is_one_line_that_names_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("implicit.cpu", "implicit.cpu.topk", "kgspark.bench.topk"):
+    for name in ("implicit.cpu", "implicit.cpu.topk", "kgspark.bench.lists.topk"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "implicit", None)
     with pytest.raises(ConfigError, match=r"bench: topk needs the package implicit: pip install 'kgspark\["):

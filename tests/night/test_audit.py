@@ -5,7 +5,6 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +15,24 @@ import pytest
 
 from kgspark.errors import AuditError
 from kgspark.night.audit import audit_night
-from kgspark.night.night import Night
 from kgspark.search_space import SearchSpace, pairwise_scores, read_ids
 from kgspark.spark.ranking.audit.findings import Finding
-from kgspark.stages.nightly import STAGES
+from kgspark.stages import publish, recommend, train_embeddings
 from kgspark.warehouse.versions import Warehouse
-from nights import DATE, a_night, describe_again
-from worlds.tastes import write_world
+from nights import DATE, a_small_night, describe_again
 
 TABLES = ("recommendations", "audiences")
-TRAIN = {"dim": 16, "epochs": 6, "device": "cpu", "threads": 1}
-
-
-def _night(spark: Any, lake: Path, source: Path, say: Callable[[str], None] = print, **sections: Any) -> Night:
-    given = {
-        "source": {"path": str(source)},
-        "train": TRAIN,
-        "recommend": {"k": 5},
-        "audiences": {"k": 5},
-        "publish": {"beat_popularity": False},
-    }
-    return a_night(lake, spark, say, **(given | sections))
-
-
-@pytest.fixture(scope="module")
-def world(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `source`, and `lake` after a whole night."""
-    folder = tmp_path_factory.mktemp("world")
-    write_world(folder / "source", groups=3, users=8, movies=8)
-    night = _night(spark, folder / "lake", folder / "source")
-    for stage in STAGES:
-        _run(stage, night)
-    return folder
-
-
-def _run(stage: str, night: Night) -> None:
-    import_module(f"kgspark.stages.{stage}").run(night)
 
 
 @pytest.fixture
-def copy(world: Path, tmp_path: Path) -> Path:
+def source(small_night: Path) -> Path:
+    return small_night / "source"
+
+
+@pytest.fixture
+def copy(small_night: Path, tmp_path: Path) -> Path:
     """A copy of the lake, which a test may alter."""
-    shutil.copytree(world / "lake", tmp_path / "lake")
+    shutil.copytree(small_night / "lake", tmp_path / "lake")
     return tmp_path / "lake"
 
 
@@ -79,11 +54,11 @@ def _with(rows: pa.Table, **columns: pa.ChunkedArray | pa.Array) -> pa.Table:
     return rows
 
 
-def test_a_right_night_passes_and_its_scores_are_the_models(spark: Any, world: Path) -> None:
-    found = audit_night(_night(spark, world / "lake", world / "source"), TABLES)
+def test_a_right_night_passes_and_its_scores_are_the_models(spark: Any, small_night: Path, source: Path) -> None:
+    found = audit_night(a_small_night(source, small_night / "lake", spark), TABLES)
     assert _failed(found) == {}
     compared = {finding.table: finding for finding in found if finding.check == "model_scores"}
-    assert compared["recommendations"].example == "120 rows of 24 users compared"
+    assert compared["recommendations"].example == "180 rows of 36 users compared"
     assert compared["audiences"].value == 0
 
 
@@ -94,7 +69,7 @@ def _by_the_vector_of_the_next_user(lake: Path) -> Callable[[pa.Table], pa.Table
     """
     folder = lake / "runs" / DATE
     space = SearchSpace.load(folder / "search_space")
-    users, movies = (read_ids(folder / "search_space", *side).to_pylist() for side in (("queries", 24), ("items", 24)))
+    users, movies = (read_ids(folder / "search_space", *side).to_pylist() for side in (("queries", 36), ("items", 18)))
     rated = pq.read_table(folder / "ratings", columns=["user_id", "movie_id"], partitioning=None).to_pylist()
     seen = {(row["user_id"], row["movie_id"]) for row in rated}
 
@@ -111,15 +86,15 @@ def _by_the_vector_of_the_next_user(lake: Path) -> Callable[[pa.Table], pa.Table
     return change
 
 
-def test_lists_of_another_user_are_found(spark: Any, world: Path, copy: Path) -> None:
+def test_lists_of_another_user_are_found(spark: Any, source: Path, copy: Path) -> None:
     _alter(copy, "recommendations", _by_the_vector_of_the_next_user(copy))
-    found = audit_night(_night(spark, copy, world / "source"), TABLES)
+    found = audit_night(a_small_night(source, copy, spark), TABLES)
     failed = _failed(found)
     assert set(failed) == {("recommendations", "model_scores"), ("recommendations", "top_k")}
-    assert failed["recommendations", "model_scores"] == 120
+    assert failed["recommendations", "model_scores"] == 180
     finding = next(f for f in found if f.blocks)
     assert re.match(
-        r"user_id \d+, movie_id \d+ has -\d\.\d+, the model gives -\d\.\d+; 120 rows of 24 users compared",
+        r"user_id \d+, movie_id \d+ has -\d\.\d+, the model gives -\d\.\d+; 180 rows of 36 users compared",
         finding.example,
     )
 
@@ -149,67 +124,64 @@ def _unseen_in_place_of_the_last(lake: Path, right_score: bool) -> Callable[[pa.
     return change
 
 
-def test_an_unseen_movie_in_place_of_the_last_one_is_found(spark: Any, world: Path, copy: Path) -> None:
+def test_an_unseen_movie_in_place_of_the_last_one_is_found(spark: Any, source: Path, copy: Path) -> None:
     original = copy / "runs" / DATE / "recommendations"
     shutil.copytree(original, copy / "right")
     _alter(copy, "recommendations", _unseen_in_place_of_the_last(copy, right_score=False))
-    found = _failed(audit_night(_night(spark, copy, world / "source"), TABLES))
+    found = _failed(audit_night(a_small_night(source, copy, spark), TABLES))
     assert found["recommendations", "model_scores"] == 1
     shutil.rmtree(original)
     (copy / "right").rename(original)
     _alter(copy, "recommendations", _unseen_in_place_of_the_last(copy, right_score=True))
-    findings = audit_night(_night(spark, copy, world / "source"), TABLES)
+    findings = audit_night(a_small_night(source, copy, spark), TABLES)
     found = _failed(findings)
     assert set(found) == {("recommendations", "top_k")}
     # The list lacks all movies that the user has not seen, but the first four and the worst one.
-    assert found["recommendations", "top_k"] == 24 - 7 - 5
+    assert found["recommendations", "top_k"] == 18 - 5 - 5
     (finding,) = (f for f in findings if f.blocks)
     assert re.fullmatch(
         r"user_id \d+ lacks movie_id \d+ with -\d\.\d+, and the last one listed has -\d\.\d+; "
-        "24 lists compared with 24 movies",
+        "36 lists compared with 18 movies",
         finding.example,
     )
 
 
-def test_a_movie_that_is_not_offered_may_be_better_than_the_last_one(spark: Any, world: Path, copy: Path) -> None:
+def test_a_movie_that_is_not_offered_may_be_better_than_the_last_one(spark: Any, source: Path, copy: Path) -> None:
     candidates = {"where": "movie_id % 2 = 0"}
-    night = _night(spark, copy, world / "source", candidates=candidates, audiences={"enabled": False})
-    _run("recommend", night)
+    night = a_small_night(source, copy, spark, candidates=candidates, audiences={"enabled": False})
+    recommend.run(night)
     found = audit_night(night, TABLES[:1])
     assert _failed(found) == {}
     assert next(f for f in found if f.check == "top_k").value == 0
     # Without the tables that restrict, these lists lack the movies of other ids.
-    everything = _night(spark, copy, world / "source", audiences={"enabled": False})
+    everything = a_small_night(source, copy, spark, audiences={"enabled": False})
     failed = _failed(audit_night(everything, TABLES[:1]))
-    assert failed["recommendations", "top_k"] > 24
+    assert failed["recommendations", "top_k"] > 36
 
 
-def test_queries_that_lean_towards_the_latest_likes_are_computed_again(spark: Any, world: Path, copy: Path) -> None:
+def test_queries_that_lean_towards_the_latest_likes_are_computed_again(spark: Any, source: Path, copy: Path) -> None:
     # Without a refit, queries lean towards the likes of the training alone.
-    train = TRAIN | {"export": {"recent_share": 0.5}, "refit": "none"}
-    night = _night(spark, copy, world / "source", train=train, audiences={"enabled": False})
-    for stage in ("train_embeddings", "recommend"):
-        _run(stage, night)
+    night = a_small_night(source, copy, spark, audiences={"enabled": False})
+    train = night.settings.train.changed({"export": {"recent_share": 0.5}, "refit": "none"})
+    night = night.variant(night.settings.model_copy(update={"train": train}))
+    for stage in (train_embeddings, recommend):
+        stage.run(night)
     found = audit_night(night, TABLES[:1])
     assert _failed(found) == {}
-    assert next(f for f in found if f.check == "model_scores").example == "120 rows of 24 users compared"
+    assert next(f for f in found if f.check == "model_scores").example == "180 rows of 36 users compared"
     _alter(copy, "recommendations", _by_the_vector_of_the_next_user(copy))
     failed = _failed(audit_night(night, TABLES[:1]))
     assert set(failed) == {("recommendations", "model_scores"), ("recommendations", "top_k")}
 
 
-def _publish(night: Night) -> None:
-    _run("publish", night)
-
-
-def test_what_blocks_publishes_nothing_and_is_told_in_a_table(spark: Any, world: Path, copy: Path) -> None:
+def test_what_blocks_publishes_nothing_and_is_told_in_a_table(spark: Any, source: Path, copy: Path) -> None:
     _alter(copy, "audiences", lambda rows: _with(rows, ds=pa.array(["2026-01-01"] * len(rows))))
     shutil.rmtree(copy / "runs" / DATE / "published")
     shutil.rmtree(copy / "warehouse")
     with pytest.raises(AuditError) as error:
-        _publish(_night(spark, copy, world / "source"))
+        publish.run(a_small_night(source, copy, spark))
     assert (
-        'audiences: nothing is published, 1 audit checks fail; first: "ds is the night\'s" (ds): 24 of the lists'
+        'audiences: nothing is published, 1 audit checks fail; first: "ds is the night\'s" (ds): 18 of the lists'
         in str(error.value)
     )
     assert not (copy / "warehouse").exists()
@@ -221,18 +193,18 @@ def test_what_blocks_publishes_nothing_and_is_told_in_a_table(spark: Any, world:
     assert {"check", "table", "column", "value", "bound", "severity", "status", "example"} <= set(rows[0])
 
 
-def test_another_schema_stops_before_any_query(spark: Any, world: Path, copy: Path) -> None:
+def test_another_schema_stops_before_any_query(spark: Any, source: Path, copy: Path) -> None:
     for path in (copy / "runs" / DATE / "recommendations").glob("part-*.parquet"):
         rows = pq.read_table(path, partitioning=None)
         pq.write_table(_with(rows, rank=rows["rank"].cast(pa.string())), path)
-    found = audit_night(_night(None, copy, world / "source"), TABLES)  # without Spark
+    found = audit_night(a_small_night(source, copy), TABLES)  # without Spark
     assert [(f.table, f.column, f.status) for f in found] == [
         ("recommendations", "rank", "failed"),
         ("audiences", "", "passed"),
     ]
 
 
-def test_a_warning_is_a_line_and_the_tables_are_published(spark: Any, world: Path, copy: Path) -> None:
+def test_a_warning_is_a_line_and_the_tables_are_published(spark: Any, source: Path, copy: Path) -> None:
     warehouse, said = Warehouse.of(copy), list[str]()
     # As if the clock had been ahead in one night.
     ahead = replace(warehouse.latest(), date="2030-01-01", id="2030-01-01-0123456789ab")
@@ -240,10 +212,10 @@ def test_a_warning_is_a_line_and_the_tables_are_published(spark: Any, world: Pat
     ahead.write(warehouse.description(ahead))
     ahead.write(warehouse.pointer)
     own = {"few_high_ranks": {"where": "rank = 1", "bound": 0.1, "severity": "warn"}}
-    _publish(_night(spark, copy, world / "source", said.append, audit={"own": own}))
+    publish.run(a_small_night(source, copy, spark, said.append, audit={"own": own}))
     assert " ".join(said[0].split()) == (
         "warn recommendations: 'no row with rank = 1' (few_high_ranks): 0.2 of the rows are bad, "
-        "at most 0.1 allowed (24 of 120 rows)"
+        "at most 0.1 allowed (36 of 180 rows)"
     )
     assert "1 warned" in said[-1]
     assert said[-1].endswith("; _latest.json stays at the newer date 2030-01-01")
@@ -251,7 +223,7 @@ def test_a_warning_is_a_line_and_the_tables_are_published(spark: Any, world: Pat
     assert '"check": "few_high_ranks"' in table
 
 
-def test_churn_is_against_the_night_before_in_the_warehouse(spark: Any, world: Path, copy: Path) -> None:
+def test_churn_is_against_the_night_before_in_the_warehouse(spark: Any, source: Path, copy: Path) -> None:
     for name, date in (
         ("recommendations", "2026-01-01"),
         ("recommendations", "2025-12-31"),
@@ -262,15 +234,15 @@ def test_churn_is_against_the_night_before_in_the_warehouse(spark: Any, world: P
     rows = pq.read_table(path, partitioning=None)
     path.unlink()
     pq.write_table(rows.slice(5), path)  # without the first user
-    found = audit_night(_night(spark, copy, world / "source"), TABLES)
+    found = audit_night(a_small_night(source, copy, spark), TABLES)
     values = {(f.table, f.check): f.value for f in found if f.check.endswith("churn")}
     assert values == {
         ("recommendations", "list_churn"): 0.0,
-        ("recommendations", "id_churn"): pytest.approx(1 / 23),
+        ("recommendations", "id_churn"): pytest.approx(1 / 35),
         ("audiences", "list_churn"): None,
         ("audiences", "id_churn"): None,
     }
     path.write_bytes(b"PAR1 not any more")
-    found = audit_night(_night(spark, copy, world / "source"), TABLES)
+    found = audit_night(a_small_night(source, copy, spark), TABLES)
     assert {f.value for f in found if f.check.endswith("churn")} == {None}
     assert _failed(found) == {}

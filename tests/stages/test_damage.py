@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from kgspark.errors import StageError
-from kgspark.night.night import Night
 from kgspark.stages import nightly
-from nights import a_night, table_bytes
-from worlds.tastes import write_world
+from nights import a_small_night, table_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -56,27 +54,6 @@ def exchange(file: Path) -> None:
 DAMAGES: tuple[Callable[[Path], None], ...] = (flip, cut, remove, add, exchange)
 
 
-@pytest.fixture(scope="module")
-def folder(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small world, and the lake of one night on it."""
-    folder = tmp_path_factory.mktemp("world")
-    write_world(folder / "source", groups=3, users=12, movies=6)
-    nightly.run(a_small_night(folder, "lake", spark))
-    return folder
-
-
-def a_small_night(folder: Path, lake: str, spark: Any = None) -> Night:
-    return a_night(
-        folder / lake,
-        spark,
-        source={"path": str(folder / "source")},
-        train={"dim": 8, "epochs": 2},
-        recommend={"k": 5},
-        audiences={"k": 5},
-        publish={"beat_popularity": False},
-    )
-
-
 def file_kinds(table: Path) -> list[str]:
     """One file of every kind in the folder of a table."""
     files = sorted(path for path in table.iterdir() if not path.name.startswith(("_", ".")))
@@ -87,13 +64,14 @@ def file_kinds(table: Path) -> list[str]:
 @pytest.mark.parametrize("table", READERS)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_stage_refuses_damaged_files_and_names_the_file_and_the_stage_to_run(
-    folder: Path, tmp_path: Path, table: str, damage: Callable[[Path], None]
+    small_night: Path, tmp_path: Path, table: str, damage: Callable[[Path], None]
 ) -> None:
     reader, written = READERS[table]
-    original = a_small_night(folder, "lake").run
+    source, lake = small_night / "source", small_night / "lake"
+    original = a_small_night(source, lake).run
     for name in file_kinds(original.table(table)):
-        shutil.copytree(folder, tmp_path / name)
-        night = a_small_night(tmp_path / name, "lake")
+        shutil.copytree(lake, tmp_path / name)
+        night = a_small_night(source, tmp_path / name)
         shutil.rmtree(night.run.table(written))
         damage(night.run.table(table) / name)
         stage = original.manifest(table).stage
@@ -101,13 +79,13 @@ def test_a_stage_refuses_damaged_files_and_names_the_file_and_the_stage_to_run(
             import_module(f"kgspark.stages.{reader}").run(night)
 
 
-def test_the_next_night_repairs_all_damage(spark: Any, folder: Path) -> None:
-    shutil.copytree(folder / "lake", folder / "damaged")
-    night = a_small_night(folder, "damaged", spark)
+def test_the_next_night_repairs_all_damage(spark: Any, small_night: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_night / "lake", tmp_path / "damaged")
+    night = a_small_night(small_night / "source", tmp_path / "damaged", spark)
     for table in READERS:
-        flip(sorted(night.run.table(table).glob("*.*"))[0])
+        flip(night.run.table(table) / file_kinds(night.run.table(table))[0])
     nightly.run(night)
     for table in ("recommendations", "audiences"):
-        assert table_bytes(folder / "damaged", table) == table_bytes(folder / "lake", table)
+        assert table_bytes(tmp_path / "damaged", table) == table_bytes(small_night / "lake", table)
     # What is published was copied, so nothing happened to it.
     assert [outcome.ran for outcome in night.outcomes] == [True] * 5 + [False]

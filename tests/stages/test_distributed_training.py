@@ -14,7 +14,7 @@ from kgspark.night.reads import entity_layout, relations_of
 from kgspark.spark.distributor import Distributor, find_reason
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
 from kgspark.tables import MODEL, TRIPLES
-from nights import a_night
+from nights import a_night, a_small_night
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,8 @@ def test_two_workers_reach_the_quality_of_one(night: Night, capfd: pytest.Captur
         ),
     ],
 )
-def test_a_failed_worker_is_one_clear_line(night: Night, tmp_path: Path, launch: Any) -> None:
+def test_a_failed_worker_is_one_clear_line(spark: Any, small_night: Path, tmp_path: Path, launch: Any) -> None:
+    night = a_small_night(small_night / "source", small_night / "lake", spark)
     job = Job(
         triples=night.run.table(TRIPLES),
         folder=tmp_path,

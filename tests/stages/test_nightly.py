@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.bench import run as bench
-from kgspark.bench.night_lists import compare_night
+from kgspark.bench.lists.night_lists import compare_night
 from nights import BUNDLED, DATE, ROOT, configuration, describe_again, kgspark, only_line, table_bytes
 
 pytestmark = pytest.mark.slow

@@ -13,33 +13,18 @@ from kgspark.errors import StageError
 from kgspark.night.night import Night
 from kgspark.stages import nightly
 from kgspark.stages.nightly import STAGES, check_earlier_stages
-from nights import DATE, a_night
-from worlds.tastes import write_world
+from nights import DATE, a_small_night
 
 pytestmark = pytest.mark.slow
 
 NEW_USER = "90001"
 
 
-def a_small_night(spark: Any, folder: Path, lake: str, **changes: Any) -> Night:
-    """A night of the world in `folder`, with further settings."""
-    sections = {
-        "source": {"path": str(folder / "source")},
-        "train": {"dim": 8, "epochs": 2},
-        "recommend": {"k": 5},
-        "audiences": {"k": 5},
-        "publish": {"beat_popularity": False},
-    }
-    return a_night(folder / lake, spark, **sections | changes)
-
-
-@pytest.fixture(scope="module")
-def folder(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small world, and the lake of one night on it."""
-    folder = tmp_path_factory.mktemp("world")
-    write_world(folder / "source", groups=3, users=12, movies=6)
-    nightly.run(a_small_night(spark, folder, "lake"))
-    return folder
+@pytest.fixture
+def folder(small_night: Path, tmp_path: Path) -> Path:
+    """A copy of the small world, and of the lake of one night on it."""
+    shutil.copytree(small_night, tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 def alone(night: Night, stage: str) -> None:
@@ -92,20 +77,18 @@ def run_one_by_one(night: Night, first: str) -> None:
     ids=["another split", "other epochs", "another K"],
 )
 def test_a_stage_refuses_tables_of_other_settings(
-    spark: Any, folder: Path, changes: dict[str, Any], first: str, request: pytest.FixtureRequest
+    spark: Any, small_night: Path, folder: Path, changes: dict[str, Any], first: str
 ) -> None:
-    lake = request.node.callspec.id
-    shutil.copytree(folder / "lake", folder / lake)
-    run_one_by_one(a_small_night(spark, folder, lake, **changes), first)
+    run_one_by_one(a_small_night(small_night / "source", folder / "lake", spark, **changes), first)
 
 
 def test_no_user_gets_the_list_of_another_one(spark: Any, folder: Path) -> None:
     """One user is gone and another one is new, so every number of a user after them stands for somebody else."""
-    replace_a_user(folder / "source")  # the last test of this file, so the night before is there already
-    night = a_small_night(spark, folder, "lake")
+    replace_a_user(folder / "source")
+    night = a_small_night(folder / "source", folder / "lake", spark)
     alone(night, "clean_ratings")
     run_one_by_one(night, "index_entities")
-    whole = a_small_night(spark, folder, "another lake")
+    whole = a_small_night(folder / "source", folder / "another lake", spark)
     nightly.run(whole)
     assert published(night) == published(whole)
     assert NEW_USER in {str(row["user_id"]) for row in published(night)}

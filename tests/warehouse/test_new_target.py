@@ -1,9 +1,11 @@
 """A new target is one module and one entry of TARGETS: a real night publishes to it and to `files`."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
@@ -16,8 +18,7 @@ from kgspark.runs import Run
 from kgspark.stages import nightly, publish
 from kgspark.tables import AUDIENCES, PUBLISHED, RANKED, RECOMMENDATIONS
 from kgspark.warehouse.targets import TARGETS
-from nights import DATE, a_night
-from worlds.tastes import write_world
+from nights import DATE, a_small_night
 
 pytestmark = pytest.mark.slow
 
@@ -69,20 +70,15 @@ def toy() -> Any:
 
 
 @pytest.fixture(scope="module")
-def night(spark: Any, toy: SqliteTarget, said: list[str], tmp_path_factory: pytest.TempPathFactory) -> Night:
-    """A whole night of a small world, published to both targets."""
-    folder = tmp_path_factory.mktemp("night")
-    write_world(folder / "source", groups=3, users=12, movies=6)
-    night = a_night(
-        folder / "lake",
-        spark,
-        said.append,
-        source={"path": str(folder / "source")},
-        train={"dim": 8, "epochs": 2},
-        recommend={"k": 5},
-        audiences={"k": 5},
-        publish={"targets": ["files", "sqlite"], "beat_popularity": False},
-    )
+def night(
+    spark: Any, small_night: Path, toy: SqliteTarget, said: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Night:
+    """A night of the small world that was ranked already, published to both targets."""
+    lake = tmp_path_factory.mktemp("night") / "lake"
+    shutil.copytree(small_night / "lake", lake)
+    shutil.rmtree(lake / "warehouse")
+    publish = {"targets": ["files", "sqlite"], "beat_popularity": False}
+    night = a_small_night(small_night / "source", lake, spark, said.append, publish=publish)
     nightly.run(night)
     return night
 

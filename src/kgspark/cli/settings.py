@@ -123,8 +123,8 @@ def _one(key: Key, shown: bool) -> list[Key]:
 
 def _benches(shown: bool) -> list[Key]:
     table = Table.grid(padding=(0, 2))
-    for name, about in import_module(_BENCHMARKS).BENCHES.items():
-        table.add_row(Text(name, "bold"), Text(about))
+    for name, benchmark in import_module(_BENCHMARKS).BENCHES.items():
+        table.add_row(Text(name, "bold"), Text(benchmark.about))
     if shown:
         _console().print(table)
     return []

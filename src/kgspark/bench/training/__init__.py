@@ -1,1 +1,1 @@
-"""The contestants of `bench train`, the clock that times all of them, and their triples."""
+"""`bench train`: its contestants, the clock that times all of them, and their triples."""

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from kgspark.bench import graph, keys, models, variants
 from kgspark.bench.common import night_settings, scratch_folder
-from kgspark.bench.variants import VariantsSettings, figure, run_variants
+from kgspark.bench.variants import graph, keys, models, variants
+from kgspark.bench.variants.variants import VariantsSettings, figure, run_variants
 from kgspark.night.night import Night
 from kgspark.night.settings import NightSettings
 

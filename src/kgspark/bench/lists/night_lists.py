@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kgspark.bench.night_side import NightSide, read_sides
+from kgspark.bench.lists.night_side import NightSide, read_sides
 from kgspark.graph.histories import Histories
 from kgspark.retrieval.scores import score_all
 from kgspark.retrieval.topk import top_k_of_scores

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from kgspark.bench.common import Row, Say, in_turn, seconds_of
 from kgspark.bench.generated import generated_histories
-from kgspark.bench.night_lists import compare_night
+from kgspark.bench.lists.night_lists import compare_night
 from kgspark.config import Settings
 from kgspark.graph.histories import Histories
 from kgspark.peers import mllib_als

@@ -1,6 +1,6 @@
 """The process that `bench nightly` compares with a night: MLlib ALS from the ratings file to a Parquet table.
 
-python -m kgspark.bench.processes.als MOVIELENS_FOLDER OUT K MASTER
+python -m kgspark.bench.nights.processes.als MOVIELENS_FOLDER OUT K MASTER
 """
 
 import json

@@ -1,6 +1,6 @@
 """The process that `bench etl` compares with DuckDB: the first three stages of a night, without the session's start.
 
-python -m kgspark.bench.processes.etl MOVIELENS_FOLDER LAKE MASTER
+python -m kgspark.bench.nights.processes.etl MOVIELENS_FOLDER LAKE MASTER
 """
 
 import json

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from kgspark.bench.common import Row, Say
-from kgspark.bench.variants import VariantsSettings, figure, run_variants
+from kgspark.bench.variants.variants import VariantsSettings, figure, run_variants
 from kgspark.peers.baselines import BaselineName
 
 COLUMNS = {

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from kgspark.bench.common import Row, Say
-from kgspark.bench.variants import VariantsSettings, figure, run_variants
+from kgspark.bench.variants.variants import VariantsSettings, figure, run_variants
 from kgspark.night.default_graph import DEFAULT_RELATIONS
 
 _NOTHING: dict[str, Any] = dict.fromkeys(name for name in DEFAULT_RELATIONS if name != "liked")

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from kgspark.bench.processes.duckdb_etl import differences, run
+from kgspark.bench.nights.processes.duckdb_etl import differences, run
 
 RATINGS = """user_id,movie_id,rating,timestamp
 7,20,4.0,100

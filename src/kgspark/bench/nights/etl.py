@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from kgspark.bench.common import Finished, Row, Say, run_process, scratch_folder
-from kgspark.bench.processes import duckdb_etl
-from kgspark.bench.processes.etl import RUN_DATE
+from kgspark.bench.nights.processes import duckdb_etl
+from kgspark.bench.nights.processes.etl import RUN_DATE
 from kgspark.experiments import generate
 from kgspark.runs import Run
 from kgspark.spark.graph.settings import TriplesSettings
@@ -102,9 +102,9 @@ def _measure(folder: Path, ratings: int, rounds: int, scratch: Path) -> tuple[li
     """One row per system, and the differences between their tables."""
     lake, out, cores = scratch / "lake", scratch / "duckdb", str(usable_cores())
     arguments = {
-        OURS: ("kgspark.bench.processes.etl", str(folder), str(lake), f"local[{cores}]"),
+        OURS: ("kgspark.bench.nights.processes.etl", str(folder), str(lake), f"local[{cores}]"),
         PEER: (
-            "kgspark.bench.processes.duckdb_etl",
+            "kgspark.bench.nights.processes.duckdb_etl",
             *(str(folder), str(out), cores, str(TriplesSettings().rows_per_shard)),
         ),
     }

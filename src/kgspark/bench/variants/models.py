@@ -3,7 +3,7 @@
 from typing import Any
 
 from kgspark.bench.common import Row, Say
-from kgspark.bench.variants import VariantsSettings, figure, run_variants
+from kgspark.bench.variants.variants import VariantsSettings, figure, run_variants
 
 SETTINGS = VariantsSettings
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -1,6 +1,6 @@
 """Makes the tables of clean-ratings, index-entities and write-triples from a MovieLens folder, with DuckDB.
 
-python -m kgspark.bench.processes.duckdb_etl SOURCE OUT THREADS SHARD_ROWS
+python -m kgspark.bench.nights.processes.duckdb_etl SOURCE OUT THREADS SHARD_ROWS
 
 The input must have no faults: there is no quarantine, and a line that cannot be read ends the run.
 """

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from kgspark.bench.common import Row, Say, in_turn, scratch_folder, seconds_of
-from kgspark.bench.night_side import NightSide, read_sides
+from kgspark.bench.lists.night_side import NightSide, read_sides
 from kgspark.config import Settings
 from kgspark.graph.histories import Histories
 from kgspark.retrieval.approximate import Recall, approximate_top_k, build_approximate, load_approximate

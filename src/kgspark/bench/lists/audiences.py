@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from kgspark.bench.common import Row, Say
-from kgspark.bench.night_side import read_seen
+from kgspark.bench.lists.night_side import read_seen
 from kgspark.config import Settings
 from kgspark.graph.histories import Histories
 from kgspark.graph.shards import read_graph

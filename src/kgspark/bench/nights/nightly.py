@@ -38,7 +38,7 @@ def run(settings: NightlyBenchSettings, say: Say) -> Row:
             lake, out = scratch / f"lake-{number}", scratch / f"als-{number}"
             ours.append(_run(say, OURS, "kgspark.cli", "--json", "nightly", *night, f"lake={lake}"))
             als = (settings.source, str(out), str(settings.k), master)
-            theirs.append(_run(say, MLLIB, "kgspark.bench.processes.als", *als))
+            theirs.append(_run(say, MLLIB, "kgspark.bench.nights.processes.als", *als))
         measured = (*night, f"lake={scratch / 'lake-0'}", "evaluate.baselines=[popularity, implicit-als, mllib-als]")
         quality = _run(say, "evaluate", "kgspark.cli", "--json", "evaluate", *measured)
     rows = _rows(ours, theirs, {row["model"]: row for row in quality.answer["rows"]})

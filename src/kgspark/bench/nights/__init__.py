@@ -1,0 +1,1 @@
+"""A whole night, or its first or last stages, compared with the same work by others."""
