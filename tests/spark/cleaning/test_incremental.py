@@ -18,7 +18,7 @@ from kgspark.stages import clean_ratings, index_entities, write_triples
 from nights import a_night
 
 CLEAN = ("ratings", "movies", "quarantine", "seen", "refused_pairs")
-OF_ACCOUNTS = ("accounts", "source_files", "skipped", "hint", "id_type", "reading", "tables")
+OF_ACCOUNTS = ("accounts", "source_files", "skipped", "hints", "id_type", "reading", "tables")
 COLUMNS = ("user_id", "movie_id", "rating", "timestamp")
 HEADER = ",".join(COLUMNS)
 FREE = {"max_quarantined_share": 1.0}
@@ -41,6 +41,7 @@ def _rows(night: Night, table: str) -> Counter[str]:
 def _assert_equal(one: Night, other: Night, tables: tuple[str, ...]) -> None:
     for table in tables:
         assert _rows(one, table) == _rows(other, table), table
+        assert one.run.manifest(table).content == other.run.manifest(table).content is not None, table
     of_one, of_other = (night.run.manifest("ratings").details for night in (one, other))
     assert {key: of_one[key] for key in OF_ACCOUNTS} == {key: of_other[key] for key in OF_ACCOUNTS}
 
