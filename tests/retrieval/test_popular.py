@@ -93,6 +93,10 @@ def test_lists_are_filled_with_unseen_popular_movies(tmp_path: Path, seed: int, 
         assert scores == sorted(scores, reverse=True)
         by_vector = [row["source"] in SOURCES for row in rows]
         assert [row["because"] is not None for row in rows] == [b and bool(world.seen_sets()[user]) for b in by_vector]
+        # A liked movie without a vector of its own is a reason only if the user likes no other.
+        having_vectors = {ids["items"][m] for m in world.seen_sets()[user] if placed[m]}
+        reasons = {row["because"] for row in rows} - {None}
+        assert reasons <= having_vectors or not having_vectors
         for row, (_, _, score) in zip(rows, wanted, strict=True):
             assert score is None or row["score"] == pytest.approx(score, rel=1e-5)
 
