@@ -29,6 +29,8 @@ def main(begun: str, *settings: str) -> None:
 
     conf = dict(setting.split("=", 1) for setting in settings)
     with spark_session(SessionSettings(master="local[2]", driver_memory="512m", conf=conf), "long job") as session:
+        # After the first Python task, the JVM keeps a connection to pyspark's server, which breaks when the JVM ends.
+        session.range(1).mapInArrow(lambda batches: batches, "id long").collect()
         session.range(10, numPartitions=2).repartition(2).mapInArrow(endless, "id long").collect()
 
 

@@ -16,7 +16,7 @@ from kgspark.errors import StageError
 from kgspark.spark.frames import task_cores
 from kgspark.spark.session import local_cores
 
-_LOG = logging.getLogger("torch.workers")
+_LOG = logging.getLogger("training.workers")  # torch prints the records of its own loggers
 _Argument = TypeVar("_Argument")
 # Patterns in the output of a failed worker, and our wording of the reason; the first pattern that matches wins.
 _REASONS = (

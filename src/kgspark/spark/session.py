@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pyspark
 from py4j.java_gateway import JavaGateway
@@ -26,6 +27,7 @@ from kgspark.spark.jvm.gateway import end_jvm, exit_of, java_option, start_jvm
 from kgspark.spark.settings import SessionSettings
 
 JAVA_NEEDED = 17
+_LOG = logging.getLogger("spark.jvm")
 _EXECUTOR_PYTHON = "spark.pyspark.python"
 # pyspark logs every error of an expression as a page of JSON, and also raises it; we print it in one line.
 for _logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -55,6 +57,7 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     session = _submitted_session(settings, app) if submitted else _start_session(settings, app)
     gateway = SparkContext._gateway
+    _log_broken_connections(session.sparkContext)
     try:
         with executors_expected(session, settings.executor_wait):
             yield session
@@ -70,6 +73,15 @@ def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]
         session.stop()
         if not submitted:
             class_archive.finish(gateway)
+
+
+def _log_broken_connections(context: SparkContext) -> None:
+    """Logs the stacks of pyspark's own server, which would print them when the JVM ends."""
+
+    def log(request: Any, address: Any) -> None:
+        _LOG.warning("a connection of Spark's JVM broke", exc_info=True)
+
+    vars(context._accumulatorServer)["handle_error"] = log
 
 
 def _interruption(error: BaseException) -> BaseException | None:

@@ -20,7 +20,7 @@ from kgspark.errors import StageError
 from kgspark.kge.training.distributed import Job
 from kgspark.scratch import Scratch, temporary_root
 
-_LOG = logging.getLogger("torch.workers")
+_LOG = logging.getLogger("training.workers")  # torch prints the records of its own loggers
 
 
 def run_on_this_machine(function: Callable[[Job], None], job: Job) -> None:
