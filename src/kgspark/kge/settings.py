@@ -151,7 +151,7 @@ class TrainSection(Settings):
         description="date of the run whose vectors training starts from; latest: the newest earlier one that was "
         "published, if its vectors fit; or none",
     )
-    warm_epochs: int = Field(3, ge=1, description="passes over the training triples if training starts from vectors")
+    warm_epochs: int = Field(5, ge=1, description="passes over the training triples if training starts from vectors")
 
     @property
     def serves(self) -> bool:
