@@ -22,7 +22,7 @@ from kgspark.errors import StageError
 from kgspark.files import TableFiles, replace_folder
 from kgspark.lineage import check_lineage
 from kgspark.locks import locked
-from kgspark.manifests import Manifest, versions
+from kgspark.manifests import MANIFEST, Manifest, versions
 from kgspark.tables import READ_WHOLE, WRITTEN_BY
 
 _STAGING = ".staging"
@@ -104,8 +104,9 @@ class Run:
 
 
 def run_dates(lake: Path) -> list[str]:
-    """The dates of all nights in a lake, the newest last."""
-    return sorted(path.name for path in (lake / "runs").glob("*") if re.fullmatch(r"\d{4}-\d\d-\d\d", path.name))
+    """The dates of the nights in a lake that have a complete table, the newest last."""
+    names = {path.parent.parent.name for path in (lake / "runs").glob(f"*/*/{MANIFEST}")}
+    return sorted(name for name in names if re.fullmatch(r"\d{4}-\d\d-\d\d", name))
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ def test_a_signal_ends_everything_with_one_line_and_its_code(conf: Path, number:
         process.send_signal(number)
         _, error = process.communicate(timeout=60)
         assert error == (
-            f"kgspark: error: {says}; all tables are complete, and the next call continues from the last stage\n"
+            f"kgspark: error: {says}; no table is half written, and the next call continues after the last complete "
+            "stage\n"
         )
         assert process.returncode == 128 + number
         assert left_after(processes, 5) == []

@@ -1,6 +1,7 @@
 """What `keep` removes and what it never removes, and the list of nights."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from kgspark.files import TableFiles
 from kgspark.manifests import Manifest
-from kgspark.runs import Run, StageWork
+from kgspark.runs import Run, StageWork, run_dates
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, TRIPLES
 from kgspark.warehouse import files
 from kgspark.warehouse.nights import NightState, nights_of
@@ -56,6 +57,16 @@ def test_old_nights_are_removed_and_their_tables_stay_published(lake: Path) -> N
     assert remove_old(tonight(lake), keep(nights=2)) == ["keep: removed nights: 2026-02-01 to 2026-02-04 (4)"]
     assert left(lake) == (NEWEST[:2], NEWEST, 6)
     assert {path.name for path in (lake / "runs").iterdir()} == {*NEWEST[:2], "notes", "2026-2-1"}
+
+
+def test_a_night_without_a_complete_table_does_not_count(lake: Path) -> None:
+    """Nights that failed in their first stage must not push out those that made tables."""
+    for date in ("2026-02-03", "2026-02-07", "2026-02-08"):
+        shutil.rmtree(lake / "runs" / date, ignore_errors=True)
+        (lake / "runs" / date / "ratings").mkdir(parents=True)
+    assert run_dates(lake) == [date for date in DATES if date != "2026-02-03"]
+    remove_old(tonight(lake), keep(nights=2))
+    assert night_dates(lake) == ["2026-02-08", "2026-02-07", *NEWEST[:2]]
 
 
 def test_old_published_dates_are_removed(lake: Path) -> None:

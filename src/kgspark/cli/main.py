@@ -24,7 +24,7 @@ from kgspark.cli.trace import Trace, tracing
 from kgspark.errors import KgsparkError
 
 _LOG = logging.getLogger("kgspark")
-_WHOLE = "all tables are complete, and the next call continues from the last stage"
+_WHOLE = "no table is half written, and the next call continues after the last complete stage"
 
 
 class _TerminatedError(BaseException):

@@ -86,6 +86,8 @@ def _line(settings: type[Settings], document: Document, problems: Sequence[Probl
         return f"{where}: {dotted}: required, but not given"
     if not path:  # a rule for several sections has no place, and its message contains the keys
         return f"{where}: {expectation(problem)}"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # a rule for keys of one section
+        return f"{where}: {dotted}: {expectation(problem)}"
     # Each alternative of a union is a separate problem with the same key.
     of_key = [other for other in problems if _key_path(settings, other) == path]
     return f"{where}: {dotted}: {expectation(*of_key)}, found {show(problem['input'])}"

@@ -172,7 +172,9 @@ class TrainSection(Settings):
     @model_validator(mode="after")
     def _serves_a_model(self) -> "TrainSection":
         if self.serves and self.warm_start == "none":
-            raise ValueError("epochs=0 trains nothing, so warm_start must name the run whose model is served")
+            raise ValueError(
+                "epochs=0 trains nothing; set warm_start to latest, or to the date of the night whose model is served"
+            )
         return self
 
     @model_validator(mode="after")

@@ -45,6 +45,7 @@ from kgspark.tables import (
     AVERAGE,
     CANDIDATES,
     ENTITIES,
+    POPULAR,
     RANKED_WITH,
     RATINGS,
     RECOMMENDATIONS,
@@ -102,7 +103,8 @@ def _recommend(night: Night, work: StageWork) -> None:
     for name, task in tasks.items():
         details[name] = {"model_id": task.constants[Columns.MODEL_ID], "k": task.k, "search": kinds[name]}
         if name == RECOMMENDATIONS:
-            details[name]["users"] = dict(vectors_by_source(night, QUERIES))
+            of_users = vectors_by_source(night, QUERIES)
+            details[name]["users"] = {POPULAR if of == AVERAGE else of: count for of, count in of_users.items()}
         if written[name].listed:
             details[name]["recall"] = _check_recall(night, name, written[name])
     work.commit(candidate_files | {name: _table_files(night, name, table) for name, table in written.items()}, details)

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from kgspark.errors import StageError
-from kgspark.runs import Run
+from kgspark.runs import Run, run_dates
 from kgspark.tables import RANKED
 from kgspark.warehouse.settings import KeepSettings
 from kgspark.warehouse.versions import Version, Warehouse
@@ -60,7 +60,7 @@ def _is_date(name: str) -> bool:
 def _remove_nights(lake: Path, number: int | None, kept: Collection[str]) -> list[str]:
     removed = []
     trash = lake / "runs" / _REMOVED
-    for name in _surplus(night_dates(lake), number, kept):
+    for name in _old_nights(lake, number, kept):
         night = Run(lake, name)
         try:
             with night.locked():
@@ -69,6 +69,14 @@ def _remove_nights(lake: Path, number: int | None, kept: Collection[str]) -> lis
             continue
         removed.append(name)
     return removed
+
+
+def _old_nights(lake: Path, number: int | None, kept: Collection[str]) -> list[str]:
+    """All nights before the newest `number`, without the kept ones. A night without a complete table counts as none."""
+    if number is None:
+        return []
+    newest = run_dates(lake)[-number:]
+    return [name for name in night_dates(lake) if newest and name < newest[0] and name not in kept]
 
 
 def _remove_dates(warehouse: Warehouse, number: int | None, kept: Collection[str]) -> list[str]:

@@ -201,5 +201,5 @@ def test_a_model_file_tells_what_its_vectors_were_trained_on(tmp_path):
 
 
 def test_nothing_to_serve_is_refused_with_the_settings():
-    with pytest.raises(ValueError, match="epochs=0 trains nothing, so warm_start must name the run"):
+    with pytest.raises(ValueError, match="epochs=0 trains nothing; set warm_start to latest"):
         settings(epochs=0)

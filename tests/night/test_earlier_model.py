@@ -1,15 +1,18 @@
-"""The night that a warm start takes its model from; trainings are in test_nightly and test_distributed_training."""
+"""The night that a warm start takes its model from; trainings and served nights are in tests/stages."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kgspark.errors import StageError
 from kgspark.manifests import Manifest
+from kgspark.night.earlier_model import earlier_run
 from kgspark.night.night import Night
 from kgspark.runs import Run, as_written
-from kgspark.stages.train_embeddings import earlier_run, stage_settings
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED
+from kgspark.stages import nightly
+from kgspark.stages.train_embeddings import stage_settings
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, SERVED
 from nights import a_night
 
 
@@ -35,14 +38,31 @@ def test_training_starts_from_nothing_if_the_last_published_vectors_have_another
     assert earlier_run(_night(tmp_path, "2026-01-05", dim=7)) == Run(tmp_path, "2026-01-04")
 
 
+def test_a_trained_model_is_served_before_one_that_was_served(tmp_path: Path) -> None:
+    serving = _night(tmp_path, "2026-01-09", epochs=0)
+    _write_model(Run(tmp_path, "2026-01-05"), serving, PUBLISHED, details={SERVED: {}})
+    assert earlier_run(serving) == Run(tmp_path, "2026-01-05")
+    _write_model(Run(tmp_path, "2026-01-04"), serving, PUBLISHED)
+    assert earlier_run(serving) == Run(tmp_path, "2026-01-04")
+
+
+def test_a_night_without_a_model_to_serve_ends_before_its_first_stage(tmp_path: Path) -> None:
+    serving = _night(tmp_path, "2026-01-09", epochs=0)
+    _write_model(Run(tmp_path, "2026-01-05"), serving)  # never published
+    with pytest.raises(StageError, match=r"no night before 2026-01-09 has a published model to serve; train one first"):
+        nightly.run(serving)
+    assert serving.outcomes == []
+    assert not serving.run.folder.exists()
+
+
 def _night(lake: Path, date: str, **train: Any) -> Night:
     return a_night(lake, source={"path": "x"}, run_date=date, train={"warm_start": "latest"} | train)
 
 
-def _write_model(run: Run, night: Night, *more: str) -> None:
+def _write_model(run: Run, night: Night, *more: str, details: dict[str, Any] | None = None) -> None:
     for name in (MODEL, ENTITIES, *more):
         run.table(name).mkdir(parents=True)
-        Manifest(name, "", "", {}, as_written(stage_settings(night)), []).write(run.table(name))
+        Manifest(name, "", "", {}, as_written(stage_settings(night)), [], details=details or {}).write(run.table(name))
 
 
 @pytest.mark.parametrize("date", ["../../OTHER", "yesterday", ""])
