@@ -67,9 +67,9 @@ def test_facts_are_read_like_ratings_and_what_is_lost_is_told(spark: Any, tmp_pa
     ]  # fmt: skip
     assert triples(of, "has_plan") == [("1", "free")]
     assert [line.strip() for line in said[1:4]] == [
-        "no table movies: without has_genre, released_in",
-        "no table users: without has_gender, has_age, has_occupation",
-        "no table tags: without tagged",
+        "no table movies, so the graph lacks has_genre, released_in",
+        "no table users, so the graph lacks has_gender, has_age, has_occupation",
+        "no table tags, so the graph lacks tagged",
     ]
     assert said[4].endswith("; facts: 1 of 8 lines refused (1 wrong_field_count; the first is facts.csv:9)")
     assert said[5].endswith(

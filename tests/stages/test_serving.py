@@ -220,7 +220,7 @@ def test_the_night_says_what_it_serves(served: Served) -> None:
     assert f"trained on {TRAINED}, served without training" in summaries["train-embeddings"]
     counts = "35 of 38 users have its vectors (3 are new, 1 have one from facts, 2 none)"
     assert counts in summaries["train-embeddings"]
-    assert "2 users without a vector get popular movies" in summaries["recommend"]
+    assert "popular movies for 2 users without a vector" in summaries["recommend"]
     gate = served.night.run.manifest("published").details["gate"]
     assert gate["champion"] == {"date": TRAINED, "model_id": model.details["model_id"], "same_model": True}
 

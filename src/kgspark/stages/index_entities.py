@@ -43,7 +43,7 @@ def _index(night: Night, work: StageWork) -> None:
     tables = relation_tables(night)
     relations = usable_relations(night.settings.relations, tables)
     for table, names in left_out(night.settings.relations, tables).items():
-        night.note(f"no table {table}: without {', '.join(names)}")
+        night.note(f"no table {table}, so the graph lacks {', '.join(names)}")
     refused = refused_lines(night, {relation.table for relation in relations.values()})
     kinds = kinds_in_order(relations)
     folder = work.begin()[ENTITIES]

@@ -242,7 +242,7 @@ def _summary(night: Night) -> str:
         recall = f", recall {manifest.details['recall']:.4f}" if "recall" in manifest.details else ""
         parts.append(f"{manifest.rows:,} rows of {name} (K = {manifest.details['k']}{recall})")
     without = vectors_by_source(night, QUERIES)[AVERAGE]
-    popular = [f"{without:,} users without a vector get popular movies"] if without else []
+    popular = [f"popular movies for {without:,} users without a vector"] if without else []
     return "; ".join([", ".join(parts), *popular, *_notes_on_lists(night)])
 
 

@@ -45,9 +45,9 @@ class MemoryEstimate:
         return sum(self.device.values())
 
     def __str__(self) -> str:
-        named = [("host", self.host)] + ([(self.device_name, self.device)] if self.device else [])
+        named = [("of memory", self.host)] + ([(f"on {self.device_name}", self.device)] if self.device else [])
         return "; ".join(
-            f"{where} {_human(sum(parts.values()))} ({', '.join(f'{part} {_human(n)}' for part, n in parts.items())})"
+            f"{_human(sum(parts.values()))} {where} ({', '.join(f'{part} {_human(n)}' for part, n in parts.items() if n)})"
             for where, parts in named
         )
 
