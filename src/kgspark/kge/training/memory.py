@@ -46,10 +46,11 @@ class MemoryEstimate:
 
     def __str__(self) -> str:
         named = [("of memory", self.host)] + ([(f"on {self.device_name}", self.device)] if self.device else [])
-        return "; ".join(
-            f"{_human(sum(parts.values()))} {where} ({', '.join(f'{part} {_human(n)}' for part, n in parts.items() if n)})"
-            for where, parts in named
-        )
+        told = []
+        for where, parts in named:
+            details = ", ".join(f"{part} {_human(size)}" for part, size in parts.items() if size)
+            told.append(f"{_human(sum(parts.values()))} {where} ({details})")
+        return "; ".join(told)
 
 
 def estimate(
