@@ -1,7 +1,7 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
-# make test-extended  what changes seldom: benchmarks, the search, calibrations, training by two workers, kills; and an
-#               audit of the packages, where an index is reachable
+# make test-extended  what changes seldom or takes long: a real cluster, full disks, benchmarks, the search, calibrations,
+#               training by two workers, kills; and an audit of the packages, where an index is reachable
 # make faults   200 kills, 50 publishes under readers, 100,000 damaged lines of each kind of source, 1,000 damaged
 #               configurations; make test has a short version
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
@@ -35,19 +35,19 @@ help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
 
 setup: .venv/.run
-setup-test: .venv/.test $(PACKED_ENV)/.installed
+setup-test: .venv/.test
 
 run: .venv/.run
 	@$(BIN)/kgspark nightly $(CONF) $(ARGS)
 
-test: .venv/.test $(PACKED_ENV)/.installed
+test: .venv/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-extended: .venv/.test .venv-audit/.tried
+test-extended: .venv/.test $(PACKED_ENV)/.installed .venv-audit/.tried
 	$(BIN)/pytest -m extended $(PYTEST_ARGS)
 
 faults: .venv/.test

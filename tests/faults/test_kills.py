@@ -133,7 +133,7 @@ def check_end(folder: Path, expected: Made) -> None:
     assert left_in(folder / "scratch", 5) == []
 
 
-def test_a_stage_and_a_night_refuse_each_other_and_three_kills_change_nothing(
+def test_a_stage_and_a_night_refuse_each_other_and_two_kills_change_nothing(
     undisturbed: Callable[[Setting], Made], attempt: Callable[..., DisturbedNight], tmp_path: Path
 ) -> None:
     expected = undisturbed(ALONE)
@@ -141,11 +141,7 @@ def test_a_stage_and_a_night_refuse_each_other_and_three_kills_change_nothing(
     check_refused(stage, tmp_path, ("nightly",))
     stage.end()
     rng = random.Random(21)
-    for kill in (
-        Kill(DRIVER, "index-entities", None),
-        Kill(PYTHON_WORKER, "recommend", 0),
-        Kill(JVM, "publish", rng.random() / 2),
-    ):
+    for kill in (Kill(PYTHON_WORKER, "recommend", 0), Kill(JVM, "publish", rng.random() / 2)):
         assert attempt().die(kill, rng)
     last = attempt()
     check_refused(last, tmp_path, ("nightly", "publish"))

@@ -36,7 +36,7 @@ def vectors(rated: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("direction", ["recommendations", "audiences"])
-@pytest.mark.parametrize("metric", ["inner_product", "l2"])
+@pytest.mark.parametrize("metric", ["inner_product", pytest.param("l2", marks=pytest.mark.extended)])
 def test_every_list_is_all_scores_sorted(
     rated: csr_matrix, vectors: tuple[np.ndarray, np.ndarray], metric: Metric, direction: str
 ) -> None:

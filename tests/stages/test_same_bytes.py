@@ -72,6 +72,7 @@ def packed() -> Path:
     return ROOT / "dist" / "kgspark-executor.tar.gz"
 
 
+@pytest.mark.extended
 def test_two_executors_without_torch_give_the_same_bytes_from_other_partitions_and_another_order_of_lines(
     world: tuple[World, Path], reference: Path, packed: Path, tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_worker_that_is_killed_is_one_line_and_the_other_one_ends(endless):
     assert left_after(workers, 5) == []
 
 
+@pytest.mark.extended
 def test_killed_and_resumed_gives_the_same_bytes(tmp_path, shards, three):
     class KilledError(Exception):
         pass

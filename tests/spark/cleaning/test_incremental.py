@@ -81,7 +81,12 @@ def _movies(file: Path, movies: range) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "seed"), [("csv", 1), ("parquet", 2), *[("csv", seed) for seed in range(3, trials(3, 20))]]
+    ("suffix", "seed"),
+    [
+        ("csv", 1),
+        pytest.param("parquet", 2, marks=pytest.mark.extended),
+        *[("csv", seed) for seed in range(3, trials(3, 20))],
+    ],
 )
 def test_after_each_new_file_all_tables_equal_those_of_a_full_night(
     spark: Any, tmp_path: Path, suffix: str, seed: int

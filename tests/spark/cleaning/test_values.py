@@ -86,8 +86,8 @@ def _write(folder: Path, dialect: Dialect, lines: list[list[str]]) -> dict[str, 
     ("dialect", "forbidden"),
     [
         pytest.param(CSV, "\r\n\x00", id="csv"),
-        pytest.param(DAT, "\r\n\x00:", id="dat"),
-        pytest.param(U_DATA, "\r\n\x00\t", id="u.data"),
+        pytest.param(DAT, "\r\n\x00:", id="dat", marks=pytest.mark.extended),
+        pytest.param(U_DATA, "\r\n\x00\t", id="u.data", marks=pytest.mark.extended),
         pytest.param(STRING_TABLE, "\r\n\x00", id="string ids"),
     ],
 )
