@@ -8,16 +8,17 @@ from kgspark.errors import StageError
 from kgspark.kge.settings import TrainSettings
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
-from kgspark.runs import Run
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED, SERVED
+from kgspark.runs import Run, first_difference
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SERVED, TRIPLES
 
 
 def earlier_run(night: Night) -> Run | None:
     """The night that `train.warm_start` means; None to start from nothing.
 
     `latest` is the newest one before this date that was published. Training takes it only if its vectors have tonight's
-    sizes. To serve, a night that trained its model comes before one that served it, because a served model lacks the
-    users and movies that were gone then.
+    sizes, and if it held out likes by tonight's rules: otherwise it may have learned what is held out now. To serve, a
+    night that trained its model comes before one that served it, because a served model lacks the users and movies that
+    were gone then.
 
     Raises StageError if it is this night itself, or if there is none to serve.
     """
@@ -32,11 +33,29 @@ def earlier_run(night: Night) -> Run | None:
     if night.settings.train.serves:
         return _to_serve(night, {run: model.details for run, model in published.items()})
     last = next(iter(published), None)
-    return last if last is not None and _fits(published[last].settings["train"], settings) else None
+    if last is None or not _fits(published[last].settings["train"], settings):
+        return None
+    return last if split_difference(night.run, last) is None else None
+
+
+def split_difference(run: Run, earlier: Run) -> str | None:
+    """The dotted key of a setting that holds out other likes in two nights; None if they hold out the same ones."""
+    return first_difference(_deciders_of_split(earlier), _deciders_of_split(run))
+
+
+def _deciders_of_split(run: Run) -> dict[str, Any]:
+    """What decides which likes are held out, by dotted key. The type of the ids does, because a split may hash them."""
+    settings = run.manifest(TRIPLES).settings
+    target = settings["train"]["target"]
+    return {
+        "split": settings["split"],
+        f"relations.{target}.where": settings["relations"][target]["where"],
+        "source.ids": run.manifest(RATINGS).details["id_type"],
+    }
 
 
 def _is_published(run: Run) -> bool:
-    return all(Manifest.read(run.table(name)) is not None for name in (PUBLISHED, MODEL, ENTITIES))
+    return all(Manifest.read(run.table(name)) is not None for name in (PUBLISHED, MODEL, ENTITIES, TRIPLES, RATINGS))
 
 
 def _to_serve(night: Night, published: Mapping[Run, Mapping[str, Any]]) -> Run:

@@ -180,3 +180,15 @@ def test_a_damaged_or_busy_night_is_no_basis(spark: Any, tmp_path: Path, source:
     with Run(lake, "2026-01-04").locked():
         night, _ = _night(spark, lake, 5, source)
     assert night.run.manifest("ratings").details["basis"]["date"] == "2026-01-02"
+
+
+def test_verify_fast_does_not_take_over_a_changed_value(spark: Any, tmp_path: Path, source: dict[str, Any]) -> None:
+    """The file has its size and its footer; every later night would inherit the value."""
+    first, _ = _night(spark, tmp_path / "lake", 1, source)
+    damaged = next(first.run.table("ratings").glob("*.parquet"))
+    bytes_of = bytearray(damaged.read_bytes())
+    bytes_of[4] ^= 1
+    damaged.write_bytes(bytes_of)
+    night, _ = _night(spark, tmp_path / "lake", 2, source, verify="fast")
+    assert night.run.manifest("ratings").details["basis"]["date"] == ""
+    assert night.run.manifest("ratings").content == first.run.manifest("ratings").content
