@@ -24,6 +24,9 @@ from kgspark.spark.cleaning.source.file_accounts import SourceFile, find_changed
 from kgspark.spark.frames import read_table
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, Columns
 
+# Limits that stop a night. No row depends on them.
+_WITHOUT_EFFECT = {"max_quarantined_share", "min_share_of_last_night"}
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -146,11 +149,16 @@ def _first_change(date: str, ratings: Manifest, settings: Mapping[str, Any], rea
     key = first_difference(ratings.versions, versions())
     if key is not None:
         return f"another version of {key} cleaned those of {date}"
-    key = first_difference(ratings.settings, settings)
+    key = first_difference(_that_change_rows(ratings.settings), _that_change_rows(settings))
     if key is not None:
         return f"{key} has another value than on {date}"
     key = first_difference(ratings.details.get("reading", {}), reading)
     return "" if key is None else f"the files are not read as on {date} ({key})"
+
+
+def _that_change_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
+    rules = {key: value for key, value in settings["clean"].items() if key not in _WITHOUT_EFFECT}
+    return {**settings, "clean": rules}
 
 
 def _earlier(
