@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from kgspark.manifests import Manifest
+from kgspark.night.earlier_model import comparable_run, earlier_run
 from kgspark.night.night import Night
 from kgspark.runs import Run, as_written
 from kgspark.stages import write_triples
-from kgspark.stages.train_embeddings import earlier_run, stage_settings
+from kgspark.stages.train_embeddings import stage_settings
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, TRIPLES
 from nights import a_night
 
@@ -45,10 +46,10 @@ def test_training_starts_from_nothing_if_the_last_model_may_have_learned_what_is
     tmp_path: Path, sections: dict[str, Any], id_type: str
 ) -> None:
     _write_model(Run(tmp_path, "2026-01-03"), _night(tmp_path, "2026-01-03"), PUBLISHED)
-    assert earlier_run(_night(tmp_path, "2026-01-04")) == Run(tmp_path, "2026-01-03")
+    assert comparable_run(_night(tmp_path, "2026-01-04")) == Run(tmp_path, "2026-01-03")
     night = a_night(tmp_path, source={"path": "x"}, train={"warm_start": "latest"}, run_date="2026-01-04", **sections)
     _write_triples(night, id_type)
-    assert earlier_run(night) is None
+    assert comparable_run(night) is None
 
 
 def _night(lake: Path, date: str, **train: Any) -> Night:

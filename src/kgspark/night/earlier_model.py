@@ -16,9 +16,8 @@ def earlier_run(night: Night) -> Run | None:
     """The night that `train.warm_start` means; None to start from nothing.
 
     `latest` is the newest one before this date that was published. Training takes it only if its vectors have tonight's
-    sizes, and if it held out likes by tonight's rules: otherwise it may have learned what is held out now. To serve, a
-    night that trained its model comes before one that served it, because a served model lacks the users and movies that
-    were gone then.
+    sizes. To serve, a night that trained its model comes before one that served it, because a served model lacks the
+    users and movies that were gone then.
 
     Raises StageError if it is this night itself, or if there is none to serve.
     """
@@ -33,9 +32,18 @@ def earlier_run(night: Night) -> Run | None:
     if night.settings.train.serves:
         return _to_serve(night, {run: model.details for run, model in published.items()})
     last = next(iter(published), None)
-    if last is None or not _fits(published[last].settings["train"], settings):
-        return None
-    return last if split_difference(night.run, last) is None else None
+    return last if last is not None and _fits(published[last].settings["train"], settings) else None
+
+
+def comparable_run(night: Night) -> Run | None:
+    """`earlier_run`, but None for a `latest` to train from that held out other likes; it may have learned tonight's.
+
+    Raises StageError also if tonight's triples are missing.
+    """
+    earlier, train = earlier_run(night), night.settings.train
+    if earlier is None or train.serves or train.warm_start != "latest":
+        return earlier
+    return earlier if split_difference(night.run, earlier) is None else None
 
 
 def split_difference(run: Run, earlier: Run) -> str | None:

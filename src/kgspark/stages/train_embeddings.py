@@ -31,7 +31,7 @@ from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.serving import serve
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
-from kgspark.night.earlier_model import earlier_run, split_difference
+from kgspark.night.earlier_model import comparable_run, split_difference
 from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge_graph, relations_of, search_spaces
 from kgspark.report.progress import progress_bar
@@ -56,7 +56,7 @@ TRAINING = "training"
 
 def run(night: Night) -> Outcome:
     """Trains unless triples, settings and the model to start from are unchanged."""
-    earlier = earlier_run(night)
+    earlier = comparable_run(night)
     work = StageWork.plan(
         night.run,
         "train-embeddings",
