@@ -141,6 +141,8 @@ def test_the_fast_check_compares_sizes_and_rows_and_the_content_of_what_is_read_
     run.check_files(["ratings"])
     with pytest.raises(StageError, match=r"triples/part-0\.parquet: the content changed"):
         run.check_files(["triples"])
+    with pytest.raises(StageError, match=r"; name another night$"):
+        run.check_files(["triples"], "name another night")
     whole = run.table("ratings") / "part-0.parquet"
     size = whole.stat().st_size
     pq.write_table(pa.table({"x": range(10)}), whole)

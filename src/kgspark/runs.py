@@ -84,11 +84,14 @@ class Run:
         checksums = self.verify == "full" or manifest.table in READ_WHOLE
         return manifest.find_damage(self.table(manifest.table), checksums)
 
-    def check_files(self, names: Sequence[str]) -> None:
-        """StageError if a file of these tables is not as its manifest says, with the stage to run again."""
+    def check_files(self, names: Sequence[str], remedy: str = "") -> None:
+        """StageError if a file of these tables is not as its manifest says, with the `remedy`.
+
+        remedy  what to do about a night that is not tonight's; without it, the stage to run again
+        """
         for manifest in map(self.manifest, names):
             if (damage := self.find_damage(manifest)) is not None:
-                raise StageError(f"{damage}; run {manifest.stage} again")
+                raise StageError(f"{damage}; {remedy or f'run {manifest.stage} again'}")
 
     def earlier(self) -> Iterator["Run"]:
         """The nights of this lake before this one, the newest first."""

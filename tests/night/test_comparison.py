@@ -71,11 +71,14 @@ def test_times_are_compared_only_if_every_stage_ran_and_another_night_was_full(t
     ]
     assert format_comparison([*outcomes[:1], Outcome("publish", False, "", 0.0, 0)], full, {}) == []
     assert format_comparison(outcomes, None, {}) == []
+    of_another_version = Times("2026-01-02", True, {"clean": 8.0, "publish": 2.0})
+    assert format_comparison(outcomes, of_another_version, {}) == []
     for date, is_full_night in (("2026-01-02", True), ("2026-01-03", False)):
         Run(tmp_path, date).folder.mkdir(parents=True)
         written = json.dumps({"full": is_full_night, "stages": {"publish": 2.0}})
         (Run(tmp_path, date).folder / "times.json").write_text(written)
     Run(tmp_path, "2026-01-04").folder.mkdir()
+    (Run(tmp_path, "2026-01-04").folder / "times.json").write_text('{"full": true, "stages": {"publish": null}}')
     assert last_full_night(Run(tmp_path, "2026-01-05")) == Times("2026-01-02", True, {"publish": 2.0})
     assert last_full_night(Run(tmp_path, "2026-01-02")) is None
 

@@ -1,5 +1,6 @@
 """Nights between two trainings: the last model is served under today's numbering, joined by id."""
 
+import copy
 import csv
 import shutil
 from collections import Counter
@@ -245,14 +246,28 @@ def test_a_served_model_is_served_again_with_the_same_vectors(served: Served) ->
         assert again.model_id == space.model_id
 
 
-def test_likes_that_the_model_may_have_learned_do_not_measure_it(served: Served) -> None:
-    """The trained night's split was another one."""
-    folder = served.trained.run.table("triples")
+@pytest.mark.parametrize(
+    ("table", "field", "path", "key"),
+    [
+        ("triples", "settings", ("split", "seed"), "split.seed"),
+        ("triples", "settings", ("relations", "liked", "where"), "relations.liked.where"),
+        ("ratings", "details", ("id_type",), "source.ids"),
+    ],
+)
+def test_likes_that_the_model_may_have_learned_do_not_measure_it(
+    served: Served, table: str, field: str, path: tuple[str, ...], key: str
+) -> None:
+    """The trained night's split was another one, or its ids had another type, which have other hashes."""
+    folder = served.trained.run.table(table)
     before = Manifest.read(folder)
-    changed = {**before.settings, "split": {**before.settings["split"], "seed": 7}}
-    replace(before, settings=changed).write(folder)
+    changed = copy.deepcopy(getattr(before, field))
+    place = changed
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = "another"
+    replace(before, **{field: changed}).write(folder)
     try:
-        with pytest.raises(StageError, match="may have learned the likes that are held out now"):
+        with pytest.raises(StageError, match=f"{key} has another value.*may have learned the likes that are held out"):
             space_of(served, "2026-01-05", TRAINED)
     finally:
         before.write(folder)

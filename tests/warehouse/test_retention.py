@@ -11,7 +11,7 @@ import pytest
 from kgspark.files import TableFiles
 from kgspark.manifests import Manifest
 from kgspark.runs import Run, StageWork, run_dates
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, TRIPLES
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, SERVED, TRIPLES
 from kgspark.warehouse import files
 from kgspark.warehouse.nights import NightState, nights_of
 from kgspark.warehouse.retention import night_dates, published_dates, remove_old
@@ -85,6 +85,16 @@ def test_what_is_needed_is_never_removed(lake: Path) -> None:
     assert left(lake) == (needed, needed, 3)
     assert by_pointer(lake)[0] == f"model-{NEWEST[0]}"
     assert files.is_there(Run(lake, DATES[1]), RANKED)
+
+
+def test_the_nights_that_trained_what_is_served_are_never_removed(lake: Path) -> None:
+    """Those of the pointer's model and of tonight's, which is older here."""
+    for date, trained in ((DATES[5], DATES[2]), (DATES[1], DATES[0])):
+        model = Manifest(MODEL, "train-embeddings", "", {}, {}, [], details={SERVED: {"trained": trained}})
+        Run(lake, date).table(MODEL).mkdir(parents=True, exist_ok=True)
+        model.write(Run(lake, date).table(MODEL))
+    remove_old(Run(lake, DATES[1]), keep(nights=1))
+    assert night_dates(lake) == [DATES[5], DATES[2], DATES[1], DATES[0]]
 
 
 def test_replaced_versions_are_kept_in_the_order_of_their_publication(lake: Path) -> None:

@@ -45,7 +45,9 @@ def compare_with(night: Night, champion: Run) -> dict[str, Any]:
     Raises StageError if the champion's tables are damaged or do not belong together.
     """
     champion.manifests(_READS)
-    champion.check_files(_READS)
+    champion.check_files(
+        _READS, "set publish.beat_champion=false once, to publish without a comparison with this night"
+    )
     k = night.settings.train.resolved().validation.k
     settings = EvaluateSettings(ks=(k,))
     users, movies = (_positions(night.run, champion, side) for side in (QUERIES, ITEMS))

@@ -61,9 +61,9 @@ def list_churn(run: Run) -> dict[str, float]:
 
 
 def format_comparison(outcomes: Sequence[Outcome], full: Times | None, churn: dict[str, float]) -> list[str]:
-    """Both comparisons as lines to print."""
+    """Both comparisons as lines to print. A full night of a version with other stages is left out."""
     lines = []
-    if full is not None and all(outcome.ran for outcome in outcomes):
+    if full is not None and all(outcome.ran and outcome.stage in full.stages for outcome in outcomes):
         share = sum(outcome.seconds for outcome in outcomes) / full.seconds
         stages = ", ".join(f"{o.stage} {o.seconds:.1f} of {full.stages[o.stage]:.1f}" for o in outcomes)
         lines.append(f"That is {share:.2f} of the last full night, {full.date}: {stages} s.")
@@ -76,6 +76,7 @@ def format_comparison(outcomes: Sequence[Outcome], full: Times | None, churn: di
 def _read_times(run: Run) -> Times | None:
     try:
         value = json.loads((run.folder / _TIMES).read_text(encoding="utf-8"))
-        return Times(run.date, bool(value["full"]), dict(value["stages"]))
-    except (OSError, ValueError, TypeError, KeyError):
+        stages = {stage: float(seconds) for stage, seconds in value["stages"].items()}
+        return Times(run.date, bool(value["full"]), stages)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

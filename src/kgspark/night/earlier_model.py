@@ -8,8 +8,8 @@ from kgspark.errors import StageError
 from kgspark.kge.settings import TrainSettings
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
-from kgspark.runs import Run
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED, SERVED
+from kgspark.runs import Run, first_difference
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SERVED, TRIPLES
 
 
 def earlier_run(night: Night) -> Run | None:
@@ -35,8 +35,35 @@ def earlier_run(night: Night) -> Run | None:
     return last if last is not None and _fits(published[last].settings["train"], settings) else None
 
 
+def comparable_run(night: Night) -> Run | None:
+    """`earlier_run`, but None for a `latest` to train from that held out other likes; it may have learned tonight's.
+
+    Raises StageError also if tonight's triples are missing.
+    """
+    earlier, train = earlier_run(night), night.settings.train
+    if earlier is None or train.serves or train.warm_start != "latest":
+        return earlier
+    return earlier if split_difference(night.run, earlier) is None else None
+
+
+def split_difference(run: Run, earlier: Run) -> str | None:
+    """The dotted key of a setting that holds out other likes in two nights; None if they hold out the same ones."""
+    return first_difference(_deciders_of_split(earlier), _deciders_of_split(run))
+
+
+def _deciders_of_split(run: Run) -> dict[str, Any]:
+    """What decides which likes are held out, by dotted key. The type of the ids does, because a split may hash them."""
+    settings = run.manifest(TRIPLES).settings
+    target = settings["train"]["target"]
+    return {
+        "split": settings["split"],
+        f"relations.{target}.where": settings["relations"][target]["where"],
+        "source.ids": run.manifest(RATINGS).details["id_type"],
+    }
+
+
 def _is_published(run: Run) -> bool:
-    return all(Manifest.read(run.table(name)) is not None for name in (PUBLISHED, MODEL, ENTITIES))
+    return all(Manifest.read(run.table(name)) is not None for name in (PUBLISHED, MODEL, ENTITIES, TRIPLES, RATINGS))
 
 
 def _to_serve(night: Night, published: Mapping[Run, Mapping[str, Any]]) -> Run:

@@ -130,11 +130,13 @@ def _check_ratings(
 
 
 def _check_size(night: Night, source: Source, rows: int, folder: Path, basis: Basis) -> None:
-    least, last = night.settings.clean.min_share_of_last_night, last_night(night.run)
-    if last is None or (basis.ratings is not None and basis.date == last.date):
+    least, intact = night.settings.clean.min_share_of_last_night, basis.date if basis.ratings is not None else ""
+    if not least:
+        return
+    last = last_night(night.run, intact)
+    if last is None or last.date == intact:
         return  # no rating, user or movie of the last night is gone
-    if least > 0:
-        check_size(night.spark, source.paths[RATINGS], rows, folder, last, least)
+    check_size(night.spark, source.paths[RATINGS], rows, folder, last, least)
 
 
 def _hints(night: Night, source: Source, folders: Mapping[str, Path]) -> list[str]:

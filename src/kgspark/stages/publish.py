@@ -14,7 +14,7 @@ from kgspark.night.night import Night
 from kgspark.night.reads import candidate_tables, publish_targets, ranked_tables
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.ranking.audit.findings import Finding, json_lines
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, SERVED, TRIPLES
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, TRIPLES
 from kgspark.warehouse.retention import remove_old
 from kgspark.warehouse.versions import Warehouse
 
@@ -65,8 +65,6 @@ def _remove_old(night: Night, champion: Run | None) -> None:
     """Applies `keep`. The tables are published already, so a folder that cannot be removed is only told."""
     try:
         needed = {night.settings.train.warm_start, *([champion.date] if champion else [])}
-        if (served := night.run.manifest(MODEL).details.get(SERVED)) is not None:
-            needed.add(served["trained"])
         removed = remove_old(night.run, night.settings.keep, needed)
     except OSError as error:
         removed = [f"{error.filename}: cannot be removed: {error.strerror}"]

@@ -31,7 +31,7 @@ from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.serving import serve
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
-from kgspark.night.earlier_model import earlier_run
+from kgspark.night.earlier_model import comparable_run, split_difference
 from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge_graph, relations_of, search_spaces
 from kgspark.report.progress import progress_bar
@@ -56,7 +56,7 @@ TRAINING = "training"
 
 def run(night: Night) -> Outcome:
     """Trains unless triples, settings and the model to start from are unchanged."""
-    earlier = earlier_run(night)
+    earlier = comparable_run(night)
     work = StageWork.plan(
         night.run,
         "train-embeddings",
@@ -104,7 +104,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
 def _serve(night: Night, work: StageWork, earlier: Run) -> None:
     """Joins the vectors of an earlier model by id, and writes them as this night's model, under the same model_id."""
     earlier.manifests((MODEL, ENTITIES, TRIPLES))
-    earlier.check_files((MODEL, ENTITIES))
+    earlier.check_files((MODEL, ENTITIES), "name another night in train.warm_start, or train")
     _check_split(night, earlier)
     settings, graph = night.settings.train.resolved(), knowledge_graph(night)
     model, measured = (earlier.table(MODEL) / name for name in (MODEL_FILE, MEASURED_FILE))
@@ -126,11 +126,11 @@ def _serve(night: Night, work: StageWork, earlier: Run) -> None:
 
 def _check_split(night: Night, earlier: Run) -> None:
     """StageError if likes are held out now that the earlier model may have learned before it was measured."""
-    now, then = (run.manifest(TRIPLES).settings["split"] for run in (night.run, earlier))
-    if now != then:
+    key = split_difference(night.run, earlier)
+    if key is not None:
         raise StageError(
-            f"train.epochs=0: the triples of {earlier.date} were split by other settings of split, so its model may "
-            "have learned the likes that are held out now; use the same split, or train"
+            f"train.epochs=0: {key} has another value than on {earlier.date}, so the model of that night may have "
+            "learned the likes that are held out now; use the same value, or train"
         )
 
 
@@ -230,7 +230,7 @@ def _show_epochs(advance: Callable[[str], None]) -> Callable[[Epoch], None]:
 
 def _warm_start(night: Night, earlier: Run, relations: Sequence[Relation]) -> WarmStart:
     earlier.manifests((MODEL, ENTITIES))
-    earlier.check_files((MODEL, ENTITIES))
+    earlier.check_files((MODEL, ENTITIES), "name another night in train.warm_start, or set it to none")
     old, new = (_entities(run) for run in (earlier, night.run))
     initial = carry_over(measured_file(earlier.table(MODEL)), old, new, relations, night.settings.train.resolved())
     night.note(

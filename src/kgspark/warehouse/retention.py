@@ -6,8 +6,9 @@ from datetime import date
 from pathlib import Path
 
 from kgspark.errors import StageError
+from kgspark.manifests import Manifest
 from kgspark.runs import Run, run_dates
-from kgspark.tables import RANKED
+from kgspark.tables import MODEL, RANKED, SERVED
 from kgspark.warehouse.settings import KeepSettings
 from kgspark.warehouse.versions import Version, Warehouse
 
@@ -17,21 +18,28 @@ _REMOVED = ".removed"
 def remove_old(run: Run, keep: KeepSettings, needed: Collection[str] = ()) -> list[str]:
     """Removes what `keep` does not name; returns one line per kind of thing that was removed.
 
-    needed  dates of further nights to keep. The night `run`, the version of the pointer, and the night that made it
-            are always kept, and so are nights that another process is working on
+    needed  dates of further nights to keep. The night `run`, the version of the pointer, the night that made it, and
+            the nights that trained their models are always kept, and so are nights that another process is working on
 
     A folder leaves its place in one rename before it is removed, so no reader finds a part of it. Raises OSError.
     """
     warehouse = Warehouse.of(run.lake)
     with warehouse.locked():
         latest = warehouse.latest()
-        kept = {run.date, *needed, latest.date if latest else run.date}
+        serving = {run.date, latest.date if latest else run.date}
+        kept = {*serving, *needed, *_trained(run.lake, serving)}
         removed = {
             "nights": _remove_nights(run.lake, keep.nights, kept),
             "published dates": _remove_dates(warehouse, keep.published, kept),
             "versions": _remove_versions(warehouse, keep.versions, latest),
         }
     return [f"keep: removed {what}: {_outline(names)}" for what, names in removed.items() if names]
+
+
+def _trained(lake: Path, dates: Iterable[str]) -> set[str]:
+    """The nights that trained the models that the nights of these dates serve."""
+    models = (Manifest.read(Run(lake, name).table(MODEL)) for name in dates)
+    return {model.details[SERVED]["trained"] for model in models if model is not None and SERVED in model.details}
 
 
 def night_dates(lake: Path) -> list[str]:

@@ -30,13 +30,18 @@ def _night(lake: Path, date: str, users: int, movies: int) -> Run:
     return run
 
 
-def test_the_last_night_is_the_newest_earlier_one_that_is_complete(tmp_path: Path) -> None:
+def test_the_last_night_is_the_newest_earlier_one_that_is_complete_and_undamaged(tmp_path: Path) -> None:
     assert last_night(Run(tmp_path, "2026-01-02")) is None
     complete = _night(tmp_path, "2026-01-02", 1, 1)
     Run(tmp_path, "2026-01-04").table("ratings").mkdir(parents=True)
     assert last_night(Run(tmp_path, "2026-01-02")) is None
     assert last_night(Run(tmp_path, "2026-01-05")) == complete
     assert last_night(Run(tmp_path, "2026-01-06")) == complete
+    damaged = _night(tmp_path, "2026-01-05", 1, 1)
+    file = damaged.table("ratings") / "part-00000.parquet"
+    file.write_bytes(file.read_bytes().replace(b"PAR1", b"PAR2", 1))
+    assert last_night(Run(tmp_path, "2026-01-06")) == complete
+    assert last_night(Run(tmp_path, "2026-01-06"), intact="2026-01-05") == damaged
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ from kgspark.spark.cleaning.source.file_accounts import SourceFile, find_changed
 from kgspark.spark.frames import read_table
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, Columns
 
+# Limits that stop a night. No row depends on them.
+_WITHOUT_EFFECT = {"max_quarantined_share", "min_share_of_last_night"}
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -102,10 +105,14 @@ def _lock(night: Run, stack: ExitStack) -> bool:
 
 
 def _is_whole(night: Run, ratings: Manifest) -> bool:
-    """True if all tables of the night's cleaning are there, undamaged, and of one run of the stage."""
+    """True if all tables of the night's cleaning are there, undamaged, and of one run of the stage.
+
+    Their checksums are compared also if `verify` is `fast`: every later night would inherit a changed value.
+    """
     found = [Manifest.read(night.table(name)) for name in ratings.details.get("tables", ())]
     whole = [manifest for manifest in found if manifest is not None and manifest.fingerprint == ratings.fingerprint]
-    return bool(found) and len(whole) == len(found) and not any(map(night.find_damage, whole))
+    damaged = any(manifest.find_damage(night.table(manifest.table), checksums=True) for manifest in whole)
+    return bool(found) and len(whole) == len(found) and not damaged
 
 
 def _basis(
@@ -117,13 +124,13 @@ def _basis(
     reading: Mapping[str, Any],
 ) -> Basis:
     unfit = _first_change(night.date, ratings, settings, reading)
-    read = {name: [SourceFile(**file) for file in files] for name, files in ratings.details["source_files"].items()}
-    checksums = night.verify == "full"
-    if not unfit:
-        found = find_changed_file(session, source.files[RATINGS], read[RATINGS], checksums)
-        unfit = f"{found} since {night.date}" if found else ""
     if unfit:
         return Basis(night.date, unfit=unfit)
+    read = {name: [SourceFile(**file) for file in files] for name, files in ratings.details["source_files"].items()}
+    checksums = night.verify == "full"
+    changed = find_changed_file(session, source.files[RATINGS], read[RATINGS], checksums)
+    if changed:
+        return Basis(night.date, unfit=f"{changed} since {night.date}")
     same = [RATINGS]
     for name in read.keys() & source.files.keys() - {RATINGS}:
         files = source.files[name]
@@ -142,11 +149,16 @@ def _first_change(date: str, ratings: Manifest, settings: Mapping[str, Any], rea
     key = first_difference(ratings.versions, versions())
     if key is not None:
         return f"another version of {key} cleaned those of {date}"
-    key = first_difference(ratings.settings, settings)
+    key = first_difference(_that_change_rows(ratings.settings), _that_change_rows(settings))
     if key is not None:
         return f"{key} has another value than on {date}"
     key = first_difference(ratings.details.get("reading", {}), reading)
     return "" if key is None else f"the files are not read as on {date} ({key})"
+
+
+def _that_change_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
+    rules = {key: value for key, value in settings["clean"].items() if key not in _WITHOUT_EFFECT}
+    return {**settings, "clean": rules}
 
 
 def _earlier(

@@ -12,11 +12,18 @@ from kgspark.spark.frames import read_table
 from kgspark.tables import RATINGS, Columns
 
 
-def last_night(run: Run) -> Run | None:
-    """The newest night of an earlier date in the lake whose ratings are complete; None if there is none."""
-    earlier = sorted(folder.name for folder in run.folder.parent.glob("*") if folder.name < run.date)
-    nights = (Run(run.lake, date) for date in reversed(earlier))
-    return next((night for night in nights if Manifest.read(night.table(RATINGS)) is not None), None)
+def last_night(run: Run, intact: str = "") -> Run | None:
+    """The newest night of an earlier date in the lake whose ratings are complete and undamaged; None if there is none.
+
+    intact  the date of a night whose checksums were compared already
+    """
+    for night in run.earlier():
+        manifest = Manifest.read(night.table(RATINGS))
+        if manifest is not None and (
+            night.date == intact or not manifest.find_damage(night.table(RATINGS), checksums=True)
+        ):
+            return night
+    return None
 
 
 def check_size(session: SparkSession, path: Path, rows: int, folder: Path, last: Run, least: float) -> None:
