@@ -13,7 +13,7 @@ from kgspark.night.champion import find_champion
 from kgspark.night.gate import check_model
 from kgspark.night.night import Night
 from kgspark.stages import nightly, publish
-from kgspark.tables import MODEL, PUBLISHED
+from kgspark.tables import MODEL, PUBLISHED, TRIPLES
 from nights import a_night
 from worlds.tastes import write_world
 
@@ -86,6 +86,22 @@ def test_a_model_that_was_not_measured_is_not_published_unless_configured(spark:
         check_model(night, None)
     anyway = night.settings.publish.model_copy(update={"beat_popularity": False})
     assert check_model(night.variant(night.settings.model_copy(update={"publish": anyway})), None) == {}
+
+
+def test_a_champion_that_may_have_learned_what_is_held_out_is_not_compared(spark: Any, folder: Path) -> None:
+    """Otherwise its model would win every night after a change of the split."""
+    said: list[str] = []
+    night = replace(a_small_night(spark, folder, "2026-02-01"), say=said.append)
+    shutil.copytree(folder / "lake" / "runs" / FIRST, night.run.folder)
+    champion = replace(night.run, date=FIRST)
+    assert check_model(night, champion)["champion"]["lead"] == 0
+    triples = night.run.manifest(TRIPLES)
+    split = {**triples.settings["split"], "seed": 7}
+    replace(triples, settings={**triples.settings, "split": split}).write(night.run.table(TRIPLES))
+    compared = check_model(night, champion)["champion"]
+    assert compared["changed"] == "split.seed"
+    assert "ours" not in compared
+    assert f"not compared with that of {FIRST}, which may have learned likes" in said[-1]
 
 
 def test_the_gate_follows_the_length_of_the_measured_lists(spark: Any, folder: Path) -> None:

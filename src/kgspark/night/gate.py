@@ -5,6 +5,7 @@ from typing import Any
 
 from kgspark.errors import AuditError
 from kgspark.night.champion import compare_with
+from kgspark.night.earlier_model import split_difference
 from kgspark.night.night import Night
 from kgspark.night.reads import held_out_ndcg
 from kgspark.runs import Run
@@ -28,6 +29,13 @@ def _compare(night: Night, champion: Run, tolerance: float) -> dict[str, Any]:
     ours, theirs = (run.manifest(MODEL).details for run in (night.run, champion))
     if SERVED in ours and ours["model_id"] == theirs["model_id"]:  # the champion's weights, so nothing to compare
         return {"date": champion.date, "model_id": theirs["model_id"], "same_model": True}
+    if (changed := split_difference(night.run, champion)) is not None:
+        night.note(
+            f"the model is not compared with that of {champion.date}, which may have learned likes that are held out "
+            f"now, because {changed} has changed",
+            "warn",
+        )
+        return {"date": champion.date, "model_id": theirs["model_id"], "changed": changed}
     comparison = compare_with(night, champion)
     _check_champion(comparison, tolerance)
     return comparison
