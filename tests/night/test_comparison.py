@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kgspark.manifests import Manifest
 from kgspark.night.comparison import Times, format_comparison, is_full, last_full_night, list_churn
 from kgspark.night.night import Night
 from kgspark.runs import Outcome, Run
@@ -73,12 +74,15 @@ def test_times_are_compared_only_if_every_stage_ran_and_another_night_was_full(t
     assert format_comparison(outcomes, None, {}) == []
     of_another_version = Times("2026-01-02", True, {"clean": 8.0, "publish": 2.0})
     assert format_comparison(outcomes, of_another_version, {}) == []
-    for date, is_full_night in (("2026-01-02", True), ("2026-01-03", False)):
-        Run(tmp_path, date).folder.mkdir(parents=True)
-        written = json.dumps({"full": is_full_night, "stages": {"publish": 2.0}})
-        (Run(tmp_path, date).folder / "times.json").write_text(written)
-    Run(tmp_path, "2026-01-04").folder.mkdir()
-    (Run(tmp_path, "2026-01-04").folder / "times.json").write_text('{"full": true, "stages": {"publish": null}}')
+    for date, times in (
+        ("2026-01-02", {"full": True, "stages": {"publish": 2.0}}),
+        ("2026-01-03", {"full": False, "stages": {"publish": 2.0}}),
+        ("2026-01-04", {"full": True, "stages": {"publish": None}}),
+    ):
+        run = Run(tmp_path, date)
+        run.table(MODEL).mkdir(parents=True)
+        Manifest(MODEL, "", "", {}, {}, []).write(run.table(MODEL))
+        (run.folder / "times.json").write_text(json.dumps(times))
     assert last_full_night(Run(tmp_path, "2026-01-05")) == Times("2026-01-02", True, {"publish": 2.0})
     assert last_full_night(Run(tmp_path, "2026-01-02")) is None
 
