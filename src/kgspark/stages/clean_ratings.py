@@ -27,6 +27,8 @@ from kgspark.spark.cleaning.seen import write_seen
 from kgspark.spark.cleaning.source.dialects import Source, find_source
 from kgspark.spark.cleaning.source.file_accounts import SourceFile, format_unfinished, unfinished_lines
 from kgspark.spark.cleaning.source.files import format_skipped
+from kgspark.spark.cleaning.source.lines import of_file
+from kgspark.spark.cleaning.worst_file import WorstFile, find_worst_file
 from kgspark.spark.frames import read_table
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, SEEN, TAGS, USERS
 
@@ -89,7 +91,7 @@ def _clean_onto(
         raise InputError(f"{night.settings.source.path}: the source changed while it was read; run clean-ratings again")
     for name, counts in accounts.items():
         counts.check(name)
-    _check_ratings(night, source, written, accounts, folders)
+    worst_file = _check_ratings(night, source, written, accounts, folders)
     _check_size(night, source, accounts[RATINGS].kept, folders[RATINGS], basis)
     reasons = set(seen_reasons()) & set(accounts[RATINGS].quarantined) if night.settings.clean.refused_are_seen else ()
     seen = write_seen(night.spark, ratings.checked, basis.pairs, reasons, limits.id_type, folders)
@@ -104,6 +106,7 @@ def _clean_onto(
         "source_files": {name: [asdict(file) for file in table.all_read] for name, table in written.items()},
         "skipped": {name: dict(table.source.skipped) for name, table in written.items()},
         "hints": _hints(night, source, folders),
+        "worst_file": worst_file,
         "basis": {
             "date": basis.date,
             "unfit": basis.unfit,
@@ -120,13 +123,28 @@ def _check_ratings(
     written: Mapping[str, WrittenTable],
     accounts: Mapping[str, Accounts],
     folders: Mapping[str, Path],
-) -> None:
-    """InputError if too many ratings are bad; it says what those of the new lines look like."""
-    ratings = written[RATINGS]
+) -> str:
+    """InputError if too many ratings are bad. Otherwise a text about the worst of the files that were read.
+
+    The text is empty if no file that was read has more bad lines than the night may have.
+    """
+    ratings, limit = written[RATINGS], night.settings.clean.max_quarantined_share
     new = {name: counts.since(written[name].earlier_accounts) for name, counts in accounts.items()}
-    hint = partial(collect_hint, ratings.checked, new)
-    limit = night.settings.clean.max_quarantined_share
-    check_ratings(source.paths[RATINGS], accounts[RATINGS], limit, folders[QUARANTINE], hint)
+    worst = None
+    if new[RATINGS].bad:
+        worst = find_worst_file(read_table(night.spark, folders[QUARANTINE]), ratings.read, limit)
+    explain = partial(_explain, ratings, worst, new.get(MOVIES))
+    check_ratings(source.paths[RATINGS], accounts[RATINGS], new[RATINGS], limit, folders[QUARANTINE], explain)
+    return explain() if worst is not None and worst.bad > limit * worst.lines else ""
+
+
+def _explain(ratings: WrittenTable, worst: WorstFile | None, movies: Accounts | None) -> str:
+    """Which file is the worst, if there are several, and what its bad values look like; empty if no line is bad."""
+    if worst is None or ratings.checked is None:
+        return ""
+    lines = of_file(ratings.checked, ratings.source.root / worst.name)
+    hint = collect_hint(lines, worst.lines, worst.quarantined, movies)
+    return "; ".join(filter(None, (str(worst) if len(ratings.all_read) > 1 else "", hint)))
 
 
 def _check_size(night: Night, source: Source, rows: int, folder: Path, basis: Basis) -> None:
@@ -170,6 +188,7 @@ def _summary(night: Night) -> str:
         format_unfinished(ratings),
         *[format_skipped(skipped) for skipped in details["skipped"].values()],
         *details["hints"],
+        details["worst_file"],
         _told_of_basis(details),
     ]
     return "; ".join(filter(None, told))

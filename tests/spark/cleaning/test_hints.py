@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.accounts import Accounts
 from kgspark.spark.cleaning.hints import collect_hint, collect_time_hint
 from kgspark.spark.cleaning.rating_rules import Limits, with_reason
 from kgspark.spark.cleaning.source.dialects import Scale
@@ -26,7 +25,7 @@ def _hint(spark: Any, bad: list[dict[str, str]], lines: int, unit: str = "second
     refused = {
         row["reason"]: row["count"] for row in checked.where("reason IS NOT NULL").groupBy("reason").count().collect()
     }
-    return collect_hint(checked, {"ratings": Accounts(lines, 0, 1, 0, refused)})
+    return collect_hint(checked, lines, refused, None)
 
 
 @pytest.mark.parametrize(

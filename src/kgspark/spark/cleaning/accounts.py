@@ -15,6 +15,9 @@ from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.frames import read_table
 from kgspark.tables import KEYS, RATINGS
 
+# With fewer bad lines, new files alone do not stop a night: a bad line of a small file is a large share.
+LEAST_BAD = 100
+
 
 @dataclass(frozen=True)
 class Accounts:
@@ -32,7 +35,7 @@ class Accounts:
 
     def check(self, table: str) -> None:
         """Raises InputError, with the table's name, unless the counts add up."""
-        total = self.headers + self.kept + self.superseded + sum(self.quarantined.values())
+        total = self.headers + self.kept + self.superseded + self.bad
         if total != self.lines:
             raise InputError(
                 f"{table}: {self.lines:,} lines were read but {total:,} are accounted for; the source changed while it "
@@ -40,9 +43,14 @@ class Accounts:
             )
 
     @property
+    def bad(self) -> int:
+        """Number of quarantined lines."""
+        return sum(self.quarantined.values())
+
+    @property
     def quarantined_share(self) -> float:
         """Fraction of the data lines that are quarantined."""
-        return sum(self.quarantined.values()) / max(1, self.lines - self.headers)
+        return self.bad / max(1, self.lines - self.headers)
 
     def since(self, earlier: "Accounts") -> "Accounts":
         """What was added to the accounts of an earlier night."""
@@ -165,31 +173,36 @@ def count_superseded(checked: DataFrame, earlier: Earlier | None, key: tuple[str
     return repeated.collect()[0][0] or 0
 
 
-def check_ratings(path: Path, ratings: Accounts, limit: float, quarantine: Path, hint: Callable[[], str]) -> None:
-    """InputError if the quarantined share of the ratings at `path` is above `limit`, or if no rating was kept.
+def check_ratings(
+    path: Path, ratings: Accounts, new: Accounts, limit: float, quarantine: Path, explain: Callable[[], str]
+) -> None:
+    """InputError if a larger fraction than `limit` of the ratings at `path` is quarantined, or if none was kept.
 
-    hint  a sentence for the message, made if it is needed; it may be empty
+    new      accounts of the files that the earlier night has not read; `LEAST_BAD` of their lines must be bad to stop
+    explain  gives a text for the message, if it is needed; it may be empty
     """
-    if ratings.kept and ratings.quarantined_share <= limit:
-        return
-    reasons = "; ".join(filter(None, (format_reasons(ratings.quarantined), hint())))
-    if ratings.quarantined_share > limit:
-        raise InputError(
-            f"{path}: {ratings.quarantined_share:.2%} of the lines are bad, and "
-            f"clean.max_quarantined_share allows {limit:.2%}: {reasons}; they are listed in {quarantine}"
-        )
+    for name, counts, least in (("lines", ratings, 0), ("new lines", new, LEAST_BAD)):
+        if counts.quarantined_share > limit and counts.bad >= least:
+            raise InputError(
+                f"{path}: {counts.quarantined_share:.2%} of the {name} are bad, and clean.max_quarantined_share allows "
+                f"{limit:.2%}: {_explained(counts, explain)}; they are listed in {quarantine}"
+            )
     if not ratings.kept:
-        raise InputError(f"{path}: no rating is left after cleaning: {reasons}")
+        raise InputError(f"{path}: no rating is left after cleaning: {_explained(ratings, explain)}")
+
+
+def _explained(counts: Accounts, explain: Callable[[], str]) -> str:
+    return "; ".join(filter(None, (format_reasons(counts.quarantined), explain())))
 
 
 def format_accounts(accounts: Mapping[str, Accounts]) -> str:
     """The complete account of the ratings, and the refused lines of the other tables."""
     ratings = accounts[RATINGS]
-    bad = sum(ratings.quarantined.values())
-    text = f"{ratings.lines:,} lines = {ratings.kept:,} kept + {ratings.superseded:,} superseded + {bad:,} quarantined"
+    text = f"{ratings.lines:,} lines = {ratings.kept:,} kept + {ratings.superseded:,} superseded"
+    text += f" + {ratings.bad:,} quarantined"
     if ratings.headers:
         text += f" + {ratings.headers:,} header"
-    if bad:
+    if ratings.bad:
         text += f" ({format_reasons(ratings.quarantined)})"
     for name, counts in accounts.items():
         if name != RATINGS and counts.quarantined:

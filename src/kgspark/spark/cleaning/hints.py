@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from kgspark.spark.cleaning.accounts import Accounts, format_reasons
 from kgspark.spark.cleaning.rating_rules import UNKNOWN_MOVIE, text_of
 from kgspark.spark.cleaning.values import ISO_TIME
-from kgspark.tables import MOVIES, RATINGS, Columns
+from kgspark.tables import Columns
 
 _LONGEST_EXAMPLE = 40
 # Fraction of the genres with a further separator inside from which this is told: `Sci-Fi/Fantasy` alone is a genre.
@@ -63,17 +63,16 @@ _LEAST_SHARE = 0.2
 _NEVER_A_SLIP = ("leading_zeros_user_id", "leading_zeros_movie_id")
 
 
-def collect_hint(checked: DataFrame | None, accounts: Mapping[str, Accounts]) -> str:
+def collect_hint(checked: DataFrame, lines: int, quarantined: Mapping[str, int], movies: Accounts | None) -> str:
     """One sentence about the ratings that are refused for the most frequent reason; empty if there is nothing to say.
 
-    checked   the lines as `with_reason` gives them; None if there are none
-    accounts  of these lines, and of the lines of the other tables
+    checked      the lines as `with_reason` gives them
+    lines        number of these lines without headers
+    quarantined  number of those that are refused, by reason; one or more
+    movies       accounts of the movie table; None if there is none
     """
-    ratings = accounts[RATINGS]
-    if checked is None or not ratings.quarantined:
-        return ""
-    reason = max(ratings.quarantined, key=lambda name: ratings.quarantined[name])
-    if ratings.quarantined[reason] < _LEAST_SHARE * (ratings.lines - ratings.headers) and reason not in _NEVER_A_SLIP:
+    reason = max(quarantined, key=lambda name: quarantined[name])
+    if quarantined[reason] < _LEAST_SHARE * lines and reason not in _NEVER_A_SLIP:
         return ""
     refused = checked.where(~F.col("header") & (F.col("reason") == reason))
     if reason == "rating_out_of_range":
@@ -83,7 +82,7 @@ def collect_hint(checked: DataFrame | None, accounts: Mapping[str, Accounts]) ->
         least = refused.agg(F.min(Columns.RATING)).collect()[0][0]
         return f"ratings such as {least:g} are between two steps of the scale: set clean.rating_step"
     if reason == UNKNOWN_MOVIE:
-        return _hint_of_movies(accounts.get(MOVIES))
+        return _hint_of_movies(movies)
     return _hint_of_looks(refused, *_OF_REASON[reason]) if reason in _OF_REASON else ""
 
 

@@ -107,4 +107,10 @@ class CleanSettings(Settings):
     refused_are_seen: bool = Field(
         True, description="keep a movie out of a user's list if its rating was refused for its value or time"
     )
-    max_quarantined_share: float = Field(0.01, ge=0, le=1, description="a larger fraction of bad lines stops the night")
+    max_quarantined_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="a larger fraction of bad lines stops the night: of all lines, or of those of the new files if "
+        "100 or more of them are bad",
+    )

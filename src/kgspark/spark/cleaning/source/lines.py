@@ -121,6 +121,11 @@ def file_path() -> Column:
     return F.regexp_replace(F.url_decode(F.replace("file", F.lit("+"), F.lit("%2B"))), "^[a-z]+:(//)?", "")
 
 
+def of_file(lines: DataFrame, file: Path) -> DataFrame:
+    """Those of the `lines`, which have their positions, that are in the file. Lazy."""
+    return lines.where(file_path() == str(file))
+
+
 def line_problem(layout: TextLayout, unfinished: Collection[tuple[Path, str]] = ()) -> Column:
     """The reason why a line cannot be split into fields, or null. Reads `raw`, `readable`, `fields` and `file`.
 
