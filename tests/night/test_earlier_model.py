@@ -69,6 +69,19 @@ def test_training_starts_from_nothing_if_the_last_model_may_have_learned_what_is
     night = a_night(tmp_path, source={"path": "x"}, train={"warm_start": "latest"}, run_date="2026-01-04", **sections)
     _write_triples(night, id_type)
     assert comparable_run(night) is None
+    for train in ({"warm_start": "2026-01-03"}, {"warm_start": "latest", "epochs": 0}):
+        night = a_night(tmp_path, source={"path": "x"}, train=train, run_date="2026-01-04", **sections)
+        with pytest.raises(
+            StageError, match=r"train\.warm_start: \S+ has another value than on 2026-01-03, so the model"
+        ):
+            comparable_run(night)
+
+
+def test_a_named_night_must_have_a_model(tmp_path: Path) -> None:
+    with pytest.raises(
+        StageError, match=r"train\.warm_start=2026-01-03: \S+/2026-01-03 has no complete model; name an"
+    ):
+        earlier_run(_night(tmp_path, "2026-01-04", warm_start="2026-01-03"))
 
 
 def _night(lake: Path, date: str, **train: Any) -> Night:

@@ -19,7 +19,7 @@ def earlier_run(night: Night) -> Run | None:
     sizes. To serve, a night that trained its model comes before one that served it, because a served model lacks the
     users and movies that were gone then.
 
-    Raises StageError if it is this night itself, or if there is none to serve.
+    Raises StageError if it is this night itself, if the named night has no model, or if there is none to serve.
     """
     settings, date = night.settings.train.resolved(), night.settings.train.warm_start
     if date == night.run.date:
@@ -27,7 +27,7 @@ def earlier_run(night: Night) -> Run | None:
     if date == "none":
         return None
     if date != "latest":
-        return replace(night.run, date=date)
+        return _named(replace(night.run, date=date))
     published = {run: run.manifest(MODEL) for run in night.run.earlier() if _is_published(run)}
     if night.settings.train.serves:
         return _to_serve(night, {run: model.details for run, model in published.items()})
@@ -36,14 +36,21 @@ def earlier_run(night: Night) -> Run | None:
 
 
 def comparable_run(night: Night) -> Run | None:
-    """`earlier_run`, but None for a `latest` to train from that held out other likes; it may have learned tonight's.
+    """`earlier_run`, if it held out the same likes; otherwise its model may have learned those of tonight.
 
-    Raises StageError also if tonight's triples are missing.
+    If it held out others, a `latest` to train from is None, and training starts from nothing. Raises StageError for a
+    named night and for one to serve, and if tonight's triples are missing.
     """
     earlier, train = earlier_run(night), night.settings.train
-    if earlier is None or train.serves or train.warm_start != "latest":
+    key = None if earlier is None else split_difference(night.run, earlier)
+    if earlier is None or key is None:
         return earlier
-    return earlier if split_difference(night.run, earlier) is None else None
+    if train.warm_start == "latest" and not train.serves:
+        return None
+    raise StageError(
+        f"train.warm_start: {key} has another value than on {earlier.date}, so the model of that night may have "
+        "learned the likes that are held out now; use the same value, or train with train.warm_start=none"
+    )
 
 
 def split_difference(run: Run, earlier: Run) -> str | None:
@@ -60,6 +67,12 @@ def _deciders_of_split(run: Run) -> dict[str, Any]:
         f"relations.{target}.where": settings["relations"][target]["where"],
         "source.ids": run.manifest(RATINGS).details["id_type"],
     }
+
+
+def _named(run: Run) -> Run:
+    if Manifest.read(run.table(MODEL)) is None:
+        raise StageError(f"train.warm_start={run.date}: {run.folder} has no complete model; name another night")
+    return run
 
 
 def _is_published(run: Run) -> bool:

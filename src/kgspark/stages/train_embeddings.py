@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from kgspark.errors import StageError
 from kgspark.files import TableFiles, describe_folder
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER
@@ -31,7 +30,7 @@ from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.serving import serve
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
-from kgspark.night.earlier_model import comparable_run, split_difference
+from kgspark.night.earlier_model import comparable_run
 from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge_graph, relations_of, search_spaces
 from kgspark.report.progress import progress_bar
@@ -105,7 +104,6 @@ def _serve(night: Night, work: StageWork, earlier: Run) -> None:
     """Joins the vectors of an earlier model by id, and writes them as this night's model, under the same model_id."""
     earlier.manifests((MODEL, ENTITIES, TRIPLES))
     earlier.check_files((MODEL, ENTITIES), "name another night in train.warm_start, or train")
-    _check_split(night, earlier)
     settings, graph = night.settings.train.resolved(), knowledge_graph(night)
     model, measured = (earlier.table(MODEL) / name for name in (MODEL_FILE, MEASURED_FILE))
     old, new = (_entities(run) for run in (earlier, night.run))
@@ -122,16 +120,6 @@ def _serve(night: Night, work: StageWork, earlier: Run) -> None:
     }
     _write(night, work, graph, trained, {SERVED: served}, of_earlier["model_id"])
     release_gpu_memory()
-
-
-def _check_split(night: Night, earlier: Run) -> None:
-    """StageError if likes are held out now that the earlier model may have learned before it was measured."""
-    key = split_difference(night.run, earlier)
-    if key is not None:
-        raise StageError(
-            f"train.epochs=0: {key} has another value than on {earlier.date}, so the model of that night may have "
-            "learned the likes that are held out now; use the same value, or train"
-        )
 
 
 def _count_new(old: pa.Table, new: pa.Table, kind: str) -> int:
