@@ -273,7 +273,8 @@ def test_parquet_of_any_name_with_types_that_differ_between_its_files(spark: Any
     assert _kept(night) == WORLD
     assert _refused(night) == [("day=1/part-0", 7, "rating_out_of_range")]
     assert line == (
-        "25 lines = 24 kept + 0 superseded + 1 quarantined (1 rating_out_of_range); skipped 1 file (1 empty)"
+        "25 lines = 24 kept + 0 superseded + 1 quarantined (1 rating_out_of_range); skipped 1 file (1 empty); "
+        "the worst file is day=1/part-0 with 1 bad of 7 lines"
     )
 
 

@@ -56,12 +56,12 @@ def test_new_files_must_stay_under_the_limit_themselves(spark: Any, tmp_path: Pa
 def test_the_error_has_the_file_with_most_bad_lines_and_its_hint(spark: Any, tmp_path: Path) -> None:
     """The bad times are 5 % of all lines: too few to say something about all of them."""
     _write(tmp_path / "in" / "a.csv", good=190, bad=1)
-    _write(tmp_path / "in" / "b+ü.csv", good=0, bad=9)
+    _write(tmp_path / "in" / "b +ü.csv", good=0, bad=9)
     with pytest.raises(InputError) as caught:
         _clean(spark, tmp_path, 1)
     assert (
         ": 5.00% of the lines are bad, and clean.max_quarantined_share allows 1.00%: 10 timestamp_not_a_time; "
-        f"the worst file is b+ü.csv with 9 bad of 9 lines; {HINT}; they are listed in"
+        f"the worst file is b +ü.csv with 9 bad of 9 lines; {HINT}; they are listed in"
     ) in str(caught.value)
 
 
