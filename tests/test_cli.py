@@ -16,6 +16,7 @@ from kgspark.cli.logs import configure_logs
 from kgspark.cli.settings import find
 from kgspark.errors import ConfigError
 from kgspark.logs import STAGE
+from kgspark.manifests import Manifest
 from kgspark.runs import Run
 from kgspark.settings_docs.keys import night
 from nights import DATE, ROOT, configuration
@@ -200,7 +201,10 @@ def test_the_latest_night_is_found_or_missed_in_one_line(printed, tmp_path: Path
     _, _, error = printed("publish", str(conf))
     assert f"run_date: expected a night in {tmp_path}/lake/runs; there is none, found 'latest'" in error
     for date in ("2026-01-03", "2025-12-31", "not-a-date", "2026-01-1x"):
-        (tmp_path / "lake" / "runs" / date).mkdir(parents=True)
+        table = tmp_path / "lake" / "runs" / date / "ratings"
+        table.mkdir(parents=True)
+        Manifest("ratings", "", "", {}, {}, []).write(table)
+    (tmp_path / "lake" / "runs" / "2026-01-04").mkdir()  # a night that failed before its first table
     _, _, error = printed("publish", str(conf))
     assert "/runs/2026-01-03/" in error
 
