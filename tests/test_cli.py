@@ -206,7 +206,7 @@ def test_the_latest_night_is_found_or_missed_in_one_line(printed, tmp_path: Path
         Manifest("ratings", "", "", {}, {}, []).write(table)
     (tmp_path / "lake" / "runs" / "2026-01-04").mkdir()  # a night that failed before its first table
     _, _, error = printed("publish", str(conf))
-    assert "/runs/2026-01-03/" in error
+    assert "/runs/2026-01-03: " in error
 
 
 def test_a_reader_that_has_gone_away_is_exit_code_1() -> None:
