@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import polars
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -41,7 +42,7 @@ def from_duckdb(pattern: str, options: str = "") -> pd.DataFrame:
 
 
 def from_polars(folder: Path) -> pd.DataFrame:
-    return pd.DataFrame(pytest.importorskip("polars").read_parquet(folder).to_dicts())
+    return pd.DataFrame(polars.read_parquet(folder).to_dicts())
 
 
 # Each takes a folder, which has the files or folders of dates with the files.
