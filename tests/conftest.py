@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 # The JVMs of the tests, with the text by which a file needs one: that of commands (`nights.kgspark`), and that of the
 # session in the tests' own process (the fixture `spark`).
-_JVMS = {"commands": r"^from nights import .*\bkgspark\b", "session": r"\b(spark|small_night)\b.*:$"}
+_JVMS = {"commands": r"^from nights import .*\bkgspark\b", "session": r"\bspark: Any\b|\b(spark|small_night)\b.*:$"}
 
 # A test's JVM works for seconds on few rows, so the second compiler takes more time than it saves. Without it, Java
 # reserves little space for compiled code, and would clear and compile it again and again. spark-submit reads this

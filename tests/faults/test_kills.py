@@ -133,13 +133,10 @@ def check_end(folder: Path, expected: Made) -> None:
     assert left_in(folder / "scratch", 5) == []
 
 
-def test_a_stage_and_a_night_refuse_each_other_and_two_kills_change_nothing(
+def test_two_kills_change_nothing_and_a_night_refuses_others(
     undisturbed: Callable[[Setting], Made], attempt: Callable[..., DisturbedNight], tmp_path: Path
 ) -> None:
     expected = undisturbed(ALONE)
-    stage = attempt(command="clean-ratings")
-    check_refused(stage, tmp_path, ("nightly",))
-    stage.end()
     rng = random.Random(21)
     for kill in (Kill(PYTHON_WORKER, "recommend", 0), Kill(JVM, "publish", rng.random() / 2)):
         assert attempt().die(kill, rng)
@@ -147,6 +144,13 @@ def test_a_stage_and_a_night_refuse_each_other_and_two_kills_change_nothing(
     check_refused(last, tmp_path, ("nightly", "publish"))
     last.end()
     check_end(tmp_path, expected)
+
+
+@pytest.mark.extended
+def test_a_stage_refuses_a_night(attempt: Callable[..., DisturbedNight], tmp_path: Path) -> None:
+    stage = attempt(command="clean-ratings")
+    check_refused(stage, tmp_path, ("nightly",))
+    stage.end()
 
 
 def check_refused(running: DisturbedNight, folder: Path, commands: Sequence[str]) -> None:

@@ -147,7 +147,7 @@ def test_without_a_new_file_the_tables_are_taken_over(spark: Any, tmp_path: Path
 def test_what_makes_the_earlier_tables_wrong_makes_a_full_cleaning(
     spark: Any, tmp_path: Path, source: dict[str, Any]
 ) -> None:
-    lake, folder, movies = tmp_path / "lake", tmp_path / "in", tmp_path / "movies.csv"
+    lake, folder = tmp_path / "lake", tmp_path / "in"
     _night(spark, lake, 1, source)
     (folder / "b.csv").write_text((folder / "b.csv").read_text().replace("2,2,4.0", "2,2,5.0"))
     night, line = _night(spark, lake, 2, source)
@@ -158,6 +158,19 @@ def test_what_makes_the_earlier_tables_wrong_makes_a_full_cleaning(
     _, line = _night(spark, lake, 4, source)
     assert line.endswith("; all files are cleaned, because clean.refused_are_seen has another value than on 2026-01-03")
 
+    (folder / "b.csv").unlink()
+    # A limit changes no row, so another one is no reason.
+    night, line = _night(spark, lake, 5, source, clean=FREE | {"min_share_of_last_night": 0.0})
+    assert line.endswith("all files are cleaned, because b.csv is missing since 2026-01-04")
+    assert night.run.manifest("ratings").rows == 2
+
+
+@pytest.mark.extended
+def test_movies_that_come_or_go_make_a_full_cleaning_if_ratings_depend_on_them(
+    spark: Any, tmp_path: Path, source: dict[str, Any]
+) -> None:
+    lake, movies = tmp_path / "lake", tmp_path / "movies.csv"
+    _night(spark, lake, 4, source)
     _movies(movies, range(1, 8))
     night, line = _night(spark, lake, 5, source)
     assert line.endswith("because 4 movies are new, and 1 ratings of 2026-01-04 were refused for their movie")
@@ -169,12 +182,6 @@ def test_what_makes_the_earlier_tables_wrong_makes_a_full_cleaning(
     night, line = _night(spark, lake, 7, source)
     assert line.endswith("because 2 movies of 2026-01-06 are no longer in the movie table")
     assert night.run.manifest("ratings").rows == 4
-
-    (folder / "b.csv").unlink()
-    # A limit changes no row, so another one is no reason.
-    night, line = _night(spark, lake, 8, source, clean=FREE | {"min_share_of_last_night": 0.0})
-    assert line.endswith("all files are cleaned, because b.csv is missing since 2026-01-07")
-    assert night.run.manifest("ratings").rows == 2
 
 
 def test_a_damaged_or_busy_night_is_no_basis(spark: Any, tmp_path: Path, source: dict[str, Any]) -> None:
