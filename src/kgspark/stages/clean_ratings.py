@@ -1,4 +1,4 @@
-"""clean-ratings: source files to the tables ratings, movies, users, tags, quarantine and seen."""
+"""clean-ratings: source files to the tables ratings, movies, users, tags, quarantine, seen and refused_pairs."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack

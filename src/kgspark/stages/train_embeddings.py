@@ -184,7 +184,7 @@ def _audience_space(space: SearchSpace, graph: Graph, settings: TrainSettings) -
     return audience_space(space, likes, settings.temperature, settings.export.audience_activity, pick_device(settings))
 
 
-def _served(served: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]) -> str:
+def _told_of_served(served: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]) -> str:
     """How many users and movies have a vector of the served model, and how many are new since then."""
     parts = []
     for kind, side in ((USER, QUERIES), (MOVIE, ITEMS)):
@@ -251,7 +251,7 @@ def _summary(night: Night) -> str:
     training = details["training"]
     text = f"{details['model_id']}: "
     if SERVED in details:
-        text += _served(details[SERVED], night.run.manifest(SEARCH_SPACE).details["sources"])
+        text += _told_of_served(details[SERVED], night.run.manifest(SEARCH_SPACE).details["sources"])
     else:
         text += f"best of {training['epochs']} epochs is {training['best_epoch']}"
     if measured is not None:
