@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from kgspark.config import OneOf, Settings, merged
 from kgspark.kge.recipes import MODELS, OBJECTIVES, model_entry, recipe_of
@@ -54,8 +54,8 @@ class ExportSettings(Settings):
     )
     recent_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "auto",
-        description="fraction by which a user's query moves towards the user's latest likes; auto: validation likes "
-        "choose it (0 for TransE's norm 1 and RotatE)",
+        description="fraction of the query that comes from the user's latest likes, by train.history; auto: validation "
+        "likes choose it (0 for TransE's norm 1 and RotatE)",
     )
     recent_half_life: float = Field(
         1.0, gt=0, description="a user's likes, the latest first, lose half of their weight after this many positions"
@@ -67,6 +67,33 @@ class ExportSettings(Settings):
         description="weight of a user's number of likes in audiences: 0 compares only what each user likes most, "
         "1 orders users by the expected number of likes",
     )
+
+
+class HistorySettings(Settings):
+    """The part of a query that is made from the user's likes in order of time. It is trained after the model."""
+
+    encoder: Literal["sums", "latest"] = Field(
+        "sums",
+        description="sums: decayed sums of trained vectors, which learn what follows what; latest: the mean of the "
+        "latest likes' own vectors, by train.export.recent_half_life, without training",
+    )
+    half_lives: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.5, 2.0, 10.0),
+        min_length=1,
+        description="a like loses half of its weight after this many further likes; one table of vectors for each",
+    )
+    epochs: int = Field(3, ge=1, description="passes over all places of the histories; more if data are small")
+    learning_rate: float = Field(0.02, gt=0, description="Adam's step size at the start; it falls to zero linearly")
+    dropout: float = Field(0.3, ge=0, lt=1, description="fraction of the likes that a place does not see in training")
+    places: int = Field(200, ge=1, description="largest number of a user's latest likes in training")
+    batch_size: int = Field(4800, ge=1, description="places per step")
+
+    @field_validator("half_lives")
+    @classmethod
+    def _are_distinct(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("every half-life must be another number")
+        return tuple(sorted(values))
 
 
 class TrainSection(Settings):
@@ -129,6 +156,7 @@ class TrainSection(Settings):
         description="first vectors: spectral (SVD of the target's triples), normal (N(0, 1/dim)), or tgraphx's own",
     )
     validation: ValidationSection = Field(default_factory=ValidationSection)
+    history: HistorySettings = Field(default_factory=HistorySettings)
     export: ExportSettings = Field(default_factory=ExportSettings)
     refit: Literal["none", "continue", "anew"] = Field(
         "continue",
@@ -254,6 +282,12 @@ class TrainSettings(TrainSection):
         if self.refit == "none":
             return (TRAIN,)
         return (TRAIN, VALID, TEST) if self.refit_on == "all" else (TRAIN, VALID)
+
+
+def may_encode(settings: TrainSettings) -> bool:
+    """True if the settings want an encoder of histories; it also needs likes with times."""
+    leans = model_entry(settings.model, settings.norm).can_lean and settings.export.recent_share != 0
+    return leans and settings.history.encoder == "sums"
 
 
 # The setting that scales an objective's scores.

@@ -115,7 +115,7 @@ def space_before_refit(run: Run) -> SearchSpace:
     saved = load_model(measured_file(run.table(MODEL)))
     graph = read_graph(run.table(TRIPLES), saved.layout, saved.relations)
     unrefitted = saved.settings.model_copy(update={"refit": "none"})
-    return export_search_space(saved.build(), graph, unrefitted, saved.evidence)
+    return export_search_space(saved.build(), graph, unrefitted, saved.evidence, saved.encoder)
 
 
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:

@@ -158,11 +158,12 @@ def _write(
     folders = work.begin()
     for path in folders.values():
         path.mkdir()
-    save_model(folders[MODEL] / MODEL_FILE, trained.model, graph, trained.settings, trained.evidence)
+    save_model(folders[MODEL] / MODEL_FILE, trained.model, graph, trained.settings, trained.evidence, trained.encoder)
     if trained.measured is not trained.model:
         path = folders[MODEL] / MEASURED_FILE
-        save_model(path, trained.measured, graph, trained.settings, trained.measured_evidence)
-    space = export_search_space(trained.model, graph, trained.settings, trained.evidence)
+        evidence, encoder = trained.measured_evidence, trained.measured_encoder
+        save_model(path, trained.measured, graph, trained.settings, evidence, encoder)
+    space = export_search_space(trained.model, graph, trained.settings, trained.evidence, trained.encoder)
     if model_id is not None:
         space = replace(space, model_id=model_id)
     _save_space(night, space, folders[SEARCH_SPACE])
@@ -258,5 +259,5 @@ def _summary(night: Night) -> str:
         metric, ours, popular = measured
         text += f"; held-out {metric.upper()} {ours:.4f} (popularity {popular:.4f})"
     if training["recent_share"]:
-        text += f"; queries lean by {training['recent_share']} towards the latest likes"
+        text += f"; {training['recent_share']:.0%} of a query comes from the latest likes"
     return text

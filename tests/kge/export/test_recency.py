@@ -105,15 +105,16 @@ def test_a_leaning_query_ranks_by_the_triples_score_and_the_distances_to_the_lat
     torch.testing.assert_close(told - told.mean(), mixed - mixed.mean(), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("model", ["transe", "distmult"])
-def test_validation_decides_whether_queries_lean(tmp_path, model):
-    latest = trained_on(drifting(latest_is_held_out=True), tmp_path / "latest", model=model)
+@pytest.mark.parametrize(("model", "encoder"), [("transe", "sums"), ("transe", "latest"), ("distmult", "sums")])
+def test_validation_decides_whether_queries_lean(tmp_path, model, encoder):
+    history = {"encoder": encoder}
+    latest = trained_on(drifting(latest_is_held_out=True), tmp_path / "latest", model=model, history=history)
     plain = trained_on(drifting(latest_is_held_out=True), tmp_path / "plain", model=model, export={"recent_share": 0})
-    earlier = trained_on(drifting(latest_is_held_out=False), tmp_path / "earlier", model=model)
+    earlier = trained_on(drifting(latest_is_held_out=False), tmp_path / "earlier", model=model, history=history)
     assert latest.settings.export.recent_share >= 0.2
     assert latest.valid["ndcg@10"] > 1.1 * plain.valid["ndcg@10"]
     assert latest.test["ndcg@10"] > 1.1 * plain.test["ndcg@10"]
-    assert earlier.settings.export.recent_share == 0
+    assert (earlier.settings.export.recent_share, earlier.encoder) == (0, None)
     assert latest.to_json()["recent_share"] == latest.settings.export.recent_share
 
 
@@ -126,10 +127,12 @@ def test_likes_without_times_have_nothing_to_lean_towards(tmp_path):
         recent_weights(world.histories(LIKED), 1.0)
 
 
-def test_the_search_space_ranks_as_it_was_measured(tmp_path):
+@pytest.mark.parametrize("encoder", ["sums", "latest"])
+def test_the_search_space_ranks_as_it_was_measured(tmp_path, encoder):
     world = drifting(latest_is_held_out=True)
-    trained = trained_on(world, tmp_path / "run")
-    space = export_search_space(trained.model, world, trained.settings)
+    trained = trained_on(world, tmp_path / "run", history={"encoder": encoder})
+    assert (trained.encoder is not None) == (encoder == "sums")
+    space = export_search_space(trained.model, world, trained.settings, encoder=trained.encoder)
     seen, test = world.histories(LIKED, ("train", "valid")), world.histories(LIKED, ("test",))
     asking = np.flatnonzero(test.sizes)
     ranking = top_k_of_scores(SpaceRecommender(space, 1).scores(asking), seen.pick(asking), 10)

@@ -11,22 +11,26 @@ from kgspark.graph.graph import Graph
 from kgspark.kge.export.model_files import save_model
 from kgspark.kge.export.recomputed import ModelFile
 from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import build_model
 from kgspark.search_space import pairwise_scores
 from worlds.graphs import LAYOUT, LIKED, MODELS, MOVIES, RELATIONS, settings, timed_columns
 
-CASES = [(name, norm, 0) for name, norm in MODELS] + [("transe", 2, 0.5), ("complex", 2, 0.35)]
+CASES = [(name, norm, 0, "sums") for name, norm in MODELS]
+CASES += [("transe", 2, 0.5, "latest"), ("complex", 2, 0.35, "latest"), ("transe", 2, 0.5, "sums")]
 
 
-@pytest.mark.parametrize(("name", "norm", "share"), CASES)
+@pytest.mark.parametrize(("name", "norm", "share", "encoder"), CASES)
 def test_scores_of_a_few_users_equal_those_of_the_search_space(
-    tmp_path: Path, name: str, norm: int, share: float
+    tmp_path: Path, name: str, norm: int, share: float, encoder: str
 ) -> None:
     torch.manual_seed(7)
-    chosen = settings(model=name, norm=norm, export={"recent_share": share})
+    chosen = settings(model=name, norm=norm, export={"recent_share": share}, history={"encoder": encoder})
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     graph = Graph.from_columns(timed_columns(), LAYOUT, RELATIONS)
-    save_model(tmp_path / "model.safetensors", model, graph, chosen)
+    maps = {half_life: torch.randn(MOVIES, chosen.dim) for half_life in chosen.history.half_lives}
+    histories = HistoryEncoder(maps) if share and encoder == "sums" else None
+    save_model(tmp_path / "model.safetensors", model, graph, chosen, encoder=histories)
     users = np.array([3, 17, 31])
     owners, movies = np.repeat(np.arange(3), MOVIES), np.tile(np.arange(MOVIES), 3)[::-1]
     likes = graph.histories(LIKED, chosen.learned_splits).pick(users)
@@ -34,7 +38,7 @@ def test_scores_of_a_few_users_equal_those_of_the_search_space(
     file = ModelFile.open(tmp_path / "model.safetensors")
     scores = file.scores(users, owners, movies, likes)
 
-    expected = pairwise_scores(export_search_space(model, graph, chosen), users[owners], movies)
+    expected = pairwise_scores(export_search_space(model, graph, chosen, encoder=histories), users[owners], movies)
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
     assert file.leans == bool(share)
     # Scores of a neighbour differ by much more than the audit's tolerance.

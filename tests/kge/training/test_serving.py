@@ -41,11 +41,12 @@ class Earlier:
     def __init__(self, folder: Path, graph: Graph, **chosen: object) -> None:
         self.folder, self.chosen = folder, chosen
         self.trained = train(graph, settings(refit="continue", **chosen), folder)
-        for name, model, evidence in (
-            ("model.safetensors", self.trained.model, self.trained.evidence),
-            ("measured.safetensors", self.trained.measured, self.trained.measured_evidence),
+        done = self.trained
+        for name, model, evidence, encoder in (
+            ("model.safetensors", done.model, done.evidence, done.encoder),
+            ("measured.safetensors", done.measured, done.measured_evidence, done.measured_encoder),
         ):
-            save_model(folder / name, model, graph, self.trained.settings, evidence)
+            save_model(folder / name, model, graph, done.settings, evidence, encoder)
 
     def serve(self, graph: Graph, names: list[tuple[str, str]], **changes: object) -> Trained:
         today = TrainSettings.model_validate({**settings(**self.chosen).model_dump(), **SERVING, **changes})
@@ -57,7 +58,7 @@ class Earlier:
 
 
 def space_of(trained: Trained, graph: Graph) -> SearchSpace:
-    return export_search_space(trained.model, graph, trained.settings, trained.evidence)
+    return export_search_space(trained.model, graph, trained.settings, trained.evidence, trained.encoder)
 
 
 @pytest.mark.parametrize(("name", "norm"), MODELS)
@@ -167,7 +168,7 @@ def test_a_training_does_not_start_from_what_a_served_model_was_not_trained_on(t
     earlier = Earlier(tmp_path, block_world())
     graph, names = grown_world()
     served = earlier.serve(graph, names)
-    save_model(tmp_path / "served", served.model, graph, served.settings, served.evidence)
+    save_model(tmp_path / "served", served.model, graph, served.settings, served.evidence, served.encoder)
     start = carry_over(tmp_path / "served", entities(names), entities(names), RELATIONS, settings())
     new = {i for i, name in enumerate(names) if name not in set(NAMES)}
     assert set(start.rows["entity_emb"].tolist()) == set(range(TODAY.size)) - new

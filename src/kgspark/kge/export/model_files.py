@@ -13,6 +13,7 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.evidence import evidence_of
+from kgspark.kge.model.history import HistoryEncoder, is_history_table
 from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.safetensors_io import Pick, read_safetensors, write_safetensors
 from kgspark.kge.settings import TrainSettings
@@ -34,6 +35,7 @@ class SavedModel:
     tables    float32 parameter tables by the model's own names
     versions  those of the libraries that computed the weights
     evidence  uint8 (entities,), see `export.evidence`; None in a file of an earlier version
+    encoder   of the histories; None if queries need no trained one
     """
 
     tables: dict[str, torch.Tensor]
@@ -42,6 +44,7 @@ class SavedModel:
     relations: tuple[Relation, ...]
     versions: dict[str, str]
     evidence: np.ndarray | None
+    encoder: HistoryEncoder | None
 
     def build(self) -> torch.nn.Module:
         """The tgraphx model with the saved weights, on the CPU."""
@@ -52,7 +55,12 @@ class SavedModel:
 
 
 def save_model(
-    path: Path, model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray | None = None
+    path: Path,
+    model: torch.nn.Module,
+    graph: Graph,
+    settings: TrainSettings,
+    evidence: np.ndarray | None = None,
+    encoder: HistoryEncoder | None = None,
 ) -> None:
     """Writes the weights atomically to `path`, with settings, layout, relations and versions in the header.
 
@@ -69,7 +77,8 @@ def save_model(
         "relations": [relation.to_json() for relation in graph.relations],
         "versions": package_versions(LIBRARIES),
     }
-    write_safetensors(path, parameters_by_table(model) | {_EVIDENCE: torch.from_numpy(evidence)}, header)
+    tables = parameters_by_table(model) | (encoder.tables if encoder is not None else {})
+    write_safetensors(path, tables | {_EVIDENCE: torch.from_numpy(evidence)}, header)
 
 
 def load_model(path: Path, pick: Pick | None = None) -> SavedModel:
@@ -80,14 +89,16 @@ def load_model(path: Path, pick: Pick | None = None) -> SavedModel:
     try:
         tables, header = read_safetensors(path, pick)
         ranges = header["layout"]
+        header["settings"].setdefault("history", {"encoder": "latest"})  # a file of an earlier version
         evidence = tables.pop(_EVIDENCE, None)
         return SavedModel(
-            tables,
+            {name: table for name, table in tables.items() if not is_history_table(name)},
             TrainSettings.model_validate(header["settings"]),
             EntityLayout.from_json({kind: ranges[kind] for kind in header["kinds"]}),
             tuple(Relation.from_json(value) for value in header["relations"]),
             header["versions"],
             None if evidence is None else evidence.numpy(),
+            HistoryEncoder.from_tables(tables),
         )
     except FileNotFoundError:
         raise InputError(f"{path}: no such model file; run train-embeddings first") from None

@@ -1,13 +1,18 @@
 """Queries that lean towards a user's latest likes: tastes drift, and one vector per user averages over years.
 
-For user u with the translated query q and the likes j, the latest first, let w_j be weights that halve every
-`recent_half_life` positions and sum to 1. With items t:
+For user u with the translated query q and the query r from the user's history:
 
-    q'(u) = (1 − s) · q + s · ‖q‖ · r / ‖r‖,    r = Σ_j w_j t_j
+    q'(u) = (1 − s) · q + s · ‖q‖ · r / ‖r‖
 
-The result is still one vector, which FAISS handles as any other. For unit items, q' · t mixes the triple's own score
-with the squared distances between t and the latest likes. Translation-based recommenders start from the last item
-instead of the user (He et al. 2017, “Translation-based Recommendation”, use both).
+The result is still one vector, which FAISS handles as any other. r is e(u) of a trained encoder (`model.history`), or,
+without one, the mean of the latest likes' own vectors: with the likes j, the latest first, weights w_j that halve every
+`recent_half_life` positions and sum to 1, and items t,
+
+    r = Σ_j w_j t_j
+
+For unit items, q' · t then mixes the triple's own score with the squared distances between t and the latest likes.
+Translation-based recommenders start from the last item instead of the user (He et al. 2017, “Translation-based
+Recommendation”, use both).
 """
 
 import numpy as np
@@ -16,10 +21,11 @@ import torch.nn.functional as F
 
 from kgspark.graph.histories import Histories
 from kgspark.kge.export.evaluation import metrics_by_user
+from kgspark.kge.model.history import HistoryEncoder
 from kgspark.search_space import Metric
 
 # Values of `recent_share` that `auto` tries, in this order, until one is no better than the one before.
-_SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
+_SHARES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
 # A share must be better than 0 by this many standard errors of the mean over users.
 _STANDARD_ERRORS = 2.0
 # Largest number of users whose validation likes decide.
@@ -28,6 +34,18 @@ _USERS = 20_000
 _BLOCK_ROWS = 1 << 14
 # Likes with a smaller weight are left out.
 _LEAST_WEIGHT = 1e-4
+
+
+def history_queries(
+    items: torch.Tensor, likes: Histories, half_life: float, encoder: HistoryEncoder | None
+) -> torch.Tensor:
+    """r (U, width) of all users, with length 1; zeros for a user without likes.
+
+    half_life  of `recent_vectors`, where there is no encoder
+    """
+    if encoder is None:
+        return recent_vectors(items, likes, half_life)
+    return F.normalize(encoder.queries(likes), dim=1)
 
 
 def recent_weights(likes: Histories, half_life: float) -> np.ndarray:
@@ -71,7 +89,7 @@ def recent_vectors(items: torch.Tensor, likes: Histories, half_life: float) -> t
 
 
 def lean(queries: torch.Tensor, recent: torch.Tensor, share: float) -> torch.Tensor:
-    """q' (U, width) of queries (U, width) and `recent_vectors`; queries of users without likes do not change."""
+    """q' (U, width) of queries (U, width) and `history_queries`; queries of users without likes do not change."""
     lengths = queries.norm(dim=1, keepdim=True)
     known = recent.any(dim=1, keepdim=True)
     return torch.where(known, (1 - share) * queries + share * lengths * recent, queries)
@@ -85,6 +103,7 @@ def choose_recent_share(
     seen: Histories,
     half_life: float,
     k: int,
+    encoder: HistoryEncoder | None = None,
 ) -> float:
     """The share s with the best NDCG@k on held-out likes; 0 unless it is clearly better than 0.
 
@@ -98,7 +117,7 @@ def choose_recent_share(
     users = users[:: -(-len(users) // _USERS)]
     known, wanted = seen.pick(users), held_out.pick(users)
     own = queries[torch.from_numpy(users).to(queries.device)]
-    recent = recent_vectors(items, known, half_life)
+    recent = history_queries(items, known, half_life, encoder)
 
     def figures(share: float) -> np.ndarray:
         return metrics_by_user(lean(own, recent, share), items, metric, wanted, known, (k,))[f"ndcg@{k}"]

@@ -1,7 +1,8 @@
 """Scores of given pairs from a model file alone, for the audit: by another path than the search space's vectors.
 
 The rows of the pairs are read from the file, put into a small tgraphx model, and scored by its own `score_triples`, in
-float64. Only queries that lean towards the latest likes need `recency.lean`: tgraphx has no such score.
+float64. Only queries that lean towards the latest likes need `recency.lean`: tgraphx has no such score. The likes come
+from the triples.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from kgspark.graph.histories import Histories
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.audience import audience_space
 from kgspark.kge.export.model_files import SavedModel, load_model
-from kgspark.kge.export.recency import lean, recent_vectors
+from kgspark.kge.export.recency import history_queries, lean
+from kgspark.kge.model.history import HistoryEncoder, is_history_table
 from kgspark.kge.model.scoring import pair_scores
 from kgspark.kge.model.two_tower import build_model, items_of, metric_of, parameters_by_table, queries_of, tower_of
 from kgspark.search_space import SearchSpace, pairwise_scores
@@ -57,7 +59,7 @@ class ModelFile:
         """
         liked = likes if likes is not None and likes.times is not None and self.leans else Histories.empty(len(users))
         chosen = np.unique(np.concatenate([movies, liked.indices]))
-        model = self._model(users, chosen)
+        model, encoder = self._model(users, chosen)
         tails = torch.from_numpy(np.searchsorted(chosen, movies))
         heads = torch.from_numpy(owners)
         with torch.no_grad():
@@ -67,7 +69,7 @@ class ModelFile:
                 score: Callable[[torch.Tensor], torch.Tensor] = model.score_triples  # type: ignore[assignment]
                 return torch.cat([score(part) for part in triples.split(_BLOCK)]).numpy()
             known = replace(liked, indices=np.searchsorted(chosen, liked.indices))
-            queries, items = self._vectors(model, len(users), known)
+            queries, items = self._vectors(model, encoder, len(users), known)
             metric, pairs = metric_of(self.header.settings), zip(heads.split(_BLOCK), tails.split(_BLOCK), strict=True)
             scores = torch.cat([pair_scores(queries[head], items[tail], metric) for head, tail in pairs])
             return (scores + tower_of(self.header.settings).offset(model)).numpy()
@@ -82,34 +84,45 @@ class ModelFile:
         settings, device = self.header.settings, torch.device("cpu")
         catalogue = np.arange(self.header.layout.count(self.target.tail_kind))
         with torch.no_grad():
-            queries, items = self._vectors(self._model(users, catalogue), len(users), likes)
+            queries, items = self._vectors(*self._model(users, catalogue), len(users), likes)
         space = SearchSpace.learned(queries.float().numpy(), items.float().numpy(), metric_of(settings))
         activity = settings.export.audience_activity
         of_audiences = audience_space(space, likes.sizes, settings.temperature, activity, device)
         return pairwise_scores(of_audiences, owners, movies)
 
-    def _vectors(self, model: torch.nn.Module, users: int, likes: Histories) -> tuple[torch.Tensor, torch.Tensor]:
+    def _vectors(
+        self, model: torch.nn.Module, encoder: HistoryEncoder | None, users: int, likes: Histories
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Queries and items of a model whose first entities are the `users`, and whose others are movies."""
         settings = self.header.settings
         queries = queries_of(settings, model, slice(0, users), self.target.index)
         items = items_of(settings, model, slice(users, None))
         if self.leans and likes.times is not None:
-            recent = recent_vectors(items, likes, settings.export.recent_half_life)
+            recent = history_queries(items, likes, settings.export.recent_half_life, encoder)
             queries = lean(queries, recent, float(settings.export.recent_share))
         return queries, items
 
-    def _model(self, users: np.ndarray, movies: np.ndarray) -> torch.nn.Module:
-        """A model in float64 whose entities are these users, then these movies; all relations."""
+    def _model(self, users: np.ndarray, movies: np.ndarray) -> tuple[torch.nn.Module, HistoryEncoder | None]:
+        """A model in float64 whose entities are these users, then these movies; all relations. And its encoder."""
         layout, settings = self.header.layout, self.header.settings
         starts = (layout.range(kind)[0] for kind in (self.target.head_kind, self.target.tail_kind))
         rows = np.concatenate([part + start for part, start in zip((users, movies), starts, strict=True)])
-        saved = load_model(self.path, _rows_of(tower_of(settings).entity_tables, torch.from_numpy(rows)))
+        tables = tower_of(settings).entity_tables
+        saved = load_model(self.path, _rows_of(tables, torch.from_numpy(rows), torch.from_numpy(movies)))
         model = build_model(settings, len(rows), len(saved.relations)).double()
         for name, table in parameters_by_table(model).items():
             table.copy_(saved.tables[name])
-        return model
+        return model, None if saved.encoder is None else saved.encoder.double()
 
 
-def _rows_of(entity_tables: tuple[str, ...], rows: torch.Tensor) -> Callable[[str, torch.Tensor], torch.Tensor]:
-    """Keeps these rows of the tables of entities, and all rows of other tables. The file is mapped, not read whole."""
-    return lambda name, table: table[rows] if name in entity_tables else table
+def _rows_of(
+    entity_tables: tuple[str, ...], entities: torch.Tensor, movies: torch.Tensor
+) -> Callable[[str, torch.Tensor], torch.Tensor]:
+    """Keeps these rows of the tables of entities and of movies, and all rows of other tables. The file is mapped."""
+
+    def pick(name: str, table: torch.Tensor) -> torch.Tensor:
+        if is_history_table(name):
+            return table[movies]
+        return table[entities] if name in entity_tables else table
+
+    return pick

@@ -9,7 +9,8 @@ import torch
 from kgspark.graph.graph import Graph
 from kgspark.kge.export.evidence import LIKES, evidence_of
 from kgspark.kge.export.facts import Facts, facts_of
-from kgspark.kge.export.recency import lean, recent_vectors
+from kgspark.kge.export.recency import history_queries, lean
+from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import items_of, metric_of, queries_of, tower_of
 from kgspark.kge.settings import TrainSettings
 from kgspark.search_space import SearchSpace
@@ -20,7 +21,11 @@ _BLOCK_ROWS = 1 << 16
 
 
 def export_search_space(
-    model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray | None = None
+    model: torch.nn.Module,
+    graph: Graph,
+    settings: TrainSettings,
+    evidence: np.ndarray | None = None,
+    encoder: HistoryEncoder | None = None,
 ) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
@@ -28,11 +33,12 @@ def export_search_space(
     who was not trained on likes gets a query from other facts, or the mean query of the users who were.
 
     evidence  of the model's vectors (see `export.evidence`); None if the model was trained on this graph
+    encoder   of the histories; None for the mean of the latest likes
     """
     target = graph.relation(settings.target)
     if evidence is None:
         evidence = evidence_of(graph, settings, settings.learned_splits)
-    queries, items = ranking_vectors(model, graph, settings, settings.learned_splits)
+    queries, items = ranking_vectors(model, graph, settings, settings.learned_splits, encoder)
     kinds = (target.head_kind, target.tail_kind)
     learned_users, learned_movies = (evidence[slice(*graph.layout.range(kind))] == LIKES for kind in kinds)
     user_facts, movie_facts = (facts_of(kind, model, graph, settings, evidence) for kind in kinds)
@@ -47,11 +53,16 @@ def export_search_space(
 
 
 def ranking_vectors(
-    model: torch.nn.Module, graph: Graph, settings: TrainSettings, splits: Sequence[str]
+    model: torch.nn.Module,
+    graph: Graph,
+    settings: TrainSettings,
+    splits: Sequence[str],
+    encoder: HistoryEncoder | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`target_vectors`, with queries that lean by `settings.export.recent_share` towards the latest likes of `splits`.
 
-    `auto` counts as 0 here, and so does any share if likes have no times.
+    `auto` counts as 0 here, and so does any share if likes have no times. ValueError if the encoder that the settings
+    name is not given.
     """
     queries, items = target_vectors(model, graph, settings)
     if settings.export.recent_share in ("auto", 0):
@@ -59,7 +70,9 @@ def ranking_vectors(
     likes = graph.histories(graph.relation(settings.target), splits)
     if likes.times is None:
         return queries, items
-    recent = recent_vectors(items, likes, settings.export.recent_half_life)
+    if encoder is None and settings.history.encoder != "latest":
+        raise ValueError("these queries need the encoder of histories that was trained with the model")
+    recent = history_queries(items, likes, settings.export.recent_half_life, encoder)
     return lean(queries, recent, float(settings.export.recent_share)), items
 
 

@@ -10,7 +10,7 @@ from kgspark.graph.layout import USER, EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device
 from kgspark.kge.model.two_tower import metric_of, parameter_count, vector_width
-from kgspark.kge.settings import TrainSettings
+from kgspark.kge.settings import TrainSettings, may_encode
 from kgspark.machine import free_host_bytes
 
 # Bytes per triple while shards are read, sorted and grouped by head: 28 as columns, twice as many more while sorting,
@@ -77,6 +77,8 @@ def estimate(
         training["batch"] = 4 * 12 * width * named
         training["known triples"] = (28 + (48 if settings.filtered else 0)) * triples_count
     training["evaluation"] = _EVALUATION_BYTES
+    if may_encode(settings):
+        training["histories"] = _histories(settings, layout, relations, triples_count)
     host = {"process": _BASE_BYTES, "triples": _TRIPLE_BYTES * triples_count}
     if settings.init == "spectral":
         host["spectral start"] = 4 * 4 * layout.size * (settings.dim + 10) + 40 * triples_count
@@ -86,6 +88,19 @@ def estimate(
     if device.type == "cuda":
         return MemoryEstimate({**host, "weights": weights}, training, str(device))
     return MemoryEstimate({**host, **training}, {}, str(device))
+
+
+def _histories(settings: TrainSettings, layout: EntityLayout, relations: Sequence[Relation], triples_count: int) -> int:
+    """Bytes of the encoder of histories: its maps, a step, and the likes in order of time."""
+    movies = max(
+        (layout.count(relation.tail_kind) for relation in relations if relation.name == settings.target), default=0
+    )
+    width, tables = vector_width(settings), len(settings.history.half_lives)
+    # Maps before and after the refit, their gradient, two moments, and a step's copy.
+    maps = 4 * 6 * tables * movies * width
+    places = 4 * settings.history.batch_size * width * (4 * tables + 4)
+    compared = min(movies, settings.sample_size + settings.history.batch_size) if settings.sample_size else movies
+    return maps + places + 4 * 4 * 1024 * compared + 40 * triples_count
 
 
 def resolve_negatives(

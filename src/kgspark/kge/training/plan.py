@@ -12,12 +12,13 @@ from kgspark.kge.export.evaluation import evaluate, popularity
 from kgspark.kge.export.facts import inform_movies
 from kgspark.kge.export.recency import choose_recent_share
 from kgspark.kge.export.search_space import ranking_vectors, target_vectors
+from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.initial import initialise
 from kgspark.kge.model.two_tower import build_model, metric_of
 from kgspark.kge.objectives.objective import Objective, RateAt
 from kgspark.kge.objectives.sampled import SampledObjective
 from kgspark.kge.objectives.softmax import SoftmaxObjective
-from kgspark.kge.settings import TrainSettings
+from kgspark.kge.settings import TrainSettings, may_encode
 from kgspark.kge.training.warm_start import WarmStart
 from kgspark.kge.workers import SINGLE, Workers
 from kgspark.tables import TEST, TRAIN, VALID
@@ -69,7 +70,12 @@ class TrainingPlan:
         inform_movies(model, self.graph, self.settings, splits)
 
     def evaluate(
-        self, model: torch.nn.Module, split: str, seen: Sequence[str], recent_share: float | None = None
+        self,
+        model: torch.nn.Module,
+        split: str,
+        seen: Sequence[str],
+        recent_share: float | None = None,
+        encoder: HistoryEncoder | None = None,
     ) -> dict[str, float]:
         """Metrics of the likes in `split`, with those of the splits `seen` left out of the lists.
 
@@ -78,18 +84,24 @@ class TrainingPlan:
         settings = self.settings
         if recent_share is not None:
             settings = settings.with_recent_share(recent_share)
-        queries, items = ranking_vectors(model, self.graph, settings, (TRAIN,))
+        queries, items = ranking_vectors(model, self.graph, settings, (TRAIN,), encoder)
         held_out, masked = self._held_out(split), self.graph.histories(self.target, seen)
         return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.validation.k,), self.workers)
 
-    def choose_recent_share(self, model: torch.nn.Module) -> float:
+    @property
+    def encodes(self) -> bool:
+        """True if an encoder of histories is to be trained."""
+        return may_encode(self.settings) and self.graph.histories(self.target).times is not None
+
+    def choose_recent_share(self, model: torch.nn.Module, encoder: HistoryEncoder | None) -> float:
         """The value of the settings; if that is auto, the best one for the validation likes."""
         settings, export, k = self.settings, self.settings.export, self.settings.validation.k
         if export.recent_share != "auto":
             return export.recent_share
         queries, items = target_vectors(model, self.graph, settings)
         train, valid = self.graph.histories(self.target, (TRAIN,)), self._held_out(VALID)
-        return choose_recent_share(queries, items, metric_of(settings), valid, train, export.recent_half_life, k)
+        half_life = export.recent_half_life
+        return choose_recent_share(queries, items, metric_of(settings), valid, train, half_life, k, encoder)
 
     def popularity(self) -> dict[str, float]:
         """Metrics on the test likes if every list holds the movies with the most train and valid likes."""

@@ -19,6 +19,7 @@ from kgspark.kge.export.evaluation import evaluate, popularity
 from kgspark.kge.export.evidence import LIKES
 from kgspark.kge.export.facts import place_new_movies
 from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training.training import Trained
@@ -40,18 +41,22 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
     begun, device = perf_counter(), pick_device(settings)
     for start in filter(None, (model, measured)):
         _check(graph, settings, start)
-    settings = _serving_settings(settings, model.settings)
+    settings = _serving_settings(settings, model)
     with reproducible(settings, device):
         served = _load(graph, settings, model, device)
         before_refit = settings.model_copy(update={"refit": "none"})
         unrefitted = served if measured is None else _load(graph, before_refit, measured, device)
-        space = export_search_space(unrefitted, graph, before_refit, (measured or model).evidence)
+        encoder = _load_encoder(graph, settings, model)
+        unrefitted_encoder = encoder if measured is None else _load_encoder(graph, before_refit, measured)
+        space = export_search_space(unrefitted, graph, before_refit, (measured or model).evidence, unrefitted_encoder)
         figures = _Figures(graph, graph.relation(settings.target), settings, space)
         return Trained(
             model=served,
             measured=unrefitted,
             evidence=model.evidence,
             measured_evidence=(measured or model).evidence,
+            encoder=encoder,
+            measured_encoder=unrefitted_encoder,
             settings=settings,
             history=(),
             best_epoch=0,
@@ -66,13 +71,14 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
         )
 
 
-def _serving_settings(today: TrainSettings, trained: TrainSettings) -> TrainSettings:
+def _serving_settings(today: TrainSettings, model: WarmStart) -> TrainSettings:
     """The settings of the training, with today's for what is done without training."""
-    export = today.export
+    export, trained = today.export, model.settings
     if export.recent_share == "auto":
         export = export.model_copy(update={"recent_share": trained.export.recent_share})
-    update = {"export": export, "validation": today.validation, "device": today.device, "threads": today.threads}
-    return trained.model_copy(update=update)
+    same = {"export": export, "validation": today.validation, "device": today.device, "threads": today.threads}
+    history = trained.history if model.encoder else trained.history.model_copy(update={"encoder": "latest"})
+    return trained.model_copy(update={**same, "history": history})
 
 
 def _check(graph: Graph, settings: TrainSettings, carried: WarmStart) -> None:
@@ -96,6 +102,17 @@ def _load(graph: Graph, settings: TrainSettings, carried: WarmStart, device: tor
     model = model.to(device)
     place_new_movies(model, graph, settings, settings.learned_splits, carried.evidence)
     return model
+
+
+def _load_encoder(graph: Graph, settings: TrainSettings, carried: WarmStart) -> HistoryEncoder | None:
+    """The encoder with the carried rows; zeros for movies that it was not trained on."""
+    if carried.encoder is None:
+        return None
+    movies = graph.layout.count(graph.relation(settings.target).tail_kind)
+    maps = {half_life: rows.new_zeros(movies, rows.shape[1]) for half_life, rows in carried.encoder.maps.items()}
+    encoder = HistoryEncoder(maps)
+    carried.apply_maps(encoder)
+    return encoder.to(pick_device(settings))
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from kgspark.errors import StageError
 from kgspark.graph.graph import Graph
 from kgspark.kge.device import pick_device, reproducible
 from kgspark.kge.export.evidence import evidence_of
+from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training import checkpoints, memory
 from kgspark.kge.training.distributed import Team
 from kgspark.kge.training.epochs import Progress, run_epochs
+from kgspark.kge.training.histories import continue_on, train_encoder
 from kgspark.kge.training.plan import TrainingPlan
 from kgspark.kge.training.run_folder import Epoch, RunFolder
 from kgspark.kge.training.state import TrainingState
@@ -34,6 +36,7 @@ class Trained:
     model         the published weights: those of the best epoch, refitted unless `refit` is none
     measured      the weights that `valid` and `test` were measured with: `model` itself without a refit. They have not
                   learned the held-out likes, so evaluations use them, and tomorrow's training starts from them
+    encoder, measured_encoder    of the histories, for `model` and `measured`; None if queries do not need one
     evidence, measured_evidence  what the vectors of `model` and `measured` were trained on (see `export.evidence`)
     settings      the given ones, with the value that training chose for `export.recent_share: auto`
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
@@ -45,6 +48,8 @@ class Trained:
 
     model: torch.nn.Module
     measured: torch.nn.Module
+    encoder: HistoryEncoder | None
+    measured_encoder: HistoryEncoder | None
     evidence: np.ndarray
     measured_evidence: np.ndarray
     settings: TrainSettings
@@ -96,13 +101,19 @@ def train(
         state.take_best()
         measured = copy.deepcopy(model) if settings.refit == "continue" else model
         plan.inform(measured, (TRAIN,))
-        recent_share = plan.choose_recent_share(measured)
-        valid = plan.evaluate(measured, VALID, (TRAIN,), recent_share)
-        test = plan.evaluate(measured, TEST, (TRAIN, VALID), recent_share)
+        measured_encoder = train_encoder(plan, measured, (TRAIN,), initial) if plan.encodes else None
+        recent_share = plan.choose_recent_share(measured, measured_encoder)
+        if not recent_share:
+            measured_encoder = None
+        valid = plan.evaluate(measured, VALID, (TRAIN,), recent_share, measured_encoder)
+        test = plan.evaluate(measured, TEST, (TRAIN, VALID), recent_share, measured_encoder)
         model = _refit(plan, model, state.best_epoch, device, initial)
+        encoder = _refit_encoder(plan, model, measured_encoder, initial)
     trained = Trained(
         model=model,
         measured=measured,
+        encoder=encoder,
+        measured_encoder=measured_encoder,
         evidence=evidence_of(graph, settings, settings.learned_splits),
         measured_evidence=evidence_of(graph, settings, (TRAIN,)),
         settings=settings.with_recent_share(recent_share),
@@ -166,6 +177,18 @@ def _refit(
         model = _train_anew(plan, best_epoch, device, initial)
     plan.inform(model, settings.learned_splits)
     return model
+
+
+def _refit_encoder(
+    plan: TrainingPlan, model: torch.nn.Module, encoder: HistoryEncoder | None, initial: WarmStart | None
+) -> HistoryEncoder | None:
+    """The encoder for the refitted model, after learning the held-out likes too."""
+    refit, splits = plan.settings.refit, plan.settings.learned_splits
+    if encoder is None or refit == "none":
+        return encoder
+    if refit == "anew":
+        return train_encoder(plan, model, splits, initial)
+    return continue_on(plan, model, encoder, splits)
 
 
 def _continue_on_all(plan: TrainingPlan, model: torch.nn.Module) -> None:

@@ -13,6 +13,7 @@ from kgspark.errors import StageError
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.evidence import NOTHING
 from kgspark.kge.export.model_files import SavedModel, load_model
+from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import metric_of, parameters_by_table, tower_of
 from kgspark.kge.settings import TrainSettings
 
@@ -24,6 +25,8 @@ class WarmStart:
     settings  those that the old model was trained with
     evidence  of today's entities, uint8 (entities,): that of the old model, and NOTHING for an entity that it does not
               have, or if its file is of an earlier version and does not say
+    movies    int64 (n,): positions of today's movies that the old model has
+    encoder   the rows of these movies in the old model's maps of histories; None if it has none
     """
 
     rows: Mapping[str, torch.Tensor]
@@ -32,11 +35,21 @@ class WarmStart:
     carried_relations: int
     settings: TrainSettings
     evidence: np.ndarray
+    movies: torch.Tensor
+    encoder: HistoryEncoder | None
 
     def apply(self, model: torch.nn.Module) -> None:
         """Writes the carried rows into the model; all others keep their fresh initialisation."""
         for name, table in parameters_by_table(model).items():
             table[self.rows[name].to(table.device)] = self.values[name].to(table.device)
+
+    def apply_maps(self, encoder: HistoryEncoder) -> bool:
+        """Writes the carried rows into the encoder's maps; False, and nothing, if these are not of the same kind."""
+        if self.encoder is None or self.encoder.maps.keys() != encoder.maps.keys():
+            return False
+        for half_life, table in encoder.maps.items():
+            table[self.movies.to(table.device)] = self.encoder.maps[half_life].to(table.device)
+        return True
 
 
 def carry_over(
@@ -73,7 +86,23 @@ def carry_over(
         for name in names:
             rows[name] = torch.from_numpy(new)
             values[name] = saved.tables[name][torch.from_numpy(old)]
-    return WarmStart(rows, values, len(new_rows), len(new_relations), saved.settings, evidence)
+    movies, encoder = _carry_maps(saved, new_entities, old_rows, new_rows)
+    return WarmStart(rows, values, len(new_rows), len(new_relations), saved.settings, evidence, movies, encoder)
+
+
+def _carry_maps(
+    saved: SavedModel, entities: pa.Table, old_rows: np.ndarray, new_rows: np.ndarray
+) -> tuple[torch.Tensor, HistoryEncoder | None]:
+    """Positions of today's movies, and their rows of the old maps. Both numberings have a kind's entities together."""
+    target = next(relation for relation in saved.relations if relation.name == saved.settings.target)
+    first, last = saved.layout.range(target.tail_kind)
+    movies = (old_rows >= first) & (old_rows < last)
+    today = np.asarray(entities.filter(pc.field("kind") == target.tail_kind)["index"])
+    positions = torch.from_numpy(new_rows[movies] - (today.min() if len(today) else 0))
+    if saved.encoder is None:
+        return positions, None
+    picked = torch.from_numpy(old_rows[movies] - first)
+    return positions, HistoryEncoder({half_life: table[picked] for half_life, table in saved.encoder.maps.items()})
 
 
 def matching_rows(old_entities: pa.Table, new_entities: pa.Table) -> tuple[np.ndarray, np.ndarray]:
