@@ -1,6 +1,6 @@
 """Held-out likes, and the evaluation of one recommender on them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,15 +107,18 @@ def read_held_out(night: Night, train_splits: tuple[str, ...] = (TRAIN, VALID)) 
     return HeldOut(likes(*train_splits), hidden, test, graph.layout.count(MOVIE))
 
 
-def space_before_refit(run: Run) -> SearchSpace:
-    """The vectors of a night's model before the refit, which learns the held-out likes."""
+def space_before_refit(run: Run, known: Sequence[str] = (TRAIN, VALID)) -> SearchSpace:
+    """The vectors of a night's model before the refit, which learns the held-out likes.
+
+    known  splits whose likes stand in the users' histories: those that precede the likes to find
+    """
     from kgspark.kge.export.model_files import load_model, measured_file
     from kgspark.kge.export.search_space import export_search_space
 
     saved = load_model(measured_file(run.table(MODEL)))
     graph = read_graph(run.table(TRIPLES), saved.layout, saved.relations)
     unrefitted = saved.settings.model_copy(update={"refit": "none"})
-    return export_search_space(saved.build(), graph, unrefitted, saved.evidence, saved.encoder)
+    return export_search_space(saved.build(), graph, unrefitted, saved.evidence, saved.encoder, known)
 
 
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:

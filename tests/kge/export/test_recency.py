@@ -132,7 +132,9 @@ def test_the_search_space_ranks_as_it_was_measured(tmp_path, encoder):
     world = drifting(latest_is_held_out=True)
     trained = trained_on(world, tmp_path / "run", history={"encoder": encoder})
     assert (trained.encoder is not None) == (encoder == "sums")
-    space = export_search_space(trained.model, world, trained.settings, encoder=trained.encoder)
+    space = export_search_space(
+        trained.model, world, trained.settings, encoder=trained.encoder, known=("train", "valid")
+    )
     seen, test = world.histories(LIKED, ("train", "valid")), world.histories(LIKED, ("test",))
     asking = np.flatnonzero(test.sizes)
     ranking = top_k_of_scores(SpaceRecommender(space, 1).scores(asking), seen.pick(asking), 10)

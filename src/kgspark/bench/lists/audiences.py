@@ -28,7 +28,7 @@ from kgspark.retrieval.topk import top_k
 from kgspark.runs import Run
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace, read_ids
 from kgspark.spark.session import usable_cores
-from kgspark.tables import MODEL, SEARCH_SPACE, TRAIN, TRIPLES
+from kgspark.tables import MODEL, SEARCH_SPACE, TRAIN, TRIPLES, VALID
 
 
 class AudiencesBenchSettings(Settings):
@@ -56,8 +56,9 @@ def run(settings: AudiencesBenchSettings, say: Say) -> Row:
     hidden = _without(read_seen(night.folder, names), found)
     rows: list[Row] = []
     say(f"bench audiences: {settings.night}, {len(hidden):,} movies, {len(likes):,} users, {settings.split} likes")
-    for name, space in _spaces(space_before_refit(night), likes.sizes, saved.settings.temperature, settings).items():
-        rows.append({"score": name, **_measure(space, hidden, found, likes.sizes, settings.k)})
+    space = space_before_refit(night, (TRAIN,) if settings.split == VALID else (TRAIN, VALID))
+    for name, scored in _spaces(space, likes.sizes, saved.settings.temperature, settings).items():
+        rows.append({"score": name, **_measure(scored, hidden, found, likes.sizes, settings.k)})
         say(_line(rows[-1], settings.k))
     return {"rows": rows}
 

@@ -26,19 +26,21 @@ def export_search_space(
     settings: TrainSettings,
     evidence: np.ndarray | None = None,
     encoder: HistoryEncoder | None = None,
+    known: Sequence[str] | None = None,
 ) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
-    With `settings.export.recent_share`, queries then lean towards the latest likes of `settings.learned_splits`. A user
-    who was not trained on likes gets a query from other facts, or the mean query of the users who were.
+    With `settings.export.recent_share`, queries then lean towards the latest likes. A user who was not
+    trained on likes gets a query from other facts, or the mean query of the users who were.
 
     evidence  of the model's vectors (see `export.evidence`); None if the model was trained on this graph
     encoder   of the histories; None for the mean of the latest likes
+    known     splits whose likes stand in the histories; None for `settings.learned_splits`
     """
     target = graph.relation(settings.target)
     if evidence is None:
         evidence = evidence_of(graph, settings, settings.learned_splits)
-    queries, items = ranking_vectors(model, graph, settings, settings.learned_splits, encoder)
+    queries, items = ranking_vectors(model, graph, settings, known or settings.learned_splits, encoder)
     kinds = (target.head_kind, target.tail_kind)
     learned_users, learned_movies = (evidence[slice(*graph.layout.range(kind))] == LIKES for kind in kinds)
     user_facts, movie_facts = (facts_of(kind, model, graph, settings, evidence) for kind in kinds)

@@ -77,14 +77,14 @@ class TrainingPlan:
         recent_share: float | None = None,
         encoder: HistoryEncoder | None = None,
     ) -> dict[str, float]:
-        """Metrics of the likes in `split`, with those of the splits `seen` left out of the lists.
+        """Metrics of the likes in `split`, with those of the splits `seen` in the histories and left out of the lists.
 
-        recent_share  weight of the latest train likes in a query; None for the value of the settings, where auto is 0
+        recent_share  weight of the latest likes in a query; None for the value of the settings, where auto is 0
         """
         settings = self.settings
         if recent_share is not None:
             settings = settings.with_recent_share(recent_share)
-        queries, items = ranking_vectors(model, self.graph, settings, (TRAIN,), encoder)
+        queries, items = ranking_vectors(model, self.graph, settings, seen, encoder)
         held_out, masked = self._held_out(split), self.graph.histories(self.target, seen)
         return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.validation.k,), self.workers)
 

@@ -24,8 +24,7 @@ from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training.training import Trained
 from kgspark.kge.training.warm_start import WarmStart
-from kgspark.search_space import SearchSpace
-from kgspark.tables import AVERAGE, LEARNED, SOURCES, TEST, TRAIN, VALID
+from kgspark.tables import AVERAGE, SOURCES, TEST, TRAIN, VALID
 
 
 def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: WarmStart | None) -> Trained:
@@ -48,13 +47,13 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
         unrefitted = served if measured is None else _load(graph, before_refit, measured, device)
         encoder = _load_encoder(graph, settings, model)
         unrefitted_encoder = encoder if measured is None else _load_encoder(graph, before_refit, measured)
-        space = export_search_space(unrefitted, graph, before_refit, (measured or model).evidence, unrefitted_encoder)
-        figures = _Figures(graph, graph.relation(settings.target), settings, space)
+        evidence = (measured or model).evidence
+        figures = _Figures(graph, before_refit, unrefitted, evidence, unrefitted_encoder)
         return Trained(
             model=served,
             measured=unrefitted,
             evidence=model.evidence,
-            measured_evidence=(measured or model).evidence,
+            measured_evidence=evidence,
             encoder=encoder,
             measured_encoder=unrefitted_encoder,
             settings=settings,
@@ -117,19 +116,23 @@ def _load_encoder(graph: Graph, settings: TrainSettings, carried: WarmStart) -> 
 
 @dataclass(frozen=True)
 class _Figures:
-    """Metrics on the held-out likes of the users with learned vectors.
-
-    space  of the weights that have not learned these likes
-    """
+    """Metrics on the held-out likes of the users with learned vectors, by weights that have not learned these likes."""
 
     graph: Graph
-    target: Relation
     settings: TrainSettings
-    space: SearchSpace
+    model: torch.nn.Module
+    evidence: np.ndarray
+    encoder: HistoryEncoder | None
+
+    @property
+    def target(self) -> Relation:
+        """The relation to recommend by."""
+        return self.graph.relation(self.settings.target)
 
     def of_model(self, split: str, seen: tuple[str, ...]) -> dict[str, float]:
-        """Metrics of the likes in `split`, with those of the splits `seen` left out of the lists."""
-        space, device = self.space, pick_device(self.settings)
+        """Metrics of the likes in `split`; those of the splits `seen` are in the histories, and left out of lists."""
+        space = export_search_space(self.model, self.graph, self.settings, self.evidence, self.encoder, seen)
+        device = pick_device(self.settings)
         queries, items = (torch.from_numpy(vectors).to(device) for vectors in (space.queries, space.items))
         offered = np.flatnonzero(space.item_sources != SOURCES.index(AVERAGE))
         masked, ks = self.graph.histories(self.target, seen), (self.settings.validation.k,)
@@ -142,5 +145,5 @@ class _Figures:
 
     def _held_out(self, split: str) -> Histories:
         likes = self.graph.histories(self.target, (split,))
-        learned = self.space.query_sources == SOURCES.index(LEARNED)
+        learned = self.evidence[slice(*self.graph.layout.range(self.target.head_kind))] == LIKES
         return likes.where(learned[likes.rows()]).limit(self.settings.validation.users)
