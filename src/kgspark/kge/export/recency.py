@@ -24,7 +24,7 @@ from kgspark.kge.export.evaluation import metrics_by_user
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.search_space import Metric
 
-# Values of `recent_share` that `auto` tries, in this order, until one is no better than the one before.
+# Values of `recent_share` that `auto` tries.
 _SHARES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
 # A share must be better than 0 by this many standard errors of the mean over users.
 _STANDARD_ERRORS = 2.0
@@ -122,12 +122,7 @@ def choose_recent_share(
     def figures(share: float) -> np.ndarray:
         return metrics_by_user(lean(own, recent, share), items, metric, wanted, known, (k,))[f"ndcg@{k}"]
 
-    none = best = figures(0.0)
-    chosen = 0.0
-    for share in _SHARES:
-        tried = figures(share)
-        if tried.mean() <= best.mean():
-            break
-        chosen, best = share, tried
-    lead = best - none
+    tried = {share: figures(share) for share in _SHARES}
+    chosen = max(tried, key=lambda share: float(tried[share].mean()))
+    lead = tried[chosen] - figures(0.0)
     return chosen if lead.mean() > _STANDARD_ERRORS * lead.std(ddof=1) / np.sqrt(len(lead)) else 0.0

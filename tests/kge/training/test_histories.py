@@ -1,0 +1,118 @@
+"""Trained histories: a planted order is found, and a model without histories cannot find it."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from kgspark.graph.graph import Graph
+from kgspark.graph.layout import EntityLayout
+from kgspark.graph.relation import Relation
+from kgspark.kge.export.model_files import load_model, save_model
+from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.model.history import HistoryEncoder
+from kgspark.kge.training.training import Trained, train
+from kgspark.kge.training.warm_start import carry_over
+from worlds.graphs import settings
+
+USERS, MOVIES, LIKES = 90, 30, 8
+LAYOUT = EntityLayout.from_counts([("user", USERS), ("movie", MOVIES)])
+LIKED = Relation(0, "liked", "user", "movie")
+ORDERED = {
+    "dim": 16,
+    "epochs": 6,
+    "learning_rate": 0.01,
+    "refit": "continue",
+    "history": {"epochs": 30, "dropout": 0.1, "batch_size": 200},
+}
+
+
+def in_a_ring() -> Graph:
+    """Movie m is always followed by movie m + 1, from the last one on by the first; the last two likes are held out.
+
+    Users begin anywhere and all movies are equally popular, so nothing but the order says what comes next.
+    """
+    order = np.random.default_rng(0).permutation(MOVIES)  # indices say nothing about the order
+    start = np.arange(USERS)[:, None] * 7
+    movies = order[(start + np.arange(LIKES)) % MOVIES]
+    splits = np.array(["train"] * (LIKES - 2) + ["valid", "test"])
+    columns = {
+        "head": np.repeat(np.arange(USERS), LIKES),
+        "relation": np.zeros(USERS * LIKES, np.int32),
+        "tail": USERS + movies.reshape(-1),
+        "split": np.tile(splits, USERS),
+        "weight": np.ones(USERS * LIKES, np.float32),
+        "timestamp": np.tile(100 + np.arange(LIKES), USERS),
+    }
+    return Graph.from_columns(columns, LAYOUT, [LIKED])
+
+
+def trained(folder, **changes) -> Trained:
+    folder.mkdir(exist_ok=True)
+    return train(in_a_ring(), settings(**{**ORDERED, **changes}), folder)
+
+
+@pytest.fixture(scope="module")
+def ordered(tmp_path_factory) -> Trained:
+    return trained(tmp_path_factory.mktemp("ordered"))
+
+
+def test_what_always_follows_is_found_and_not_without_histories(tmp_path, ordered):
+    plain = trained(tmp_path / "plain", export={"recent_share": 0})
+    assert ordered.settings.export.recent_share >= 0.2
+    assert ordered.valid["ndcg@10"] == 1
+    assert ordered.test["ndcg@10"] > 0.95
+    # The movie before the first like of a history is as near to it as the one after the last like.
+    assert plain.valid["ndcg@10"] < 0.9
+    assert plain.test["ndcg@10"] < 0.9
+
+
+def test_published_queries_know_the_held_out_likes(ordered):
+    graph = in_a_ring()
+    space = export_search_space(ordered.model, graph, ordered.settings, ordered.evidence, ordered.encoder)
+    scores = space.queries @ space.items.T
+    seen = graph.histories(LIKED, ("train", "valid", "test"))
+    scores[seen.rows(), seen.indices] = -np.inf
+    order = np.random.default_rng(0).permutation(MOVIES)
+    next_one = order[(np.arange(USERS) * 7 + LIKES) % MOVIES]
+    assert (scores.argmax(1) == next_one).mean() > 0.95
+
+
+def test_histories_are_trained_again_byte_for_byte_and_saved_with_the_model(tmp_path, ordered):
+    again = trained(tmp_path / "again")
+    assert ordered.encoder is not None
+    assert again.encoder is not None
+    for half_life, table in ordered.encoder.maps.items():
+        assert torch.equal(again.encoder.maps[half_life], table)
+    path = tmp_path / "model.safetensors"
+    save_model(path, again.model, in_a_ring(), again.settings, again.evidence, again.encoder)
+    saved = load_model(path)
+    assert saved.encoder is not None
+    spaces = [
+        export_search_space(model, in_a_ring(), again.settings, again.evidence, encoder)
+        for model, encoder in ((again.model, again.encoder), (saved.build(), saved.encoder))
+    ]
+    assert spaces[0].model_id == spaces[1].model_id
+    with pytest.raises(ValueError, match="need the encoder of histories"):
+        export_search_space(again.model, in_a_ring(), again.settings, again.evidence)
+
+
+def test_an_earlier_nights_maps_follow_their_movies(tmp_path, ordered):
+    path = tmp_path / "model.safetensors"
+    save_model(path, ordered.model, in_a_ring(), ordered.settings, ordered.evidence, ordered.encoder)
+    kinds = ["user"] * USERS + ["movie"] * MOVIES
+    ids = [str(i) for i in range(USERS)] + [f"m{i}" for i in range(MOVIES)]
+    old = pa.table({"index": np.arange(LAYOUT.size), "kind": kinds, "external_id": ids})
+    # Today one user is new, a movie is gone, another one is new, and movies stand in another order.
+    today_ids = [str(i) for i in range(USERS + 1)] + ["new", *[f"m{i}" for i in reversed(range(1, MOVIES))]]
+    new = pa.table({"index": np.arange(LAYOUT.size + 1), "kind": ["user", *kinds], "external_id": today_ids})
+    carried = carry_over(path, old, new, [LIKED], ordered.settings)
+    today = HistoryEncoder.start(torch.ones(MOVIES, ordered.settings.dim), ordered.settings.history.half_lives)
+    fresh = today.copy()
+    assert carried.apply_maps(today)
+    assert ordered.encoder is not None
+    for half_life, table in today.maps.items():
+        assert torch.equal(table[0], fresh.maps[half_life][0])
+        assert torch.equal(table[1:], ordered.encoder.maps[half_life].flip(0)[: MOVIES - 1])
+    other = HistoryEncoder.start(torch.ones(MOVIES, ordered.settings.dim), (3.0,))
+    assert not carried.apply_maps(other)
