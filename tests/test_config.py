@@ -90,6 +90,14 @@ WRONG_FILES = [
         ":2:12: evaluate.ks.1: expected an integer, found 'ten'",
         id="list element",
     ),
+    *[
+        pytest.param(
+            f"source: {{path: x}}\nevaluate: {{dates: [{date}]}}",
+            f":2:12: evaluate.dates.0: expected a date as YYYY-MM-DD, found {found}",
+            id=f"date {date}",
+        )
+        for date, found in (("2018-13-01", "'2018-13-01'"), ("2018", "2018"), ("yes", "True"))
+    ],
     pytest.param(
         "source: {path: x}\nevaluate: {ks: []}",
         ":2:12: evaluate.ks: expected a list of 1 or more, found []",

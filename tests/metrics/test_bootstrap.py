@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from kgspark.metrics.bootstrap import intervals
 
@@ -21,3 +22,22 @@ def test_nothing_to_resample() -> None:
     assert intervals({}, 10, seed=0) == {}
     assert intervals({"x": np.empty(0)}, 10, seed=0) == {}
     assert intervals({"x": np.ones(3)}, 0, seed=0) == {}
+
+
+def test_values_of_one_user_are_drawn_together() -> None:
+    """Copies of a user's value tell nothing new: the interval of the mean stays that of the users."""
+    users = np.random.default_rng(4).permutation(np.repeat(np.arange(200), 5))
+    of_user = np.random.default_rng(5).normal(size=200)
+    together = intervals({"x": of_user[users]}, 1_000, seed=1, users=users)["x"]
+    np.testing.assert_allclose(together, intervals({"x": of_user}, 1_000, seed=1)["x"])
+    apart = intervals({"x": of_user[users]}, 1_000, seed=1)["x"]
+    assert apart[1] - apart[0] < 0.6 * (together[1] - together[0])
+
+
+def test_a_user_with_more_values_weighs_more() -> None:
+    values, users = np.array([1.0, 1.0, 1.0, 0.0]), np.array([7, 7, 7, 3])
+    low, high = intervals({"x": values}, 2_000, seed=1, users=users)["x"]
+    assert (low, high) == (0, 1)
+    found = intervals({"x": values}, 1, seed=6, fraction=0.0, users=users)["x"]
+    draws = np.random.default_rng(6).poisson(1.0, 2)  # of users 3 and 7
+    assert found[0] == pytest.approx(3 * draws[1] / (3 * draws[1] + draws[0]))

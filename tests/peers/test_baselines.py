@@ -22,7 +22,7 @@ USERS, MOVIES = 60, 25
 def _likes(seed: int = 0, **settings: Any) -> tuple[Likes, np.ndarray]:
     dense = np.random.default_rng(seed).random((USERS, MOVIES)) < np.linspace(0.02, 0.5, MOVIES)
     movies = np.nonzero(dense)[1]
-    by_user = Histories(np.concatenate([[0], dense.sum(axis=1).cumsum()]), movies)
+    by_user = Histories(np.concatenate([[0], dense.sum(axis=1).cumsum()]), movies, times=1_000 * movies)
     return _given(by_user, MOVIES, **settings), dense.astype(np.float64)
 
 

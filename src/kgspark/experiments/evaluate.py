@@ -5,26 +5,26 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from kgspark.experiments import protocols
+from kgspark.experiments import backtest, protocols
+from kgspark.experiments.models import OURS, as_recommender
 from kgspark.manifests import Manifest
 from kgspark.night.evaluate_settings import ProtocolName
 from kgspark.night.held_out import HeldOut, Measured, measure, read_held_out, space_before_refit
 from kgspark.night.night import Night
 from kgspark.peers.baselines import Likes, Recommender, fit_baseline
 from kgspark.report.figures import comparison
-from kgspark.retrieval.space_recommender import SpaceRecommender
 from kgspark.search_space import SearchSpace
-from kgspark.spark.session import usable_cores
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
 from kgspark.tables import ENTITIES, MODEL, SEARCH_SPACE, TRIPLES
 
-OURS = "kgspark"
 Row = dict[str, Any]
 
 
 def run(night: Night) -> Row:
     """Evaluates the model and `evaluate.baselines`; returns the object that `--json` prints."""
     settings = night.settings.evaluate
+    if settings.protocol == "nights":
+        return backtest.run(night)
     if settings.protocol is None:
         protocol: str = night.settings.split.protocol
         rows, held_out = _measure_night(night)
@@ -75,10 +75,10 @@ def _rows(night: Night, held_out: HeldOut, space: SearchSpace) -> list[Row]:
     """One row per model: ours first, then each baseline with our lead over it."""
     settings, seed = night.settings.evaluate, night.settings.train.seed
     training = night.run.manifest(MODEL).details["training"]
-    ours = measure(_recommender(space), held_out, settings)
+    ours = measure(as_recommender(space), held_out, settings)
     row = {"model": OURS, "seed": seed, **ours.row(held_out, settings, seed), "fit_seconds": training["seconds"]}
     return [row | {"valid": training["valid"]}] + [
-        _baseline_row(name, night, held_out, ours) for name in settings.baselines
+        _baseline_row(name, night, held_out, ours) for name in settings.compared
     ]
 
 
@@ -98,11 +98,7 @@ def fit_on(name: str, night: Night, held_out: HeldOut) -> Recommender:
     likes = Likes(
         held_out.train, held_out.movies, settings.evaluate.peers, settings.train.seed, session=lambda: night.spark
     )
-    return _recommender(fit_baseline(name, likes))
-
-
-def _recommender(fitted: Recommender | SearchSpace) -> Recommender:
-    return SpaceRecommender(fitted, usable_cores()) if isinstance(fitted, SearchSpace) else fitted
+    return as_recommender(fit_baseline(name, likes))
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:

@@ -46,6 +46,11 @@ def run(night: Night) -> dict[str, Any]:
 def _base(night: Night) -> Night:
     """The night that trials vary, with its triples written: the night itself, or the protocol's variant of it."""
     settings = night.settings.evaluate
+    if settings.protocol == "nights":
+        raise ConfigError(
+            "evaluate.protocol: the likes after a night cannot choose settings, because they judge them; set it to "
+            "null, to tune by the night's own split, or to another protocol"
+        )
     if settings.protocol is None:
         base = night
         clean_ratings.run(night)

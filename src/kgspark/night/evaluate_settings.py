@@ -1,9 +1,10 @@
 """Settings of `kgspark evaluate`."""
 
+import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from kgspark.config import Settings
 from kgspark.peers.baselines import BaselineName
@@ -11,14 +12,18 @@ from kgspark.peers.settings import PeerSettings
 
 ProtocolName = Literal["random", "leave-one-out", "recbole", "time", "cold-users", "cold-movies", "files"]
 
+_BASELINES: tuple[str, ...] = ("popularity", "item-knn", "ease")
+_BASELINES_OF_NIGHTS: tuple[str, ...] = ("popularity", "popularity-30d", "markov-chain", "mllib-als")
+
 
 class EvaluateSettings(Settings):
     """The evaluation on held-out likes (kgspark evaluate), compared with baselines."""
 
-    protocol: ProtocolName | None = Field(
+    protocol: Literal[ProtocolName, "nights"] | None = Field(
         None,
         description="random (85/15), leave-one-out, recbole (≥ 3, 10-core, 8:1:1), time (≥ 3, the last fifth), "
-        "cold-users, cold-movies (a tenth without any like), files; null: the night's own split",
+        "cold-users, cold-movies (a tenth without any like), files, nights (whole nights as of earlier dates, judged "
+        "by the likes that followed); null: the night's own split",
     )
     train: Path | None = Field(None, description="protocol files: lines of `user item item ...` to train on")
     test: Path | None = Field(None, description="protocol files: lines of `user item item ...` to test on")
@@ -26,11 +31,23 @@ class EvaluateSettings(Settings):
         "own",
         description="protocol files: source if the ids are those of source.path, to use its side tables; otherwise own",
     )
-    seeds: tuple[int, ...] = Field((42,), min_length=1, description="seeds of split and training, one evaluation each")
+    dates: tuple[datetime.date, ...] = Field(
+        (),
+        description="protocol nights: the dates of the nights; none: as many as `nights`, the longest of `days` apart, "
+        "up to the latest one for which all `days` are known",
+    )
+    nights: PositiveInt = Field(4, description="protocol nights: number of nights if there are no `dates`")
+    days: tuple[PositiveInt, ...] = Field(
+        (1, 7, 30), min_length=1, description="protocol nights: the likes of so many days from the date on are judged"
+    )
+    seeds: tuple[int, ...] = Field(
+        (42,), min_length=1, description="seeds of split and training, one evaluation each (not for nights)"
+    )
     ks: tuple[PositiveInt, ...] = Field((10, 20, 100), min_length=1, description="lengths of the evaluated lists")
-    baselines: tuple[BaselineName, ...] = Field(
-        ("popularity", "item-knn", "ease"),
-        description="models to compare with; also mllib-als, and with the extra bench implicit-als and implicit-bpr",
+    baselines: tuple[BaselineName, ...] | None = Field(
+        None,
+        description="models to compare with; null: popularity, item-knn and ease; for protocol nights popularity, "
+        "popularity-30d, markov-chain and mllib-als. implicit-als and implicit-bpr need the extra bench",
     )
     peers: PeerSettings = Field(default_factory=PeerSettings)
     history: tuple[PositiveInt, PositiveInt] = Field(
@@ -40,6 +57,18 @@ class EvaluateSettings(Settings):
         (10, 100), description="number of training likes from which a movie is no longer rare, and from which popular"
     )
     resamples: int = Field(1000, ge=0, description="resamples of users, for the 95 % confidence intervals; 0 for none")
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The names of the baselines to compare with."""
+        if self.baselines is not None:
+            return self.baselines
+        return _BASELINES_OF_NIGHTS if self.protocol == "nights" else _BASELINES
+
+    @field_validator("dates", "days")
+    @classmethod
+    def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(sorted(set(value)))
 
     @model_validator(mode="after")
     def _files_are_named(self) -> "EvaluateSettings":

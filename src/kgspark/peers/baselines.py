@@ -57,6 +57,8 @@ BASELINES: dict[str, Baseline] = {
     "popularity": Baseline("kgspark.peers.popularity:fit"),
     "item-knn": Baseline("kgspark.peers.item_to_item:fit_item_knn"),
     "ease": Baseline("kgspark.peers.item_to_item:fit_ease"),
+    "popularity-30d": Baseline("kgspark.peers.recent:fit_popularity"),
+    "markov-chain": Baseline("kgspark.peers.recent:fit_markov_chain"),
     "mllib-als": Baseline("kgspark.peers.mllib_als:fit_likes"),
     "implicit-als": Baseline("kgspark.peers.implicit_models:fit_als", extra="bench"),
     "implicit-bpr": Baseline("kgspark.peers.implicit_models:fit_bpr", extra="bench"),
