@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,13 @@ from kgspark.graph.histories import Histories
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.graph.triples import TripleSet
-from kgspark.kge.export.recency import choose_recent_share, lean, recent_vectors, recent_weights
+from kgspark.kge.export.recency import (
+    choose_recent_share,
+    lean,
+    recent_vectors,
+    recent_weights,
+    share_that_follows,
+)
 from kgspark.kge.export.search_space import export_search_space, target_vectors
 from kgspark.kge.model.two_tower import build_model
 from kgspark.kge.training.training import train
@@ -161,3 +169,22 @@ def test_sums_of_distances_have_no_mean_to_lean_to():
         with pytest.raises(ValidationError, match=r"export\.recent_share is for models that rank by inner products"):
             settings(export={"recent_share": 0.3}, **changes)
         assert settings(**changes).export.recent_share == "auto"
+
+
+def test_only_likes_after_a_users_known_ones_follow_them():
+    seen = likes([2, 0, 3, 1], [5, 9, 1, 2, 3, 7])
+    held_out = likes([2, 1, 1, 1], [10, 6, 4, 3, 6])  # later, between; of nobody known; as late as; earlier
+    assert share_that_follows(held_out, seen) == 2 / 4
+    assert share_that_follows(likes([0] * 4, []), seen) == 0
+    assert share_that_follows(Histories.of([[1], [], [], []]), seen) == 0
+
+
+def test_histories_are_not_trained_where_validation_cannot_judge_them(tmp_path):
+    between = drifting(latest_is_held_out=True)
+    parts = dict(between.triples.parts)
+    for split in ("valid", "test"):
+        pairs = parts[split, LIKED.index]
+        parts[split, LIKED.index] = replace(pairs, times=np.full(len(pairs), 150))
+    world = Graph(TripleSet(parts), LAYOUT, (LIKED,))
+    assert trained_on(world, tmp_path / "auto").encoder is None
+    assert trained_on(world, tmp_path / "wanted", export={"recent_share": 0.4}).encoder is not None

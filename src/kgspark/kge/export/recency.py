@@ -95,6 +95,21 @@ def lean(queries: torch.Tensor, recent: torch.Tensor, share: float) -> torch.Ten
     return torch.where(known, (1 - share) * queries + share * lengths * recent, queries)
 
 
+def share_that_follows(held_out: Histories, seen: Histories) -> float:
+    """The fraction of held-out likes that are no earlier than any of their user's likes in `seen`.
+
+    Users without likes in `seen` do not count; 0 if there are no others.
+
+    held_out, seen  likes per user, with times
+    """
+    held_out = held_out.where((seen.sizes > 0)[held_out.rows()])
+    if held_out.times is None or seen.times is None or not len(held_out.indices):
+        return 0.0
+    latest = np.full(len(seen), np.iinfo(np.int64).min)
+    np.maximum.at(latest, seen.rows(), seen.times)
+    return float((held_out.times >= latest[held_out.rows()]).mean())
+
+
 def choose_recent_share(
     queries: torch.Tensor,
     items: torch.Tensor,

@@ -10,7 +10,7 @@ from kgspark.graph.histories import Histories
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.evaluation import evaluate, popularity
 from kgspark.kge.export.facts import inform_movies
-from kgspark.kge.export.recency import choose_recent_share
+from kgspark.kge.export.recency import choose_recent_share, share_that_follows
 from kgspark.kge.export.search_space import ranking_vectors, target_vectors
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.initial import initialise
@@ -90,14 +90,22 @@ class TrainingPlan:
 
     @property
     def encodes(self) -> bool:
-        """True if an encoder of histories is to be trained."""
-        return may_encode(self.settings) and self.graph.histories(self.target).times is not None
+        """True if an encoder of histories is to be trained: validation can judge it, or the settings want it."""
+        train = self.graph.histories(self.target)
+        if not may_encode(self.settings) or train.times is None:
+            return False
+        return self.settings.export.recent_share != "auto" or share_that_follows(self._held_out(VALID), train) > 0.5
 
     def choose_recent_share(self, model: torch.nn.Module, encoder: HistoryEncoder | None) -> float:
-        """The value of the settings; if that is auto, the best one for the validation likes."""
+        """The value of the settings; if that is auto, the best one for the validation likes.
+
+        It is 0 if `encodes` says that an encoder cannot be judged.
+        """
         settings, export, k = self.settings, self.settings.export, self.settings.validation.k
         if export.recent_share != "auto":
             return export.recent_share
+        if encoder is None and settings.history.encoder == "sums":
+            return 0.0
         queries, items = target_vectors(model, self.graph, settings)
         train, valid = self.graph.histories(self.target, (TRAIN,)), self._held_out(VALID)
         half_life = export.recent_half_life

@@ -50,8 +50,8 @@ class SplitSettings(Settings):
     """
 
     protocol: Literal["random", "leave-one-out", "per-user", "time", "cold-users", "cold-movies", "none"] = Field(
-        "leave-one-out",
-        description="leave-one-out (each user's latest), random (a fraction), per-user (8:1:1), time (the latest "
+        "random",
+        description="random (a fraction), leave-one-out (each user's latest), per-user (8:1:1), time (the latest "
         "fraction), cold-users and cold-movies (all likes of a fraction of them), none",
     )
     test: float = Field(0.15, ge=0, lt=1, description="fraction of the likes, users or movies in test")
