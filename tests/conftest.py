@@ -85,6 +85,15 @@ def ml_1m() -> Path:
 
 
 @pytest.fixture(scope="session")
+def amazon_beauty() -> Path:
+    """Amazon Beauty's published sequences, which may not be shipped: the tests that need them are skipped without."""
+    folder = REPOSITORY.parent / "shared" / "data" / "amazon-beauty"
+    if not (folder / "sequences.txt").is_file():
+        pytest.skip("needs Amazon Beauty next to the repository, in ../shared/data/amazon-beauty")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
     """kgspark's own session on two local threads, with few partitions, because each partition is one more task."""
     from kgspark.spark.session import spark_session

@@ -86,3 +86,7 @@ def test_a_missing_split_file_is_one_line(tmp_path: Path) -> None:
     assert "protocol files needs evaluate.train and evaluate.test" in only_line(done)
     done = kgspark("evaluate", conf, "evaluate.protocol=files", "evaluate.train=no.txt", "evaluate.test=no.txt")
     assert "no.txt: no such file; evaluate.train names it" in only_line(done)
+    done = kgspark("evaluate", conf, "evaluate.protocol=next", "evaluate.sequences=no.txt")
+    assert "no.txt: no such file; evaluate.sequences names it" in only_line(done)
+    done = kgspark("evaluate", conf, "evaluate.protocol=next", "evaluate.sequences=a.txt", "evaluate.positives=target")
+    assert "leave out evaluate.positives=target" in only_line(done)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kgspark.errors import InputError
-from kgspark.spark.evaluation_sets import find_core, named_by, read_split_files, without_cold
+from kgspark.spark.evaluation_sets import find_core, named_by, read_sequences, read_split_files, without_cold
 
 
 def _brute_core(pairs: pd.DataFrame, least: int) -> pd.DataFrame:
@@ -68,3 +68,73 @@ def test_exchange_files_that_cannot_be_used(spark: Any, tmp_path: Path, name: st
     (tmp_path / "empty.txt").write_text("\n7\n", encoding="utf-8")
     with pytest.raises(InputError, match=f"{name}: {reason}"):
         read_split_files(spark, train, tmp_path / name)
+
+
+def test_ids_of_exchange_files_must_be_of_the_type_that_is_given(spark: Any, tmp_path: Path) -> None:
+    train, test = _files(tmp_path, "0 5", "0 6\n\n1 a7")
+    with pytest.raises(InputError, match=r"test\.txt:3: the line has an id that is no whole number"):
+        read_split_files(spark, train, test, "bigint")
+    ratings, ids = read_split_files(spark, train, train, "string")
+    assert ids == "string"
+    assert [tuple(row) for row in ratings.collect()] == [("0", "5", None, None, "train")]
+
+
+def _sequences(folder: Path, text: str | bytes) -> Path:
+    path = folder / "sequences.txt"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_places_of_a_sequence_are_its_times_and_an_item_counts_once_at_the_later_one(
+    spark: Any, tmp_path: Path
+) -> None:
+    text = "7 30 10 20\r\n\n \t8\t10  40 10\n" + "9 " + " ".join(map(str, range(100, 112)))
+    ratings, ids = read_sequences(spark, _sequences(tmp_path, text))
+    assert ids == "bigint"
+    assert ratings.dtypes == [
+        ("user_id", "bigint"),
+        ("movie_id", "bigint"),
+        ("rating", "double"),
+        ("timestamp", "bigint"),
+    ]
+    found = {(row["user_id"], row["movie_id"]): row["timestamp"] for row in ratings.collect()}
+    expected = {(7, 30): 1, (7, 10): 2, (7, 20): 3, (8, 40): 2, (8, 10): 3}
+    assert found == expected | {(9, 100 + place): place + 1 for place in range(12)}
+
+
+@pytest.mark.parametrize(("text", "id_type"), [("1 5 a7", None), ("1 05", None), ("1 5", "string")])
+def test_ids_of_sequences_stay_text_if_one_is_no_number_or_the_source_has_text(
+    spark: Any, tmp_path: Path, text: str, id_type: str | None
+) -> None:
+    ratings, ids = read_sequences(spark, _sequences(tmp_path, text), id_type)
+    assert ids == "string"
+    assert {row["movie_id"] for row in ratings.collect()} == set(text.split()[1:])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("\n7\n", "no line names a user and an item"),
+        ("1 2 3\n\n4\n5 6\n7\n", r":3: the line has no item; expected `user item item \.\.\.`"),
+        ("1 2 3\n4 5\n 1 6\n4 7\n", r":3: the line is of a user with an earlier line; write all items"),
+        ("1 2 3\n4 a5\n", r":2: the line has an id that is no whole number, .* set evaluate\.ids=own"),
+        (b"1 2 3\n\n4 5\xff\n", r":3: the line is no text in utf-8; save the file in utf-8"),
+    ],
+)
+def test_a_sequence_that_cannot_be_used_is_named_with_its_line(
+    spark: Any, tmp_path: Path, text: str | bytes, problem: str
+) -> None:
+    with pytest.raises(InputError, match=f"sequences.txt{problem}" if problem[0] == ":" else problem):
+        read_sequences(spark, _sequences(tmp_path, text), "bigint")
+
+
+def test_lines_are_counted_over_the_parts_of_a_file(spark: Any, tmp_path: Path) -> None:
+    lines = [f"{user} {'1 ' * (user % 50)}2" for user in range(3000)]
+    lines[2345] = "2345"
+    limit = spark.conf.get("spark.sql.files.maxPartitionBytes")
+    spark.conf.set("spark.sql.files.maxPartitionBytes", "10000")
+    try:
+        with pytest.raises(InputError, match=r"sequences\.txt:2346: the line has no item"):
+            read_sequences(spark, _sequences(tmp_path, "\n".join(lines)))
+    finally:
+        spark.conf.set("spark.sql.files.maxPartitionBytes", limit)

@@ -3,21 +3,22 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kgspark.errors import InputError
+from kgspark.errors import InputError, StageError
 from kgspark.files import TableFiles, describe_folder, source_signature
-from kgspark.night.evaluate_settings import ProtocolName
+from kgspark.night.evaluate_settings import EvaluateSettings, ProtocolName
 from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, id_type
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome, StageWork
-from kgspark.spark.evaluation_sets import find_core, named_by, read_split_files, without_cold
+from kgspark.spark.evaluation_sets import find_core, named_by, read_sequences, read_split_files, without_cold
 from kgspark.spark.frames import DataFrame, read_table, write_table
-from kgspark.spark.graph.settings import SplitSettings
+from kgspark.spark.graph.derived import DERIVED
+from kgspark.spark.graph.relations import matching_rows
 from kgspark.spark.graph.splits import with_split
 from kgspark.stages import clean_ratings
 from kgspark.tables import KEYS, MOVIES, RATINGS, USERS
@@ -27,33 +28,48 @@ _LIKED = "rating >= 3"
 _CORE = 10
 # This fraction of the ratings before the last fifth is for validation: the latest ones, as in the test.
 _VALID_OF_TIME = 0.1
+# The target relation of files: every item of a line is a like, without a rating.
+_UNRATED = {"where": None, "weight": "1.0"}
 
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
     """One protocol.
 
-    split       changed values of the section `split`
-    target      changed values of the target relation: the protocol's definition of a like
-    choose      makes the protocol's ratings from the night's ratings and the variant's split; None: all ratings
-    from_files  the ratings come from evaluate.train and evaluate.test instead
-    refit       train.refit: "anew" on train and validation, or "none" for models that may learn train only
+    split   changed values of the section `split`
+    target  changed values of the target relation: the protocol's definition of a like
+    choose  makes the protocol's ratings from the night's ratings and the variant's settings; None: all ratings
+    files   keys of `evaluate` that name the files with the ratings instead
+    read    reads these files, and the type of their ids, see `evaluation_sets`
+    refit   train.refit: "anew" on train and validation, or "none" for models that may learn train only
     """
 
     split: Mapping[str, Any]
     target: Mapping[str, str | None] = field(default_factory=dict)
-    choose: Callable[[DataFrame, SplitSettings], DataFrame] | None = None
-    from_files: bool = False
+    choose: Callable[[DataFrame, NightSettings], DataFrame] | None = None
+    files: tuple[str, ...] = ()
+    read: Callable[..., tuple[DataFrame, str]] | None = None
     refit: str = "anew"
 
 
-def _dense_likes(ratings: DataFrame, split: SplitSettings) -> DataFrame:
+def _dense_likes(ratings: DataFrame, settings: NightSettings) -> DataFrame:
     return find_core(ratings.where(_LIKED), _CORE)
 
 
-def _likes_split_by_time(ratings: DataFrame, split: SplitSettings) -> DataFrame:
+def _likes_split_by_time(ratings: DataFrame, settings: NightSettings) -> DataFrame:
     """Likes with their split, without test rows of users and movies that are unknown before the test."""
-    return without_cold(with_split(ratings.where(_LIKED), split.model_copy(update={"valid": _VALID_OF_TIME}), None))
+    split = settings.split.model_copy(update={"valid": _VALID_OF_TIME})
+    return without_cold(with_split(ratings.where(_LIKED), split, None))
+
+
+def _dense_positives(ratings: DataFrame, settings: NightSettings) -> DataFrame:
+    """The core of the ratings that the target relation selects; StageError if it is empty."""
+    core = find_core(matching_rows(settings.train.target, settings.target, ratings), settings.evaluate.core)
+    if core.isEmpty():
+        raise StageError(
+            f"evaluate.core={settings.evaluate.core} leaves no rating: no users and movies have so many; lower it"
+        )
+    return core
 
 
 PROTOCOLS: dict[ProtocolName, EvaluationProtocol] = {
@@ -65,22 +81,34 @@ PROTOCOLS: dict[ProtocolName, EvaluationProtocol] = {
     ),
     "cold-users": EvaluationProtocol({"protocol": "cold-users", "test": 0.1, "valid": 0.05}),
     "cold-movies": EvaluationProtocol({"protocol": "cold-movies", "test": 0.1, "valid": 0.05}),
+    "next": EvaluationProtocol({"protocol": "leave-one-out"}, {"where": None}, _dense_positives),
     "files": EvaluationProtocol(
-        {"protocol": "random", "valid": 0.05},
-        {"where": None, "weight": "1.0"},  # every line is a like, without a rating
-        from_files=True,
+        {"protocol": "random", "valid": 0.05}, _UNRATED, files=("train", "test"), read=read_split_files
     ),
 }
 
 
+def protocol_of(settings: EvaluateSettings, name: ProtocolName) -> EvaluationProtocol:
+    """The protocol in the form that the settings choose."""
+    protocol = PROTOCOLS[name]
+    if name == "next" and settings.sequences is not None:
+        return replace(protocol, target=_UNRATED, choose=None, files=("sequences",), read=read_sequences)
+    if name == "next" and settings.positives == "target":
+        return replace(protocol, target={})
+    return protocol
+
+
 def evaluation_night(night: Night, name: ProtocolName, seed: int) -> Night:
     """The variant of the night for the protocol, in its own lake inside the night's folder."""
-    settings, protocol = night.settings, PROTOCOLS[name]
+    settings = night.settings
+    protocol = protocol_of(settings.evaluate, name)
     train = {"seed": seed, "warm_start": "none", "refit": protocol.refit}
     target = settings.target.model_copy(update=dict(protocol.target))
     relations = {**settings.relations, settings.train.target: target}
     if _has_own_ids(settings, protocol):
-        relations = {name: relation for name, relation in relations.items() if relation.table == RATINGS}
+        # Derived tables follow the order of likes in time, which only sequences have.
+        known = (RATINGS, *DERIVED) if protocol.read is read_sequences else (RATINGS,)
+        relations = {name: relation for name, relation in relations.items() if relation.table in known}
     changes = {
         "lake": night.run.folder / "evaluations" / name,
         "split": settings.split.model_copy(update={**protocol.split, "seed": seed}),
@@ -93,15 +121,14 @@ def evaluation_night(night: Night, name: ProtocolName, seed: int) -> Night:
 
 def _has_own_ids(settings: NightSettings, protocol: EvaluationProtocol) -> bool:
     """True if the ids of the protocol's files are not those of source.path."""
-    return protocol.from_files and settings.evaluate.ids == "own"
+    return bool(protocol.files) and settings.evaluate.ids == "own"
 
 
 def run(night: Night, variant: Night, name: ProtocolName) -> Outcome:
     """Writes the variant's ratings and side tables unless they are unchanged."""
-    protocol = PROTOCOLS[name]
-    tables, sources = [RATINGS], {}
-    if protocol.from_files:
-        sources = {key: _signature(key, path) for key, path in _files(night.settings).items()}
+    protocol = protocol_of(night.settings.evaluate, name)
+    tables = [RATINGS]
+    sources = {key: _signature(key, path) for key, path in _files(night.settings, protocol).items()}
     if not _has_own_ids(night.settings, protocol):
         clean_ratings.run(night)
         tables = cleaned_tables(night)
@@ -110,10 +137,18 @@ def run(night: Night, variant: Night, name: ProtocolName) -> Outcome:
         variant.run,
         "population",
         writes=tables,
-        settings={"protocol": name, "split": variant.settings.split.model_dump(exclude={"seed"})},
+        settings={"protocol": name, **_choice(variant.settings, protocol)},
         sources=sources,
     )
     return variant.stage(work, partial(_write, night=night, protocol=protocol), _summary)
+
+
+def _choice(settings: NightSettings, protocol: EvaluationProtocol) -> dict[str, Any]:
+    """The settings of the variant that the choice of its ratings depends on."""
+    choice: dict[str, Any] = {"split": settings.split.model_dump(exclude={"seed"})}
+    if protocol.choose is _dense_positives:
+        choice |= {"core": settings.evaluate.core, "where": settings.target.where}
+    return choice
 
 
 def link(night: Night, variant: Night) -> Outcome:
@@ -143,12 +178,13 @@ def _write(variant: Night, work: StageWork, night: Night, protocol: EvaluationPr
 
 def _choose_ratings(night: Night, variant: Night, protocol: EvaluationProtocol) -> tuple[DataFrame | None, str]:
     """The protocol's ratings (None: all of the night's), and the type of their ids."""
-    if protocol.from_files:
-        return read_split_files(night.spark, *_files(night.settings).values())
+    if protocol.read is not None:
+        ids = None if _has_own_ids(night.settings, protocol) else id_type(night)
+        return protocol.read(night.spark, *_files(night.settings, protocol).values(), id_type=ids)
     if protocol.choose is None:
         return None, id_type(night)
     ratings = read_table(night.spark, night.run.table(RATINGS))
-    return protocol.choose(ratings, variant.settings.split), id_type(night)
+    return protocol.choose(ratings, variant.settings), id_type(night)
 
 
 def _write_named(night: Night, name: str, ratings: Path, folder: Path) -> TableFiles:
@@ -165,13 +201,13 @@ def _link_table(night: Night, name: str, folder: Path) -> TableFiles:
     return TableFiles(describe_folder(folder), night.run.manifest(name).content)
 
 
-def _files(settings: NightSettings) -> dict[str, Path]:
-    named = {"evaluate.train": settings.evaluate.train, "evaluate.test": settings.evaluate.test}
-    return {key: path for key, path in named.items() if path is not None}
+def _files(settings: NightSettings, protocol: EvaluationProtocol) -> dict[str, Path]:
+    """The paths of the protocol's files, by the dotted keys that name them."""
+    return {f"evaluate.{key}": getattr(settings.evaluate, key) for key in protocol.files}
 
 
 def _signature(key: str, path: Path) -> str:
-    if not path.exists():
+    if not path.is_file():
         raise InputError(f"{path}: no such file; {key} names it")
     return source_signature([path])
 

@@ -10,7 +10,7 @@ from kgspark.config import Settings
 from kgspark.peers.baselines import BaselineName
 from kgspark.peers.settings import PeerSettings
 
-ProtocolName = Literal["random", "leave-one-out", "recbole", "time", "cold-users", "cold-movies", "files"]
+ProtocolName = Literal["random", "leave-one-out", "recbole", "time", "next", "cold-users", "cold-movies", "files"]
 
 _BASELINES: tuple[str, ...] = ("popularity", "item-knn", "ease")
 _BASELINES_OF_NIGHTS: tuple[str, ...] = ("popularity", "popularity-30d", "markov-chain", "mllib-als")
@@ -22,14 +22,25 @@ class EvaluateSettings(Settings):
     protocol: Literal[ProtocolName, "nights"] | None = Field(
         None,
         description="random (85/15), leave-one-out, recbole (≥ 3, 10-core, 8:1:1), time (≥ 3, the last fifth), "
-        "cold-users, cold-movies (a tenth without any like), files, nights (whole nights as of earlier dates, judged "
-        "by the likes that followed); null: the night's own split",
+        "next (every rating, 5-core, the latest), cold-users, cold-movies (a tenth without any like), files, nights "
+        "(whole nights as of earlier dates, judged by the likes that followed); null: the night's own split",
     )
     train: Path | None = Field(None, description="protocol files: lines of `user item item ...` to train on")
     test: Path | None = Field(None, description="protocol files: lines of `user item item ...` to test on")
+    sequences: Path | None = Field(
+        None,
+        description="protocol next: a file of lines `user item item ...` in order of time, taken as it is, instead of "
+        "the ratings of source.path",
+    )
     ids: Literal["own", "source"] = Field(
         "own",
-        description="protocol files: source if the ids are those of source.path, to use its side tables; otherwise own",
+        description="of such files: source if the ids are those of source.path, to use its side tables; otherwise own",
+    )
+    positives: Literal["all", "target"] = Field(
+        "all", description="protocol next: every rating counts as a like (all), or those that train.target selects"
+    )
+    core: PositiveInt = Field(
+        5, description="protocol next: only users and movies with so many positives each are kept; 1 for all"
     )
     dates: tuple[datetime.date, ...] = Field(
         (),
@@ -74,4 +85,6 @@ class EvaluateSettings(Settings):
     def _files_are_named(self) -> "EvaluateSettings":
         if self.protocol == "files" and (self.train is None or self.test is None):
             raise ValueError("protocol files needs evaluate.train and evaluate.test")
+        if self.protocol == "next" and self.sequences is not None and self.positives == "target":
+            raise ValueError("evaluate.sequences has no ratings to choose by; leave out evaluate.positives=target")
         return self

@@ -79,9 +79,12 @@ class TrainingPlan:
     ) -> dict[str, float]:
         """Metrics of the likes in `split`, with those of the splits `seen` in the histories and left out of the lists.
 
-        recent_share  weight of the latest likes in a query; None for the value of the settings, where auto is 0
+        recent_share  weight of the latest likes in a query; None for the value of the settings, where auto is 0; it is
+                      also 0 as long as the encoder that it needs is not trained
         """
         settings = self.settings
+        if encoder is None and settings.history.encoder == "sums":
+            recent_share = 0.0
         if recent_share is not None:
             settings = settings.with_recent_share(recent_share)
         queries, items = ranking_vectors(model, self.graph, settings, seen, encoder)
