@@ -68,7 +68,8 @@ def test_popularity_counts_likes() -> None:
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_scores_the_whole_catalogue(name: str, spark: Any) -> None:
     few = {"factors": 4, "iterations": 2}
-    likes, _ = _likes(2, implicit_als=few, mllib_als=few, implicit_bpr=few)
+    sasrec = {"dim": 4, "epochs": 1}
+    likes, _ = _likes(2, implicit_als=few, mllib_als=few, implicit_bpr=few, sasrec=sasrec)
     likes = replace(likes, session=lambda: spark)
     fitted = fit_baseline(name, likes)
     shape = (fitted.queries @ fitted.items.T).shape if isinstance(fitted, SearchSpace) else None

@@ -29,7 +29,7 @@ class Recommender(Protocol):
 class Likes:
     """Everything that a baseline is fitted on.
 
-    by_user  positions of the movies that each user likes
+    by_user  positions of the movies that each user likes, with times
     movies   number of movies in the catalogue
     session  returns the night's Spark session, and starts it if necessary
     """
@@ -62,6 +62,7 @@ BASELINES: dict[str, Baseline] = {
     "mllib-als": Baseline("kgspark.peers.mllib_als:fit_likes"),
     "implicit-als": Baseline("kgspark.peers.implicit_models:fit_als", extra="bench"),
     "implicit-bpr": Baseline("kgspark.peers.implicit_models:fit_bpr", extra="bench"),
+    "sasrec": Baseline("kgspark.peers.sasrec:fit"),
 }
 
 

@@ -1,6 +1,6 @@
 """Settings of the baselines; importable without their packages."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kgspark.config import Settings
 
@@ -36,6 +36,28 @@ class BprSettings(Settings):
     regularization: float = Field(0.01, ge=0, description="weight of the vectors' squared norms")
 
 
+class SasrecSettings(Settings):
+    """SASRec with a softmax loss; its time grows with likes × movies."""
+
+    dim: int = Field(128, ge=1, description="numbers per vector; a multiple of heads")
+    blocks: int = Field(2, ge=1, description="layers of attention")
+    heads: int = Field(2, ge=1, description="parts of a vector that attend each for itself")
+    dropout: float = Field(0.3, ge=0, lt=1, description="fraction of activations that a step leaves out")
+    places: int = Field(200, ge=1, description="latest likes per user that are read and learned")
+    epochs: int = Field(20, ge=1, description="most passes over the likes; the step size falls to zero over them")
+    patience: int = Field(5, ge=1, description="epochs without better validation after which training stops")
+    learning_rate: float = Field(0.002, gt=0, description="largest step size")
+    batch: int = Field(1024, ge=1, description="likes per step")
+    negatives: int = Field(0, ge=0, description="movies drawn per step for a sampled softmax; 0 for all movies")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+
+    @model_validator(mode="after")
+    def _heads_divide_dim(self) -> "SasrecSettings":
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads, found {self.dim} and {self.heads}")
+        return self
+
+
 class PeerSettings(Settings):
     """The settings of the baselines."""
 
@@ -44,3 +66,4 @@ class PeerSettings(Settings):
     implicit_als: AlsSettings = Field(default_factory=AlsSettings)
     mllib_als: AlsSettings = Field(AlsSettings(alpha=10.0, regularization=0.1))
     implicit_bpr: BprSettings = Field(default_factory=BprSettings)
+    sasrec: SasrecSettings = Field(default_factory=SasrecSettings)
