@@ -58,7 +58,7 @@ class EvaluateSettings(Settings):
     baselines: tuple[BaselineName, ...] | None = Field(
         None,
         description="models to compare with; null: popularity, item-knn and ease; for protocol nights popularity, "
-        "popularity-30d, markov-chain and mllib-als. Also sasrec, and with the extra bench implicit-als and implicit-bpr",
+        "popularity-30d, markov-chain and mllib-als. Also sasrec; with the extra bench implicit-als and implicit-bpr",
     )
     peers: PeerSettings = Field(default_factory=PeerSettings)
     history: tuple[PositiveInt, PositiveInt] = Field(
