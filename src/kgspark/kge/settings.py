@@ -83,9 +83,9 @@ class HistorySettings(Settings):
         description="a like loses half of its weight after this many further likes; one table of vectors for each",
     )
     epochs: int = Field(3, ge=1, description="passes over all places of the histories; more if data are small")
-    learning_rate: float = Field(0.02, gt=0, description="Adam's step size at the start; it falls to zero linearly")
+    learning_rate: float = Field(0.01, gt=0, description="Adam's step size at the start; it falls to zero linearly")
     dropout: float = Field(0.3, ge=0, lt=1, description="fraction of the likes that a place does not see in training")
-    places: int = Field(200, ge=1, description="largest number of a user's latest likes in training")
+    places: int = Field(200, ge=1, le=2000, description="largest number of a user's latest likes in training")
     batch_size: int = Field(4800, ge=1, description="places per step")
 
     @field_validator("half_lives")
