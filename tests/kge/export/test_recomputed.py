@@ -41,6 +41,9 @@ def test_scores_of_a_few_users_equal_those_of_the_search_space(
     expected = pairwise_scores(export_search_space(model, graph, chosen, encoder=histories), users[owners], movies)
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
     assert file.leans == bool(share)
+    few = np.array([MOVIES - 1, MOVIES - 2])  # of few movies, so that other rows of the file are read
+    alone = file.scores(users[:1], np.zeros(2, np.int64), few, likes.pick(np.array([0])))
+    np.testing.assert_allclose(alone, scores[(owners == 0) & np.isin(movies, few)], rtol=1e-6)
     # Scores of a neighbour differ by much more than the audit's tolerance.
     assert np.abs(scores - file.scores(users - 1, owners, movies, likes)).max() > 0.01 * np.abs(scores).max()
 

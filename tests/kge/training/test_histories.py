@@ -78,6 +78,13 @@ def test_published_queries_know_the_held_out_likes(ordered):
     assert (scores.argmax(1) == next_one).mean() > 0.95
 
 
+def test_the_published_maps_have_learned_the_held_out_likes_and_the_measured_ones_have_not(ordered, tmp_path):
+    unrefitted = trained(tmp_path / "unrefitted", refit="none")
+    for half_life, table in ordered.measured_encoder.maps.items():
+        assert torch.equal(table, unrefitted.encoder.maps[half_life])
+        assert not torch.equal(table, ordered.encoder.maps[half_life])
+
+
 def test_histories_are_trained_again_byte_for_byte_and_saved_with_the_model(tmp_path, ordered):
     again = trained(tmp_path / "again")
     assert ordered.encoder is not None
