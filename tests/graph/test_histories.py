@@ -1,9 +1,11 @@
 """Histories: lists of positions per query; every selection keeps the weights and times."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from kgspark.graph.histories import Histories
+from kgspark.graph.histories import Histories, batches_of_like_size
 
 
 def lists(histories):
@@ -89,3 +91,25 @@ def test_a_limit_keeps_queries_that_are_spread_over_all() -> None:
     assert lists.limit(3).indices.tolist() == [1, 3, 5]
     assert lists.limit(0) is lists
     assert lists.limit(5) is lists
+
+
+def test_likes_are_in_order_of_time_then_position() -> None:
+    times = np.array([30, 10, 10, 20, 5, 0])
+    by_user = Histories.from_sizes([4, 0, 2], np.array([0, 2, 5, 7, 1, 3]), times=times)
+    ordered = by_user.in_order()
+    np.testing.assert_array_equal(ordered.indices, [2, 5, 7, 0, 3, 1])
+    np.testing.assert_array_equal(by_user.in_order(latest_first=True).indices, [0, 7, 5, 2, 1, 3])
+    np.testing.assert_array_equal(ordered.sizes, [4, 0, 2])
+
+
+def test_batches_hold_every_row_once_beside_rows_of_like_size() -> None:
+    draws = np.random.default_rng(0)
+    sizes = draws.integers(1, 100, 500)
+    rows = draws.permutation(500)[:400]
+    batches = batches_of_like_size(rows, sizes, total=300, step=10)
+    assert sorted(np.concatenate(batches)) == sorted(rows)
+    ranges = [sizes[batch] // 10 for batch in batches]
+    assert all(one.max() <= other.min() for one, other in pairwise(ranges))
+    # The last row of a batch may reach into the next one's share.
+    assert all(sizes[batch].sum() < 300 + 100 for batch in batches)
+    assert batches_of_like_size(rows[:0], sizes, 300, 10) == []

@@ -124,14 +124,6 @@ def test_validation_is_the_ndcg_of_the_next_movie(monkeypatch: pytest.MonkeyPatc
     assert sasrec._ndcg(network, known, Histories.of(lists), 4) == pytest.approx(np.mean(gains))
 
 
-def test_likes_are_in_order_of_time_then_position() -> None:
-    times = np.array([30, 10, 10, 20, 5, 0])
-    by_user = Histories.from_sizes([4, 0, 2], np.array([0, 2, 5, 7, 1, 3]), times=times)
-    ordered = sasrec.in_order(by_user)
-    np.testing.assert_array_equal(ordered.indices, [2, 5, 7, 0, 3, 1])
-    np.testing.assert_array_equal(ordered.sizes, [4, 0, 2])
-
-
 def test_only_the_latest_places_are_read() -> None:
     by_user = _timed([[5, 1, 2, 3], [9, 1, 2, 3], [1, 2, 3], [3, 2, 1]])
     queries = sasrec.fit(_likes(by_user, places=3, epochs=1)).queries

@@ -78,6 +78,17 @@ class Histories:
         starts = np.cumsum(sizes) - sizes
         return self._select(sizes, np.repeat(self.indptr[rows] - starts, sizes) + np.arange(sizes.sum()))
 
+    def in_order(self, latest_first: bool = False) -> "Histories":
+        """The entries of each list by time, those of the same second by position; without weights.
+
+        Raises ValueError if entries have no times.
+        """
+        if self.times is None:
+            raise ValueError("likes without times have no order")
+        sign = -1 if latest_first else 1
+        order = np.lexsort((sign * self.indices, sign * self.times, self.rows()))
+        return Histories(self.indptr, self.indices[order], times=self.times[order])
+
     def limit(self, most: int) -> "Histories":
         """The same queries; only `most` of those with entries, evenly spread, keep their entries. 0 keeps all."""
         sizes = self.sizes
@@ -128,3 +139,16 @@ class Histories:
         """The given entries, as positions or a mask, in lists of the given `sizes`."""
         weights, times = (None if part is None else part[entries] for part in (self.weights, self.times))
         return Histories.from_sizes(sizes, self.indices[entries], weights, times)
+
+
+def batches_of_like_size(rows: np.ndarray, sizes: np.ndarray, total: int, step: int) -> list[np.ndarray]:
+    """The `rows` int64 (R,) in batches of about `total` entries, each of rows of like size, so that little is padding.
+
+    sizes  int64: the number of entries of every row that there is
+    step   rows whose sizes lie in the same range of this length keep their given order
+    """
+    if not len(rows):
+        return []
+    rows = rows[np.argsort(sizes[rows] // step, kind="stable")]
+    filled = np.cumsum(sizes[rows]) // total
+    return np.split(rows, np.flatnonzero(np.diff(filled)) + 1)

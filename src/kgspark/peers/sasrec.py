@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kgspark.errors import StageError
-from kgspark.graph.histories import Histories
+from kgspark.graph.histories import Histories, batches_of_like_size
 from kgspark.metrics.link import filtered_ranks
 from kgspark.peers.baselines import Likes
 from kgspark.peers.settings import SasrecSettings
@@ -52,19 +52,12 @@ def fit(likes: Likes) -> SearchSpace:
             "list, or set evaluate.peers.sasrec.negatives to some thousands"
         )
     device = _pick_device(settings.device)
-    sequences = in_order(likes.by_user)
+    sequences = likes.by_user.in_order()
     with _repeatable(likes.seed, device):
         network = Network(likes.movies, settings).to(device)
         _train(network, sequences, settings, likes.seed)
         queries = _queries(network, sequences, settings.batch)
     return SearchSpace.learned(queries, network.vectors(), "inner_product")
-
-
-def in_order(by_user: Histories) -> Histories:
-    """The likes of each user, the latest last; likes of the same second are in order of position."""
-    times = np.zeros(len(by_user.indices)) if by_user.times is None else by_user.times
-    order = np.lexsort((by_user.indices, times, by_user.rows()))
-    return Histories(by_user.indptr, by_user.indices[order])
 
 
 class Network(nn.Module):
@@ -127,7 +120,9 @@ def _train(network: Network, sequences: Histories, settings: SasrecSettings, see
     optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.98))
     best, weights, stale, step = -1.0, network.state_dict(), 0, 0
     for epoch in range(settings.epochs):
-        batches = _batches(targets, generator.permutation(np.flatnonzero(targets > 0)), settings.batch)
+        batches = batches_of_like_size(
+            generator.permutation(np.flatnonzero(targets > 0)), targets, settings.batch, _LIKE_SIZES
+        )
         for number, at in enumerate(generator.permutation(len(batches))):
             remaining = 1 - (epoch + number / len(batches)) / settings.epochs
             step += 1
@@ -182,7 +177,7 @@ def _queries(network: Network, sequences: Histories, batch: int) -> np.ndarray:
     network.eval()
     sequences = _latest(sequences, network.places)
     queries = np.zeros((len(sequences), network.movies.embedding_dim), np.float32)
-    for users in _batches(sequences.sizes, np.flatnonzero(sequences.sizes), batch):
+    for users in batches_of_like_size(np.flatnonzero(sequences.sizes), sequences.sizes, batch, _LIKE_SIZES):
         movies, sizes = _padded(sequences.pick(users), network)
         outputs = network(movies, sizes)
         queries[users] = outputs[torch.arange(len(users), device=sizes.device), sizes - 1].cpu().numpy()
@@ -203,15 +198,6 @@ def _from_end(sequences: Histories) -> np.ndarray:
 def _latest(sequences: Histories, most: int) -> Histories:
     """The last `most` movies of every sequence."""
     return sequences.where(_from_end(sequences) <= most)
-
-
-def _batches(sizes: np.ndarray, users: np.ndarray, batch: int) -> list[np.ndarray]:
-    """The users, int64, in batches of like size with about `batch` places each; those of like size keep their order."""
-    if not len(users):
-        return []
-    users = users[np.argsort(sizes[users] // _LIKE_SIZES, kind="stable")]
-    filled = np.cumsum(sizes[users]) // batch
-    return np.split(users, np.flatnonzero(np.diff(filled)) + 1)
 
 
 def _padded(sequences: Histories, network: Network) -> tuple[torch.Tensor, torch.Tensor]:

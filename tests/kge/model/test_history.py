@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgspark.graph.histories import Histories
-from kgspark.kge.model.history import HistoryEncoder, in_order
+from kgspark.kge.model.history import HistoryEncoder
 
 MOVIES, WIDTH = 7, 3
 HALF_LIVES = (0.5, 3.0)
@@ -66,7 +66,7 @@ def test_a_very_long_history_counts_as_its_latest_likes():
 
 def test_likes_without_times_have_no_order():
     with pytest.raises(ValueError, match="without times"):
-        in_order(Histories.of([[1, 2]]))
+        Histories.of([[1, 2]]).in_order()
 
 
 def test_tables_of_a_model_file_give_the_same_encoder():

@@ -74,7 +74,7 @@ class HistoryEncoder:
 
         likes  of all users, with times
         """
-        ordered = in_order(likes, latest_first=True)
+        ordered = likes.in_order(latest_first=True)
         device = next(iter(self.maps.values())).device
         blocks = [self._block(ordered.pick(rows), device) for rows in _blocks_of_rows(len(likes))]
         return torch.cat(blocks)
@@ -85,7 +85,7 @@ class HistoryEncoder:
         parts = []
         for half_life, table in self.maps.items():
             weights = _weights(places, latest_first.sizes[owners], half_life)
-            kept = Histories(latest_first.indptr, latest_first.indices, weights).where(places < most_places(half_life))
+            kept = Histories(latest_first.indptr, latest_first.indices, weights).where(places < _most_places(half_life))
             arrays = (kept.indices, kept.entry_weights, kept.indptr)
             movies, of_movies, starts = (torch.from_numpy(array).to(device) for array in arrays)
             of_movies = of_movies.to(table.dtype)
@@ -102,16 +102,7 @@ def is_history_table(name: str) -> bool:
     return name.startswith(f"{_NAME}:")
 
 
-def in_order(likes: Histories, latest_first: bool = False) -> Histories:
-    """The likes of each user by time; those of the same second by position. ValueError if likes have no times."""
-    if likes.times is None:
-        raise ValueError("likes without times have no order")
-    sign = -1 if latest_first else 1
-    order = np.lexsort((sign * likes.indices, sign * likes.times, likes.rows()))
-    return Histories(likes.indptr, likes.indices[order], times=likes.times[order])
-
-
-def most_places(half_life: float) -> int:
+def _most_places(half_life: float) -> int:
     """The number of latest likes that count for a half-life."""
     return int(np.ceil(-half_life * np.log2(_LEAST_WEIGHT)))
 

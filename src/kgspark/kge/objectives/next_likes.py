@@ -6,15 +6,15 @@ Into Gold Loss”) show what the full softmax is worth for sequences.
 """
 
 import math
-from collections.abc import Iterator
 from functools import reduce
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kgspark.graph.histories import Histories
-from kgspark.kge.model.history import HistoryEncoder, decay, in_order, length_of
+from kgspark.graph.histories import Histories, batches_of_like_size
+from kgspark.kge.device import product_type
+from kgspark.kge.model.history import HistoryEncoder, decay, length_of
 from kgspark.kge.objectives.objective import RateAt, epoch_generator
 from kgspark.kge.objectives.row_adam import RowAdam
 from kgspark.kge.settings import TrainSettings
@@ -33,7 +33,7 @@ class NextLikes:
         self.settings, self.history = settings, settings.history
         self.items = items
         self.encoder = encoder
-        self.likes = in_order(likes)
+        self.likes = likes.in_order()
         self.optimizer = RowAdam(encoder.tables)
         # A user's first like has no history.
         self.lengths = np.clip(likes.sizes - 1, 0, self.history.places)
@@ -43,29 +43,23 @@ class NextLikes:
 
     def steps(self) -> int:
         """Number of steps of an epoch."""
-        return sum(1 for _ in self._batches(np.random.default_rng(0)))
+        return len(self._batches(np.random.default_rng(0)))
 
     def epoch(self, number: int, rate: RateAt) -> float:
         """One pass over all places; returns the mean loss of a place."""
-        batches = list(self._batches(np.random.default_rng([self.settings.seed, number])))
+        batches = self._batches(np.random.default_rng([self.settings.seed, number]))
         generator = epoch_generator(self.settings, number, self.items.device)
         total, places = 0.0, int(self.lengths.sum())
         for step, users in enumerate(batches):
             total += self._step(users, rate(step / len(batches)), generator)
         return total / max(places, 1)
 
-    def _batches(self, draws: np.random.Generator) -> Iterator[np.ndarray]:
-        """Users of similar lengths, with about `history.batch_size` places together, in random order."""
+    def _batches(self, draws: np.random.Generator) -> list[np.ndarray]:
+        """Users of like lengths, with about `history.batch_size` places together, in random order."""
         users = draws.permutation(np.flatnonzero(self.lengths))
-        lengths = self.lengths[users]
-        users = users[np.argsort(lengths // _LENGTH_STEP, kind="stable")]
-        # Upper bound of a user's padded length, so that a batch's size is known without a loop over users.
-        padded = (self.lengths[users] // _LENGTH_STEP + 1) * _LENGTH_STEP
-        number = np.cumsum(padded) // self.history.batch_size
-        cuts = np.flatnonzero(np.diff(number)) + 1
-        batches = np.split(users, cuts) if len(users) else []
-        for position in draws.permutation(len(batches)):
-            yield batches[position]
+        padded = (self.lengths // _LENGTH_STEP + 1) * _LENGTH_STEP  # at most so many places of a user in a batch
+        batches = batches_of_like_size(users, padded, self.history.batch_size, _LENGTH_STEP)
+        return [batches[position] for position in draws.permutation(len(batches))]
 
     def _step(self, users: np.ndarray, rate: float, generator: torch.Generator) -> float:
         movies, present, targets = self._places(users)
@@ -127,14 +121,6 @@ class NextLikes:
         log_counts = torch.zeros(len(own) + size, device=device)
         log_counts[len(own) :] = math.log(rest / size)
         return self.items[torch.cat([own, others])], torch.searchsorted(own, wanted), log_counts
-
-
-def product_type(device: torch.device) -> torch.dtype:
-    """The type of matrix products: bfloat16 where the processor multiplies it faster than float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
 
 
 class _NextLikeLoss(torch.autograd.Function):
