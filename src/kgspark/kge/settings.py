@@ -60,6 +60,15 @@ class ExportSettings(Settings):
     recent_half_life: float = Field(
         1.0, gt=0, description="a user's likes, the latest first, lose half of their weight after this many positions"
     )
+    trend_weight: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
+        "auto",
+        description="weight of what is popular of late: the exponent of a movie's share of the latest likes; auto: the "
+        "likes of the last weeks choose it (0 for TransE's norm 1 and RotatE)",
+    )
+    trend_half_life: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto",
+        description="a like loses half of its weight in the trend after so many days; auto: chosen with the weight",
+    )
     audience_activity: float = Field(
         0.5,
         ge=0,
@@ -191,10 +200,11 @@ class TrainSection(Settings):
 
     @model_validator(mode="after")
     def _queries_can_lean(self) -> "TrainSection":
-        if not model_entry(self.model, self.norm).can_lean and self.export.recent_share not in ("auto", 0):
-            raise ValueError(
-                "export.recent_share is for models that rank by inner products: not RotatE, nor TransE's norm 1"
-            )
+        for key in ("recent_share", "trend_weight"):
+            if not model_entry(self.model, self.norm).can_lean and getattr(self.export, key) not in ("auto", 0):
+                raise ValueError(
+                    f"export.{key} is for models that rank by inner products: not RotatE, nor TransE's norm 1"
+                )
         return self
 
     @model_validator(mode="after")
@@ -267,9 +277,9 @@ class TrainSettings(TrainSection):
             del written["negatives"]  # only the softmax can choose by the graph's size
         return merged(recipe, written) | refit_on
 
-    def with_recent_share(self, share: float) -> "TrainSettings":
-        """The settings with this value of `export.recent_share` instead of auto."""
-        return self.model_copy(update={"export": self.export.model_copy(update={"recent_share": share})})
+    def with_export(self, **values: float) -> "TrainSettings":
+        """The settings with these values of `export`: those that training chose instead of auto."""
+        return self.model_copy(update={"export": self.export.model_copy(update=values)})
 
     @property
     def sample_size(self) -> int:
@@ -284,10 +294,14 @@ class TrainSettings(TrainSection):
         return (TRAIN, VALID, TEST) if self.refit_on == "all" else (TRAIN, VALID)
 
 
+def may_lean(settings: TrainSettings) -> bool:
+    """True if the model ranks by inner products, so that parts can be added to its queries and scores."""
+    return model_entry(settings.model, settings.norm).can_lean
+
+
 def may_encode(settings: TrainSettings) -> bool:
     """True if the settings want an encoder of histories; it also needs likes with times."""
-    leans = model_entry(settings.model, settings.norm).can_lean and settings.export.recent_share != 0
-    return leans and settings.history.encoder == "sums"
+    return may_lean(settings) and settings.export.recent_share != 0 and settings.history.encoder == "sums"
 
 
 # The setting that scales an objective's scores.

@@ -20,7 +20,7 @@ from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device, release_gpu_memory
 from kgspark.kge.export.audience import audience_space
 from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
-from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.export.search_space import export_search_space, trend_for
 from kgspark.kge.settings import TrainSettings, describe
 from kgspark.kge.training import checkpoints
 from kgspark.kge.training.distributed import Team
@@ -158,17 +158,19 @@ def _write(
     folders = work.begin()
     for path in folders.values():
         path.mkdir()
-    save_model(folders[MODEL] / MODEL_FILE, trained.model, graph, trained.settings, trained.evidence, trained.encoder)
+    settings, path = trained.settings, folders[MODEL] / MODEL_FILE
+    trend = trend_for(graph, settings)
+    save_model(path, trained.model, graph, settings, trained.evidence, trained.encoder, trend)
     if trained.measured is not trained.model:
         path = folders[MODEL] / MEASURED_FILE
         evidence, encoder = trained.measured_evidence, trained.measured_encoder
-        save_model(path, trained.measured, graph, trained.settings, evidence, encoder)
-    space = export_search_space(trained.model, graph, trained.settings, trained.evidence, trained.encoder)
+        save_model(path, trained.measured, graph, settings, evidence, encoder)
+    space = export_search_space(trained.model, graph, settings, trained.evidence, trained.encoder)
     if model_id is not None:
         space = replace(space, model_id=model_id)
     _save_space(night, space, folders[SEARCH_SPACE])
     if AUDIENCE_SPACE in folders:
-        _save_space(night, _audience_space(space, graph, trained.settings), folders[AUDIENCE_SPACE])
+        _save_space(night, _audience_space(space, graph, settings), folders[AUDIENCE_SPACE])
     of_model = {
         "model_id": space.model_id,
         "metrics": {"model": trained.test, "popularity": trained.popularity},
@@ -260,4 +262,7 @@ def _summary(night: Night) -> str:
         text += f"; held-out {metric.upper()} {ours:.4f} (popularity {popular:.4f})"
     if training["recent_share"]:
         text += f"; {training['recent_share']:.0%} of a query comes from the latest likes"
+    if training["trend_weight"]:
+        text += f"; what is popular of late counts with weight {training['trend_weight']:g}"
+        text += f" (half-life {training['trend_half_life']:g} days)"
     return text

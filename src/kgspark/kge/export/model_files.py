@@ -26,6 +26,8 @@ MODEL_FILE = "model.safetensors"
 MEASURED_FILE = "measured.safetensors"
 # The name of the evidence beside the tables of the model.
 _EVIDENCE = "evidence"
+# The name of the trend's coordinate there: float32 (movies,).
+TREND = "trend"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class SavedModel:
     versions  those of the libraries that computed the weights
     evidence  uint8 (entities,), see `export.evidence`; None in a file of an earlier version
     encoder   of the histories; None if queries need no trained one
+    trend     float32 (movies,): what is popular of late, see `export.trend`; None if scores do not have it
     """
 
     tables: dict[str, torch.Tensor]
@@ -45,6 +48,7 @@ class SavedModel:
     versions: dict[str, str]
     evidence: np.ndarray | None
     encoder: HistoryEncoder | None
+    trend: torch.Tensor | None
 
     def build(self) -> torch.nn.Module:
         """The tgraphx model with the saved weights, on the CPU."""
@@ -61,6 +65,7 @@ def save_model(
     settings: TrainSettings,
     evidence: np.ndarray | None = None,
     encoder: HistoryEncoder | None = None,
+    trend: torch.Tensor | None = None,
 ) -> None:
     """Writes the weights atomically to `path`, with settings, layout, relations and versions in the header.
 
@@ -78,6 +83,7 @@ def save_model(
         "versions": package_versions(LIBRARIES),
     }
     tables = parameters_by_table(model) | (encoder.tables if encoder is not None else {})
+    tables |= {TREND: trend} if trend is not None else {}
     write_safetensors(path, tables | {_EVIDENCE: torch.from_numpy(evidence)}, header)
 
 
@@ -90,7 +96,7 @@ def load_model(path: Path, pick: Pick | None = None) -> SavedModel:
         tables, header = read_safetensors(path, pick)
         ranges = header["layout"]
         header["settings"].setdefault("history", {"encoder": "latest"})  # a file of an earlier version
-        evidence = tables.pop(_EVIDENCE, None)
+        evidence, trend = tables.pop(_EVIDENCE, None), tables.pop(TREND, None)
         return SavedModel(
             {name: table for name, table in tables.items() if not is_history_table(name)},
             TrainSettings.model_validate(header["settings"]),
@@ -99,6 +105,7 @@ def load_model(path: Path, pick: Pick | None = None) -> SavedModel:
             header["versions"],
             None if evidence is None else evidence.numpy(),
             HistoryEncoder.from_tables(tables),
+            trend,
         )
     except FileNotFoundError:
         raise InputError(f"{path}: no such model file; run train-embeddings first") from None

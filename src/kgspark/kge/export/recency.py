@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from kgspark.graph.histories import Histories
 from kgspark.kge.export.evaluation import metrics_by_user
 from kgspark.kge.model.history import HistoryEncoder
+from kgspark.kge.settings import TrainSettings
 from kgspark.search_space import Metric
 
 # Values of `recent_share` that `auto` tries.
@@ -108,6 +109,20 @@ def share_that_follows(held_out: Histories, seen: Histories) -> float:
     latest = np.full(len(seen), np.iinfo(np.int64).min)
     np.maximum.at(latest, seen.rows(), seen.times)
     return float((held_out.times >= latest[held_out.rows()]).mean())
+
+
+def known_before(settings: TrainSettings, held_out: Histories, seen: Histories) -> TrainSettings:
+    """The settings without the parts of `export` that nobody could have known before the held-out likes.
+
+    The latest likes of `seen` are known if most held-out likes are later than them, user by user; the trend of `seen`
+    if they are later than all of `seen`.
+    """
+    if share_that_follows(held_out, seen) <= 0.5:
+        settings = settings.with_export(recent_share=0.0)
+    latest = None if seen.times is None else seen.times.max(initial=0)
+    if latest is None or held_out.times is None or not (held_out.times >= latest).sum() > len(held_out.times) / 2:
+        settings = settings.with_export(trend_weight=0.0)
+    return settings
 
 
 def choose_recent_share(

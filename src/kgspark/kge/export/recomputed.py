@@ -1,8 +1,8 @@
 """Scores of given pairs from a model file alone, for the audit: by another path than the search space's vectors.
 
 The rows of the pairs are read from the file, put into a small tgraphx model, and scored by its own `score_triples`, in
-float64. Only queries that lean towards the latest likes need `recency.lean`: tgraphx has no such score. The likes come
-from the triples.
+float64. Only queries that lean towards the latest likes need `recency.lean`, and scores with a trend the inner product:
+tgraphx has no such scores. The likes come from the triples.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,13 @@ import torch
 from kgspark.graph.histories import Histories
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.audience import audience_space
-from kgspark.kge.export.model_files import SavedModel, load_model
+from kgspark.kge.export.model_files import TREND, SavedModel, load_model
 from kgspark.kge.export.recency import history_queries, lean
+from kgspark.kge.export.trend import with_trend
 from kgspark.kge.model.history import HistoryEncoder, is_history_table
 from kgspark.kge.model.scoring import pair_scores
 from kgspark.kge.model.two_tower import build_model, items_of, metric_of, parameters_by_table, queries_of, tower_of
-from kgspark.search_space import SearchSpace, pairwise_scores
+from kgspark.search_space import Metric, SearchSpace, pairwise_scores
 
 # Pairs scored at once: RESCAL gathers a matrix for each.
 _BLOCK = 1024
@@ -59,18 +60,18 @@ class ModelFile:
         """
         liked = likes if likes is not None and likes.times is not None and self.leans else Histories.empty(len(users))
         chosen = np.unique(np.concatenate([movies, liked.indices]))
-        model, encoder = self._model(users, chosen)
+        model, encoder, trend = self._model(users, chosen)
         tails = torch.from_numpy(np.searchsorted(chosen, movies))
         heads = torch.from_numpy(owners)
         with torch.no_grad():
-            if not len(liked.indices):
+            if not len(liked.indices) and trend is None:
                 relation = torch.full_like(heads, self.target.index)
                 triples = torch.stack([heads, relation, tails + len(users)], dim=1)
                 score: Callable[[torch.Tensor], torch.Tensor] = model.score_triples  # type: ignore[assignment]
                 return torch.cat([score(part) for part in triples.split(_BLOCK)]).numpy()
             known = replace(liked, indices=np.searchsorted(chosen, liked.indices))
-            queries, items = self._vectors(model, encoder, len(users), known)
-            metric, pairs = metric_of(self.header.settings), zip(heads.split(_BLOCK), tails.split(_BLOCK), strict=True)
+            queries, items, metric = self._vectors(model, encoder, trend, len(users), known)
+            pairs = zip(heads.split(_BLOCK), tails.split(_BLOCK), strict=True)
             scores = torch.cat([pair_scores(queries[head], items[tail], metric) for head, tail in pairs])
             return (scores + tower_of(self.header.settings).offset(model)).numpy()
 
@@ -84,26 +85,34 @@ class ModelFile:
         settings, device = self.header.settings, torch.device("cpu")
         catalogue = np.arange(self.header.layout.count(self.target.tail_kind))
         with torch.no_grad():
-            queries, items = self._vectors(*self._model(users, catalogue), len(users), likes)
-        space = SearchSpace.learned(queries.float().numpy(), items.float().numpy(), metric_of(settings))
+            queries, items, metric = self._vectors(*self._model(users, catalogue), len(users), likes)
+        space = SearchSpace.learned(queries.float().numpy(), items.float().numpy(), metric)
         activity = settings.export.audience_activity
         of_audiences = audience_space(space, likes.sizes, settings.temperature, activity, device)
         return pairwise_scores(of_audiences, owners, movies)
 
     def _vectors(
-        self, model: torch.nn.Module, encoder: HistoryEncoder | None, users: int, likes: Histories
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Queries and items of a model whose first entities are the `users`, and whose others are movies."""
+        self,
+        model: torch.nn.Module,
+        encoder: HistoryEncoder | None,
+        trend: torch.Tensor | None,
+        users: int,
+        likes: Histories,
+    ) -> tuple[torch.Tensor, torch.Tensor, Metric]:
+        """Queries, items and metric of a model whose first entities are the `users`, and whose others are movies."""
         settings = self.header.settings
         queries = queries_of(settings, model, slice(0, users), self.target.index)
         items = items_of(settings, model, slice(users, None))
         if self.leans and likes.times is not None:
             recent = history_queries(items, likes, settings.export.recent_half_life, encoder)
             queries = lean(queries, recent, float(settings.export.recent_share))
-        return queries, items
+        return with_trend(queries, items, metric_of(settings), trend)
 
-    def _model(self, users: np.ndarray, movies: np.ndarray) -> tuple[torch.nn.Module, HistoryEncoder | None]:
-        """A model in float64 whose entities are these users, then these movies; all relations. And its encoder."""
+    def _model(
+        self, users: np.ndarray, movies: np.ndarray
+    ) -> tuple[torch.nn.Module, HistoryEncoder | None, torch.Tensor | None]:
+        """A model in float64 whose entities are these users, then these movies; all relations. Its encoder and trend
+        are those of these movies."""
         layout, settings = self.header.layout, self.header.settings
         starts = (layout.range(kind)[0] for kind in (self.target.head_kind, self.target.tail_kind))
         rows = np.concatenate([part + start for part, start in zip((users, movies), starts, strict=True)])
@@ -112,7 +121,7 @@ class ModelFile:
         model = build_model(settings, len(rows), len(saved.relations)).double()
         for name, table in parameters_by_table(model).items():
             table.copy_(saved.tables[name])
-        return model, None if saved.encoder is None else saved.encoder.double()
+        return model, None if saved.encoder is None else saved.encoder.double(), saved.trend
 
 
 def _rows_of(
@@ -121,7 +130,7 @@ def _rows_of(
     """Keeps these rows of the tables of entities and of movies, and all rows of other tables. The file is mapped."""
 
     def pick(name: str, table: torch.Tensor) -> torch.Tensor:
-        if is_history_table(name):
+        if is_history_table(name) or name == TREND:
             return table[movies]
         return table[entities] if name in entity_tables else table
 

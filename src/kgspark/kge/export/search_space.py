@@ -9,12 +9,13 @@ import torch
 from kgspark.graph.graph import Graph
 from kgspark.kge.export.evidence import LIKES, evidence_of
 from kgspark.kge.export.facts import Facts, facts_of
-from kgspark.kge.export.recency import history_queries, lean
+from kgspark.kge.export.recency import history_queries, known_before, lean
+from kgspark.kge.export.trend import trend_column, with_trend
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import items_of, metric_of, queries_of, tower_of
 from kgspark.kge.settings import TrainSettings
 from kgspark.search_space import SearchSpace
-from kgspark.tables import AVERAGE, FACTS, LEARNED, SOURCES
+from kgspark.tables import AVERAGE, FACTS, LEARNED, SOURCES, TEST, TRAIN, VALID
 
 # Number of rows translated at once: bounds the temporary copies of large tables.
 _BLOCK_ROWS = 1 << 16
@@ -30,17 +31,23 @@ def export_search_space(
 ) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
-    With `settings.export.recent_share`, queries then lean towards the latest likes. A user who was not
-    trained on likes gets a query from other facts, or the mean query of the users who were.
+    With `settings.export.recent_share`, queries then lean towards the latest likes, and with `trend_weight`, items have
+    what is popular of late as one more coordinate. A user who was not trained on likes gets a query from other facts,
+    or the mean query of the users who were.
 
     evidence  of the model's vectors (see `export.evidence`); None if the model was trained on this graph
     encoder   of the histories; None for the mean of the latest likes
-    known     splits whose likes stand in the histories; None for `settings.learned_splits`
+    known     splits that are known where the others are to be found; `recency.known_before` then says what counts.
+              None for a night's own space, which knows `settings.learned_splits`
     """
     target = graph.relation(settings.target)
     if evidence is None:
         evidence = evidence_of(graph, settings, settings.learned_splits)
-    queries, items = ranking_vectors(model, graph, settings, known or settings.learned_splits, encoder)
+    splits = known or settings.learned_splits
+    if known is not None:
+        others = graph.histories(target, [split for split in (TRAIN, VALID, TEST) if split not in known])
+        settings = known_before(settings, others, graph.histories(target, known))
+    queries, items = ranking_vectors(model, graph, settings, splits, encoder)
     kinds = (target.head_kind, target.tail_kind)
     learned_users, learned_movies = (evidence[slice(*graph.layout.range(kind))] == LIKES for kind in kinds)
     user_facts, movie_facts = (facts_of(kind, model, graph, settings, evidence) for kind in kinds)
@@ -48,10 +55,18 @@ def export_search_space(
     if learned_users.any() and not learned_users.all():
         unliked = torch.from_numpy(~learned_users).to(queries.device)
         queries[unliked] = _unliked_queries(queries, learned_users, user_facts)
+    queries, items, metric = with_trend(queries, items, metric_of(settings), trend_for(graph, settings, splits))
     users, movies = (vectors.cpu().numpy().astype(np.float32, copy=False) for vectors in (queries, items))
     model_id = f"{settings.model}-{_digest(users, movies, query_sources, item_sources)[:12]}"
     offset = tower_of(settings).offset(model)
-    return SearchSpace(users, movies, query_sources, item_sources, metric_of(settings), offset, model_id)
+    return SearchSpace(users, movies, query_sources, item_sources, metric, offset, model_id)
+
+
+def trend_for(graph: Graph, settings: TrainSettings, splits: Sequence[str] | None = None) -> torch.Tensor | None:
+    """The trend's coordinate float32 (movies,) after the likes of `splits`, those that the model learned by default."""
+    target = graph.relation(settings.target)
+    likes = graph.histories(target, splits or settings.learned_splits)
+    return trend_column(settings, likes, graph.layout.count(target.tail_kind))
 
 
 def ranking_vectors(

@@ -1,7 +1,7 @@
 """The plan of a training: from graph and settings to model, objective, step sizes and evaluation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -10,15 +10,17 @@ from kgspark.graph.histories import Histories
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.evaluation import evaluate, popularity
 from kgspark.kge.export.facts import inform_movies
-from kgspark.kge.export.recency import choose_recent_share, share_that_follows
+from kgspark.kge.export.past_weeks import PastWeeks
+from kgspark.kge.export.recency import choose_recent_share, known_before, share_that_follows
 from kgspark.kge.export.search_space import ranking_vectors, target_vectors
+from kgspark.kge.export.trend import trend_column, with_trend
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.initial import initialise
 from kgspark.kge.model.two_tower import build_model, metric_of
 from kgspark.kge.objectives.objective import Objective, RateAt
 from kgspark.kge.objectives.sampled import SampledObjective
 from kgspark.kge.objectives.softmax import SoftmaxObjective
-from kgspark.kge.settings import TrainSettings, may_encode
+from kgspark.kge.settings import TrainSettings, may_encode, may_lean
 from kgspark.kge.training.warm_start import WarmStart
 from kgspark.kge.workers import SINGLE, Workers
 from kgspark.tables import TEST, TRAIN, VALID
@@ -74,22 +76,23 @@ class TrainingPlan:
         model: torch.nn.Module,
         split: str,
         seen: Sequence[str],
-        recent_share: float | None = None,
+        chosen: TrainSettings | None = None,
         encoder: HistoryEncoder | None = None,
     ) -> dict[str, float]:
         """Metrics of the likes in `split`, with those of the splits `seen` in the histories and left out of the lists.
 
-        recent_share  weight of the latest likes in a query; None for the value of the settings, where auto is 0; it is
-                      also 0 as long as the encoder that it needs is not trained
+        chosen  the settings with the values that training chose for auto; None as long as it has not: then nothing is
+                added to the model's scores that is trained or chosen after it
         """
-        settings = self.settings
-        if encoder is None and settings.history.encoder == "sums":
-            recent_share = 0.0
-        if recent_share is not None:
-            settings = settings.with_recent_share(recent_share)
-        queries, items = ranking_vectors(model, self.graph, settings, seen, encoder)
         held_out, masked = self._held_out(split), self.graph.histories(self.target, seen)
-        return evaluate(queries, items, metric_of(settings), held_out, masked, (settings.validation.k,), self.workers)
+        settings = self._before_choices() if chosen is None else known_before(chosen, held_out, masked)
+        queries, items = ranking_vectors(model, self.graph, settings, seen, encoder)
+        space = with_trend(queries, items, metric_of(settings), trend_column(settings, masked, len(items)))
+        return evaluate(*space, held_out, masked, (settings.validation.k,), self.workers)
+
+    def _before_choices(self) -> TrainSettings:
+        trained = self.settings.history.encoder != "latest"
+        return self.settings.with_export(recent_share=0.0) if trained else self.settings
 
     @property
     def encodes(self) -> bool:
@@ -97,22 +100,53 @@ class TrainingPlan:
         train = self.graph.histories(self.target)
         if not may_encode(self.settings) or train.times is None:
             return False
-        return self.settings.export.recent_share != "auto" or share_that_follows(self._held_out(VALID), train) > 0.5
+        return self.settings.export.recent_share != "auto" or self._validation_follows
 
-    def choose_recent_share(self, model: torch.nn.Module, encoder: HistoryEncoder | None) -> float:
-        """The value of the settings; if that is auto, the best one for the validation likes.
+    @property
+    def _validation_follows(self) -> bool:
+        return share_that_follows(self._held_out(VALID), self.graph.histories(self.target)) > 0.5
 
-        It is 0 if `encodes` says that an encoder cannot be judged.
+    def choose(self, model: torch.nn.Module, encoder: HistoryEncoder | None) -> TrainSettings:
+        """The settings with a value for each part of `export` that is auto.
+
+        Validation likes choose the share of the latest likes, as long as they follow the others: see `encodes`. Else
+        the past weeks do, as they choose the trend; then nothing is trained for it.
         """
-        settings, export, k = self.settings, self.settings.export, self.settings.validation.k
+        settings, export = self.settings, self.settings.export
+        weeks = self._past_weeks(model)
+        trend = None if weeks is None else weeks.choose_trend()
+        of_trend = {"trend_weight": 0.0} if trend is None else asdict(trend)
         if export.recent_share != "auto":
-            return export.recent_share
-        if encoder is None and settings.history.encoder == "sums":
+            return settings.with_export(**of_trend)
+        if encoder is not None or self._validation_follows:
+            return settings.with_export(recent_share=self._choose_recent_share(model, encoder), **of_trend)
+        share = 0.0 if weeks is None else weeks.choose_recent_share(trend)
+        chosen = settings.with_export(recent_share=share, **of_trend)
+        latest = settings.history.model_copy(update={"encoder": "latest"})
+        return chosen.model_copy(update={"history": latest}) if share else chosen
+
+    def _choose_recent_share(self, model: torch.nn.Module, encoder: HistoryEncoder | None) -> float:
+        settings = self.settings
+        if encoder is None and settings.history.encoder != "latest":
             return 0.0
         queries, items = target_vectors(model, self.graph, settings)
         train, valid = self.graph.histories(self.target, (TRAIN,)), self._held_out(VALID)
-        half_life = export.recent_half_life
+        half_life, k = settings.export.recent_half_life, settings.validation.k
         return choose_recent_share(queries, items, metric_of(settings), valid, train, half_life, k, encoder)
+
+    def _past_weeks(self, model: torch.nn.Module) -> PastWeeks | None:
+        """The weeks up to the latest training like, with all likes up to then; None if there is nothing to choose.
+
+        Later likes are those that the metrics ask for.
+        """
+        if self.settings.export.trend_weight == 0 and self.settings.export.recent_share != "auto":
+            return None
+        likes = self.graph.histories(self.target, (TRAIN, VALID, TEST))
+        latest = self.graph.histories(self.target).times
+        if not may_lean(self.settings) or likes.times is None or latest is None or not len(latest):
+            return None
+        queries, items = target_vectors(model, self.graph, self.settings)
+        return PastWeeks(queries, items, likes.where(likes.times <= latest.max()), self.settings)
 
     def popularity(self) -> dict[str, float]:
         """Metrics on the test likes if every list holds the movies with the most train and valid likes."""

@@ -73,8 +73,10 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
 def _serving_settings(today: TrainSettings, model: WarmStart) -> TrainSettings:
     """The settings of the training, with today's for what is done without training."""
     export, trained = today.export, model.settings
-    if export.recent_share == "auto":
-        export = export.model_copy(update={"recent_share": trained.export.recent_share})
+    chosen = ("recent_share", "trend_weight", "trend_half_life")
+    export = export.model_copy(
+        update={name: getattr(trained.export, name) for name in chosen if getattr(export, name) == "auto"}
+    )
     same = {"export": export, "validation": today.validation, "device": today.device, "threads": today.threads}
     history = trained.history if model.encoder else trained.history.model_copy(update={"encoder": "latest"})
     return trained.model_copy(update={**same, "history": history})

@@ -38,7 +38,7 @@ class Trained:
                   learned the held-out likes, so evaluations use them, and tomorrow's training starts from them
     encoder, measured_encoder    of the histories, for `model` and `measured`; None if queries do not need one
     evidence, measured_evidence  what the vectors of `model` and `measured` were trained on (see `export.evidence`)
-    settings      the given ones, with the value that training chose for `export.recent_share: auto`
+    settings      the given ones, with the values that training chose for the parts of `export` that were auto
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
     popularity    metrics on the test likes if every list holds the movies with the most train and valid likes
@@ -68,7 +68,9 @@ class Trained:
         """The figures, for `run.json` and manifests."""
         names = ("best_epoch", "stopped_early", "refitted", "valid", "test", "popularity", "seconds", "resumed_from")
         figures = {name: getattr(self, name) for name in names}
-        return {"epochs": len(self.history), "recent_share": self.settings.export.recent_share, **figures}
+        export = self.settings.export
+        chosen = {name: getattr(export, name) for name in ("recent_share", "trend_weight", "trend_half_life")}
+        return {"epochs": len(self.history), **chosen, **figures}
 
 
 def train(
@@ -102,11 +104,11 @@ def train(
         measured = copy.deepcopy(model) if settings.refit == "continue" else model
         plan.inform(measured, (TRAIN,))
         measured_encoder = train_encoder(plan, measured, (TRAIN,), initial) if plan.encodes else None
-        recent_share = plan.choose_recent_share(measured, measured_encoder)
-        if not recent_share:
+        chosen = plan.choose(measured, measured_encoder)
+        if not chosen.export.recent_share:
             measured_encoder = None
-        valid = plan.evaluate(measured, VALID, (TRAIN,), recent_share, measured_encoder)
-        test = plan.evaluate(measured, TEST, (TRAIN, VALID), recent_share, measured_encoder)
+        valid = plan.evaluate(measured, VALID, (TRAIN,), chosen, measured_encoder)
+        test = plan.evaluate(measured, TEST, (TRAIN, VALID), chosen, measured_encoder)
         model = _refit(plan, model, state.best_epoch, device, initial)
         encoder = _refit_encoder(plan, model, measured_encoder, initial)
     trained = Trained(
@@ -116,7 +118,7 @@ def train(
         measured_encoder=measured_encoder,
         evidence=evidence_of(graph, settings, settings.learned_splits),
         measured_evidence=evidence_of(graph, settings, (TRAIN,)),
-        settings=settings.with_recent_share(recent_share),
+        settings=chosen,
         history=tuple(state.history),
         best_epoch=state.best_epoch,
         stopped_early=state.epoch < settings.epochs,
