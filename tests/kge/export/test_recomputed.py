@@ -10,27 +10,29 @@ from kgspark.errors import InputError
 from kgspark.graph.graph import Graph
 from kgspark.kge.export.model_files import save_model
 from kgspark.kge.export.recomputed import ModelFile
-from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.export.search_space import export_search_space, trend_for
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import build_model
 from kgspark.search_space import pairwise_scores
 from worlds.graphs import LAYOUT, LIKED, MODELS, MOVIES, RELATIONS, settings, timed_columns
 
-CASES = [(name, norm, 0, "sums") for name, norm in MODELS]
-CASES += [("transe", 2, 0.5, "latest"), ("complex", 2, 0.35, "latest"), ("transe", 2, 0.5, "sums")]
+CASES = [(name, norm, 0, "sums", 0) for name, norm in MODELS]
+CASES += [("transe", 2, 0.5, "latest", 0), ("complex", 2, 0.35, "latest", 0), ("transe", 2, 0.5, "sums", 0)]
+CASES += [("transe", 2, 0, "latest", 2), ("distmult", 2, 0.35, "latest", 0.5), ("transe", 2, 0.5, "sums", 1)]
 
 
-@pytest.mark.parametrize(("name", "norm", "share", "encoder"), CASES)
+@pytest.mark.parametrize(("name", "norm", "share", "encoder", "trend"), CASES)
 def test_scores_of_a_few_users_equal_those_of_the_search_space(
-    tmp_path: Path, name: str, norm: int, share: float, encoder: str
+    tmp_path: Path, name: str, norm: int, share: float, encoder: str, trend: float
 ) -> None:
     torch.manual_seed(7)
-    chosen = settings(model=name, norm=norm, export={"recent_share": share}, history={"encoder": encoder})
+    export = {"recent_share": share, "trend_weight": trend, "trend_half_life": 7}
+    chosen = settings(model=name, norm=norm, export=export, history={"encoder": encoder})
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     graph = Graph.from_columns(timed_columns(), LAYOUT, RELATIONS)
     maps = {half_life: torch.randn(MOVIES, chosen.dim) for half_life in chosen.history.half_lives}
     histories = HistoryEncoder(maps) if share and encoder == "sums" else None
-    save_model(tmp_path / "model.safetensors", model, graph, chosen, encoder=histories)
+    save_model(tmp_path / "model.safetensors", model, graph, chosen, encoder=histories, trend=trend_for(graph, chosen))
     users = np.array([3, 17, 31])
     owners, movies = np.repeat(np.arange(3), MOVIES), np.tile(np.arange(MOVIES), 3)[::-1]
     likes = graph.histories(LIKED, chosen.learned_splits).pick(users)
