@@ -67,6 +67,31 @@ def trained_on(graph: Graph, folder, **changes) -> Trained:
     return train(graph, settings(**{**QUICK, **changes}), folder)
 
 
+def drifting() -> Graph:
+    """Every user likes two movies per week of one of six groups, and goes on to another group after five weeks.
+
+    A fifth of all likes, of all times, is held out.
+    """
+    generator = np.random.default_rng(1)
+    in_a_group = MOVIES // 6
+    rows = []
+    for user in range(USERS):
+        groups = generator.permutation(6)
+        for phase in range(WEEKS // 5):
+            liked = generator.permutation(in_a_group)[:10] + groups[phase] * in_a_group
+            rows += [(user, movie, (phase * 35 + place // 2 * 7) * DAY + place) for place, movie in enumerate(liked)]
+    head, movie, timestamp = np.array(rows).T
+    columns = {
+        "head": head,
+        "relation": np.zeros(len(rows), np.int32),
+        "tail": USERS + movie,
+        "split": np.array(["train", "train", "train", "train", "valid"] * 2)[np.arange(len(rows)) % 10],
+        "weight": np.ones(len(rows), np.float32),
+        "timestamp": timestamp + 1,
+    }
+    return Graph.from_columns(columns, LAYOUT, [LIKED])
+
+
 @pytest.fixture(scope="module")
 def in_fashion(tmp_path_factory) -> Trained:
     return trained_on(world(fashion=True), tmp_path_factory.mktemp("fashion"))
@@ -140,6 +165,20 @@ def test_the_past_weeks_find_the_fashion_and_no_fashion_where_there_is_none(tmp_
 def test_held_out_likes_of_all_times_are_measured_without_a_trend(tmp_path, in_fashion):
     plain = trained_on(world(fashion=True), tmp_path / "plain", export={"trend_weight": 0, "recent_share": 0})
     assert (in_fashion.valid, in_fashion.test) == (plain.valid, plain.test)
+
+
+@pytest.mark.parametrize("encoder", ["sums", "latest"])
+def test_the_past_weeks_find_a_drift_that_held_out_likes_of_all_times_cannot_show(tmp_path, encoder):
+    graph, history = drifting(), {"history": {"encoder": encoder}}
+    leaning = trained_on(graph, tmp_path / "leaning", **history)
+    assert leaning.settings.export.recent_share >= 0.2
+    assert (leaning.settings.history.encoder, leaning.encoder) == ("latest", None)  # nothing is trained for it
+    plain = trained_on(graph, tmp_path / "plain", export={"recent_share": 0}, **history)
+    assert leaning.valid == plain.valid
+    space, straight = (
+        export_search_space(each.model, graph, each.settings, each.evidence) for each in (leaning, plain)
+    )
+    assert not np.allclose(space.queries, straight.queries)
 
 
 def later_likes_held_out() -> Graph:
