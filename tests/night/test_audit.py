@@ -159,10 +159,12 @@ def test_a_movie_that_is_not_offered_may_be_better_than_the_last_one(spark: Any,
     assert failed["recommendations", "top_k"] > 36
 
 
-def test_queries_that_lean_towards_the_latest_likes_are_computed_again(spark: Any, source: Path, copy: Path) -> None:
+def test_scores_with_the_latest_likes_and_a_trend_are_computed_again(spark: Any, source: Path, copy: Path) -> None:
     # Without a refit, queries lean towards the likes of the training alone.
     night = a_small_night(source, copy, spark, audiences={"enabled": False})
-    train = night.settings.train.changed({"export": {"recent_share": 0.5}, "refit": "none"})
+    train = night.settings.train.changed(
+        {"export": {"recent_share": 0.5, "trend_weight": 2, "trend_half_life": 7}, "refit": "none"}
+    )
     night = night.variant(night.settings.model_copy(update={"train": train}))
     for stage in (train_embeddings, recommend):
         stage.run(night)

@@ -21,6 +21,7 @@ from kgspark.kge.device import pick_device, release_gpu_memory
 from kgspark.kge.export.audience import audience_space
 from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
 from kgspark.kge.export.search_space import export_search_space, trend_for
+from kgspark.kge.export.trend import without_trend
 from kgspark.kge.settings import TrainSettings, describe
 from kgspark.kge.training import checkpoints
 from kgspark.kge.training.distributed import Team
@@ -184,6 +185,8 @@ def _write(
 
 def _audience_space(space: SearchSpace, graph: Graph, settings: TrainSettings) -> SearchSpace:
     likes = graph.histories(graph.relation(settings.target), settings.learned_splits).sizes
+    if trend_for(graph, settings) is not None:
+        space = without_trend(space)
     return audience_space(space, likes, settings.temperature, settings.export.audience_activity, pick_device(settings))
 
 
@@ -260,9 +263,18 @@ def _summary(night: Night) -> str:
     if measured is not None:
         metric, ours, popular = measured
         text += f"; held-out {metric.upper()} {ours:.4f} (popularity {popular:.4f})"
+    return text + _told_of_tomorrow(training)
+
+
+def _told_of_tomorrow(training: Mapping[str, Any]) -> str:
+    """What the published vectors have besides the model's own scores, and what it was worth in the past weeks."""
+    text = ""
     if training["recent_share"]:
         text += f"; {training['recent_share']:.0%} of a query comes from the latest likes"
     if training["trend_weight"]:
         text += f"; what is popular of late counts with weight {training['trend_weight']:g}"
         text += f" (half-life {training['trend_half_life']:g} days)"
+    if weeks := training["past_weeks"]:
+        metric = next(name for name in weeks if name.startswith("ndcg@"))
+        text += f"; in past weeks {metric.upper()} {weeks[metric]:.4f}, {weeks[f'{metric}_without']:.4f} without"
     return text

@@ -150,9 +150,12 @@ def test_the_past_weeks_find_the_fashion_and_no_fashion_where_there_is_none(tmp_
     chosen = in_fashion.settings.export
     assert chosen.trend_weight >= 1
     assert chosen.trend_half_life in (3, 7, 14)  # a fashion lasts two weeks
-    assert in_fashion.to_json()["trend_weight"] == chosen.trend_weight
-    timeless = trained_on(world(fashion=False), tmp_path / "timeless").settings.export
-    assert (timeless.trend_weight, timeless.recent_share) == (0, 0)
+    weeks = in_fashion.to_json()["past_weeks"]
+    assert weeks["ndcg@10"] > 1.3 * weeks["ndcg@10_without"]
+    assert weeks["lists"] > 1_000
+    timeless = trained_on(world(fashion=False), tmp_path / "timeless")
+    assert (timeless.settings.export.trend_weight, timeless.settings.export.recent_share) == (0, 0)
+    assert timeless.past_weeks == {}
     space = export_search_space(in_fashion.model, world(fashion=True), in_fashion.settings, in_fashion.evidence)
     listed = np.argsort(-(space.queries @ space.items.T), axis=1)[:, :10]
     of_late = listed >= OLD + 3 * (WEEKS - 3)

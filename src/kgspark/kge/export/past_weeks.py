@@ -87,6 +87,14 @@ class PastWeeks:
         chosen = _least_needed(none, of_shares)
         return 0.0 if chosen is None else _SHARES[chosen]
 
+    def figures(self, share: float, trend: Trend | None) -> dict[str, float]:
+        """The number of lists, and their NDCG@k with both and without either; {} without any list."""
+        none, both = self._figures([(0.0, None), (share, trend)])
+        if not len(none):
+            return {}
+        name = f"ndcg@{self.settings.validation.k}"
+        return {"lists": len(none), name: float(both.mean()), f"{name}_without": float(none.mean())}
+
     def _figures(self, choices: Sequence[tuple[float, Trend | None]]) -> list[np.ndarray]:
         """NDCG@k float64 (lists,) of all weeks for each share of the latest likes with a trend."""
         settings = self.settings

@@ -85,7 +85,8 @@ class ModelFile:
         settings, device = self.header.settings, torch.device("cpu")
         catalogue = np.arange(self.header.layout.count(self.target.tail_kind))
         with torch.no_grad():
-            queries, items, metric = self._vectors(*self._model(users, catalogue), len(users), likes)
+            model, encoder, _ = self._model(users, catalogue)
+            queries, items, metric = self._vectors(model, encoder, None, len(users), likes)
         space = SearchSpace.learned(queries.float().numpy(), items.float().numpy(), metric)
         activity = settings.export.audience_activity
         of_audiences = audience_space(space, likes.sizes, settings.temperature, activity, device)

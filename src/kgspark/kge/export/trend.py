@@ -9,14 +9,14 @@ share of the latest likes. Koren 2009 (“Collaborative filtering with temporal 
 (“A re-visit of the popularity baseline in recommender systems”) show what it is worth.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from kgspark.graph.histories import Histories
 from kgspark.kge.settings import TrainSettings
-from kgspark.search_space import Metric
+from kgspark.search_space import Metric, SearchSpace
 
 SECONDS_PER_DAY = 86_400
 # κ: the share of all time counts as much as so many likes.
@@ -83,3 +83,8 @@ def with_trend(
         return queries, items, metric
     ones = queries.new_ones(len(queries), 1)
     return torch.cat([queries, ones], 1), torch.cat([items, column.to(items)[:, None]], 1), "inner_product"
+
+
+def without_trend(space: SearchSpace) -> SearchSpace:
+    """The search space before `with_trend`. Audiences rank the users of a movie, and all have the same trend of it."""
+    return replace(space, queries=space.queries[:, :-1], items=space.items[:, :-1])

@@ -106,8 +106,8 @@ class TrainingPlan:
     def _validation_follows(self) -> bool:
         return share_that_follows(self._held_out(VALID), self.graph.histories(self.target)) > 0.5
 
-    def choose(self, model: torch.nn.Module, encoder: HistoryEncoder | None) -> TrainSettings:
-        """The settings with a value for each part of `export` that is auto.
+    def choose(self, model: torch.nn.Module, encoder: HistoryEncoder | None) -> tuple[TrainSettings, dict[str, float]]:
+        """The settings with a value for each part of `export` that is auto; and `PastWeeks.figures` if they chose.
 
         Validation likes choose the share of the latest likes, as long as they follow the others: see `encodes`. Else
         the past weeks do, as they choose the trend; then nothing is trained for it.
@@ -115,15 +115,16 @@ class TrainingPlan:
         settings, export = self.settings, self.settings.export
         weeks = self._past_weeks(model)
         trend = None if weeks is None else weeks.choose_trend()
-        of_trend = {"trend_weight": 0.0} if trend is None else asdict(trend)
-        if export.recent_share != "auto":
-            return settings.with_export(**of_trend)
-        if encoder is not None or self._validation_follows:
-            return settings.with_export(recent_share=self._choose_recent_share(model, encoder), **of_trend)
-        share = 0.0 if weeks is None else weeks.choose_recent_share(trend)
-        chosen = settings.with_export(recent_share=share, **of_trend)
-        latest = settings.history.model_copy(update={"encoder": "latest"})
-        return chosen.model_copy(update={"history": latest}) if share else chosen
+        settings = settings.with_export(**({"trend_weight": 0.0} if trend is None else asdict(trend)))
+        share = 0.0
+        if export.recent_share == "auto" and (encoder is not None or self._validation_follows):
+            settings = settings.with_export(recent_share=self._choose_recent_share(model, encoder))
+        elif export.recent_share == "auto":
+            share = 0.0 if weeks is None else weeks.choose_recent_share(trend)
+            settings = settings.with_export(recent_share=share)
+            latest = settings.history.model_copy(update={"encoder": "latest"})
+            settings = settings.model_copy(update={"history": latest}) if share else settings
+        return settings, {} if weeks is None or not (share or trend) else weeks.figures(share, trend)
 
     def _choose_recent_share(self, model: torch.nn.Module, encoder: HistoryEncoder | None) -> float:
         settings = self.settings

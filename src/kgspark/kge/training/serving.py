@@ -63,6 +63,7 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
             refitted=measured is not None,
             valid=figures.of_model(VALID, (TRAIN,)),
             test=figures.of_model(TEST, (TRAIN, VALID)),
+            past_weeks={},
             popularity=figures.of_popularity(),
             seconds=perf_counter() - begun,
             device=str(device),

@@ -41,6 +41,8 @@ class Trained:
     settings      the given ones, with the values that training chose for the parts of `export` that were auto
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
+    past_weeks    what the trend and the latest likes were worth in the weeks that chose them (see `export.past_weeks`);
+                  {} if neither was chosen there
     popularity    metrics on the test likes if every list holds the movies with the most train and valid likes
     seconds       wall-clock of initialisation, training and measuring
     resumed_from  the epoch of the checkpoint that training resumed from, 0 if it started anew
@@ -59,6 +61,7 @@ class Trained:
     refitted: bool
     valid: dict[str, float]
     test: dict[str, float]
+    past_weeks: dict[str, float]
     popularity: dict[str, float]
     seconds: float
     device: str
@@ -66,7 +69,17 @@ class Trained:
 
     def to_json(self) -> dict[str, Any]:
         """The figures, for `run.json` and manifests."""
-        names = ("best_epoch", "stopped_early", "refitted", "valid", "test", "popularity", "seconds", "resumed_from")
+        names = (
+            "best_epoch",
+            "stopped_early",
+            "refitted",
+            "valid",
+            "test",
+            "past_weeks",
+            "popularity",
+            "seconds",
+            "resumed_from",
+        )
         figures = {name: getattr(self, name) for name in names}
         export = self.settings.export
         chosen = {name: getattr(export, name) for name in ("recent_share", "trend_weight", "trend_half_life")}
@@ -104,7 +117,7 @@ def train(
         measured = copy.deepcopy(model) if settings.refit == "continue" else model
         plan.inform(measured, (TRAIN,))
         measured_encoder = train_encoder(plan, measured, (TRAIN,), initial) if plan.encodes else None
-        chosen = plan.choose(measured, measured_encoder)
+        chosen, past_weeks = plan.choose(measured, measured_encoder)
         if not chosen.export.recent_share:
             measured_encoder = None
         valid = plan.evaluate(measured, VALID, (TRAIN,), chosen, measured_encoder)
@@ -125,6 +138,7 @@ def train(
         refitted=settings.refit != "none",
         valid=valid,
         test=test,
+        past_weeks=past_weeks,
         popularity=plan.popularity(),
         seconds=perf_counter() - begun,
         device=str(device),
