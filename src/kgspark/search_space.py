@@ -8,8 +8,9 @@ l1             offset − ‖q − t‖₁                                      
 modulus        offset − Σᵢ √((qᵢ − tᵢ)² + (qᵢ₊ₙ − tᵢ₊ₙ)²), n = d/2      RotatE, complex coordinates (re, im)
 
 Higher is better for every metric. The value equals tgraphx's `score_triples` up to float32 rounding, except for queries
-that were moved towards the user's latest likes (`train.export.recent_share`). Recommendations rank by these scores.
-Audiences rank by a further search space, whose scores are comparable between users (`kge.export.audience`).
+that were moved towards the user's latest likes (`train.export.recent_share`), and for a trend: then the metric is
+inner_product, also for TransE (`kge.export.trend`). Recommendations rank by these scores. Audiences rank by a further
+search space, whose scores are comparable between users (`kge.export.audience`).
 
 Seven functions implement these formulas, each for its purpose. A new metric needs all of them, an error bound in
 `retrieval.bounds`, and FAISS's name in `retrieval.index`; tests/test_search_space.py compares them all.

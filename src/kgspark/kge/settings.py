@@ -55,7 +55,7 @@ class ExportSettings(Settings):
     recent_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "auto",
         description="fraction of the query that comes from the user's latest likes, by train.history; auto: validation "
-        "likes choose it (0 for TransE's norm 1 and RotatE)",
+        "likes choose it if they are later, else the past weeks (0 for TransE's norm 1 and RotatE)",
     )
     recent_half_life: float = Field(
         1.0, gt=0, description="a user's likes, the latest first, lose half of their weight after this many positions"
@@ -63,7 +63,7 @@ class ExportSettings(Settings):
     trend_weight: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
         "auto",
         description="weight of what is popular of late: the exponent of a movie's share of the latest likes; auto: the "
-        "likes of the last weeks choose it (0 for TransE's norm 1 and RotatE)",
+        "likes of the past weeks choose it (0 for TransE's norm 1 and RotatE)",
     )
     trend_half_life: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         "auto",

@@ -2,8 +2,7 @@
 
 Held-out likes of all times cannot choose them. No one trend was known before all of these likes, and a model that has
 learned the likes around a held-out one needs neither. The past weeks can: for the first moment of each, the lists are
-made of queries that know only the earlier likes, and the likes of the week judge them. A user's query of that moment is
-what a linear function of the liked items predicts. It is fitted on the model's own queries.
+made of queries that know only the earlier likes (`export.fold_in`), and the likes of the week judge them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,10 +11,10 @@ from itertools import product
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from kgspark.graph.histories import Histories
 from kgspark.kge.export.evaluation import metrics_by_user
+from kgspark.kge.export.fold_in import QueryOfLikes
 from kgspark.kge.export.recency import lean, recent_vectors
 from kgspark.kge.export.trend import SECONDS_PER_DAY, Trend, column_of, log_shares, with_trend
 from kgspark.kge.settings import TrainSettings
@@ -31,9 +30,6 @@ _ENOUGH_LISTS, _MOST_LISTS_OF_A_WEEK = 1_000, 250
 _LEAST_LISTS = 50
 # A choice must be better than none by this many standard errors of the mean over lists.
 _STANDARD_ERRORS = 2.0
-# Users to fit a linear function on, and its ridge penalty.
-_FITTED_USERS = 20_000
-_RIDGE = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,9 +53,9 @@ class PastWeeks:
     def __init__(self, queries: torch.Tensor, items: torch.Tensor, likes: Histories, settings: TrainSettings) -> None:
         """`queries` (users, width) and `items` of a model that was trained on `likes`, which have times."""
         self.items, self.likes, self.settings = items, likes, settings
-        weights = _fit(queries, items, likes)
+        query_of = QueryOfLikes.fit(queries, items, likes)
         self.weeks = [
-            _Week(start, known, wanted, _sums_of_items(items, known) @ weights)
+            _Week(start, known, wanted, query_of(known))
             for start, known, wanted in _users_of_weeks(likes, settings.seed)
         ]
 
@@ -147,23 +143,3 @@ def _users_of_weeks(likes: Histories, seed: int) -> Iterator[tuple[int, Historie
         if len(chosen):
             yield start, known.pick(chosen), wanted.pick(chosen)
         end, lists = start, lists + len(chosen)
-
-
-def _fit(queries: torch.Tensor, items: torch.Tensor, likes: Histories) -> torch.Tensor:
-    """float32 (2 · width + 1, width): queries as a linear function of `_sums_of_items`, by ridge regression."""
-    users = np.flatnonzero(likes.sizes)
-    users = users[:: max(1, -(-len(users) // _FITTED_USERS))]
-    rows = _sums_of_items(items, likes.pick(users)).double()
-    wanted = queries[torch.from_numpy(users).to(queries.device)].double()
-    penalty = _RIDGE * torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
-    return torch.linalg.solve(rows.T @ rows + penalty, rows.T @ wanted).float()
-
-
-def _sums_of_items(items: torch.Tensor, likes: Histories) -> torch.Tensor:
-    """Σ t / n and Σ t / √n over the n liked items t of each user, and 1: float32 (U, 2 · width + 1)."""
-    movies, starts, counts = (
-        torch.from_numpy(part).to(items.device) for part in (likes.indices, likes.indptr, likes.sizes)
-    )
-    sums = F.embedding_bag(movies, items, starts, mode="sum", include_last_offset=True)
-    counts = counts.clamp(min=1).float()[:, None]
-    return torch.cat([sums / counts, sums / counts.sqrt(), torch.ones_like(counts)], dim=1)

@@ -7,13 +7,15 @@ import numpy as np
 import torch
 
 from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
 from kgspark.kge.export.evidence import LIKES, evidence_of
 from kgspark.kge.export.facts import Facts, facts_of
+from kgspark.kge.export.fold_in import QueryOfLikes
 from kgspark.kge.export.recency import history_queries, known_before, lean
 from kgspark.kge.export.trend import trend_column, with_trend
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import items_of, metric_of, queries_of, tower_of
-from kgspark.kge.settings import TrainSettings
+from kgspark.kge.settings import TrainSettings, may_lean
 from kgspark.search_space import SearchSpace
 from kgspark.tables import AVERAGE, FACTS, LEARNED, SOURCES, TEST, TRAIN, VALID
 
@@ -32,8 +34,8 @@ def export_search_space(
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
     With `settings.export.recent_share`, queries then lean towards the latest likes, and with `trend_weight`, items have
-    what is popular of late as one more coordinate. A user who was not trained on likes gets a query from other facts,
-    or the mean query of the users who were.
+    what is popular of late as one more coordinate. A user whose likes the model has not learned gets a query from
+    these likes (`export.fold_in`); one without likes gets it from other facts, or the mean query of the trained users.
 
     evidence  of the model's vectors (see `export.evidence`); None if the model was trained on this graph
     encoder   of the histories; None for the mean of the latest likes
@@ -47,14 +49,20 @@ def export_search_space(
     if known is not None:
         others = graph.histories(target, [split for split in (TRAIN, VALID, TEST) if split not in known])
         settings = known_before(settings, others, graph.histories(target, known))
-    queries, items = ranking_vectors(model, graph, settings, splits, encoder)
+    queries, items = target_vectors(model, graph, settings)
     kinds = (target.head_kind, target.tail_kind)
     learned_users, learned_movies = (evidence[slice(*graph.layout.range(kind))] == LIKES for kind in kinds)
     user_facts, movie_facts = (facts_of(kind, model, graph, settings, evidence) for kind in kinds)
-    query_sources, item_sources = _sources(learned_users, user_facts), _sources(learned_movies, movie_facts)
+    item_sources = _sources(learned_movies, movie_facts)
+    likes = graph.histories(target, splits)
+    folded = _fold_in(queries, items, likes, learned_users, item_sources, settings)
+    queries = _leaning(queries, items, likes, settings, encoder)
+    query_sources = _sources(learned_users, user_facts)
+    query_sources[folded] = SOURCES.index(FACTS)
     if learned_users.any() and not learned_users.all():
-        unliked = torch.from_numpy(~learned_users).to(queries.device)
-        queries[unliked] = _unliked_queries(queries, learned_users, user_facts)
+        unliked = ~(learned_users | folded)
+        rows = torch.from_numpy(unliked).to(queries.device)
+        queries[rows] = _unliked_queries(queries, learned_users, unliked, user_facts)
     queries, items, metric = with_trend(queries, items, metric_of(settings), trend_for(graph, settings, splits))
     users, movies = (vectors.cpu().numpy().astype(np.float32, copy=False) for vectors in (queries, items))
     model_id = f"{settings.model}-{_digest(users, movies, query_sources, item_sources)[:12]}"
@@ -82,15 +90,43 @@ def ranking_vectors(
     name is not given.
     """
     queries, items = target_vectors(model, graph, settings)
-    if settings.export.recent_share in ("auto", 0):
-        return queries, items
     likes = graph.histories(graph.relation(settings.target), splits)
-    if likes.times is None:
-        return queries, items
+    return _leaning(queries, items, likes, settings, encoder), items
+
+
+def _leaning(
+    queries: torch.Tensor,
+    items: torch.Tensor,
+    likes: Histories,
+    settings: TrainSettings,
+    encoder: HistoryEncoder | None,
+) -> torch.Tensor:
+    if settings.export.recent_share in ("auto", 0) or likes.times is None:
+        return queries
     if encoder is None and settings.history.encoder != "latest":
         raise ValueError("these queries need the encoder of histories that was trained with the model")
     recent = history_queries(items, likes, settings.export.recent_half_life, encoder)
-    return lean(queries, recent, float(settings.export.recent_share)), items
+    return lean(queries, recent, float(settings.export.recent_share))
+
+
+def _fold_in(
+    queries: torch.Tensor,
+    items: torch.Tensor,
+    likes: Histories,
+    learned: np.ndarray,
+    item_sources: np.ndarray,
+    settings: TrainSettings,
+) -> np.ndarray:
+    """Writes the queries of users with likes that the model has not learned; returns the mask bool (users,) of these.
+
+    Movies without a vector do not count, and nor does any if scores are sums of distances.
+    """
+    likes = likes.where((item_sources != SOURCES.index(AVERAGE))[likes.indices])
+    folded = ~learned & (likes.sizes > 0) & may_lean(settings) & learned.any()
+    if folded.any():
+        query_of = QueryOfLikes.fit(queries, items, likes.where(learned[likes.rows()]))
+        queries[torch.from_numpy(folded).to(queries.device)] = query_of(likes.pick(np.flatnonzero(folded)))
+    return folded
 
 
 def target_vectors(model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
@@ -114,9 +150,11 @@ def _sources(learned: np.ndarray, facts: Facts | None) -> np.ndarray:
     return np.select([learned, known], [of_likes, from_facts], average).astype(np.uint8)
 
 
-def _unliked_queries(queries: torch.Tensor, liking: np.ndarray, facts: Facts | None) -> torch.Tensor:
-    """Queries (n, width) of the users without likes: from their facts, or the mean query of those with likes."""
-    learned, others = np.flatnonzero(liking), np.flatnonzero(~liking)
+def _unliked_queries(
+    queries: torch.Tensor, liking: np.ndarray, unliked: np.ndarray, facts: Facts | None
+) -> torch.Tensor:
+    """Queries (n, width) of the users `unliked`: from their facts, or the mean query of the trained ones, `liking`."""
+    learned, others = np.flatnonzero(liking), np.flatnonzero(unliked)
     vectors = queries[torch.from_numpy(learned).to(queries.device)]
     mean = vectors.double().mean(0).float()
     if facts is None:
