@@ -62,8 +62,9 @@ TRAIN, VALID, TEST = "train", "valid", "test"
 # The key in the details of a model that was not trained in its night: the night that it is of, and what is new since.
 SERVED = "served"
 
-# The sources of a vector: trained on likes; or, without likes, computed from facts (a user's gender, a movie's genre);
-# or, without both, the average. A ranked row has the weaker source of its two vectors.
+# The sources of a vector: trained on likes; or computed from what is known without training (the likes of a user who
+# arrived after it; without likes, a user's gender, a movie's genre); or, without all of these, the average. A ranked
+# row has the weaker source of its two vectors.
 SOURCES = (AVERAGE, FACTS, LEARNED) = ("average", "facts", "model")
 # The sources of a row that no vector ranked: the popular movies of the user's segment, or of all users.
 POPULAR_SOURCES = (POPULAR_IN_SEGMENT, POPULAR) = ("popular_in_segment", "popular")

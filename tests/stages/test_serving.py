@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 TRAINED, SERVED = "2026-01-02", "2026-01-03"
 K = 5
 # Ids below and above all others, so that every number changes.
-NEW_USER, ANOTHER_USER, LOW_USER = 0, 90_001, 90_002
+NEW_USER, ANOTHER_USER, LOW_USER, LIKING_USER = 0, 90_001, 90_002, 90_004
 # The first one has a genre; of the second one nothing is known but its likes.
 NEW_MOVIE, BARE_MOVIE = 0, 90_003
 
@@ -58,13 +58,17 @@ def serving(spark: Any, folder: Path, world: World, date: str, lake: str = "lake
 
 
 def change_the_world(source: Path, world: World) -> None:
-    """A user and a movie of the second group are gone; three users and two movies are new."""
+    """A user and a movie of the second group are gone; four users and two movies are new.
+
+    Two of the new users like only a movie of which nothing is known, and one likes movies of the first group.
+    """
     ratings, movies = read_csv(source / "ratings.csv"), read_csv(source / "movies.csv")
     gone_user, gone_movie = (str(ids[0]) for ids in world.groups[1])
     ratings = [row for row in ratings if row["userId"] != gone_user and row["movieId"] != gone_movie]
     first_movies, others = world.groups[0][1], world.groups[2][0]
-    new = [(NEW_USER, first_movies[0], 5.0), (ANOTHER_USER, world.groups[2][1][0], 5.0)]
+    new = [(NEW_USER, BARE_MOVIE, 5.0), (ANOTHER_USER, BARE_MOVIE, 5.0)]
     new += [(LOW_USER, world.groups[2][1][0], 1.0)]
+    new += [(LIKING_USER, movie, 5.0) for movie in first_movies[:3]]
     new += [(user, movie, 5.0) for user in others[:3] for movie in (NEW_MOVIE, BARE_MOVIE)]
     ratings += [
         {"userId": str(user), "movieId": str(movie), "rating": str(rating), "timestamp": "1500000000"}
@@ -161,7 +165,7 @@ def test_known_users_get_the_lists_of_the_earlier_model_by_ids(served: Served) -
     gone_user, gone_movie = (ids[0] for ids in served.world.groups[1])
     users = [user for users, _ in served.world.groups for user in users if user != gone_user]
     movies = [movie for movie in model.movies if movie != gone_movie]
-    assert set(lists) == {*users, NEW_USER, ANOTHER_USER, LOW_USER}
+    assert set(lists) == {*users, NEW_USER, ANOTHER_USER, LOW_USER, LIKING_USER}
     for user in users:
         assert len(lists[user]) == K
         rows = [row for row in lists[user] if row["movie_id"] != NEW_MOVIE]
@@ -194,6 +198,14 @@ def test_a_user_without_training_gets_what_is_popular_in_the_segment(served: Ser
     assert {row["reason_movie_id"] for row in lists[NEW_USER]} == {None}
 
 
+def test_a_user_with_likes_but_without_training_gets_what_such_users_get(served: Served) -> None:
+    rows = published(served.night)[LIKING_USER]
+    ranked = [row["movie_id"] for row in rows if row["source"] == "facts"]
+    group = served.world.groups[0][1]
+    assert set(ranked[: len(group) - 3]) == set(group[3:])
+    assert {row["reason_movie_id"] for row in rows} <= set(group[:3])
+
+
 def test_a_user_of_no_segment_gets_what_is_popular(served: Served) -> None:
     likes, row_of = served.likes(), published(served.night)
     movies = {movie for _, movie, _ in served.ratings} - served.seen(ANOTHER_USER)
@@ -212,14 +224,14 @@ def test_the_whole_night_has_nothing_to_add_to_the_stages_one_by_one(served: Ser
 def test_the_night_says_what_it_serves(served: Served) -> None:
     model, trained = (night.run.manifest(MODEL) for night in (served.night, served.trained))
     assert model.details["model_id"] == trained.details["model_id"]
-    assert model.details["served"] == {"date": TRAINED, "trained": TRAINED, "new": {"user": 3, "movie": 2}}
+    assert model.details["served"] == {"date": TRAINED, "trained": TRAINED, "new": {"user": 4, "movie": 2}}
     assert served.night.run.manifest("search_space").details["sources"] == {
-        "queries": {"average": 2, "facts": 1, "model": 35},
+        "queries": {"average": 2, "facts": 2, "model": 35},
         "items": {"average": 1, "facts": 1, "model": 17},
     }
     summaries = {outcome.stage: outcome.summary for outcome in served.night.outcomes}
     assert f"trained on {TRAINED}, served without training" in summaries["train-embeddings"]
-    counts = "35 of 38 users have its vectors (3 are new, 1 have one from facts, 2 none)"
+    counts = "35 of 39 users have its vectors (4 are new, 2 have one from likes or facts, 2 none)"
     assert counts in summaries["train-embeddings"]
     assert "popular movies for 2 users without a vector" in summaries["recommend"]
     gate = served.night.run.manifest("published").details["gate"]

@@ -171,7 +171,8 @@ def _write(
         space = replace(space, model_id=model_id)
     _save_space(night, space, folders[SEARCH_SPACE])
     if AUDIENCE_SPACE in folders:
-        _save_space(night, _audience_space(space, graph, settings), folders[AUDIENCE_SPACE])
+        own = space if trend is None else without_trend(space)
+        _save_space(night, _audience_space(own, graph, settings), folders[AUDIENCE_SPACE])
     of_model = {
         "model_id": space.model_id,
         "metrics": {"model": trained.test, "popularity": trained.popularity},
@@ -185,19 +186,17 @@ def _write(
 
 def _audience_space(space: SearchSpace, graph: Graph, settings: TrainSettings) -> SearchSpace:
     likes = graph.histories(graph.relation(settings.target), settings.learned_splits).sizes
-    if trend_for(graph, settings) is not None:
-        space = without_trend(space)
     return audience_space(space, likes, settings.temperature, settings.export.audience_activity, pick_device(settings))
 
 
 def _told_of_served(served: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]) -> str:
     """How many users and movies have a vector of the served model, and how many are new since then."""
     parts = []
-    for kind, side in ((USER, QUERIES), (MOVIE, ITEMS)):
+    for kind, side, known in ((USER, QUERIES, "likes or facts"), (MOVIE, ITEMS, "facts")):
         of_side = sources[side]
         parts.append(
             f"{of_side[LEARNED]:,} of {sum(of_side.values()):,} {kind}s have its vectors"
-            f" ({served['new'][kind]:,} are new, {of_side[FACTS]:,} have one from facts, {of_side[AVERAGE]:,} none)"
+            f" ({served['new'][kind]:,} are new, {of_side[FACTS]:,} have one from {known}, {of_side[AVERAGE]:,} none)"
         )
     return f"trained on {served['trained']}, served without training; {', '.join(parts)}"
 

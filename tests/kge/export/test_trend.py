@@ -165,6 +165,17 @@ def test_the_past_weeks_find_the_fashion_and_no_fashion_where_there_is_none(tmp_
     assert of_late.mean() > 2 * before.mean()
 
 
+def test_vectors_to_be_evaluated_have_no_trend_that_held_out_likes_precede(in_fashion):
+    graph, evaluated = world(fashion=True), in_fashion.settings.model_copy(update={"refit_on": "train+valid"})
+    plain = evaluated.with_export(trend_weight=0.0, recent_share=0.0)
+    space, without = (
+        export_search_space(in_fashion.model, graph, chosen, in_fashion.evidence) for chosen in (evaluated, plain)
+    )
+    np.testing.assert_array_equal(space.queries, without.queries)
+    np.testing.assert_array_equal(space.items, without.items)
+    assert space.metric == "l2"
+
+
 def test_held_out_likes_of_all_times_are_measured_without_a_trend(tmp_path, in_fashion):
     plain = trained_on(world(fashion=True), tmp_path / "plain", export={"trend_weight": 0, "recent_share": 0})
     assert (in_fashion.valid, in_fashion.test) == (plain.valid, plain.test)

@@ -40,15 +40,15 @@ def export_search_space(
     evidence  of the model's vectors (see `export.evidence`); None if the model was trained on this graph
     encoder   of the histories; None for the mean of the latest likes
     known     splits that are known where the others are to be found; `recency.known_before` then says what counts.
-              None for a night's own space, which knows `settings.learned_splits`
+              None for `settings.learned_splits`; a night's own space has nothing to be found
     """
     target = graph.relation(settings.target)
     if evidence is None:
         evidence = evidence_of(graph, settings, settings.learned_splits)
     splits = known or settings.learned_splits
-    if known is not None:
-        others = graph.histories(target, [split for split in (TRAIN, VALID, TEST) if split not in known])
-        settings = known_before(settings, others, graph.histories(target, known))
+    if known is not None or settings.refit_on != "all":
+        others = graph.histories(target, [split for split in (TRAIN, VALID, TEST) if split not in splits])
+        settings = known_before(settings, others, graph.histories(target, splits))
     queries, items = target_vectors(model, graph, settings)
     kinds = (target.head_kind, target.tail_kind)
     learned_users, learned_movies = (evidence[slice(*graph.layout.range(kind))] == LIKES for kind in kinds)
