@@ -49,10 +49,10 @@ def log_shares(likes: Histories, movies: int, half_life: float, before: int | No
     if likes.times is None:
         raise ValueError("likes without times have no trend")
     now = before if before is not None else int(likes.times.max(initial=0)) + 1
-    ages = (now - likes.times) / SECONDS_PER_DAY
-    known = ages > 0
-    latest = known & (ages < _HALF_LIVES * half_life)
-    recent = np.bincount(likes.indices[latest], 0.5 ** (ages[latest] / half_life), movies)
+    known = likes.times < now
+    latest = known & (likes.times > now - _HALF_LIVES * half_life * SECONDS_PER_DAY)
+    ages = (now - likes.times[latest]) / SECONDS_PER_DAY
+    recent = np.bincount(likes.indices[latest], 0.5 ** (ages / half_life), movies)
     # Half a like more for each movie: one without a like has a small share, not none.
     counts = np.bincount(likes.indices[known], minlength=movies) + 0.5
     return np.log((recent + _PRIOR * counts / counts.sum()) / (recent.sum() + _PRIOR))
