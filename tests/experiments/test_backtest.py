@@ -267,5 +267,8 @@ def test_nights_neither_tune_nor_serve_a_model(spark: Any, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match=r"evaluate.protocol: .* cannot choose settings"):
         tune.run(night)
     serving = night.settings.train.model_copy(update={"epochs": 0, "warm_start": "latest"})
-    with pytest.raises(ConfigError, match=r"train.epochs=0 trains nothing"):
-        evaluate.run(night.variant(night.settings.model_copy(update={"train": serving})))
+    for protocol in ("nights", "random", "next"):
+        asked = night.settings.evaluate.model_copy(update={"protocol": protocol})
+        changes = {"train": serving, "evaluate": asked}
+        with pytest.raises(ConfigError, match=rf"epochs=0 trains nothing, and evaluate.protocol={protocol}"):
+            evaluate.run(night.variant(night.settings.model_copy(update=changes)))

@@ -5,8 +5,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from kgspark.errors import ConfigError
 from kgspark.experiments import backtest, protocols
-from kgspark.experiments.models import OURS, as_recommender
+from kgspark.experiments.recommenders import OURS, as_recommender
 from kgspark.manifests import Manifest
 from kgspark.night.evaluate_settings import ProtocolName
 from kgspark.night.held_out import HeldOut, Measured, measure, read_held_out, space_before_refit
@@ -23,6 +24,11 @@ Row = dict[str, Any]
 def run(night: Night) -> Row:
     """Evaluates the model and `evaluate.baselines`; returns the object that `--json` prints."""
     settings = night.settings.evaluate
+    if settings.protocol is not None and night.settings.train.serves:
+        raise ConfigError(
+            f"train.epochs=0 trains nothing, and evaluate.protocol={settings.protocol} trains a model; "
+            "set train.epochs, or evaluate.protocol=null for the night's own model"
+        )
     if settings.protocol == "nights":
         return backtest.run(night)
     if settings.protocol is None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgspark.experiments.list_ranks import LaterLikes
-from kgspark.experiments.models import OURS
+from kgspark.experiments.recommenders import OURS
 from kgspark.metrics.bootstrap import intervals
 from kgspark.metrics.ranking import ranking_metrics
 from kgspark.night.evaluate_settings import EvaluateSettings

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgspark.errors import StageError
-from kgspark.experiments.models import as_recommender
 from kgspark.experiments.past_nights import first_second
+from kgspark.experiments.recommenders import as_recommender
 from kgspark.files import TableFiles, describe_folder
 from kgspark.graph.histories import Histories
 from kgspark.graph.layout import MOVIE, USER
