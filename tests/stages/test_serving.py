@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from kgspark.errors import StageError
+from kgspark.fold_in import FoldIn
 from kgspark.kge.export.model_files import MODEL_FILE
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
@@ -204,6 +205,10 @@ def test_a_user_with_likes_but_without_training_gets_what_such_users_get(served:
     group = served.world.groups[0][1]
     assert set(ranked[: len(group) - 3]) == set(group[3:])
     assert {row["reason_movie_id"] for row in rows} <= set(group[:3])
+    # NumPy alone has the same list, from the files of the night.
+    top = FoldIn.open(served.night.run.folder).top(group[:3], k=len(ranked))
+    assert [movie for movie, _ in top] == ranked
+    assert [score for _, score in top] == pytest.approx([row["score"] for row in rows[: len(ranked)]], rel=1e-5)
 
 
 def test_a_user_of_no_segment_gets_what_is_popular(served: Served) -> None:

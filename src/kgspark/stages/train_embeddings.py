@@ -20,7 +20,7 @@ from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device, release_gpu_memory
 from kgspark.kge.export.audience import audience_space
 from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
-from kgspark.kge.export.search_space import export_search_space, trend_for
+from kgspark.kge.export.search_space import export_search_space, function_of_likes, trend_for
 from kgspark.kge.export.trend import without_trend
 from kgspark.kge.settings import TrainSettings, describe
 from kgspark.kge.training import checkpoints
@@ -170,6 +170,9 @@ def _write(
     if model_id is not None:
         space = replace(space, model_id=model_id)
     _save_space(night, space, folders[SEARCH_SPACE])
+    function = function_of_likes(trained.model, graph, settings, trained.evidence, space)
+    if function is not None:
+        function.save(folders[SEARCH_SPACE])
     if AUDIENCE_SPACE in folders:
         own = space if trend is None else without_trend(space)
         _save_space(night, _audience_space(own, graph, settings), folders[AUDIENCE_SPACE])

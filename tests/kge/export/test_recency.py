@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from kgspark.graph.decays import recent_weights
 from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.graph.layout import EntityLayout
@@ -17,7 +18,6 @@ from kgspark.kge.export.recency import (
     choose_recent_share,
     lean,
     recent_vectors,
-    recent_weights,
     share_that_follows,
 )
 from kgspark.kge.export.search_space import export_search_space, target_vectors

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from kgspark.fold_in import Function
 from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.kge.export.evidence import LIKES, evidence_of
@@ -121,12 +122,31 @@ def _fold_in(
 
     Movies without a vector do not count, and nor does any if scores are sums of distances.
     """
-    likes = likes.where((item_sources != SOURCES.index(AVERAGE))[likes.indices])
+    likes = _of_placed(likes, item_sources)
     folded = ~learned & (likes.sizes > 0) & may_lean(settings) & learned.any()
     if folded.any():
         query_of = QueryOfLikes.fit(queries, items, likes.where(learned[likes.rows()]))
         queries[torch.from_numpy(folded).to(queries.device)] = query_of(likes.pick(np.flatnonzero(folded)))
     return folded
+
+
+def function_of_likes(
+    model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray, space: SearchSpace
+) -> Function | None:
+    """How a query of `space`, the exported one, follows from likes; None if scores are sums of distances."""
+    if not may_lean(settings):
+        return None
+    target = graph.relation(settings.target)
+    likes = _of_placed(graph.histories(target, settings.learned_splits), space.item_sources)
+    learned = evidence[slice(*graph.layout.range(target.head_kind))] == LIKES
+    query_of = QueryOfLikes.fit(*target_vectors(model, graph, settings), likes.where(learned[likes.rows()]))
+    share = 0.0 if likes.times is None or settings.export.recent_share == "auto" else settings.export.recent_share
+    half_life, encoder = settings.export.recent_half_life, settings.history.encoder
+    return Function(query_of.weights.cpu().numpy(), share, half_life, encoder)
+
+
+def _of_placed(likes: Histories, item_sources: np.ndarray) -> Histories:
+    return likes.where((item_sources != SOURCES.index(AVERAGE))[likes.indices])
 
 
 def target_vectors(model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
