@@ -58,6 +58,8 @@ class SearchSpace:
     query_sources, item_sources  uint8 (U,) and (M,): origin of each vector, a position in `tables.SOURCES`
     offset   added to a distance-based score (RotatE's margin); 0 elsewhere
     model_id      name of the weights that the vectors were computed from
+    width    number of first coordinates that tell what is like what; 0 for all. Each of the others adds a number to the
+             scores of an item, as a trend does
 
     Raises ValueError for an unknown metric and for shapes that do not fit together.
     """
@@ -69,6 +71,7 @@ class SearchSpace:
     metric: Metric
     offset: float = 0.0
     model_id: str = ""
+    width: int = 0
 
     def __post_init__(self) -> None:
         if self.metric not in get_args(Metric):
@@ -105,7 +108,7 @@ class SearchSpace:
         np.save(folder / "items.npy", np.ascontiguousarray(self.items, dtype=np.float32))
         np.save(folder / "query_sources.npy", self.query_sources.astype(np.uint8))
         np.save(folder / "item_sources.npy", self.item_sources.astype(np.uint8))
-        header = {"metric": self.metric, "offset": self.offset, "model_id": self.model_id}
+        header = {"metric": self.metric, "offset": self.offset, "model_id": self.model_id, "width": self.width}
         (folder / "search_space.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
 
     @classmethod

@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kgspark.errors import StageError
 from kgspark.experiments import evaluate, protocols
+from kgspark.night.held_out import space_at_times
 from kgspark.night.night import Night
+from kgspark.search_space import SearchSpace
 from kgspark.spark.frames import read_table
 from kgspark.spark.graph.splits import with_split
-from kgspark.tables import RATINGS, TRIPLES
+from kgspark.tables import RATINGS, SEARCH_SPACE, TRIPLES
 from nights import a_night
 
 # User 4 and movie 99 have too few ratings. User 2 rates all movies in the same second, user 3 likes all but the last.
@@ -78,11 +81,19 @@ def test_a_file_of_sequences_is_measured_with_the_genres_of_the_source(
 ) -> None:
     path = tmp_path / "sequences.txt"
     path.write_text(SEQUENCES, encoding="utf-8")
+    network = {"encoder": "network", "network": {"blocks": 1, "epochs": 1}}
     night = a_night(
         tmp_path / "lake",
         spark,
         source={"path": str(source)},
-        train={"dim": 4, "epochs": 1, "device": "cpu", "threads": 1},
+        train={
+            "dim": 4,
+            "epochs": 1,
+            "device": "cpu",
+            "threads": 1,
+            "export": {"recent_share": 0.5},
+            "history": network,
+        },
         evaluate={
             "protocol": "next",
             "sequences": str(path),
@@ -94,13 +105,17 @@ def test_a_file_of_sequences_is_measured_with_the_genres_of_the_source(
     )
     answer = evaluate.run(night)
     assert answer["data"] == {"users": 4, "movies": 6, "train": 12, "hidden": 0, "test": 4, "test_users": 4}
-    ours, popular = answer["rows"]
-    assert ours["model"] == "kgspark"
+    ours, with_time, popular = answer["rows"]
+    assert (ours["model"], with_time["model"]) == ("kgspark", "kgspark, time known")
     # Items 1, 2 and 3 have 4, 4 and 2 users, 5 and 6 one each: item 3 is first for two users, item 4 third for two.
     assert popular["hit@1"] == 0.5
     assert popular["hit@3"] == 1
     assert popular["ndcg@3"] == pytest.approx(0.75)
     assert popular["mrr@3"] == pytest.approx(2 / 3)
     variant = protocols.evaluation_night(night, "next", seed=42)
+    asked, published = space_at_times(variant.run), SearchSpace.load(variant.run.table(SEARCH_SPACE))
+    assert asked is not None
+    assert np.array_equal(asked.items, published.items)
+    assert (np.abs(asked.queries - published.queries).max(axis=1) > 1e-4).all()
     counts = variant.run.manifest(TRIPLES).details["counts"]
     assert sum(row["rows"] for row in counts if row["relation"] == "has_genre") == 6

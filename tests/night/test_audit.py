@@ -162,9 +162,10 @@ def test_a_movie_that_is_not_offered_may_be_better_than_the_last_one(spark: Any,
 def test_scores_with_the_latest_likes_and_a_trend_are_computed_again(spark: Any, source: Path, copy: Path) -> None:
     # Without a refit, queries lean towards the likes of the training alone.
     night = a_small_night(source, copy, spark, audiences={"enabled": False})
-    train = night.settings.train.changed(
-        {"export": {"recent_share": 0.5, "trend_weight": 2, "trend_half_life": 7}, "refit": "none"}
-    )
+    # The network reads the weights and the times of the likes, too.
+    network = {"encoder": "network", "network": {"blocks": 1, "epochs": 1}}
+    export = {"recent_share": 0.5, "trend_weight": 2, "trend_half_life": 7}
+    train = night.settings.train.changed({"export": export, "refit": "none", "history": network})
     night = night.variant(night.settings.model_copy(update={"train": train}))
     for stage in (train_embeddings, recommend):
         stage.run(night)

@@ -1,5 +1,6 @@
 """Ranked rows equal the result of top_k, for any blocks, batches and partitions, in both directions."""
 
+import dataclasses
 import itertools
 import pickle
 
@@ -125,6 +126,23 @@ def test_reasons_name_a_liked_movie(tmp_path):
     assert 0 < out["because"].null_count < len(out)
     with pytest.raises(ValueError, match="side='items'"):
         task(tmp_path, 6, "queries", reason_name="because")
+
+
+def test_what_is_added_to_an_items_scores_makes_no_reason(tmp_path):
+    world = random_world("inner_product", 40, k=6)
+    space, generator = world.space, np.random.default_rng(3)
+    trend = 5 * generator.normal(size=len(space.items)).astype(np.float32)
+    longer = {"queries": np.column_stack([space.queries, np.ones(len(space.queries), np.float32)])}
+    added = dataclasses.replace(
+        space, items=np.column_stack([space.items, trend]), **longer, width=space.items.shape[1]
+    )
+    ids = save(dataclasses.replace(world, space=added), tmp_path)
+    asked = task(tmp_path, 6, block=16, reason_name="because")
+    out = ranked(stream(world.seen, ids["queries"], liked=np.ones(len(world.seen.indices), bool)), asked)
+    best = top_k(build_index(added.items, "inner_product"), added.queries, world.seen, 6)
+    nearest = nearest_liked(space.items, best.ids, world.seen)[best.ids >= 0]
+    assert out["because"].to_pylist() == [ids["items"][m] if m >= 0 else None for m in nearest]
+    assert (nearest_liked(added.items, best.ids, world.seen)[best.ids >= 0] != nearest).any()
 
 
 def test_the_index_is_built_once_and_again_after_a_new_model(tmp_path):

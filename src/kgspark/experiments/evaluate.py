@@ -7,10 +7,17 @@ from typing import Any
 
 from kgspark.errors import ConfigError
 from kgspark.experiments import backtest, protocols
-from kgspark.experiments.recommenders import OURS, as_recommender
+from kgspark.experiments.recommenders import OURS, TIME_KNOWN, as_recommender
 from kgspark.manifests import Manifest
 from kgspark.night.evaluate_settings import ProtocolName
-from kgspark.night.held_out import HeldOut, Measured, measure, read_held_out, space_before_refit
+from kgspark.night.held_out import (
+    HeldOut,
+    Measured,
+    measure,
+    read_held_out,
+    space_at_times,
+    space_before_refit,
+)
 from kgspark.night.night import Night
 from kgspark.peers.baselines import Likes, Recommender, fit_baseline
 from kgspark.report.figures import comparison
@@ -57,7 +64,10 @@ def measure_protocol(night: Night, protocol: ProtocolName, seed: int) -> tuple[l
     protocols.run(night, variant, protocol)
     _train(variant)
     held_out = read_held_out(variant, variant.settings.train.resolved().learned_splits)
-    return _rows(variant, held_out, SearchSpace.load(variant.run.table(SEARCH_SPACE))), held_out
+    ours, *others = _rows(variant, held_out, SearchSpace.load(variant.run.table(SEARCH_SPACE)))
+    if protocol == "next" and (timed := space_at_times(variant.run)) is not None:
+        others = [_our_row(TIME_KNOWN, variant, held_out, timed)[0], *others]
+    return [ours, *others], held_out
 
 
 def _measure_night(night: Night) -> tuple[list[Row], HeldOut]:
@@ -79,13 +89,18 @@ def _train(night: Night) -> None:
 
 def _rows(night: Night, held_out: HeldOut, space: SearchSpace) -> list[Row]:
     """One row per model: ours first, then each baseline with our lead over it."""
-    settings, seed = night.settings.evaluate, night.settings.train.seed
-    training = night.run.manifest(MODEL).details["training"]
-    ours = measure(as_recommender(space), held_out, settings)
-    row = {"model": OURS, "seed": seed, **ours.row(held_out, settings, seed), "fit_seconds": training["seconds"]}
-    return [row | {"valid": training["valid"]}] + [
-        _baseline_row(name, night, held_out, ours) for name in settings.compared
+    row, ours = _our_row(OURS, night, held_out, space)
+    valid = night.run.manifest(MODEL).details["training"]["valid"]
+    return [row | {"valid": valid}] + [
+        _baseline_row(name, night, held_out, ours) for name in night.settings.evaluate.compared
     ]
+
+
+def _our_row(name: str, night: Night, held_out: HeldOut, space: SearchSpace) -> tuple[Row, Measured]:
+    settings, seed = night.settings.evaluate, night.settings.train.seed
+    seconds = night.run.manifest(MODEL).details["training"]["seconds"]
+    ours = measure(as_recommender(space), held_out, settings)
+    return {"model": name, "seed": seed, **ours.row(held_out, settings, seed), "fit_seconds": seconds}, ours
 
 
 def _baseline_row(name: str, night: Night, held_out: HeldOut, ours: Measured) -> Row:

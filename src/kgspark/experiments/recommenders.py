@@ -7,6 +7,8 @@ from kgspark.spark.session import usable_cores
 
 # The name of our own model among the baselines.
 OURS = "kgspark"
+# The same model, if its queries know when the like to predict will be.
+TIME_KNOWN = "kgspark, time known"
 
 
 def as_recommender(fitted: Recommender | SearchSpace) -> Recommender:

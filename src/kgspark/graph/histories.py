@@ -79,7 +79,7 @@ class Histories:
         return self._select(sizes, np.repeat(self.indptr[rows] - starts, sizes) + np.arange(sizes.sum()))
 
     def in_order(self, latest_first: bool = False) -> "Histories":
-        """The entries of each list by time, those of the same second by position; without weights.
+        """The entries of each list by time, those of the same second by position.
 
         Raises ValueError if entries have no times.
         """
@@ -87,7 +87,7 @@ class Histories:
             raise ValueError("likes without times have no order")
         sign = -1 if latest_first else 1
         order = np.lexsort((sign * self.indices, sign * self.times, self.rows()))
-        return Histories(self.indptr, self.indices[order], times=self.times[order])
+        return self._select(self.sizes, order)
 
     def limit(self, most: int) -> "Histories":
         """The same queries; only `most` of those with entries, evenly spread, keep their entries. 0 keeps all."""

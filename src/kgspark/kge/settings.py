@@ -78,13 +78,23 @@ class ExportSettings(Settings):
     )
 
 
+class NetworkSettings(Settings):
+    """The network of history.encoder=network; half_lives, places and batch_size are those of the section history."""
+
+    blocks: int = Field(3, ge=1, description="layers that mix the places of a history, each followed by a dense one")
+    epochs: int = Field(8, ge=1, description="passes over all places of the histories; more if data are small")
+    learning_rate: float = Field(0.003, gt=0, description="Adam's step size after the first steps; it falls to zero")
+    dropout: float = Field(0.4, ge=0, lt=1, description="fraction of likes and of coordinates dropped in training")
+
+
 class HistorySettings(Settings):
     """The part of a query that is made from the user's likes in order of time. It is trained after the model."""
 
-    encoder: Literal["sums", "latest"] = Field(
+    encoder: Literal["sums", "network", "latest"] = Field(
         "sums",
-        description="sums: decayed sums of trained vectors, which learn what follows what; latest: the mean of the "
-        "latest likes' own vectors, by train.export.recent_half_life, without training",
+        description="sums: decayed sums of trained vectors, which learn what follows what; network: sums and a causal "
+        "network, better and slower; latest: the mean of the latest likes' own vectors, by "
+        "train.export.recent_half_life, without training",
     )
     half_lives: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (0.5, 2.0, 10.0),
@@ -94,8 +104,15 @@ class HistorySettings(Settings):
     epochs: int = Field(3, ge=1, description="passes over all places of the histories; more if data are small")
     learning_rate: float = Field(0.01, gt=0, description="Adam's step size at the start; it falls to zero linearly")
     dropout: float = Field(0.3, ge=0, lt=1, description="fraction of the likes that a place does not see in training")
-    places: int = Field(200, ge=1, le=2000, description="largest number of a user's latest likes in training")
+    places: int = Field(
+        200,
+        ge=1,
+        le=2000,
+        description="largest number of a user's latest likes in training; the network learns from all, in windows of "
+        "so many",
+    )
     batch_size: int = Field(4800, ge=1, description="places per step")
+    network: NetworkSettings = Field(default_factory=NetworkSettings)
 
     @field_validator("half_lives")
     @classmethod
@@ -301,7 +318,7 @@ def may_lean(settings: TrainSettings) -> bool:
 
 def may_encode(settings: TrainSettings) -> bool:
     """True if the settings want an encoder of histories; it also needs likes with times."""
-    return may_lean(settings) and settings.export.recent_share != 0 and settings.history.encoder == "sums"
+    return may_lean(settings) and settings.export.recent_share != 0 and settings.history.encoder != "latest"
 
 
 # The setting that scales an objective's scores.

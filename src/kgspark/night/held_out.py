@@ -121,6 +121,24 @@ def space_before_refit(run: Run, known: Sequence[str] = (TRAIN, VALID)) -> Searc
     return export_search_space(saved.build(), graph, unrefitted, saved.evidence, saved.encoder, known)
 
 
+def space_at_times(run: Run) -> SearchSpace | None:
+    """The vectors of a night's model, with queries that know the time of the user's test like.
+
+    None if the model's encoder of histories does not read the time of the next like, or if queries do not lean.
+    """
+    from kgspark.kge.export.model_files import MODEL_FILE, load_model
+    from kgspark.kge.export.search_space import export_search_space
+
+    saved = load_model(run.table(MODEL) / MODEL_FILE)
+    if saved.encoder is None or not saved.encoder.knows_when:
+        return None
+    graph = read_graph(run.table(TRIPLES), saved.layout, saved.relations)
+    test = graph.histories(graph.relation(saved.settings.target), (TEST,))
+    asked = np.zeros(len(test), np.int64)
+    asked[test.rows()] = 0 if test.times is None else test.times
+    return export_search_space(saved.build(), graph, saved.settings, saved.evidence, saved.encoder, asked=asked)
+
+
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:
     """Ranks, for every user with a test like, all movies except those that the user is already known to like."""
     seen, test_users = held_out.train | held_out.hidden, held_out.test_users

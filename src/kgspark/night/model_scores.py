@@ -43,8 +43,8 @@ class Sample:
     users      int64 (u,), sorted: their positions
     user_ids   of these users; movie_ids: of all movies, by position
     placed     int64, sorted: the positions of the movies with a vector of their own, which alone may be ranked by it
-    likes      the movies that each of the users likes in the splits that the model has learned, with times; without
-               an entry if no score depends on them
+    likes      the movies that each of the users likes in the splits that the model has learned, with weights and times;
+               without an entry if no score depends on them
     rows       table, user_id, movie_id, score: all of their recommendations, and some rows of the other tables
     owners, movies  int64 (n,): each row's user, a position in `users`, and its movie's position
     """
@@ -123,12 +123,13 @@ def _draw(sources: np.ndarray, most: int, seed: int) -> np.ndarray:
 
 
 def _likes(night: Night, model: ModelFile, users: np.ndarray) -> Histories:
-    """The likes of the users that the model has learned, with times."""
+    """The likes of the users that the model has learned, with weights and times."""
     relation, layout = model.target, model.header.layout
     first_head, first_tail = (layout.range(kind)[0] for kind in (relation.head_kind, relation.tail_kind))
     triples = read_table(night.spark, night.run.table(TRIPLES))
     splits = model.header.settings.learned_splits
     found = collect_likes(triples, relation.index, splits, pa.array(users + first_head)).sort_by(Columns.HEAD)
-    heads, tails, times = (found[name].to_numpy() for name in (Columns.HEAD, Columns.TAIL, Columns.TIMESTAMP))
+    names = (Columns.HEAD, Columns.TAIL, Columns.WEIGHT, Columns.TIMESTAMP)
+    heads, tails, weights, times = (found[name].to_numpy() for name in names)
     sizes = np.bincount(np.searchsorted(users, heads - first_head), minlength=len(users))
-    return Histories.from_sizes(sizes, tails - first_tail, times=times if times.any() else None)
+    return Histories.from_sizes(sizes, tails - first_tail, weights.astype(np.float32), times if times.any() else None)

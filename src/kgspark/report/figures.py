@@ -15,10 +15,11 @@ def comparison(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     known = (*(f"{name}@10" for name, metric in METRICS.items() if metric.shown), *_NOT_OF_LISTS)
     shown = [name for name in known if all(name in row["mean"] for row in rows)]
-    lines = [f"{'':<14}" + "".join(f"{name.replace('_', ' '):>16}" for name in shown)]
+    width = max([14, *(len(row["model"]) + 2 for row in rows)])
+    lines = [f"{'':<{width}}" + "".join(f"{name.replace('_', ' '):>16}" for name in shown)]
     for row in rows:
         cells = (_cell(name, row["mean"][name], row["deviation"].get(name)) for name in shown)
-        lines.append(f"{row['model']:<14}" + "".join(f"{cell:>16}" for cell in cells))
+        lines.append(f"{row['model']:<{width}}" + "".join(f"{cell:>16}" for cell in cells))
     return "\n".join(lines)
 
 

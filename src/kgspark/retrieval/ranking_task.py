@@ -125,9 +125,13 @@ class RankingTask:
 @dataclass(frozen=True)
 class _Opened:
     """The files of a task, opened: the index over the ranked side with its pools and ids, the queries' vectors and ids,
-    and the popular movies."""
+    and the popular movies.
+
+    alike  float32 (items, width): the coordinates of the ranked vectors that tell what is like what
+    """
 
     index: FlatIndex
+    alike: np.ndarray
     pools: Sequence[Pool]
     ids: pa.Array
     query_ids: pa.Array
@@ -167,7 +171,8 @@ def _open(task: RankingTask) -> _Opened:
     query_ids = read_ids(folder, query_side, len(queries))
     popular = [] if task.popular is None else load_popular(Path(task.popular))
     sources = space.sources(query_side), space.sources(task.side)
-    return _Opened(index, pools, ids, query_ids, queries, *sources, popular)
+    alike = space.vectors(task.side)[:, : space.width or None]
+    return _Opened(index, alike, pools, ids, query_ids, queries, *sources, popular)
 
 
 def _check_ids(block: QueryBlock, query_ids: pa.Array) -> None:
@@ -206,7 +211,7 @@ def _rows(
     }
     if task.reason_name is not None:
         ranked_by_vector = np.where(sources < len(SOURCES), ranking.ids, -1)
-        nearest = nearest_liked(opened.index.vectors, ranked_by_vector, _placed(block.liked, opened))[filled]
+        nearest = nearest_liked(opened.alike, ranked_by_vector, _placed(block.liked, opened))[filled]
         columns[task.reason_name] = opened.ids.take(pa.array(nearest, mask=nearest < 0))
     return pa.RecordBatch.from_pydict(columns)
 

@@ -19,8 +19,9 @@ from kgspark.graph.layout import MOVIE, USER
 from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device, release_gpu_memory
 from kgspark.kge.export.audience import audience_space
+from kgspark.kge.export.fold_in import function_of_likes
 from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
-from kgspark.kge.export.search_space import export_search_space, function_of_likes, trend_for
+from kgspark.kge.export.search_space import export_search_space, trend_for
 from kgspark.kge.export.trend import without_trend
 from kgspark.kge.settings import TrainSettings, describe
 from kgspark.kge.training import checkpoints

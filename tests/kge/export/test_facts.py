@@ -13,7 +13,8 @@ from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.graph.triples import Pairs, TripleSet
 from kgspark.kge.export.facts import Facts, facts_of, inform_movies
-from kgspark.kge.export.search_space import export_search_space, target_vectors
+from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.export.vectors import target_vectors
 from kgspark.kge.model.scoring import score_matrix
 from kgspark.kge.model.two_tower import build_model, metric_of, parameters_by_table, tower_of
 from kgspark.kge.training.training import train

@@ -12,8 +12,8 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.graph.triples import TripleSet
 from kgspark.kge.export.evidence import LIKES, NOTHING, evidence_of
-from kgspark.kge.export.fold_in import QueryOfLikes
-from kgspark.kge.export.search_space import export_search_space, function_of_likes
+from kgspark.kge.export.fold_in import QueryOfLikes, function_of_likes
+from kgspark.kge.export.search_space import export_search_space
 from kgspark.kge.training.training import train
 from kgspark.search_space import pairwise_scores, write_ids
 from kgspark.tables import SOURCES

@@ -20,7 +20,8 @@ from kgspark.kge.export.recency import (
     recent_vectors,
     share_that_follows,
 )
-from kgspark.kge.export.search_space import export_search_space, target_vectors
+from kgspark.kge.export.search_space import export_search_space
+from kgspark.kge.export.vectors import target_vectors
 from kgspark.kge.model.two_tower import build_model
 from kgspark.kge.training.training import train
 from kgspark.retrieval.space_recommender import SpaceRecommender

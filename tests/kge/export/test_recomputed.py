@@ -11,14 +11,27 @@ from kgspark.graph.graph import Graph
 from kgspark.kge.export.model_files import save_model
 from kgspark.kge.export.recomputed import ModelFile
 from kgspark.kge.export.search_space import export_search_space, trend_for
+from kgspark.kge.model.encoders import start_encoder
 from kgspark.kge.model.history import HistoryEncoder
-from kgspark.kge.model.two_tower import build_model
+from kgspark.kge.model.two_tower import build_model, vector_width
+from kgspark.kge.settings import TrainSettings
 from kgspark.search_space import pairwise_scores
 from worlds.graphs import LAYOUT, LIKED, MODELS, MOVIES, RELATIONS, settings, timed_columns
 
 CASES = [(name, norm, 0, "sums", 0) for name, norm in MODELS]
 CASES += [("transe", 2, 0.5, "latest", 0), ("complex", 2, 0.35, "latest", 0), ("transe", 2, 0.5, "sums", 0)]
 CASES += [("transe", 2, 0, "latest", 2), ("distmult", 2, 0.35, "latest", 0.5), ("transe", 2, 0.5, "sums", 1)]
+CASES += [("transe", 2, 0.5, "network", 0), ("complex", 2, 0.35, "network", 2)]
+
+
+def drawn_encoder(chosen: TrainSettings) -> HistoryEncoder:
+    """An encoder of the settings' kind with random tables, as after a training."""
+    started = start_encoder(torch.randn(MOVIES, vector_width(chosen)), chosen)
+
+    def drawn(name: str, table: torch.Tensor) -> torch.Tensor:
+        return table if name.endswith("places") else table + torch.randn(table.shape) / 3
+
+    return started.changed(drawn)
 
 
 @pytest.mark.parametrize(("name", "norm", "share", "encoder", "trend"), CASES)
@@ -30,8 +43,7 @@ def test_scores_of_a_few_users_equal_those_of_the_search_space(
     chosen = settings(model=name, norm=norm, export=export, history={"encoder": encoder})
     model = build_model(chosen, LAYOUT.size, len(RELATIONS))
     graph = Graph.from_columns(timed_columns(), LAYOUT, RELATIONS)
-    maps = {half_life: torch.randn(MOVIES, chosen.dim) for half_life in chosen.history.half_lives}
-    histories = HistoryEncoder(maps) if share and encoder == "sums" else None
+    histories = drawn_encoder(chosen) if share and encoder != "latest" else None
     save_model(tmp_path / "model.safetensors", model, graph, chosen, encoder=histories, trend=trend_for(graph, chosen))
     users = np.array([3, 17, 31])
     owners, movies = np.repeat(np.arange(3), MOVIES), np.tile(np.arange(MOVIES), 3)[::-1]

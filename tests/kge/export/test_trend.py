@@ -18,8 +18,9 @@ from kgspark.graph.relation import Relation
 from kgspark.graph.triples import TripleSet
 from kgspark.kge.export.model_files import load_model, save_model
 from kgspark.kge.export.past_weeks import PastWeeks
-from kgspark.kge.export.search_space import export_search_space, target_vectors, trend_for
+from kgspark.kge.export.search_space import export_search_space, trend_for
 from kgspark.kge.export.trend import Trend, log_shares, with_trend
+from kgspark.kge.export.vectors import target_vectors
 from kgspark.kge.training.training import Trained, train
 from kgspark.search_space import pairwise_scores
 from worlds.graphs import settings
@@ -266,6 +267,7 @@ def test_the_model_file_has_the_trend_and_the_vectors_are_those_of_today(tmp_pat
     space = export_search_space(saved.build(), graph, saved.settings, saved.evidence)
     _, items = target_vectors(in_fashion.model, graph, chosen)
     np.testing.assert_array_equal(space.items[:, -1], trend.numpy())
+    assert space.width == items.shape[1]
     np.testing.assert_array_equal(space.items[:, :-1], items.numpy())
     pairs = np.arange(10), np.arange(10)
     by_hand = (space.queries[:10, :-1].astype(float) * items[:10].numpy()).sum(1) + trend[:10].numpy()

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from kgspark.graph.histories import Histories
-from kgspark.kge.model.history import HistoryEncoder
+from kgspark.kge.model.history_sums import DecayedSums
 from kgspark.kge.objectives import next_likes
+from kgspark.kge.objectives.next_like_loss import competitors, next_like_loss
 from kgspark.kge.objectives.next_likes import NextLikes
 from worlds.graphs import DEVICE, settings
 
@@ -34,7 +35,7 @@ def in_a_ring(length=6) -> Histories:
 
 def objective(likes=None, **changes) -> NextLikes:
     chosen = settings(**{"history": {"dropout": 0.0}, **changes})
-    encoder = HistoryEncoder.start(items(), chosen.history.half_lives)
+    encoder = DecayedSums.start(items(), chosen.history.half_lives)
     return NextLikes(encoder, items(), in_a_ring() if likes is None else likes, chosen)
 
 
@@ -64,7 +65,7 @@ def test_only_the_latest_places_are_trained_and_never_those_of_a_single_like():
 def test_the_gradient_is_that_of_the_cross_entropy():
     queries = torch.randn(9, WIDTH, requires_grad=True, device=DEVICE)
     wanted = torch.arange(9, device=DEVICE) % MOVIES
-    ours = next_likes._NextLikeLoss.apply(queries, items(), wanted, None, 0.3, torch.float32)
+    ours = next_like_loss(queries, items(), wanted, None, 0.3, torch.float32)
     (found,) = torch.autograd.grad(ours, queries)
     theirs = F.cross_entropy(queries @ items().T / 0.3, wanted, reduction="sum")
     (expected,) = torch.autograd.grad(theirs, queries)
@@ -73,13 +74,12 @@ def test_the_gradient_is_that_of_the_cross_entropy():
 
 
 def test_a_sample_holds_the_wanted_movies_once_and_any_other_equally_often():
-    trained = objective(negatives=3)
     wanted = torch.tensor([4, 7, 4], device=DEVICE)
     drawn = torch.zeros(MOVIES, dtype=torch.int64)
     generator = torch.Generator(DEVICE).manual_seed(1)
     for _ in range(600):
-        candidates, positions, log_counts = trained._candidates(wanted, generator)
-        numbers = torch.cdist(candidates, trained.items).argmin(1).cpu()
+        offered, positions, log_counts = competitors(wanted, MOVIES, 3, generator)
+        numbers = offered.cpu()
         assert numbers[positions.cpu()].tolist() == [4, 7, 4]
         assert log_counts is not None
         assert torch.allclose(log_counts.exp().cpu(), torch.tensor([1, 1] + 3 * [(MOVIES - 2) / 3]))

@@ -10,7 +10,9 @@ from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.model_files import load_model, save_model
 from kgspark.kge.export.search_space import export_search_space
-from kgspark.kge.model.history import HistoryEncoder
+from kgspark.kge.model.encoders import start_encoder
+from kgspark.kge.model.history import is_movie_table
+from kgspark.kge.model.history_sums import DecayedSums
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import carry_over
 from worlds.graphs import settings
@@ -47,14 +49,23 @@ def in_a_ring() -> Graph:
     return Graph.from_columns(columns, LAYOUT, [LIKED])
 
 
+NETWORK = {**ORDERED["history"], "encoder": "network", "network": {"blocks": 1, "epochs": 30, "dropout": 0.1}}
+
+
 def trained(folder, **changes) -> Trained:
     folder.mkdir(exist_ok=True)
     return train(in_a_ring(), settings(**{**ORDERED, **changes}), folder)
 
 
+@pytest.fixture(scope="module", params=["sums", "network"])
+def encoder(request) -> dict:
+    """The settings of an encoder that is trained."""
+    return {"history": ORDERED["history"] if request.param == "sums" else NETWORK}
+
+
 @pytest.fixture(scope="module")
-def ordered(tmp_path_factory) -> Trained:
-    return trained(tmp_path_factory.mktemp("ordered"))
+def ordered(tmp_path_factory, encoder) -> Trained:
+    return trained(tmp_path_factory.mktemp("ordered"), **encoder)
 
 
 def test_what_always_follows_is_found_and_not_without_histories(tmp_path, ordered):
@@ -78,19 +89,22 @@ def test_published_queries_know_the_held_out_likes(ordered):
     assert (scores.argmax(1) == next_one).mean() > 0.95
 
 
-def test_the_published_maps_have_learned_the_held_out_likes_and_the_measured_ones_have_not(ordered, tmp_path):
-    unrefitted = trained(tmp_path / "unrefitted", refit="none")
-    for half_life, table in ordered.measured_encoder.maps.items():
-        assert torch.equal(table, unrefitted.encoder.maps[half_life])
-        assert not torch.equal(table, ordered.encoder.maps[half_life])
+def test_the_published_tables_have_learned_the_held_out_likes_and_the_measured_ones_have_not(
+    ordered, encoder, tmp_path
+):
+    unrefitted = trained(tmp_path / "unrefitted", refit="none", **encoder)
+    for name, table in ordered.measured_encoder.tables.items():
+        assert torch.equal(table, unrefitted.encoder.tables[name])
+        if is_movie_table(name):
+            assert not torch.equal(table, ordered.encoder.tables[name])
 
 
-def test_histories_are_trained_again_byte_for_byte_and_saved_with_the_model(tmp_path, ordered):
-    again = trained(tmp_path / "again")
+def test_histories_are_trained_again_byte_for_byte_and_saved_with_the_model(tmp_path, ordered, encoder):
+    again = trained(tmp_path / "again", **encoder)
     assert ordered.encoder is not None
     assert again.encoder is not None
-    for half_life, table in ordered.encoder.maps.items():
-        assert torch.equal(again.encoder.maps[half_life], table)
+    for name, table in ordered.encoder.tables.items():
+        assert torch.equal(again.encoder.tables[name], table)
     path = tmp_path / "model.safetensors"
     save_model(path, again.model, in_a_ring(), again.settings, again.evidence, again.encoder)
     saved = load_model(path)
@@ -104,7 +118,7 @@ def test_histories_are_trained_again_byte_for_byte_and_saved_with_the_model(tmp_
         export_search_space(again.model, in_a_ring(), again.settings, again.evidence)
 
 
-def test_an_earlier_nights_maps_follow_their_movies(tmp_path, ordered):
+def test_an_earlier_nights_tables_follow_their_movies(tmp_path, ordered):
     path = tmp_path / "model.safetensors"
     save_model(path, ordered.model, in_a_ring(), ordered.settings, ordered.evidence, ordered.encoder)
     kinds = ["user"] * USERS + ["movie"] * MOVIES
@@ -114,12 +128,22 @@ def test_an_earlier_nights_maps_follow_their_movies(tmp_path, ordered):
     today_ids = [str(i) for i in range(USERS + 1)] + ["new", *[f"m{i}" for i in reversed(range(1, MOVIES))]]
     new = pa.table({"index": np.arange(LAYOUT.size + 1), "kind": ["user", *kinds], "external_id": today_ids})
     carried = carry_over(path, old, new, [LIKED], ordered.settings)
-    today = HistoryEncoder.start(torch.ones(MOVIES, ordered.settings.dim), ordered.settings.history.half_lives)
-    fresh = today.copy()
-    assert carried.apply_maps(today)
+    fresh = start_encoder(torch.ones(MOVIES, ordered.settings.dim), ordered.settings)
+    today = fresh.copy()
+    assert carried.apply_encoder(today)
     assert ordered.encoder is not None
-    for half_life, table in today.maps.items():
-        assert torch.equal(table[0], fresh.maps[half_life][0])
-        assert torch.equal(table[1:], ordered.encoder.maps[half_life].flip(0)[: MOVIES - 1])
-    other = HistoryEncoder.start(torch.ones(MOVIES, ordered.settings.dim), (3.0,))
-    assert not carried.apply_maps(other)
+    for name, table in today.tables.items():
+        earlier = ordered.encoder.tables[name]
+        if is_movie_table(name):
+            assert torch.equal(table[0], fresh.tables[name][0])
+            assert torch.equal(table[1:], earlier.flip(0)[: MOVIES - 1])
+        else:
+            assert torch.equal(table, earlier)
+    others = [
+        DecayedSums.start(torch.ones(MOVIES, 16), (3.0,)),
+        start_encoder(torch.ones(MOVIES, 16), settings(history={**NETWORK, "network": {"blocks": 2}})),
+    ]
+    for other in others:
+        before = other.copy()
+        assert not carried.apply_encoder(other)
+        assert all(torch.equal(table, before.tables[name]) for name, table in other.tables.items())

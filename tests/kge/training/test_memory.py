@@ -21,6 +21,16 @@ def test_estimate_grows_with_the_settings_and_reads_well():
     assert "\n" not in str(small)
 
 
+def test_the_network_needs_more_than_sums_and_more_blocks_need_more():
+    chosen = [
+        {"encoder": "latest"},
+        {"encoder": "sums"},
+        *({"encoder": "network", "network": {"blocks": n}} for n in (1, 4)),
+    ]
+    needed = [memory.estimate(settings(dim=64, history=history), HUGE, RELATIONS, 10).host_bytes for history in chosen]
+    assert needed == sorted(set(needed))
+
+
 def test_too_little_memory_is_one_clear_line():
     with pytest.raises(StageError, match=r"training needs about .* GiB .* are free; lower train\.dim") as error:
         memory.check(memory.estimate(settings(dim=4096), HUGE, RELATIONS, 10**9))

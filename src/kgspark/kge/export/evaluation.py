@@ -1,6 +1,6 @@
 """Ranking metrics of held-out likes, scored on the device block by block."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -62,20 +62,33 @@ def top_items(
     queries: torch.Tensor, items: torch.Tensor, metric: Metric, users: np.ndarray, seen: Histories, k: int
 ) -> np.ndarray:
     """Positions int64 (len(users), k) of the best unseen items, best first, -1 where fewer than k are left."""
-    k_here = min(k, len(items))
-    block = max(1, _BLOCK_SCORES[items.device.type] // max(len(items), 1))
     lists = np.full((len(users), k), -1, np.int64)
+    chosen = queries[torch.from_numpy(users).to(queries.device)]
+    for rows, scores in unseen_scores(chosen, items, metric, seen.pick(users)):
+        lists[rows] = best_of(scores, k)
+    return lists
+
+
+def unseen_scores(
+    queries: torch.Tensor, items: torch.Tensor, metric: Metric, seen: Histories
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Scores (rows, M) of all items, in blocks of queries, with -inf for what is `seen`; in the order of the metric."""
+    block = max(1, _BLOCK_SCORES[items.device.type] // max(len(items), 1))
     with torch.no_grad():
-        for start in range(0, len(users), block):
-            some = users[start : start + block]
-            scores = ranking_scores(queries[torch.from_numpy(some).to(queries.device)], items, metric)
-            mask = seen.pick(some)
+        for start in range(0, len(queries), block):
+            rows = slice(start, min(start + block, len(queries)))
+            scores = ranking_scores(queries[rows], items, metric)
+            mask = seen.pick(np.arange(rows.start, rows.stop))
             flat = torch.from_numpy(mask.rows() * len(items) + mask.indices).to(scores.device)
             scores.view(-1)[flat] = -torch.inf
-            best = scores.topk(k_here, dim=1)
-            found = best.indices.masked_fill(best.values == -torch.inf, -1)
-            lists[start : start + len(some), :k_here] = found.cpu().numpy()
-    return lists
+            yield rows, scores
+
+
+def best_of(scores: torch.Tensor, k: int) -> np.ndarray:
+    """Positions int64 (rows, k) of the highest scores, best first, -1 for -inf and where there are fewer than k."""
+    best = scores.topk(min(k, scores.shape[1]), dim=1)
+    found = best.indices.masked_fill(best.values == -torch.inf, -1).cpu().numpy()
+    return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=-1)
 
 
 def popularity(

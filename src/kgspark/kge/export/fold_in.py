@@ -15,7 +15,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from kgspark.fold_in import Function
+from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
+from kgspark.kge.export.evidence import LIKES
+from kgspark.kge.export.vectors import target_vectors
+from kgspark.kge.settings import TrainSettings, may_lean
+from kgspark.search_space import SearchSpace
+from kgspark.tables import AVERAGE, SOURCES
 
 # Number of users to fit on, evenly chosen, and the ridge penalty.
 _USERS = 20_000
@@ -56,3 +63,42 @@ def _sums(items: torch.Tensor, likes: Histories) -> torch.Tensor:
     sums = F.embedding_bag(movies, items, starts, mode="sum", include_last_offset=True)
     counts = counts.clamp(min=1).float()[:, None]
     return torch.cat([sums / counts, sums / counts.sqrt(), torch.ones_like(counts)], dim=1)
+
+
+def fold_in(
+    queries: torch.Tensor,
+    items: torch.Tensor,
+    likes: Histories,
+    learned: np.ndarray,
+    item_sources: np.ndarray,
+    settings: TrainSettings,
+) -> np.ndarray:
+    """Writes the queries of users with likes that the model has not learned; returns the mask bool (users,) of these.
+
+    Movies without a vector do not count, and nor does any if scores are sums of distances.
+    """
+    likes = _of_placed(likes, item_sources)
+    folded = ~learned & (likes.sizes > 0) & may_lean(settings) & learned.any()
+    if folded.any():
+        query_of = QueryOfLikes.fit(queries, items, likes.where(learned[likes.rows()]))
+        queries[torch.from_numpy(folded).to(queries.device)] = query_of(likes.pick(np.flatnonzero(folded)))
+    return folded
+
+
+def function_of_likes(
+    model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray, space: SearchSpace
+) -> Function | None:
+    """How a query of `space`, the exported one, follows from likes; None if scores are sums of distances."""
+    if not may_lean(settings):
+        return None
+    target = graph.relation(settings.target)
+    likes = _of_placed(graph.histories(target, settings.learned_splits), space.item_sources)
+    learned = evidence[slice(*graph.layout.range(target.head_kind))] == LIKES
+    query_of = QueryOfLikes.fit(*target_vectors(model, graph, settings), likes.where(learned[likes.rows()]))
+    share = 0.0 if likes.times is None or settings.export.recent_share == "auto" else settings.export.recent_share
+    half_life, encoder = settings.export.recent_half_life, settings.history.encoder
+    return Function(query_of.weights.cpu().numpy(), share, half_life, encoder)
+
+
+def _of_placed(likes: Histories, item_sources: np.ndarray) -> Histories:
+    return likes.where((item_sources != SOURCES.index(AVERAGE))[likes.indices])

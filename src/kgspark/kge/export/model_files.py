@@ -13,6 +13,7 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.evidence import evidence_of
+from kgspark.kge.model.encoders import encoder_of
 from kgspark.kge.model.history import HistoryEncoder, is_history_table
 from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.safetensors_io import Pick, read_safetensors, write_safetensors
@@ -104,7 +105,7 @@ def load_model(path: Path, pick: Pick | None = None) -> SavedModel:
             tuple(Relation.from_json(value) for value in header["relations"]),
             header["versions"],
             None if evidence is None else evidence.numpy(),
-            HistoryEncoder.from_tables(tables),
+            encoder_of(tables),
             trend,
         )
     except FileNotFoundError:

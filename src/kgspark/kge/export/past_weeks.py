@@ -13,18 +13,19 @@ import numpy as np
 import torch
 
 from kgspark.graph.histories import Histories
-from kgspark.kge.export.evaluation import metrics_by_user
+from kgspark.kge.export.evaluation import best_of, unseen_scores
 from kgspark.kge.export.fold_in import QueryOfLikes
 from kgspark.kge.export.recency import lean, recent_vectors
-from kgspark.kge.export.trend import SECONDS_PER_DAY, Trend, column_of, log_shares, with_trend
+from kgspark.kge.export.trend import SECONDS_PER_DAY, Trend, column_of, log_shares, oldest
 from kgspark.kge.settings import TrainSettings
+from kgspark.metrics.ranking import hit_matrix, ranking_metrics
 
 # Values that `auto` tries; half-lives in days.
 _WEIGHTS = (0.5, 1.0, 2.0)
 _HALF_LIVES = (3.0, 7.0, 14.0, 30.0)
 _SHARES = (0.2, 0.35, 0.5)
 # The weeks that decide, from the latest back: at least the first number, and on until there are enough lists.
-_WEEKS, _MOST_WEEKS = 12, 52
+_WEEKS, _MOST_WEEKS, _SECONDS = 12, 52, 7 * SECONDS_PER_DAY
 _ENOUGH_LISTS, _MOST_LISTS_OF_A_WEEK = 1_000, 250
 # Fewer lists decide nothing.
 _LEAST_LISTS = 50
@@ -37,11 +38,13 @@ class _Week:
     """The lists of one week.
 
     start    its first second
+    counts   int64 (movies,): the likes of each movie before it
     known    the likes of its users before it; wanted  those in it
     queries  float32 (users, width), as of its start
     """
 
     start: int
+    counts: np.ndarray
     known: Histories
     wanted: Histories
     queries: torch.Tensor
@@ -52,12 +55,17 @@ class PastWeeks:
 
     def __init__(self, queries: torch.Tensor, items: torch.Tensor, likes: Histories, settings: TrainSettings) -> None:
         """`queries` (users, width) and `items` of a model that was trained on `likes`, which have times."""
-        self.items, self.likes, self.settings = items, likes, settings
-        query_of = QueryOfLikes.fit(queries, items, likes)
-        self.weeks = [
-            _Week(start, known, wanted, query_of(known))
-            for start, known, wanted in _users_of_weeks(likes, settings.seed)
-        ]
+        assert likes.times is not None
+        self.items, self.settings, self.weeks = items, settings, list[_Week]()
+        self._judged: dict[tuple[float, Trend | None], np.ndarray] = {}
+        end = int(likes.times.max(initial=0)) + 1
+        # Of 20 years of likes, most are never read again.
+        first = oldest(end - _MOST_WEEKS * _SECONDS, max(self._half_lives))
+        self.latest = likes.where(likes.times > first)
+        query_of, counts = QueryOfLikes.fit(queries, items, likes), likes.counts(len(items))
+        for start, known, wanted in _users_of_weeks(likes, end, settings.seed):
+            later = self.latest.where(_times(self.latest) >= start).counts(len(items))
+            self.weeks.append(_Week(start, counts - later, known, wanted, query_of(known)))
 
     def choose_trend(self) -> Trend | None:
         """The trend with what `settings.export` has as auto chosen; None for none.
@@ -68,7 +76,7 @@ class PastWeeks:
         if export.trend_weight == 0:
             return None
         weights = _WEIGHTS if export.trend_weight == "auto" else (float(export.trend_weight),)
-        half_lives = _HALF_LIVES if export.trend_half_life == "auto" else (float(export.trend_half_life),)
+        half_lives = self._half_lives
         none, *of_trends = self._figures([(0.0, None), *((0.0, Trend(*pair)) for pair in product(weights, half_lives))])
         figures = np.stack(of_trends).reshape(len(weights), len(half_lives), -1)
         best = figures.sum(axis=2).argmax(axis=1)
@@ -76,6 +84,11 @@ class PastWeeks:
         if export.trend_weight == "auto":
             chosen = _least_needed(none, [of_weight[at] for of_weight, at in zip(figures, best, strict=True)])
         return None if chosen is None else Trend(weights[chosen], half_lives[best[chosen]])
+
+    @property
+    def _half_lives(self) -> tuple[float, ...]:
+        half_life = self.settings.export.trend_half_life
+        return _HALF_LIVES if half_life == "auto" else (float(half_life),)
 
     def choose_recent_share(self, trend: Trend | None) -> float:
         """The fraction of a query that comes from the mean of the latest likes, beside a chosen trend; 0 for none."""
@@ -93,21 +106,37 @@ class PastWeeks:
 
     def _figures(self, choices: Sequence[tuple[float, Trend | None]]) -> list[np.ndarray]:
         """NDCG@k float64 (lists,) of all weeks for each share of the latest likes with a trend."""
-        settings = self.settings
-        figures: list[list[np.ndarray]] = [[np.empty(0)] for _ in choices]
-        for week in self.weeks:
-            half_lives = {trend.trend_half_life for _, trend in choices if trend is not None}
-            shares = {each: log_shares(self.likes, len(self.items), each, week.start) for each in half_lives}
-            recent = recent_vectors(self.items, week.known, settings.export.recent_half_life)
-            for (share, trend), of_choice in zip(choices, figures, strict=True):
-                queries = lean(week.queries, recent, share) if share else week.queries
-                column = None
-                if trend is not None:
-                    column = column_of(trend.trend_weight, settings.temperature, shares[trend.trend_half_life])
-                space = with_trend(queries, self.items, "inner_product", column)
-                k = settings.validation.k
-                of_choice.append(metrics_by_user(*space, week.wanted, week.known, (k,))[f"ndcg@{k}"])
-        return [np.concatenate(parts) for parts in figures]
+        new = [choice for choice in choices if choice not in self._judged]
+        parts = [self._figures_of(week, new) for week in self.weeks]
+        for at, choice in enumerate(new):
+            self._judged[choice] = np.concatenate([np.empty(0), *(of_week[at] for of_week in parts)])
+        return [self._judged[choice] for choice in choices]
+
+    def _figures_of(self, week: _Week, choices: Sequence[tuple[float, Trend | None]]) -> list[np.ndarray]:
+        settings, movies, k = self.settings, len(self.items), self.settings.validation.k
+        trends = {trend for _, trend in choices if trend is not None}
+        half_lives = {trend.trend_half_life for trend in trends}
+        shares = {each: log_shares(self.latest, movies, each, week.start, week.counts) for each in half_lives}
+        columns = {
+            trend: column_of(trend.trend_weight, settings.temperature, shares[trend.trend_half_life]).to(self.items)
+            for trend in trends
+        }
+        recent = recent_vectors(self.items, week.known, settings.export.recent_half_life)
+        lists = {choice: np.full((len(week.known), k), -1, np.int64) for choice in choices}
+        for share in {share for share, _ in choices}:
+            queries = lean(week.queries, recent, share)
+            for rows, scores in unseen_scores(queries, self.items, "inner_product", week.known):
+                for _, trend in (choice for choice in choices if choice[0] == share):
+                    trended = scores if trend is None else scores + columns[trend]
+                    lists[share, trend][rows] = best_of(trended, k)
+        wanted = week.wanted
+        hits = [hit_matrix(lists[choice], wanted.indptr, wanted.indices, movies) for choice in choices]
+        return [ranking_metrics(found, wanted.sizes, (k,))[f"ndcg@{k}"] for found in hits]
+
+
+def _times(likes: Histories) -> np.ndarray:
+    assert likes.times is not None
+    return likes.times
 
 
 def _least_needed(none: np.ndarray, tried: Sequence[np.ndarray]) -> int | None:
@@ -126,19 +155,17 @@ def _is_above(figures: np.ndarray, others: np.ndarray, standard_errors: float) -
     return bool(lead.mean() > standard_errors * lead.std(ddof=1) / np.sqrt(len(lead)))
 
 
-def _users_of_weeks(likes: Histories, seed: int) -> Iterator[tuple[int, Histories, Histories]]:
+def _users_of_weeks(likes: Histories, end: int, seed: int) -> Iterator[tuple[int, Histories, Histories]]:
     """For each week that decides: its first second, and the likes before it and in it, of some users with both."""
-    assert likes.times is not None
-    end, lists = int(likes.times.max(initial=0)) + 1, 0
+    lately, lists = likes.where(_times(likes) >= end - _MOST_WEEKS * _SECONDS), 0
     for number in range(_MOST_WEEKS):
         if number >= _WEEKS and lists >= _ENOUGH_LISTS:
             return
-        start = end - 7 * SECONDS_PER_DAY
-        inside = likes.where((likes.times >= start) & (likes.times < end))
+        start = end - _SECONDS
+        inside = lately.where((_times(lately) >= start) & (_times(lately) < end))
         users = np.random.default_rng([seed, number]).permutation(np.flatnonzero(inside.sizes))
         known, wanted = likes.pick(users), inside.pick(users)
-        assert known.times is not None
-        known = known.where(known.times < start)
+        known = known.where(_times(known) < start)
         chosen = np.flatnonzero(known.sizes)[:_MOST_LISTS_OF_A_WEEK]
         if len(chosen):
             yield start, known.pick(chosen), wanted.pick(chosen)

@@ -39,15 +39,21 @@ _LEAST_WEIGHT = 1e-4
 
 
 def history_queries(
-    items: torch.Tensor, likes: Histories, half_life: float, encoder: HistoryEncoder | None
+    items: torch.Tensor,
+    likes: Histories,
+    half_life: float,
+    encoder: HistoryEncoder | None,
+    asked: np.ndarray | None = None,
 ) -> torch.Tensor:
     """r (U, width) of all users, with length 1; zeros for a user without likes.
 
+    items      (movies, width), of the model
     half_life  of `recent_vectors`, where there is no encoder
+    asked      see `HistoryEncoder.queries`
     """
     if encoder is None:
         return recent_vectors(items, likes, half_life)
-    return F.normalize(encoder.queries(likes), dim=1)
+    return F.normalize(encoder.queries(likes, asked), dim=1)
 
 
 def recent_vectors(items: torch.Tensor, likes: Histories, half_life: float) -> torch.Tensor:
@@ -129,12 +135,16 @@ def choose_recent_share(
     users = users[:: -(-len(users) // _USERS)]
     known, wanted = seen.pick(users), held_out.pick(users)
     own = queries[torch.from_numpy(users).to(queries.device)]
+
+    def figures(queries: torch.Tensor, items: torch.Tensor, metric: Metric) -> np.ndarray:
+        return metrics_by_user(queries, items, metric, wanted, known, (k,))[f"ndcg@{k}"]
+
+    without = figures(own, items, metric)
     recent = history_queries(items, known, half_life, encoder)
-
-    def figures(share: float) -> np.ndarray:
-        return metrics_by_user(lean(own, recent, share), items, metric, wanted, known, (k,))[f"ndcg@{k}"]
-
-    tried = {share: figures(share) for share in _SHARES}
+    if encoder is not None:
+        own, items = encoder.ranked(own, items)
+        metric = encoder.ranked_by(metric)
+    tried = {share: figures(lean(own, recent, share), items, metric) for share in _SHARES}
     chosen = max(tried, key=lambda share: float(tried[share].mean()))
-    lead = tried[chosen] - figures(0.0)
+    lead = tried[chosen] - without
     return chosen if lead.mean() > _STANDARD_ERRORS * lead.std(ddof=1) / np.sqrt(len(lead)) else 0.0

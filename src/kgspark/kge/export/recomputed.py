@@ -18,9 +18,10 @@ from kgspark.kge.export.audience import audience_space
 from kgspark.kge.export.model_files import TREND, SavedModel, load_model
 from kgspark.kge.export.recency import history_queries, lean
 from kgspark.kge.export.trend import with_trend
-from kgspark.kge.model.history import HistoryEncoder, is_history_table
+from kgspark.kge.export.vectors import ranking_metric
+from kgspark.kge.model.history import HistoryEncoder, is_movie_table, is_whole_table
 from kgspark.kge.model.scoring import pair_scores
-from kgspark.kge.model.two_tower import build_model, items_of, metric_of, parameters_by_table, queries_of, tower_of
+from kgspark.kge.model.two_tower import build_model, items_of, parameters_by_table, queries_of, tower_of
 from kgspark.search_space import Metric, SearchSpace, pairwise_scores
 
 # Pairs scored at once: RESCAL gathers a matrix for each.
@@ -37,7 +38,7 @@ class ModelFile:
     @classmethod
     def open(cls, path: Path) -> "ModelFile":
         """Raises InputError if the file is missing or is no model file."""
-        return cls(path, load_model(path, lambda name, table: table[:0]))
+        return cls(path, load_model(path, _rows_of_none))
 
     @property
     def target(self) -> Relation:
@@ -56,7 +57,7 @@ class ModelFile:
         users   int64 (u,): positions of users who have likes in `settings.learned_splits`
         owners  int64 (n,): positions in `users`
         movies  int64 (n,): positions of movies
-        likes   the positions of the movies that each of the users likes in these splits, with times; read if `leans`
+        likes   positions of the movies that each of the users likes there, with weights and times; read if `leans`
         """
         liked = likes if likes is not None and likes.times is not None and self.leans else Histories.empty(len(users))
         chosen = np.unique(np.concatenate([movies, liked.indices]))
@@ -64,7 +65,7 @@ class ModelFile:
         tails = torch.from_numpy(np.searchsorted(chosen, movies))
         heads = torch.from_numpy(owners)
         with torch.no_grad():
-            if not len(liked.indices) and trend is None:
+            if not len(liked.indices) and encoder is None and trend is None:
                 relation = torch.full_like(heads, self.target.index)
                 triples = torch.stack([heads, relation, tails + len(users)], dim=1)
                 score: Callable[[torch.Tensor], torch.Tensor] = model.score_triples  # type: ignore[assignment]
@@ -103,11 +104,13 @@ class ModelFile:
         """Queries, items and metric of a model whose first entities are the `users`, and whose others are movies."""
         settings = self.header.settings
         queries = queries_of(settings, model, slice(0, users), self.target.index)
-        items = items_of(settings, model, slice(users, None))
+        own = items = items_of(settings, model, slice(users, None))
+        if encoder is not None:
+            queries, items = encoder.ranked(queries, own)
         if self.leans and likes.times is not None:
-            recent = history_queries(items, likes, settings.export.recent_half_life, encoder)
+            recent = history_queries(own, likes, settings.export.recent_half_life, encoder)
             queries = lean(queries, recent, float(settings.export.recent_share))
-        return with_trend(queries, items, metric_of(settings), trend)
+        return with_trend(queries, items, ranking_metric(settings, encoder), trend)
 
     def _model(
         self, users: np.ndarray, movies: np.ndarray
@@ -125,13 +128,18 @@ class ModelFile:
         return model, None if saved.encoder is None else saved.encoder.double(), saved.trend
 
 
+def _rows_of_none(name: str, table: torch.Tensor) -> torch.Tensor:
+    # The tables of an encoder as a whole tell its sizes by theirs, and are small.
+    return table if is_whole_table(name) else table[:0]
+
+
 def _rows_of(
     entity_tables: tuple[str, ...], entities: torch.Tensor, movies: torch.Tensor
 ) -> Callable[[str, torch.Tensor], torch.Tensor]:
     """Keeps these rows of the tables of entities and of movies, and all rows of other tables. The file is mapped."""
 
     def pick(name: str, table: torch.Tensor) -> torch.Tensor:
-        if is_history_table(name) or name == TREND:
+        if is_movie_table(name) or name == TREND:
             return table[movies]
         return table[entities] if name in entity_tables else table
 

@@ -6,22 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from kgspark.fold_in import Function
 from kgspark.graph.graph import Graph
-from kgspark.graph.histories import Histories
 from kgspark.kge.export.evidence import LIKES, evidence_of
 from kgspark.kge.export.facts import Facts, facts_of
-from kgspark.kge.export.fold_in import QueryOfLikes
-from kgspark.kge.export.recency import history_queries, known_before, lean
+from kgspark.kge.export.fold_in import fold_in
+from kgspark.kge.export.recency import known_before
 from kgspark.kge.export.trend import trend_column, with_trend
+from kgspark.kge.export.vectors import ranking_metric, target_vectors, with_histories
 from kgspark.kge.model.history import HistoryEncoder
-from kgspark.kge.model.two_tower import items_of, metric_of, queries_of, tower_of
-from kgspark.kge.settings import TrainSettings, may_lean
+from kgspark.kge.model.two_tower import tower_of
+from kgspark.kge.settings import TrainSettings
 from kgspark.search_space import SearchSpace
 from kgspark.tables import AVERAGE, FACTS, LEARNED, SOURCES, TEST, TRAIN, VALID
-
-# Number of rows translated at once: bounds the temporary copies of large tables.
-_BLOCK_ROWS = 1 << 16
 
 
 def export_search_space(
@@ -31,6 +27,7 @@ def export_search_space(
     evidence: np.ndarray | None = None,
     encoder: HistoryEncoder | None = None,
     known: Sequence[str] | None = None,
+    asked: np.ndarray | None = None,
 ) -> SearchSpace:
     """Queries and items of the target relation, which rank exactly as the model's `score_triples`.
 
@@ -42,33 +39,37 @@ def export_search_space(
     encoder   of the histories; None for the mean of the latest likes
     known     splits that are known where the others are to be found; `recency.known_before` then says what counts.
               None for `settings.learned_splits`; a night's own space has nothing to be found
+    asked     the times of the likes to predict, if they are known: see `HistoryEncoder.queries`
     """
     target = graph.relation(settings.target)
     if evidence is None:
         evidence = evidence_of(graph, settings, settings.learned_splits)
     splits = known or settings.learned_splits
+    likes = graph.histories(target, splits)
     if known is not None or settings.refit_on != "all":
         others = graph.histories(target, [split for split in (TRAIN, VALID, TEST) if split not in splits])
-        settings = known_before(settings, others, graph.histories(target, splits))
-    queries, items = target_vectors(model, graph, settings)
+        settings = known_before(settings, others, likes)
+        encoder = encoder if settings.export.recent_share else None
+    queries, own = target_vectors(model, graph, settings)
     kinds = (target.head_kind, target.tail_kind)
     learned_users, learned_movies = (evidence[slice(*graph.layout.range(kind))] == LIKES for kind in kinds)
     user_facts, movie_facts = (facts_of(kind, model, graph, settings, evidence) for kind in kinds)
     item_sources = _sources(learned_movies, movie_facts)
-    likes = graph.histories(target, splits)
-    folded = _fold_in(queries, items, likes, learned_users, item_sources, settings)
-    queries = _leaning(queries, items, likes, settings, encoder)
+    folded = fold_in(queries, own, likes, learned_users, item_sources, settings)
+    queries, items = with_histories(queries, own, likes, settings, encoder, asked)
     query_sources = _sources(learned_users, user_facts)
     query_sources[folded] = SOURCES.index(FACTS)
     if learned_users.any() and not learned_users.all():
         unliked = ~(learned_users | folded)
         rows = torch.from_numpy(unliked).to(queries.device)
         queries[rows] = _unliked_queries(queries, learned_users, unliked, user_facts)
-    queries, items, metric = with_trend(queries, items, metric_of(settings), trend_for(graph, settings, splits))
+    queries, items, metric = with_trend(
+        queries, items, ranking_metric(settings, encoder), trend_for(graph, settings, splits)
+    )
     users, movies = (vectors.cpu().numpy().astype(np.float32, copy=False) for vectors in (queries, items))
     model_id = f"{settings.model}-{_digest(users, movies, query_sources, item_sources)[:12]}"
     offset = tower_of(settings).offset(model)
-    return SearchSpace(users, movies, query_sources, item_sources, metric, offset, model_id)
+    return SearchSpace(users, movies, query_sources, item_sources, metric, offset, model_id, own.shape[1])
 
 
 def trend_for(graph: Graph, settings: TrainSettings, splits: Sequence[str] | None = None) -> torch.Tensor | None:
@@ -76,92 +77,6 @@ def trend_for(graph: Graph, settings: TrainSettings, splits: Sequence[str] | Non
     target = graph.relation(settings.target)
     likes = graph.histories(target, splits or settings.learned_splits)
     return trend_column(settings, likes, graph.layout.count(target.tail_kind))
-
-
-def ranking_vectors(
-    model: torch.nn.Module,
-    graph: Graph,
-    settings: TrainSettings,
-    splits: Sequence[str],
-    encoder: HistoryEncoder | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`target_vectors`, with queries that lean by `settings.export.recent_share` towards the latest likes of `splits`.
-
-    `auto` counts as 0 here, and so does any share if likes have no times. ValueError if the encoder that the settings
-    name is not given.
-    """
-    queries, items = target_vectors(model, graph, settings)
-    likes = graph.histories(graph.relation(settings.target), splits)
-    return _leaning(queries, items, likes, settings, encoder), items
-
-
-def _leaning(
-    queries: torch.Tensor,
-    items: torch.Tensor,
-    likes: Histories,
-    settings: TrainSettings,
-    encoder: HistoryEncoder | None,
-) -> torch.Tensor:
-    if settings.export.recent_share in ("auto", 0) or likes.times is None:
-        return queries
-    if encoder is None and settings.history.encoder != "latest":
-        raise ValueError("these queries need the encoder of histories that was trained with the model")
-    recent = history_queries(items, likes, settings.export.recent_half_life, encoder)
-    return lean(queries, recent, float(settings.export.recent_share))
-
-
-def _fold_in(
-    queries: torch.Tensor,
-    items: torch.Tensor,
-    likes: Histories,
-    learned: np.ndarray,
-    item_sources: np.ndarray,
-    settings: TrainSettings,
-) -> np.ndarray:
-    """Writes the queries of users with likes that the model has not learned; returns the mask bool (users,) of these.
-
-    Movies without a vector do not count, and nor does any if scores are sums of distances.
-    """
-    likes = _of_placed(likes, item_sources)
-    folded = ~learned & (likes.sizes > 0) & may_lean(settings) & learned.any()
-    if folded.any():
-        query_of = QueryOfLikes.fit(queries, items, likes.where(learned[likes.rows()]))
-        queries[torch.from_numpy(folded).to(queries.device)] = query_of(likes.pick(np.flatnonzero(folded)))
-    return folded
-
-
-def function_of_likes(
-    model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray, space: SearchSpace
-) -> Function | None:
-    """How a query of `space`, the exported one, follows from likes; None if scores are sums of distances."""
-    if not may_lean(settings):
-        return None
-    target = graph.relation(settings.target)
-    likes = _of_placed(graph.histories(target, settings.learned_splits), space.item_sources)
-    learned = evidence[slice(*graph.layout.range(target.head_kind))] == LIKES
-    query_of = QueryOfLikes.fit(*target_vectors(model, graph, settings), likes.where(learned[likes.rows()]))
-    share = 0.0 if likes.times is None or settings.export.recent_share == "auto" else settings.export.recent_share
-    half_life, encoder = settings.export.recent_half_life, settings.history.encoder
-    return Function(query_of.weights.cpu().numpy(), share, half_life, encoder)
-
-
-def _of_placed(likes: Histories, item_sources: np.ndarray) -> Histories:
-    return likes.where((item_sources != SOURCES.index(AVERAGE))[likes.indices])
-
-
-def target_vectors(model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """Translated queries (heads, width) and effective items (tails, width), on the model's device."""
-    target = graph.relation(settings.target)
-
-    def blocks(kind: str) -> list[slice]:
-        start, stop = graph.layout.range(kind)
-        cuts = range(start, stop, _BLOCK_ROWS)
-        return [slice(cut, min(cut + _BLOCK_ROWS, stop)) for cut in cuts] or [slice(start, stop)]
-
-    with torch.no_grad():
-        queries = [queries_of(settings, model, rows, target.index) for rows in blocks(target.head_kind)]
-        items = [items_of(settings, model, rows) for rows in blocks(target.tail_kind)]
-        return torch.cat(queries), torch.cat(items)
 
 
 def _sources(learned: np.ndarray, facts: Facts | None) -> np.ndarray:

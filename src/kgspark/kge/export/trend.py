@@ -41,21 +41,31 @@ def trend_of(settings: TrainSettings) -> Trend | None:
     return Trend(float(weight), float(half_life))
 
 
-def log_shares(likes: Histories, movies: int, half_life: float, before: int | None = None) -> np.ndarray:
+def log_shares(
+    likes: Histories, movies: int, half_life: float, before: int | None = None, counts: np.ndarray | None = None
+) -> np.ndarray:
     """b float64 (movies,) of `likes`, which have times, as of the time `before`; None: after the latest of them.
 
     half_life  in days
+    counts     int64 (movies,): the likes of each movie before that time, if `likes` lacks those that are too old
     """
     if likes.times is None:
         raise ValueError("likes without times have no trend")
     now = before if before is not None else int(likes.times.max(initial=0)) + 1
     known = likes.times < now
-    latest = known & (likes.times > now - _HALF_LIVES * half_life * SECONDS_PER_DAY)
+    latest = known & (likes.times > oldest(now, half_life))
     ages = (now - likes.times[latest]) / SECONDS_PER_DAY
     recent = np.bincount(likes.indices[latest], 0.5 ** (ages / half_life), movies)
+    if counts is None:
+        counts = np.bincount(likes.indices[known], minlength=movies)
     # Half a like more for each movie: one without a like has a small share, not none.
-    counts = np.bincount(likes.indices[known], minlength=movies) + 0.5
-    return np.log((recent + _PRIOR * counts / counts.sum()) / (recent.sum() + _PRIOR))
+    share = (counts + 0.5) / (counts.sum() + 0.5 * movies)
+    return np.log((recent + _PRIOR * share) / (recent.sum() + _PRIOR))
+
+
+def oldest(now: int, half_life: float) -> float:
+    """The time before which likes do not count for the trend of `now`; half_life in days."""
+    return now - _HALF_LIVES * half_life * SECONDS_PER_DAY
 
 
 def column_of(weight: float, temperature: float, shares: np.ndarray) -> torch.Tensor:

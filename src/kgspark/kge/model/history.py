@@ -1,130 +1,105 @@
-"""Queries from histories: decayed sums of the movies that a user liked before, in the space of the model's items.
+"""Encoders of histories: from a user's likes in order of time to the part of the query that says what comes next.
 
-A relation leads from each like to the ones that follow it. It has one map per half-life h: a table P_h with one vector
-per movie. With the likes j = 0, 1, ... of a user, the latest first,
-
-    e(u) = Σ_h Σ_j w_hj P_h[movie j],    w_hj = 2^(−j/h) / (√(Σ_i 4^(−i/h)) + 0.3)
-
-The weights of a half-life so have a length of about 1, however long the history is. The next like t is scored by
-e(u) · t, so a query is still one vector. With P_h the items themselves and one half-life, e leads to what is like the
-latest likes; trained maps learn what follows them (Rendle et al. 2010, “Factorizing personalized Markov chains”, and He
-and McAuley 2016, “Fusing similarity models with Markov chains”, have such maps for the last one or few items).
+An encoder is a set of named tables, which a model file holds beside those of the model. Some have a row per movie, and
+follow the movies' ids from night to night; the others belong to the encoder as a whole.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from kgspark.graph.histories import Histories
+from kgspark.search_space import Metric
 
-# Keeps the sum of a short history shorter than that of a long one.
-_SHORTEST = 0.3
-# The first vectors, relative to the items: small, because they are added up.
-_START = 0.3
-# Likes whose weight, relative to the latest one, is smaller are left out of a query.
-_LEAST_WEIGHT = 1e-5
-# Number of users whose likes are gathered at once: bounds the memory.
-_BLOCK_ROWS = 1 << 13
-_NAME = "history"
+# The names of an encoder's tables start with this, and those without a row per movie go on with the second.
+PREFIX = "history:"
+WHOLE = f"{PREFIX}network."
+
+Table = torch.Tensor
 
 
-@dataclass(frozen=True)
-class HistoryEncoder:
-    """The maps P_h, by half-life in places.
-
-    maps  float32 (movies, width) each; objectives update them in place
-    """
-
-    maps: Mapping[float, torch.Tensor]
+class HistoryEncoder(ABC):
+    """An encoder that was trained with a model; objectives update its tables in place."""
 
     @classmethod
-    def start(cls, items: torch.Tensor, half_lives: Sequence[float]) -> "HistoryEncoder":
-        """An encoder to train: every movie leads to itself. `items` is (movies, width)."""
-        return cls({half_life: items.clone().mul_(_START) for half_life in half_lives})
-
-    @classmethod
-    def from_tables(cls, tables: Mapping[str, torch.Tensor]) -> "HistoryEncoder | None":
-        """The encoder that was saved among the tables of a model file; None if there is none."""
-        maps = {float(name.split(":")[1]): table for name, table in tables.items() if is_history_table(name)}
-        return cls(dict(sorted(maps.items()))) if maps else None
-
-    def to(self, device: torch.device) -> "HistoryEncoder":
-        """The same maps on a device."""
-        return HistoryEncoder({half_life: table.to(device) for half_life, table in self.maps.items()})
-
-    def copy(self) -> "HistoryEncoder":
-        """Maps to train on from here."""
-        return HistoryEncoder({half_life: table.clone() for half_life, table in self.maps.items()})
-
-    def double(self) -> "HistoryEncoder":
-        """The same maps as float64."""
-        return HistoryEncoder({half_life: table.double() for half_life, table in self.maps.items()})
+    @abstractmethod
+    def from_tables(cls, tables: Mapping[str, Table]) -> Self:
+        """The encoder with these `tables`."""
 
     @property
-    def tables(self) -> dict[str, torch.Tensor]:
-        """The maps by the name of their table in a model file, sharing memory."""
-        return {f"{_NAME}:{half_life!r}": table for half_life, table in self.maps.items()}
+    @abstractmethod
+    def tables(self) -> dict[str, Table]:
+        """The tables by their name in a model file, sharing memory; float32 or float64."""
 
-    def queries(self, likes: Histories) -> torch.Tensor:
-        """e (U, width) of all users, on the maps' device and in their type; zeros for a user without likes.
+    # True if `queries` depends on `asked`.
+    knows_when = False
+
+    @abstractmethod
+    def queries(self, likes: Histories, asked: np.ndarray | None = None) -> torch.Tensor:
+        """e (U, n) of all users, on the tables' device and in their type; zeros for a user without likes.
 
         likes  of all users, with times
+        asked  int64 (U,): the times, in seconds since 1970, of the likes to predict; None if they are not known
         """
-        ordered = likes.in_order(latest_first=True)
-        device = next(iter(self.maps.values())).device
-        blocks = [self._block(ordered.pick(rows), device) for rows in _blocks_of_rows(len(likes))]
-        return torch.cat(blocks)
 
-    def _block(self, latest_first: Histories, device: torch.device) -> torch.Tensor:
-        owners = latest_first.rows()
-        places = np.arange(len(owners)) - latest_first.indptr[owners]
-        parts = []
-        for half_life, table in self.maps.items():
-            weights = _weights(places, latest_first.sizes[owners], half_life)
-            kept = Histories(latest_first.indptr, latest_first.indices, weights).where(places < _most_places(half_life))
-            arrays = (kept.indices, kept.entry_weights, kept.indptr)
-            movies, of_movies, starts = (torch.from_numpy(array).to(device) for array in arrays)
-            of_movies = of_movies.to(table.dtype)
-            parts.append(
-                F.embedding_bag(
-                    movies, table, starts, mode="sum", per_sample_weights=of_movies, include_last_offset=True
-                )
-            )
-        return reduce(torch.add, parts)
+    def ranked(self, queries: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The model's queries (U, width) and items (movies, width) as vectors (…, n) that go with e."""
+        return queries, items
+
+    def ranked_by(self, metric: Metric) -> Metric:
+        """The metric of the vectors that `ranked` returns, where the model's is `metric`: inner_product, or l2."""
+        return metric
+
+    def untrained(self, name: str) -> float:
+        """The value in a table's rows of movies that the encoder was not trained on."""
+        return 0.0
+
+    def changed(self, change: Callable[[str, Table], Table]) -> Self:
+        """The encoder with every table replaced by `change(name, table)`."""
+        return self.from_tables({name: change(name, table) for name, table in self.tables.items()})
+
+    def to(self, device: torch.device) -> Self:
+        """The same tables on a device."""
+        return self.changed(lambda name, table: table.to(device))
+
+    def copy(self) -> Self:
+        """Tables to train on from here."""
+        return self.changed(lambda name, table: table.clone())
+
+    def double(self) -> Self:
+        """The same tables as float64."""
+        return self.changed(lambda name, table: table.double())
+
+    def of_movies(self, movies: torch.Tensor) -> Self:
+        """The encoder of the movies at the positions `movies` int64 (n,), in that order."""
+        return self.changed(lambda name, table: table[movies] if is_movie_table(name) else table)
+
+    def among(self, movies: torch.Tensor, count: int) -> Self:
+        """The encoder of `count` movies: those of this one are at the positions `movies`, others are untrained."""
+
+        def spread(name: str, table: Table) -> Table:
+            if not is_movie_table(name):
+                return table.clone()
+            rows = table.new_full((count, *table.shape[1:]), self.untrained(name))
+            rows[movies] = table
+            return rows
+
+        return self.changed(spread)
 
 
 def is_history_table(name: str) -> bool:
-    """True for the name of a map among the tables of a model file."""
-    return name.startswith(f"{_NAME}:")
+    """True for the name of an encoder's table among the tables of a model file."""
+    return name.startswith(PREFIX)
 
 
-def _most_places(half_life: float) -> int:
-    """The number of latest likes that count for a half-life."""
-    return int(np.ceil(-half_life * np.log2(_LEAST_WEIGHT)))
+def is_movie_table(name: str) -> bool:
+    """True for the name of an encoder's table with one row per movie."""
+    return is_history_table(name) and not is_whole_table(name)
 
 
-def decay(places: int, half_life: float) -> torch.Tensor:
-    """Weights float32 (places, places) of the input at column s for the query at row t: 2^(−(t − s)/h), 0 after it."""
-    distance = torch.arange(places)[:, None] - torch.arange(places)[None]
-    return torch.exp2(-distance.clamp(min=0) / half_life) * (distance >= 0)
-
-
-def length_of(squared: torch.Tensor) -> torch.Tensor:
-    """What sums are divided by, of the sum of their squared weights."""
-    return squared.sqrt() + _SHORTEST
-
-
-def _weights(places: np.ndarray, sizes: np.ndarray, half_life: float) -> np.ndarray:
-    """w_hj float32 (n,) of likes at `places` j of histories of `sizes` likes."""
-    ratio = 4.0 ** (-1 / half_life)
-    squared = (1 - ratio ** sizes.astype(np.float64)) / (1 - ratio)
-    return (2.0 ** (-places / half_life) / (np.sqrt(squared) + _SHORTEST)).astype(np.float32)
-
-
-def _blocks_of_rows(rows: int) -> Iterator[np.ndarray]:
-    for start in range(0, max(rows, 1), _BLOCK_ROWS):
-        yield np.arange(start, min(start + _BLOCK_ROWS, rows))
+def is_whole_table(name: str) -> bool:
+    """True for the name of an encoder's table without rows of movies."""
+    return name.startswith(WHOLE)

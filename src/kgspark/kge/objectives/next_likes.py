@@ -1,11 +1,9 @@
-"""The softmax over the next like: at every place of a user's history, all movies compete to be the like that follows.
+"""Trains decayed sums by the softmax over the next like (`next_like_loss`), at every place of a user's history.
 
-Only the maps of a history encoder learn; the movies' vectors are those of the trained model. The loss of a place is
-−log softmax(e · t / τ) over the movies t, with e of the likes before it. Klenitskiy and Vasilev 2023 (“Turning Dross
-Into Gold Loss”) show what the full softmax is worth for sequences.
+Only the maps of the sums learn; the movies' vectors are those of the trained model.
 """
 
-import math
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
@@ -14,13 +12,12 @@ import torch.nn.functional as F
 
 from kgspark.graph.histories import Histories, batches_of_like_size
 from kgspark.kge.device import product_type
-from kgspark.kge.model.history import HistoryEncoder, decay, length_of
+from kgspark.kge.model.history_sums import DecayedSums, decay, length_of
+from kgspark.kge.objectives.next_like_loss import competitors, next_like_loss
 from kgspark.kge.objectives.objective import RateAt, epoch_generator
 from kgspark.kge.objectives.row_adam import RowAdam
 from kgspark.kge.settings import TrainSettings
 
-# Number of queries whose scores are in memory at once: few enough for a cache.
-_CHUNK = {"cpu": 1024, "cuda": 8192}
 # Users of a step have histories whose lengths differ by less than this, so that little of a batch is padding.
 _LENGTH_STEP = 12
 
@@ -28,7 +25,7 @@ _LENGTH_STEP = 12
 class NextLikes:
     """Trains the maps of an encoder in place; an `Objective`."""
 
-    def __init__(self, encoder: HistoryEncoder, items: torch.Tensor, likes: Histories, settings: TrainSettings) -> None:
+    def __init__(self, encoder: DecayedSums, items: torch.Tensor, likes: Histories, settings: TrainSettings) -> None:
         """`items` (movies, width) stay as they are; `likes` of all users, with times."""
         self.settings, self.history = settings, settings.history
         self.items = items
@@ -71,8 +68,9 @@ class NextLikes:
         kept = present & (torch.rand(present.shape, generator=generator, device=present.device) >= self.history.dropout)
         queries = self._queries([leaves[name] for name in names], numbered, kept)[present]
         wanted = targets[present]
-        candidates, positions, log_counts = self._candidates(wanted, generator)
-        loss = _NextLikeLoss.apply(queries, candidates, positions, log_counts, self.settings.temperature, self.sum_type)
+        offered, positions, log_counts = competitors(wanted, len(self.items), self.settings.sample_size, generator)
+        candidates, temperature = self.items[offered], self.settings.temperature
+        loss = next_like_loss(queries, candidates, positions, log_counts, temperature, self.sum_type)
         (loss / len(wanted)).backward()
         self.optimizer.step(leaves, rows, rate)
         return float(loss.detach())
@@ -90,70 +88,29 @@ class NextLikes:
 
     def _queries(self, maps: list[torch.Tensor], movies: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         """e (B, n, width) at every place, of the likes that are `kept` (B, n)."""
-        places = movies.shape[1]
-        weights = kept.float()
-        parts = []
-        for table, decays in zip(maps, self.decays.values(), strict=True):
-            of_places = decays[:places, :places]
-            length = length_of(weights @ (of_places**2).T)
-            vectors = F.embedding(movies, table.to(self.sum_type)) * kept[..., None]
-            sums = torch.matmul(of_places.to(self.sum_type), vectors)
-            parts.append(sums.float() / length[..., None])
-        return reduce(torch.add, parts)
-
-    def _candidates(
-        self, wanted: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """The movies that compete in a step, the columns of the wanted ones among them, and log-Q corrections.
-
-        They are all movies, or, if the softmax samples, the wanted ones of the step and some of the others: see
-        `SoftmaxObjective`.
-        """
-        size, device = self.settings.sample_size, self.items.device
-        own = torch.unique(wanted)
-        rest = len(self.items) - len(own)
-        if not size or rest <= size:
-            return self.items, wanted, None
-        drawn = torch.randint(rest, (size,), generator=generator, device=device)
-        # The drawn numbers count the movies that are not wanted; a sorted search skips the wanted ones.
-        gaps = own - torch.arange(len(own), device=device)
-        others = drawn + torch.searchsorted(gaps, drawn, right=True)
-        log_counts = torch.zeros(len(own) + size, device=device)
-        log_counts[len(own) :] = math.log(rest / size)
-        return self.items[torch.cat([own, others])], torch.searchsorted(own, wanted), log_counts
+        return sums_at_places(maps, list(self.decays.values()), movies, kept, self.sum_type)
 
 
-class _NextLikeLoss(torch.autograd.Function):
-    """Sum of −log softmax over the items, in chunks of queries; the gradient is made in the same pass."""
+def sums_at_places(
+    maps: Sequence[torch.Tensor],
+    decays: Sequence[torch.Tensor],
+    movies: torch.Tensor,
+    kept: torch.Tensor,
+    kind: torch.dtype,
+) -> torch.Tensor:
+    """The decayed sums e float32 (B, n, width) at every place, of the likes that are `kept` bool (B, n).
 
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        queries: torch.Tensor,
-        items: torch.Tensor,
-        wanted: torch.Tensor,
-        log_counts: torch.Tensor | None,
-        temperature: float,
-        kind: torch.dtype,
-    ) -> torch.Tensor:
-        scaled = (items / temperature).to(kind)
-        gradient, total = torch.empty_like(queries), queries.new_zeros((), dtype=torch.float64)
-        size = _CHUNK[queries.device.type]
-        for part, of_part, columns in zip(queries.split(size), gradient.split(size), wanted.split(size), strict=True):
-            logits = (part.to(kind) @ scaled.T).float()
-            if log_counts is not None:
-                logits += log_counts
-            logits -= logits.amax(1, keepdim=True)
-            of_wanted = logits.gather(1, columns[:, None]).squeeze(1)
-            sums = logits.exp_().sum(1)
-            total += (sums.log() - of_wanted).sum(dtype=torch.float64)
-            logits /= sums[:, None]
-            logits[torch.arange(len(columns), device=columns.device), columns] -= 1
-            of_part.copy_(logits.to(kind) @ scaled)
-        ctx.save_for_backward(gradient)
-        return total.float()
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *of_loss: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradient * of_loss[0], None, None, None, None, None
+    maps, decays  one per half-life: rows of a map, and `decay` of at least n places
+    movies        int64 (B, n): rows of the maps
+    kind          the type of the products
+    """
+    places = movies.shape[1]
+    weights = kept.float()
+    parts = []
+    for table, decayed in zip(maps, decays, strict=True):
+        of_places = decayed[:places, :places]
+        length = length_of(weights @ (of_places**2).T)
+        vectors = F.embedding(movies, table.to(kind)) * kept[..., None]
+        sums = torch.matmul(of_places.to(kind), vectors)
+        parts.append(sums.float() / length[..., None])
+    return reduce(torch.add, parts)

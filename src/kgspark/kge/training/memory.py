@@ -10,6 +10,7 @@ from kgspark.graph.layout import USER, EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device
 from kgspark.kge.model.two_tower import metric_of, parameter_count, vector_width
+from kgspark.kge.objectives.next_likes_network import dropout_pool
 from kgspark.kge.settings import TrainSettings, may_encode
 from kgspark.machine import free_host_bytes
 
@@ -22,6 +23,8 @@ _EVALUATION_BYTES = 3 * 64 * 2**20
 # that no head of the batch likes take most of an epoch and improve little.
 _MOST_TAILS = 32_768
 _SAMPLED_TAILS = 8_192
+# What oneDNN keeps for the products of the network, of some twenty shapes each.
+_SHAPES_BYTES = 256 * 2**20
 # Python, torch and pyarrow themselves.
 _BASE_BYTES = 600 * 2**20
 
@@ -91,16 +94,23 @@ def estimate(
 
 
 def _histories(settings: TrainSettings, layout: EntityLayout, relations: Sequence[Relation], triples_count: int) -> int:
-    """Bytes of the encoder of histories: its maps, a step, and the likes in order of time."""
+    """Bytes of the encoder of histories: its tables, a step, and the likes in order of time."""
     movies = max(
         (layout.count(relation.tail_kind) for relation in relations if relation.name == settings.target), default=0
     )
-    width, tables = vector_width(settings), len(settings.history.half_lives)
-    # Maps before and after the refit, their gradient, two moments, and a step's copy.
-    maps = 4 * 6 * tables * movies * width
-    places = 4 * settings.history.batch_size * width * (4 * tables + 4)
-    compared = min(movies, settings.sample_size + settings.history.batch_size) if settings.sample_size else movies
-    return maps + places + 4 * 4 * 1024 * compared + 40 * triples_count
+    history, width = settings.history, vector_width(settings)
+    tables = len(history.half_lives)
+    vectors, of_like, fixed = 4 * tables + 4, 40, 0
+    if history.encoder == "network":
+        tables, of_like, blocks = tables + 2, 80, history.network.blocks
+        # Of a block: 23 of its layers and of dropout, their rounded copies, and half as many gradients at a time.
+        vectors += 16 + 48 * blocks
+        fixed = _SHAPES_BYTES + 4 * 6 * (7 * blocks + 1) * width * width + 10 * dropout_pool(history, width)
+    # Tables before and after the refit, their gradient, two moments, and a step's copy.
+    kept = 4 * 6 * tables * movies * width
+    places = 4 * history.batch_size * width * vectors
+    compared = min(movies, settings.sample_size + history.batch_size) if settings.sample_size else movies
+    return kept + places + fixed + 4 * 4 * 1024 * compared + of_like * triples_count
 
 
 def resolve_negatives(

@@ -107,14 +107,11 @@ def _load(graph: Graph, settings: TrainSettings, carried: WarmStart, device: tor
 
 
 def _load_encoder(graph: Graph, settings: TrainSettings, carried: WarmStart) -> HistoryEncoder | None:
-    """The encoder with the carried rows; zeros for movies that it was not trained on."""
+    """The encoder with the carried rows, and those of untrained movies for all others."""
     if carried.encoder is None:
         return None
     movies = graph.layout.count(graph.relation(settings.target).tail_kind)
-    maps = {half_life: rows.new_zeros(movies, rows.shape[1]) for half_life, rows in carried.encoder.maps.items()}
-    encoder = HistoryEncoder(maps)
-    carried.apply_maps(encoder)
-    return encoder.to(pick_device(settings))
+    return carried.encoder.among(carried.movies, movies).to(pick_device(settings))
 
 
 @dataclass(frozen=True)

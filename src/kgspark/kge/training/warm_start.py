@@ -13,7 +13,7 @@ from kgspark.errors import StageError
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.evidence import NOTHING
 from kgspark.kge.export.model_files import SavedModel, load_model
-from kgspark.kge.model.history import HistoryEncoder
+from kgspark.kge.model.history import HistoryEncoder, is_movie_table
 from kgspark.kge.model.two_tower import metric_of, parameters_by_table, tower_of
 from kgspark.kge.settings import TrainSettings
 
@@ -26,7 +26,7 @@ class WarmStart:
     evidence  of today's entities, uint8 (entities,): that of the old model, and NOTHING for an entity that it does not
               have, or if its file is of an earlier version and does not say
     movies    int64 (n,): positions of today's movies that the old model has
-    encoder   the rows of these movies in the old model's maps of histories; None if it has none
+    encoder   the old model's encoder of histories, of these movies; None if it has none
     """
 
     rows: Mapping[str, torch.Tensor]
@@ -43,12 +43,16 @@ class WarmStart:
         for name, table in parameters_by_table(model).items():
             table[self.rows[name].to(table.device)] = self.values[name].to(table.device)
 
-    def apply_maps(self, encoder: HistoryEncoder) -> bool:
-        """Writes the carried rows into the encoder's maps; False, and nothing, if these are not of the same kind."""
-        if self.encoder is None or self.encoder.maps.keys() != encoder.maps.keys():
+    def apply_encoder(self, encoder: HistoryEncoder) -> bool:
+        """Writes the carried tables, by movie where they have a row for each, into the encoder's tables.
+
+        False, and nothing, if these are not of the same kind.
+        """
+        if self.encoder is None or _kind_of(self.encoder) != _kind_of(encoder):
             return False
-        for half_life, table in encoder.maps.items():
-            table[self.movies.to(table.device)] = self.encoder.maps[half_life].to(table.device)
+        for name, table in encoder.tables.items():
+            rows = self.movies.to(table.device) if is_movie_table(name) else slice(None)
+            table[rows] = self.encoder.tables[name].to(table.device)
         return True
 
 
@@ -86,14 +90,14 @@ def carry_over(
         for name in names:
             rows[name] = torch.from_numpy(new)
             values[name] = saved.tables[name][torch.from_numpy(old)]
-    movies, encoder = _carry_maps(saved, new_entities, old_rows, new_rows)
+    movies, encoder = _carry_encoder(saved, new_entities, old_rows, new_rows)
     return WarmStart(rows, values, len(new_rows), len(new_relations), saved.settings, evidence, movies, encoder)
 
 
-def _carry_maps(
+def _carry_encoder(
     saved: SavedModel, entities: pa.Table, old_rows: np.ndarray, new_rows: np.ndarray
 ) -> tuple[torch.Tensor, HistoryEncoder | None]:
-    """Positions of today's movies, and their rows of the old maps. Both numberings have a kind's entities together."""
+    """Positions of today's movies, and the old encoder of them. Both numberings have a kind's entities together."""
     target = next(relation for relation in saved.relations if relation.name == saved.settings.target)
     first, last = saved.layout.range(target.tail_kind)
     movies = (old_rows >= first) & (old_rows < last)
@@ -102,7 +106,12 @@ def _carry_maps(
     if saved.encoder is None:
         return positions, None
     picked = torch.from_numpy(old_rows[movies] - first)
-    return positions, HistoryEncoder({half_life: table[picked] for half_life, table in saved.encoder.maps.items()})
+    return positions, saved.encoder.of_movies(picked)
+
+
+def _kind_of(encoder: HistoryEncoder) -> dict[str, torch.Size]:
+    """The names of the tables, each with the shape that does not depend on the number of movies."""
+    return {name: table.shape[1:] if is_movie_table(name) else table.shape for name, table in encoder.tables.items()}
 
 
 def matching_rows(old_entities: pa.Table, new_entities: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,76 @@
+"""From a trained model to the vectors that rank as it does, with what its users' histories add to the queries."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from kgspark.graph.graph import Graph
+from kgspark.graph.histories import Histories
+from kgspark.kge.export.recency import history_queries, lean
+from kgspark.kge.model.history import HistoryEncoder
+from kgspark.kge.model.two_tower import items_of, metric_of, queries_of
+from kgspark.kge.settings import TrainSettings
+from kgspark.search_space import Metric
+
+# Number of rows translated at once: bounds the temporary copies of large tables.
+_BLOCK_ROWS = 1 << 16
+
+
+def target_vectors(model: torch.nn.Module, graph: Graph, settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Translated queries (heads, width) and effective items (tails, width), on the model's device."""
+    target = graph.relation(settings.target)
+
+    def blocks(kind: str) -> list[slice]:
+        start, stop = graph.layout.range(kind)
+        cuts = range(start, stop, _BLOCK_ROWS)
+        return [slice(cut, min(cut + _BLOCK_ROWS, stop)) for cut in cuts] or [slice(start, stop)]
+
+    with torch.no_grad():
+        queries = [queries_of(settings, model, rows, target.index) for rows in blocks(target.head_kind)]
+        items = [items_of(settings, model, rows) for rows in blocks(target.tail_kind)]
+        return torch.cat(queries), torch.cat(items)
+
+
+def ranking_vectors(
+    model: torch.nn.Module,
+    graph: Graph,
+    settings: TrainSettings,
+    splits: Sequence[str],
+    encoder: HistoryEncoder | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`with_histories` of `target_vectors` and the likes of `splits`."""
+    likes = graph.histories(graph.relation(settings.target), splits)
+    return with_histories(*target_vectors(model, graph, settings), likes, settings, encoder)
+
+
+def with_histories(
+    queries: torch.Tensor,
+    items: torch.Tensor,
+    likes: Histories,
+    settings: TrainSettings,
+    encoder: HistoryEncoder | None,
+    asked: np.ndarray | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`target_vectors`, with queries that lean by `settings.export.recent_share` towards the latest of the `likes`.
+
+    `auto` counts as 0 here, and so does any share if likes have no times. ValueError if the encoder that the settings
+    name is not given. Their metric is `ranking_metric`.
+
+    asked  the times of the likes to predict, if they are known: see `HistoryEncoder.queries`
+    """
+    own = items
+    if encoder is not None:
+        queries, items = encoder.ranked(queries, own)
+    if settings.export.recent_share in ("auto", 0) or likes.times is None:
+        return queries, items
+    if encoder is None and settings.history.encoder != "latest":
+        raise ValueError("these queries need the encoder of histories that was trained with the model")
+    recent = history_queries(own, likes, settings.export.recent_half_life, encoder, asked)
+    return lean(queries, recent, float(settings.export.recent_share)), items
+
+
+def ranking_metric(settings: TrainSettings, encoder: HistoryEncoder | None) -> Metric:
+    """The metric of `with_histories`."""
+    metric = metric_of(settings)
+    return metric if encoder is None else encoder.ranked_by(metric)
