@@ -160,6 +160,12 @@ class TrainSection(Settings):
     spare_positives: float | None = Field(
         None, ge=0, lt=1, description="fraction of a head's other positives left out of the softmax's denominator"
     )
+    top: int = Field(
+        0,
+        ge=0,
+        description="softmax: a positive counts the more, the nearer its score is to the first so many of the head's "
+        "scores or above them; 0: all count alike",
+    )
     margin: float | None = Field(None, gt=0, description="wanted gap between a positive and a negative (margin, warp)")
     inverse_relations: bool = Field(
         False, description="also learn every relation from tail to head, as a separate relation"

@@ -37,12 +37,12 @@ def plain_scores(q, t, metric):
     return 8 / math.pi * torch.stack(terms).sum(0)
 
 
-@pytest.mark.parametrize("spared", [0.0, 0.3])
+@pytest.mark.parametrize(("spared", "top"), [(0.0, 0), (0.3, 0), (0.3, 4), (0.0, 50)])
 @pytest.mark.parametrize("metric", ["inner_product", "l1", "l2", "modulus"])
-def test_softmax_gradient_equals_plain_autograds(metric, spared):
+def test_softmax_gradient_equals_plain_autograds(metric, spared, top):
     q, t, positions, degrees, weights = random_batch()
     log_counts = torch.linspace(0, 1, len(t), dtype=torch.float64)
-    loss = listwise_loss(training_scores(q, t, metric), positions, degrees, weights, 0.3, log_counts, spared)
+    loss = listwise_loss(training_scores(q, t, metric), positions, degrees, weights, 0.3, log_counts, spared, top)
     (loss * 0.5).backward()
     by_hand = q.grad.clone(), t.grad.clone()
     q.grad = t.grad = None
@@ -54,6 +54,9 @@ def test_softmax_gradient_equals_plain_autograds(metric, spared):
         others = [at % len(t) for at in positions.tolist() if at // len(t) == row and at != position]
         rivalry = torch.ones(len(t), dtype=torch.float64)
         rivalry[others] = 1 - spared
+        if top:  # a number, without a gradient
+            own = logits[row].detach().sort(descending=True).values
+            weight = weight * 2 / (1 + math.exp((own[min(top, len(t)) - 1] - logits[row, column].item()) / 3))
         plain = plain - weight * (logits[row, column] - (rivalry * logits[row].exp()).sum().log())
     (plain * 0.5).backward()
 

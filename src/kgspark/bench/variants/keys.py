@@ -51,6 +51,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
             **_DROPOUT,
             **_AVERAGE,
             **_INVERSE,
+            "top 20": {"top": 20},
+            "top 50": {"top": 50},
             "l2 0.01": {"l2": 0.01},
             "l2 0.1": {"l2": 0.1},
             "constant step size": {"schedule": "constant"},

@@ -8,6 +8,9 @@ import torch.nn.functional as F
 from kgspark.kge.model.two_tower import RowsByTable, TwoTower
 from kgspark.kge.settings import TrainSettings
 
+# The logits over which the weight of a positive rises from the tail of a list to its head.
+_TOP_SCALE = 3.0
+
 
 def listwise_loss(
     scores: torch.Tensor,
@@ -17,12 +20,17 @@ def listwise_loss(
     temperature: float,
     log_counts: torch.Tensor | None = None,
     spared: float = 0.0,
+    top: int = 0,
 ) -> torch.Tensor:
     """Softmax loss of positives in their rows, a scalar with a hand-written gradient.
 
     For a positive p among a row's tails j, with logits z = scores / temperature + log_counts:
 
         −w · log( exp z_p / (exp z_p + Σ_{j≠p} c_j exp z_j) ),  c_j = 1 − spared for the row's other positives, else 1
+
+    With `top` K, w is multiplied by 2 · σ((z_p − z_K) / 3), where z_K is the K-th largest logit of the row and has no
+    gradient: a positive counts the more, the nearer it is to the head of the list. (SL@K of Yang et al. 2025, “Breaking
+    the top-K barrier”, with the K-th largest score of the batch's rows as the quantile.)
 
     With `spared` 0 it is the multinomial likelihood (Liang et al. 2018, equation 2). With 1 the other positives are
     left out of the denominator, as in the decoupled contrastive loss (Yeh et al. 2022).
@@ -33,7 +41,7 @@ def listwise_loss(
     weights     float32 (n,)
     log_counts  float32 (N,): log of the number of tails that a column represents; None if each represents itself
     """
-    return _ListwiseLoss.apply(scores, positions, degrees, weights, temperature, log_counts, spared)
+    return _ListwiseLoss.apply(scores, positions, degrees, weights, temperature, log_counts, spared, top)
 
 
 def negatives_loss(settings: TrainSettings, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
@@ -105,6 +113,7 @@ class _ListwiseLoss(torch.autograd.Function):
         temperature: float,
         log_counts: torch.Tensor | None,
         spared: float,
+        top: int,
     ) -> torch.Tensor:
         logits = scores if log_counts is None else scores.add_(log_counts, alpha=temperature)
         rows = torch.div(positions, logits.shape[1], rounding_mode="floor")
@@ -112,6 +121,9 @@ class _ListwiseLoss(torch.autograd.Function):
         exponentials = logits.sub_(peak[:, None]).mul_(1 / temperature)
         flat = exponentials.view(-1)
         positives = flat[positions]  # log of the numerators
+        if top:
+            last = exponentials.topk(min(top, exponentials.shape[1]), dim=1).values[:, -1]
+            weights = weights * 2 * torch.sigmoid((positives - last[rows]) / _TOP_SCALE)
         exponentials.exp_()
         own = flat[positions]
         total = exponentials.sum(1)
@@ -130,7 +142,7 @@ class _ListwiseLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient.mul_(gradients[0] / ctx.temperature), None, None, None, None, None, None
+        return gradient.mul_(gradients[0] / ctx.temperature), None, None, None, None, None, None, None
 
 
 def _sums(values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

@@ -106,7 +106,8 @@ class SoftmaxObjective:
         columns = candidates.columns
         rows_of = torch.arange(len(queries), device=device).repeat_interleave(degrees, output_size=len(columns))
         positives = rows_of * len(items) + columns, degrees, torch.from_numpy(batch.tails.entry_weights).to(device)
-        loss = listwise_loss(scores, *positives, settings.temperature, candidates.log_counts, settings.spare_positives)
+        temperature, spared = settings.temperature, settings.spare_positives
+        loss = listwise_loss(scores, *positives, temperature, candidates.log_counts, spared, settings.top)
         cost = self._penalty((scored, relation, tail), degrees, columns, len(items))
         ((loss + cost) / settings.batch_size).backward()
         self._sum_gradients(tail, relation, {} if heads.private else head)
