@@ -27,7 +27,7 @@ _FILE = "fold_in.npz"
 
 
 @dataclass(frozen=True)
-class Function:
+class QueryFunction:
     """A query as a function of likes.
 
     weights    float32 (2 · width + 1, width): A, B and c of `kge.export.fold_in`
@@ -47,7 +47,7 @@ class Function:
         np.savez(folder / _FILE, header=np.array(header), weights=self.weights.astype(np.float32))
 
     @classmethod
-    def load(cls, folder: Path) -> "Function":
+    def load(cls, folder: Path) -> "QueryFunction":
         """Raises InputError if the folder has no such file."""
         try:
             with np.load(folder / _FILE, allow_pickle=False) as arrays:
@@ -69,7 +69,7 @@ class FoldIn:
 
     space: SearchSpace
     item_ids: pa.Array
-    function: Function
+    function: QueryFunction
 
     @classmethod
     def open(cls, run: Path) -> "FoldIn":
@@ -78,7 +78,7 @@ class FoldIn:
         Raises InputError if a file is missing, or if its lists need a trained encoder of histories.
         """
         folder = run / SEARCH_SPACE
-        space, function = SearchSpace.load(folder), Function.load(folder)
+        space, function = SearchSpace.load(folder), QueryFunction.load(folder)
         if function.share and function.encoder != "latest":
             raise InputError(
                 f"{folder}: its queries need the trained encoder of histories ({function.encoder}), which needs torch; "

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kgspark.fold_in import Function
+from kgspark.fold_in import QueryFunction
 from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.kge.export.evidence import LIKES
@@ -87,7 +87,7 @@ def fold_in(
 
 def function_of_likes(
     model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray, space: SearchSpace
-) -> Function | None:
+) -> QueryFunction | None:
     """How a query of `space`, the exported one, follows from likes; None if scores are sums of distances."""
     if not may_lean(settings):
         return None
@@ -97,7 +97,7 @@ def function_of_likes(
     query_of = QueryOfLikes.fit(*target_vectors(model, graph, settings), likes.where(learned[likes.rows()]))
     share = 0.0 if likes.times is None or settings.export.recent_share == "auto" else settings.export.recent_share
     half_life, encoder = settings.export.recent_half_life, settings.history.encoder
-    return Function(query_of.weights.cpu().numpy(), share, half_life, encoder)
+    return QueryFunction(query_of.weights.cpu().numpy(), share, half_life, encoder)
 
 
 def _of_placed(likes: Histories, item_sources: np.ndarray) -> Histories:

@@ -99,13 +99,18 @@ def share_that_follows(held_out: Histories, seen: Histories) -> float:
     return float((held_out.times >= latest[held_out.rows()]).mean())
 
 
+def follow(held_out: Histories, seen: Histories) -> bool:
+    """True if most held-out likes are later than their user's likes in `seen`, which then can say what comes next."""
+    return share_that_follows(held_out, seen) > 0.5
+
+
 def known_before(settings: TrainSettings, held_out: Histories, seen: Histories) -> TrainSettings:
     """The settings without the parts of `export` that nobody could have known before the held-out likes.
 
     The latest likes of `seen` are known if most held-out likes are later than them, user by user; the trend of `seen`
     if they are later than all of `seen`.
     """
-    if share_that_follows(held_out, seen) <= 0.5:
+    if not follow(held_out, seen):
         settings = settings.with_export(recent_share=0.0)
     latest = None if seen.times is None else seen.times.max(initial=0)
     if latest is None or held_out.times is None or not (held_out.times >= latest).sum() > len(held_out.times) / 2:

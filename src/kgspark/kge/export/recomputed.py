@@ -16,9 +16,8 @@ from kgspark.graph.histories import Histories
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.audience import audience_space
 from kgspark.kge.export.model_files import TREND, SavedModel, load_model
-from kgspark.kge.export.recency import history_queries, lean
 from kgspark.kge.export.trend import with_trend
-from kgspark.kge.export.vectors import ranking_metric
+from kgspark.kge.export.vectors import with_histories
 from kgspark.kge.model.history import HistoryEncoder, is_movie_table, is_whole_table
 from kgspark.kge.model.scoring import pair_scores
 from kgspark.kge.model.two_tower import build_model, items_of, parameters_by_table, queries_of, tower_of
@@ -104,13 +103,8 @@ class ModelFile:
         """Queries, items and metric of a model whose first entities are the `users`, and whose others are movies."""
         settings = self.header.settings
         queries = queries_of(settings, model, slice(0, users), self.target.index)
-        own = items = items_of(settings, model, slice(users, None))
-        if encoder is not None:
-            queries, items = encoder.ranked(queries, own)
-        if self.leans and likes.times is not None:
-            recent = history_queries(own, likes, settings.export.recent_half_life, encoder)
-            queries = lean(queries, recent, float(settings.export.recent_share))
-        return with_trend(queries, items, ranking_metric(settings, encoder), trend)
+        items = items_of(settings, model, slice(users, None))
+        return with_trend(*with_histories(queries, items, likes, settings, encoder), trend)
 
     def _model(
         self, users: np.ndarray, movies: np.ndarray

@@ -12,7 +12,7 @@ from kgspark.kge.export.facts import Facts, facts_of
 from kgspark.kge.export.fold_in import fold_in
 from kgspark.kge.export.recency import known_before
 from kgspark.kge.export.trend import trend_column, with_trend
-from kgspark.kge.export.vectors import ranking_metric, target_vectors, with_histories
+from kgspark.kge.export.vectors import target_vectors, with_histories
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import tower_of
 from kgspark.kge.settings import TrainSettings
@@ -49,23 +49,20 @@ def export_search_space(
     if known is not None or settings.refit_on != "all":
         others = graph.histories(target, [split for split in (TRAIN, VALID, TEST) if split not in splits])
         settings = known_before(settings, others, likes)
-        encoder = encoder if settings.export.recent_share else None
     queries, own = target_vectors(model, graph, settings)
     kinds = (target.head_kind, target.tail_kind)
     learned_users, learned_movies = (evidence[slice(*graph.layout.range(kind))] == LIKES for kind in kinds)
     user_facts, movie_facts = (facts_of(kind, model, graph, settings, evidence) for kind in kinds)
     item_sources = _sources(learned_movies, movie_facts)
     folded = fold_in(queries, own, likes, learned_users, item_sources, settings)
-    queries, items = with_histories(queries, own, likes, settings, encoder, asked)
+    queries, items, metric = with_histories(queries, own, likes, settings, encoder, asked)
     query_sources = _sources(learned_users, user_facts)
     query_sources[folded] = SOURCES.index(FACTS)
     if learned_users.any() and not learned_users.all():
         unliked = ~(learned_users | folded)
         rows = torch.from_numpy(unliked).to(queries.device)
         queries[rows] = _unliked_queries(queries, learned_users, unliked, user_facts)
-    queries, items, metric = with_trend(
-        queries, items, ranking_metric(settings, encoder), trend_for(graph, settings, splits)
-    )
+    queries, items, metric = with_trend(queries, items, metric, trend_for(graph, settings, splits))
     users, movies = (vectors.cpu().numpy().astype(np.float32, copy=False) for vectors in (queries, items))
     model_id = f"{settings.model}-{_digest(users, movies, query_sources, item_sources)[:12]}"
     offset = tower_of(settings).offset(model)

@@ -38,7 +38,7 @@ def ranking_vectors(
     settings: TrainSettings,
     splits: Sequence[str],
     encoder: HistoryEncoder | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, Metric]:
     """`with_histories` of `target_vectors` and the likes of `splits`."""
     likes = graph.histories(graph.relation(settings.target), splits)
     return with_histories(*target_vectors(model, graph, settings), likes, settings, encoder)
@@ -51,26 +51,21 @@ def with_histories(
     settings: TrainSettings,
     encoder: HistoryEncoder | None,
     asked: np.ndarray | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, Metric]:
     """`target_vectors`, with queries that lean by `settings.export.recent_share` towards the latest of the `likes`.
 
-    `auto` counts as 0 here, and so does any share if likes have no times. ValueError if the encoder that the settings
-    name is not given. Their metric is `ranking_metric`.
+    `auto` counts as 0 here, and so does any share if likes have no times; then the encoder plays no part. ValueError if
+    the encoder that the settings name is not given. The third value is the metric of the vectors.
 
     asked  the times of the likes to predict, if they are known: see `HistoryEncoder.queries`
     """
-    own = items
+    own, metric = items, metric_of(settings)
+    if settings.export.recent_share in ("auto", 0) or likes.times is None:
+        return queries, own, metric
     if encoder is not None:
         queries, items = encoder.ranked(queries, own)
-    if settings.export.recent_share in ("auto", 0) or likes.times is None:
-        return queries, items
-    if encoder is None and settings.history.encoder != "latest":
+        metric = encoder.ranked_by(metric)
+    elif settings.history.encoder != "latest":
         raise ValueError("these queries need the encoder of histories that was trained with the model")
     recent = history_queries(own, likes, settings.export.recent_half_life, encoder, asked)
-    return lean(queries, recent, float(settings.export.recent_share)), items
-
-
-def ranking_metric(settings: TrainSettings, encoder: HistoryEncoder | None) -> Metric:
-    """The metric of `with_histories`."""
-    metric = metric_of(settings)
-    return metric if encoder is None else encoder.ranked_by(metric)
+    return lean(queries, recent, float(settings.export.recent_share)), items, metric

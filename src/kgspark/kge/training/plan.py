@@ -11,9 +11,9 @@ from kgspark.graph.relation import Relation
 from kgspark.kge.export.evaluation import evaluate, popularity
 from kgspark.kge.export.facts import inform_movies
 from kgspark.kge.export.past_weeks import PastWeeks
-from kgspark.kge.export.recency import choose_recent_share, known_before, share_that_follows
+from kgspark.kge.export.recency import choose_recent_share, follow, known_before
 from kgspark.kge.export.trend import trend_column, with_trend
-from kgspark.kge.export.vectors import ranking_metric, ranking_vectors, target_vectors
+from kgspark.kge.export.vectors import ranking_vectors, target_vectors
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.initial import initialise
 from kgspark.kge.model.two_tower import build_model, metric_of
@@ -86,10 +86,8 @@ class TrainingPlan:
         """
         held_out, masked = self._held_out(split), self.graph.histories(self.target, seen)
         settings = self._before_choices() if chosen is None else known_before(chosen, held_out, masked)
-        encoder = encoder if settings.export.recent_share else None
-        queries, items = ranking_vectors(model, self.graph, settings, seen, encoder)
-        space = queries, items, ranking_metric(settings, encoder)
-        space = with_trend(*space, trend_column(settings, masked, len(items)))
+        queries, items, metric = ranking_vectors(model, self.graph, settings, seen, encoder)
+        space = with_trend(queries, items, metric, trend_column(settings, masked, len(items)))
         return evaluate(*space, held_out, masked, (settings.validation.k,), self.workers)
 
     def _before_choices(self) -> TrainSettings:
@@ -106,7 +104,7 @@ class TrainingPlan:
 
     @property
     def _validation_follows(self) -> bool:
-        return share_that_follows(self._held_out(VALID), self.graph.histories(self.target)) > 0.5
+        return follow(self._held_out(VALID), self.graph.histories(self.target))
 
     def choose(self, model: torch.nn.Module, encoder: HistoryEncoder | None) -> tuple[TrainSettings, dict[str, float]]:
         """The settings with a value for each part of `export` that is auto; and `PastWeeks.figures` if they chose.
