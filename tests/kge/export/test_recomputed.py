@@ -13,7 +13,7 @@ from kgspark.kge.export.recomputed import ModelFile
 from kgspark.kge.export.search_space import export_search_space, trend_for
 from kgspark.kge.model.encoders import start_encoder
 from kgspark.kge.model.history import HistoryEncoder
-from kgspark.kge.model.two_tower import build_model, vector_width
+from kgspark.kge.model.two_tower import build_model, metric_of, vector_width
 from kgspark.kge.settings import TrainSettings
 from kgspark.search_space import pairwise_scores
 from worlds.graphs import LAYOUT, LIKED, MODELS, MOVIES, RELATIONS, settings, timed_columns
@@ -52,7 +52,10 @@ def test_scores_of_a_few_users_equal_those_of_the_search_space(
     file = ModelFile.open(tmp_path / "model.safetensors")
     scores = file.scores(users, owners, movies, likes)
 
-    expected = pairwise_scores(export_search_space(model, graph, chosen, encoder=histories), users[owners], movies)
+    space = export_search_space(model, graph, chosen, encoder=histories)
+    added = trend or (share and encoder == "network")  # numbers are added to the products of the vectors
+    assert space.metric == ("inner_product" if added else metric_of(chosen))
+    expected = pairwise_scores(space, users[owners], movies)
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
     assert file.leans == bool(share)
     few = np.array([MOVIES - 1, MOVIES - 2])  # of few movies, so that other rows of the file are read
