@@ -93,3 +93,24 @@ def test_inverses_are_the_same_graph_the_other_way_round():
         assert len(forward) == len(backward) > 0
         assert pairs_of(forward) == {(head, tail) for tail, head in pairs_of(backward)}
     assert graph.histories(liked_by).indices.max() < USERS
+
+
+def test_moved_triples_are_in_the_other_split_and_no_other_changes():
+    world = Graph.from_columns(timed_columns(), LAYOUT, RELATIONS)
+    test, train = (world.pairs(LIKED, (split,)) for split in ("test", "train"))
+    rows = np.arange(len(test)) % 3 == 0
+    assert rows.any()
+    assert not rows.all()
+    moved = world.moved(LIKED, rows, "test", "train")
+    assert pairs_of(moved.pairs(LIKED, ("test",))) == pairs_of(test.at(~rows))
+    assert pairs_of(moved.pairs(LIKED)) == pairs_of(train) | pairs_of(test.at(rows))
+    keys = zip(moved.pairs(LIKED).heads, moved.pairs(LIKED).tails, strict=True)
+    times = dict(zip(keys, moved.pairs(LIKED).times.tolist(), strict=True))
+    assert all(
+        times[key] == at
+        for key, at in zip(zip(test.heads[rows], test.tails[rows], strict=True), test.times[rows], strict=True)
+    )
+    assert pairs_of(moved.pairs(HAS_GENRE)) == pairs_of(world.pairs(HAS_GENRE))
+    assert world.moved(LIKED, np.ones(len(test), bool), "test", "train").triples.parts.keys() == {
+        key for key in world.triples.parts if key != ("test", LIKED.index)
+    }

@@ -7,6 +7,7 @@ from typing import Any
 
 from kgspark.errors import ConfigError
 from kgspark.experiments import backtest, protocols
+from kgspark.experiments.known_likes import space_with_known, with_known
 from kgspark.experiments.recommenders import OURS, TIME_KNOWN, as_recommender
 from kgspark.manifests import Manifest
 from kgspark.night.evaluate_settings import ProtocolName
@@ -19,7 +20,7 @@ from kgspark.night.held_out import (
     space_before_refit,
 )
 from kgspark.night.night import Night
-from kgspark.peers.baselines import Likes, Recommender, fit_baseline
+from kgspark.peers.baselines import Likes, Recommender, fit_baseline, fold_in
 from kgspark.report.figures import comparison
 from kgspark.search_space import SearchSpace
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
@@ -64,7 +65,10 @@ def measure_protocol(night: Night, protocol: ProtocolName, seed: int) -> tuple[l
     protocols.run(night, variant, protocol)
     _train(variant)
     held_out = read_held_out(variant, variant.settings.train.resolved().learned_splits)
-    ours, *others = _rows(variant, held_out, SearchSpace.load(variant.run.table(SEARCH_SPACE)))
+    space = SearchSpace.load(variant.run.table(SEARCH_SPACE))
+    if protocol == "fold-in":
+        held_out, space = with_known(held_out, seed), space_with_known(variant.run, seed)
+    ours, *others = _rows(variant, held_out, space)
     if protocol == "next" and (timed := space_at_times(variant.run)) is not None:
         others = [_our_row(TIME_KNOWN, variant, held_out, timed)[0], *others]
     return [ours, *others], held_out
@@ -119,7 +123,8 @@ def fit_on(name: str, night: Night, held_out: HeldOut) -> Recommender:
     likes = Likes(
         held_out.train, held_out.movies, settings.evaluate.peers, settings.train.seed, session=lambda: night.spark
     )
-    return as_recommender(fit_baseline(name, likes))
+    fitted = fit_baseline(name, likes)
+    return as_recommender(fitted if held_out.known is None else fold_in(name, fitted, held_out.histories))
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:

@@ -81,6 +81,7 @@ PROTOCOLS: dict[ProtocolName, EvaluationProtocol] = {
     ),
     "cold-users": EvaluationProtocol({"protocol": "cold-users", "test": 0.1, "valid": 0.05}),
     "cold-movies": EvaluationProtocol({"protocol": "cold-movies", "test": 0.1, "valid": 0.05}),
+    "fold-in": EvaluationProtocol({"protocol": "cold-users", "test": 0.1, "valid": 0.05}),
     "next": EvaluationProtocol({"protocol": "leave-one-out"}, {"where": None}, _dense_positives),
     "files": EvaluationProtocol(
         {"protocol": "random", "valid": 0.05}, _UNRATED, files=("train", "test"), read=read_split_files

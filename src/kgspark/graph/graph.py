@@ -87,6 +87,17 @@ class Graph:
         """The graph without the triples of one split."""
         return self._with({key: pairs for key, pairs in self.triples.parts.items() if key[0] != split})
 
+    def moved(self, relation: Relation, rows: np.ndarray, source: str, split: str) -> "Graph":
+        """The graph in which some triples of one relation are in another split.
+
+        rows  bool (n,): marks the triples to move, of those that `pairs` has of the split `source`
+        """
+        pairs, moved = self.pairs(relation, (source,)), dict(self.triples.parts)
+        of_both = {(source, relation.index): pairs.at(rows), (split, relation.index): self.pairs(relation, (split,))}
+        moved[source, relation.index] = pairs.at(~rows)
+        moved[split, relation.index] = TripleSet(of_both).pairs(relation.index, (source, split))
+        return self._with({key: pairs for key, pairs in moved.items() if len(pairs)})
+
     def weighted(self, weights: Mapping[str, float]) -> "Graph":
         """The graph with one weight for all triples of each named relation, as if write-triples had written it."""
         numbers = {relation.index: weights[relation.name] for relation in self.relations if relation.name in weights}

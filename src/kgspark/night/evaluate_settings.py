@@ -7,10 +7,12 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from kgspark.config import Settings
-from kgspark.peers.baselines import BaselineName
+from kgspark.peers.baselines import BASELINES, BaselineName
 from kgspark.peers.settings import PeerSettings
 
-ProtocolName = Literal["random", "leave-one-out", "recbole", "time", "next", "cold-users", "cold-movies", "files"]
+ProtocolName = Literal[
+    "random", "leave-one-out", "recbole", "time", "next", "cold-users", "cold-movies", "fold-in", "files"
+]
 
 _BASELINES: tuple[str, ...] = ("popularity", "item-knn", "ease")
 _BASELINES_OF_NIGHTS: tuple[str, ...] = ("popularity", "popularity-30d", "markov-chain", "mllib-als")
@@ -22,8 +24,9 @@ class EvaluateSettings(Settings):
     protocol: Literal[ProtocolName, "nights"] | None = Field(
         None,
         description="random (85/15), leave-one-out, recbole (≥ 3, 10-core, 8:1:1), time (≥ 3, the last fifth), "
-        "next (every rating, 5-core, the latest), cold-users, cold-movies (a tenth without any like), files, nights "
-        "(whole nights as of earlier dates, judged by the likes that followed); null: the night's own split",
+        "next (every rating, 5-core, the latest), cold-users, cold-movies (a tenth without any like), fold-in (a tenth "
+        "of the users: lists from four fifths of their likes, without training), files, nights (whole nights as of "
+        "earlier dates, judged by the likes that followed); null: the night's own split",
     )
     train: Path | None = Field(None, description="protocol files: lines of `user item item ...` to train on")
     test: Path | None = Field(None, description="protocol files: lines of `user item item ...` to test on")
@@ -87,4 +90,12 @@ class EvaluateSettings(Settings):
             raise ValueError("protocol files needs evaluate.train and evaluate.test")
         if self.protocol == "next" and self.sequences is not None and self.positives == "target":
             raise ValueError("evaluate.sequences has no ratings to choose by; leave out evaluate.positives=target")
+        if self.protocol == "fold-in":
+            unable = [name for name in self.compared if not BASELINES[name].folds_in]
+            if unable:
+                able = ", ".join(name for name, baseline in BASELINES.items() if baseline.folds_in)
+                raise ValueError(
+                    f"baselines: {', '.join(unable)} cannot make lists for users that they were not fitted on, as "
+                    f"protocol fold-in needs; {able} can"
+                )
         return self

@@ -35,12 +35,19 @@ class HeldOut:
     train   the likes that a model is fitted on
     hidden  likes for neither training nor test; they are left out of the lists, as those of train are
     test    the likes to find
+    known   likes of users that a model is not fitted on, for whom it makes lists from these; None if there are none
     """
 
     train: Histories
     hidden: Histories
     test: Histories
     movies: int
+    known: Histories | None = None
+
+    @property
+    def histories(self) -> Histories:
+        """The likes that lists are made from."""
+        return self.train if self.known is None else self.train | self.known
 
     @property
     def test_users(self) -> np.ndarray:
@@ -54,6 +61,7 @@ class HeldOut:
             "movies": self.movies,
             "train": len(self.train.indices),
             "hidden": len(self.hidden.indices),
+            **({} if self.known is None else {"known": len(self.known.indices)}),
             "test": len(self.test.indices),
             "test_users": len(self.test_users),
         }
@@ -76,7 +84,7 @@ class Measured:
         row: dict[str, Any] = {name: float(values.mean()) for name, values in self.by_user.items()}
         row |= self.figures
         row["ci95"] = intervals(self.by_user, settings.resamples, seed)
-        row["by_history"] = _by_history(self.by_user, held_out.train.sizes[held_out.test_users], settings)
+        row["by_history"] = _by_history(self.by_user, held_out.histories.sizes[held_out.test_users], settings)
         row["by_popularity"] = self.by_popularity
         return row
 
@@ -141,7 +149,7 @@ def space_at_times(run: Run) -> SearchSpace | None:
 
 def measure(recommender: Recommender, held_out: HeldOut, settings: EvaluateSettings) -> Measured:
     """Ranks, for every user with a test like, all movies except those that the user is already known to like."""
-    seen, test_users = held_out.train | held_out.hidden, held_out.test_users
+    seen, test_users = held_out.histories | held_out.hidden, held_out.test_users
     hits, ranks, lists = [], [], []
     step = max(1, _CELLS // max(held_out.movies, 1))
     for start in range(0, len(test_users), step):

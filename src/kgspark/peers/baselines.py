@@ -7,7 +7,7 @@ section of `PeerSettings`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,14 @@ class Recommender(Protocol):
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Scores float32 (B, M) of every movie for the users int64 (B,); higher is better, and no movie is left out."""
+
+
+@runtime_checkable
+class FoldsIn(Recommender, Protocol):
+    """A recommender that can score for users that it was not fitted on."""
+
+    def of(self, likes: Histories) -> Recommender:
+        """The same model for users with other `likes`, in their order."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +55,18 @@ class Baseline:
 
     function  "module:name" of a function from `Likes` to a recommender, or to vectors to rank by
     extra     the extra of this package that installs what the module imports; None if every night has it
+    folds_in  True if the recommender is a `FoldsIn`
     """
 
     function: str
     extra: str | None = None
+    folds_in: bool = False
 
 
 BASELINES: dict[str, Baseline] = {
-    "popularity": Baseline("kgspark.peers.popularity:fit"),
-    "item-knn": Baseline("kgspark.peers.item_to_item:fit_item_knn"),
-    "ease": Baseline("kgspark.peers.item_to_item:fit_ease"),
+    "popularity": Baseline("kgspark.peers.popularity:fit", folds_in=True),
+    "item-knn": Baseline("kgspark.peers.item_to_item:fit_item_knn", folds_in=True),
+    "ease": Baseline("kgspark.peers.item_to_item:fit_ease", folds_in=True),
     "popularity-30d": Baseline("kgspark.peers.recent:fit_popularity"),
     "markov-chain": Baseline("kgspark.peers.recent:fit_markov_chain"),
     "mllib-als": Baseline("kgspark.peers.mllib_als:fit_likes"),
@@ -79,6 +89,13 @@ def fit_baseline(name: str, likes: Likes) -> Recommender | SearchSpace:
         ) from None
     recommender: Recommender | SearchSpace = fit(likes)
     return recommender
+
+
+def fold_in(name: str, fitted: Recommender | SearchSpace, likes: Histories) -> Recommender:
+    """The fitted baseline `name` for users with these likes; ConfigError if it has no lists for new users."""
+    if not isinstance(fitted, FoldsIn):
+        raise ConfigError(f"evaluate.baselines: {name} has no lists for users that it was not fitted on; leave it out")
+    return fitted.of(likes)
 
 
 BaselineName = Annotated[str, OneOf(BASELINES)]

@@ -1,6 +1,6 @@
 """Baselines that score a movie by its weights from the movies in a user's history: ItemKNN and EASE."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import lapack
@@ -30,6 +30,10 @@ class ItemToItem:
         """Scores float32 (B, M)."""
         scores = self.history[users] @ self.weights
         return np.asarray(scores if isinstance(scores, np.ndarray) else scores.todense(), dtype=np.float32)
+
+    def of(self, likes: Histories) -> "ItemToItem":
+        """The same weights, for users with other likes."""
+        return replace(self, history=like_matrix(likes, self.history.shape[1]))
 
 
 def like_matrix(by_user: Histories, movies: int) -> csr_matrix:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kgspark.graph.histories import Histories
 from kgspark.peers.baselines import Likes
 
 
@@ -16,6 +17,10 @@ class Popularity:
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Scores float32 (B, M)."""
         return np.broadcast_to(self.score, (len(users), len(self.score)))
+
+    def of(self, likes: Histories) -> "Popularity":
+        """The same scores: a user's likes do not matter."""
+        return self
 
 
 def fit(likes: Likes) -> Popularity:
