@@ -118,14 +118,18 @@ def a_small_night(
     source: Path, lake: Path, session: Any = None, say: Callable[[str], None] = print, **changes: object
 ) -> Night:
     """A night with short lists and a quick training, as that of the fixture `small_night`, with changed sections."""
-    sections = {
+    return a_night(lake, session, say, **small_sections(source) | changes)
+
+
+def small_sections(source: Path) -> dict[str, object]:
+    """The sections of `a_small_night`."""
+    return {
         "source": {"path": str(source)},
         "train": {"dim": 8, "epochs": 2, "device": "cpu", "threads": 1},
         "recommend": {"k": 5},
         "audiences": {"k": 5},
         "publish": {"beat_popularity": False},
     }
-    return a_night(lake, session, say, **sections | changes)
 
 
 def only_line(done: subprocess.CompletedProcess[str]) -> str:

@@ -1,5 +1,6 @@
-"""The hash of a table's content that Spark computes while it writes the table."""
+"""The hash of a table's content that Spark computes while it writes the table, and files that tasks read."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from kgspark.files import describe_file
+from kgspark.spark import frames
 from kgspark.spark.frames import read_table, sums_of_rows, write_empty, write_table
 from worlds.contents import SCHEMA, as_table, changed, in_any_order, some_rows
 
@@ -55,3 +58,15 @@ def test_without_rows_they_matter_too_and_each_writer_gives_the_same_hash(spark:
     assert found[0] != found[1]
     frame = spark.createDataFrame([], from_arrow_schema(SCHEMA))
     assert write_table(frame, tmp_path / "of Spark").content == found[0]
+
+
+def test_large_files_are_read_in_tasks_in_their_order(spark: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    paths = [tmp_path / f"{size}.txt" for size in (5, 1, 9, 0, 3)]
+    for path in paths:
+        path.write_bytes(b"x" * int(path.stem))
+    here = frames.map_files(spark, describe_file, paths)
+    monkeypatch.setattr(frames, "_READ_HERE", -1)
+    processes = frames.map_files(spark, lambda path: os.getpid(), paths)
+    assert os.getpid() not in processes
+    assert frames.map_files(spark, describe_file, paths) == here
+    assert [file.bytes for file in here] == [5, 1, 9, 0, 3]

@@ -10,12 +10,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
 
 import typer
 
-from kgspark import config
 from kgspark.causes import cause_of
 from kgspark.cli.arguments import Request, parser
 from kgspark.cli.commands import COMMANDS
@@ -84,22 +82,11 @@ def _run(request: Request, trace: Trace) -> object:
     command = COMMANDS[request.command]
     if command.argument != "CONF":
         return import_module(command.module).run(request.first, request.others, _LOG.info)
-    from kgspark.night.night import open_night
-    from kgspark.night.settings import NightSettings
-    from kgspark.runs import Outcome
+    from kgspark.cli.call import run_command
 
-    settings = config.load(NightSettings, Path(request.first), request.others)
-    # The stages import their engines, which takes seconds.
-    from kgspark.stages.nightly import STAGES, check_earlier_stages
-
-    module, stage = import_module(command.module), command.module.rpartition(".")[2]
-    with open_night(settings, _LOG.info, command.locks) as night:
-        trace.folder = night.run.folder
-        if stage in STAGES:
-            check_earlier_stages(night, stage)
-        answer = module.run(night)
-        # A stage returns its outcome, every other command the object that --json prints.
-        return {"stages": [vars(answer)]} if isinstance(answer, Outcome) else answer
+    return run_command(
+        command, request.first, request.others, _LOG.info, lambda folder: setattr(trace, "folder", folder)
+    )
 
 
 @contextmanager

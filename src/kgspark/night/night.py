@@ -23,15 +23,18 @@ class LazySession:
     """A Spark session that starts once, when it is first needed, and stops with `stack`."""
 
     def __init__(self, stack: ExitStack, running: "SparkSession | None" = None) -> None:
-        self._stack, self._session, self._starting = stack, running, Lock()
+        """`running` is used as it is, with our settings, instead of starting one."""
+        self._stack, self._running, self._starting = stack, running, Lock()
+        self._session: SparkSession | None = None
 
     def get(self, settings: SessionSettings) -> "SparkSession":
         """The session; starts it with `settings` if it is not running."""
         with self._starting:
             if self._session is None:
-                from kgspark.spark.session import spark_session
+                from kgspark.spark.session import borrowed, spark_session
 
-                self._session = self._stack.enter_context(spark_session(settings, "kgspark"))
+                given = None if self._running is None else borrowed(self._running, settings)
+                self._session = self._stack.enter_context(given or spark_session(settings, "kgspark"))
             return self._session
 
 
@@ -102,10 +105,15 @@ class Night:
 
 
 @contextmanager
-def open_night(settings: NightSettings, say: Callable[[str], None], locked: bool = True) -> Iterator[Night]:
-    """Locks the night's folder for this process unless `locked` is False, and stops Spark at the end."""
+def open_night(
+    settings: NightSettings, say: Callable[[str], None], locked: bool = True, spark: "SparkSession | None" = None
+) -> Iterator[Night]:
+    """Locks the night's folder for this process unless `locked` is False, and stops Spark at the end if it started it.
+
+    spark  a session to use instead of starting one
+    """
     with ExitStack() as stack:
-        night = Night(settings, say, LazySession(stack))
+        night = Night(settings, say, LazySession(stack, spark))
         if locked:
             stack.enter_context(night.run.locked())
         yield night

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from kgspark.causes import worker_error
 from kgspark.errors import StageError
 from kgspark.spark.frames import task_cores
+from kgspark.spark.jvm.sql_parser import has_jvm
 from kgspark.spark.session import local_cores
 
 _LOG = logging.getLogger("training.workers")  # torch prints the records of its own loggers
@@ -64,6 +65,11 @@ class Distributor:
 
     def run(self, function: Callable[[_Argument], None], argument: _Argument) -> None:
         """Runs the importable `function` in every process; StageError with the reason if one fails."""
+        if not has_jvm(self.session):
+            raise StageError(
+                "train.workers: Spark Connect cannot start processes that find each other; set it to 1, or use "
+                "spark-submit on the cluster"
+            )
         printed = io.StringIO()  # TorchDistributor copies the processes' output to both
         try:
             distributor = TorchDistributor(num_processes=self.processes, local_mode=False, use_gpu=self.gpu)

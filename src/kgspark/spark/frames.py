@@ -1,7 +1,9 @@
 """Reads tables into data frames and writes them: the only place where Spark writes tables."""
 
+import pickle
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +19,7 @@ from kgspark.files import TableFiles, describe_file
 
 # The driver reads up to this many bytes of files itself, for their checksums; executors read what is larger.
 _READ_HERE = 256 << 20
+_MOST_TASKS = 256
 # A row's hash is summed in parts of so many bits, because an overflow is an error in ANSI mode. The sum of a part holds
 # 2^41 rows.
 _PART_BITS = 22
@@ -96,9 +99,17 @@ def map_files(session: SparkSession, function: Callable[[Path], _T], paths: Sequ
     """`function` of each file, which reads all of it: here if the files are small together, else in Spark tasks."""
     if sum(path.stat().st_size for path in paths) <= _READ_HERE:
         return [function(path) for path in paths]
-    names = [str(path) for path in paths]
-    tasks = min(len(names), 4 * session.sparkContext.defaultParallelism)
-    return session.sparkContext.parallelize(names, tasks).map(lambda name: function(Path(name))).collect()
+
+    def answers(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            # Pickled by our own tasks and read by this driver, as an RDD would do, which Spark Connect does not have.
+            found = [pickle.dumps(function(Path(name))) for name in batch.column("name").to_pylist()]
+            yield pa.RecordBatch.from_pydict({"at": batch.column("at"), "answer": pa.array(found, pa.binary())})
+
+    named = rows_frame(session, [(at, str(path)) for at, path in enumerate(paths)], "at int, name string")
+    spread = named.repartition(min(len(paths), _MOST_TASKS))
+    rows = spread.mapInArrow(answers, "at int, answer binary").collect()
+    return [pickle.loads(row["answer"]) for row in sorted(rows, key=itemgetter("at"))]
 
 
 def write_empty(schema: pa.Schema, folder: Path) -> TableFiles:

@@ -1,11 +1,9 @@
-"""The only Spark session of a process: quiet, on the loopback device if Spark is local, after a check for Java."""
+"""The Spark session of a process: one that is there, or our own, quiet and, where Spark is local, on loopback only."""
 
 import logging
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,12 +19,14 @@ from pyspark.sql import SparkSession
 
 from kgspark.errors import KgsparkError, StageError
 from kgspark.redaction import hide, is_secret
+from kgspark.spark.connect import connected, server_of
 from kgspark.spark.executor_watch import executors_expected
 from kgspark.spark.jvm import class_archive
 from kgspark.spark.jvm.gateway import end_jvm, exit_of, java_option, start_jvm
+from kgspark.spark.jvm.java import check_java
+from kgspark.spark.session_settings import all_settings, defaults, set_where_possible, spark_value
 from kgspark.spark.settings import SessionSettings
 
-JAVA_NEEDED = 17
 _LOG = logging.getLogger("spark.jvm")
 _EXECUTOR_PYTHON = "spark.pyspark.python"
 # pyspark logs every error of an expression as a page of JSON, and also raises it; we print it in one line.
@@ -50,10 +50,35 @@ _LOG4J = Path(__file__).with_name("log4j2.properties")
 
 @contextmanager
 def spark_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]:
-    """Starts the session, and stops it at the end. Under `spark-submit`, master and settings given there win.
+    """The session to work in.
 
-    StageError if Spark's JVM ends before its time. If the command is interrupted, the JVM and its workers end at once.
+    - A session that is active in this process, as in a notebook or on Databricks: it is used, and never stopped.
+    - Else one on the Spark Connect server that SPARK_REMOTE or `spark.master: sc://...` names.
+    - Else one that starts here and stops at the end. Under `spark-submit`, master and settings given there win.
     """
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        with borrowed(running, settings) as session:
+            yield session
+    elif (server := server_of(settings)) is not None:
+        with connected(server, settings, app) as session:
+            yield session
+    else:
+        with _own_session(settings, app) as session:
+            yield session
+
+
+@contextmanager
+def borrowed(running: SparkSession, settings: SessionSettings) -> Iterator[SparkSession]:
+    """Somebody else's session, with our settings while we use it. Its other jobs are never cancelled."""
+    with set_where_possible(running, settings):
+        yield running
+
+
+@contextmanager
+def _own_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]:
+    """StageError if Spark's JVM ends before its time. If the command is interrupted, the JVM and its workers end at
+    once."""
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     session = _submitted_session(settings, app) if submitted else _start_session(settings, app)
     gateway = SparkContext._gateway
@@ -118,7 +143,7 @@ def _start_session(settings: SessionSettings, app: str) -> SparkSession:
     os.environ.setdefault("SPARK_HOME", str(Path(pyspark.__file__).parent))
     # By default executors must run this same Python, not any `python3` on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", settings.conf.get(_EXECUTOR_PYTHON, sys.executable))
-    conf = _defaults() | {"spark.app.name": app, "spark.master": settings.master}
+    conf = defaults() | {"spark.app.name": app, "spark.master": settings.master}
     if settings.master.startswith("local"):
         conf |= {
             "spark.driver.bindAddress": "127.0.0.1",
@@ -130,9 +155,9 @@ def _start_session(settings: SessionSettings, app: str) -> SparkSession:
     conf |= settings.resolved_conf()
     spark_conf = SparkConf()
     for key, value in conf.items():
-        spark_conf.set(key, _spark_value(value))
+        spark_conf.set(key, spark_value(value))
         if is_secret(key):
-            hide(_spark_value(value))
+            hide(spark_value(value))
     # A process has one JVM: a second session of the process uses the running one.
     gateway = SparkContext._gateway or start_jvm(dict(spark_conf.getAll()))
     try:
@@ -169,7 +194,7 @@ def plain_session(master: str) -> SparkSession:
     }
     builder = SparkSession.builder.master(master)
     for key, value in settings.items():
-        builder = builder.config(key, _spark_value(value))
+        builder = builder.config(key, spark_value(value))
     return builder.getOrCreate()
 
 
@@ -180,40 +205,10 @@ def _submitted_session(settings: SessionSettings, app: str) -> SparkSession:
     SparkContext._ensure_initialized()
     given = {key for key, _ in SparkConf().getAll()}
     builder = SparkSession.builder.appName(app)
-    for key, value in (_defaults() | settings.resolved_conf()).items():
-        if is_secret(key):
-            hide(_spark_value(value))
+    for key, value in all_settings(settings).items():
         if key not in given:
-            builder = builder.config(key, _spark_value(value))
+            builder = builder.config(key, value)
     return builder.getOrCreate()
-
-
-def _spark_value(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _defaults() -> dict[str, object]:
-    """Settings of every session; the settings of a single session override them."""
-    return {
-        "spark.ui.enabled": False,
-        "spark.ui.showConsoleProgress": sys.stderr.isatty(),
-        "spark.sql.session.timeZone": "UTC",
-        # Rows that are partitioned by one key of a join need no further shuffle by all of its keys.
-        "spark.sql.requireAllClusterKeysForCoPartition": False,
-        # Casts and overflows are errors in every Spark version; bad values are read with try_cast.
-        "spark.sql.ansi.enabled": True,
-        "spark.sql.parquet.compression.codec": "zstd",
-        # Few ratings share a second: a dictionary of timestamps would be built, found too large, and dropped.
-        "spark.hadoop.parquet.enable.dictionary#timestamp": False,
-        "spark.sql.execution.arrow.maxRecordsPerBatch": 100_000,
-        "spark.executorEnv.GOMP_SPINCOUNT": "5000",
-        # No metastore: it would appear as a folder in the working directory.
-        "spark.sql.catalogImplementation": "in-memory",
-        # The driver lists the files of a source itself. Spark would start a job with one task per file for it.
-        "spark.sql.sources.parallelPartitionDiscovery.threshold": 1_000_000,
-        # Times in nanoseconds, as pandas writes them, are read as numbers instead of being an error.
-        "spark.sql.legacy.parquet.nanosAsLong": True,
-    }
 
 
 def local_cores(master: str) -> int:
@@ -227,31 +222,3 @@ def local_cores(master: str) -> int:
 def usable_cores() -> int:
     """Number of cores that this process may run on."""
     return len(os.sched_getaffinity(0))
-
-
-def check_java() -> None:
-    """Raises StageError with the package to install if there is no Java that Spark 4 can use."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    advice = f"Spark needs Java {JAVA_NEEDED} or later; install it (Debian: openjdk-17-jre-headless) or set JAVA_HOME"
-    if java is None:
-        raise StageError(f"no java on the PATH; {advice}")
-    try:
-        version = _java_version(Path(java))
-    except (OSError, subprocess.SubprocessError):
-        raise StageError(f"{java}: does not start; {advice}") from None
-    major = re.match(r"\d+", version)
-    if not major or int(major.group()) < JAVA_NEEDED:
-        raise StageError(f"{java}: Java {version or 'of no version'}; {advice}")
-
-
-def _java_version(java: Path) -> str:
-    """From the file `release` of the Java installation, or else from Java itself, which takes a while to start."""
-    release = java.resolve(strict=True).parents[1] / "release"
-    if release.is_file():
-        found = re.search(r'^JAVA_VERSION="([^"]+)"', release.read_text(encoding="utf-8"), re.MULTILINE)
-        if found:
-            return found.group(1)
-    answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
-    found = re.search(r'version "([^"]+)"', answer)
-    return found.group(1) if found else ""

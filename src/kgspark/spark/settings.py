@@ -17,7 +17,11 @@ _VARIABLE = re.compile(r"\$\{ENV:(\w+)\}")
 class SessionSettings(Settings):
     """The Spark session. Under spark-submit, the master and the settings given there win."""
 
-    master: str = Field("local[*]", description="Spark's master: local[N], spark://host:port, yarn, k8s://...")
+    master: str = Field(
+        "local[*]",
+        description="Spark's master: local[N], spark://host:port, yarn, k8s://..., "
+        "or sc://host:port of a Spark Connect server",
+    )
     driver_memory: str = Field("2g", pattern=r"^[1-9][0-9]*[kmgt]$", description="heap of the driver's JVM")
     executor_wait: float | None = Field(
         30, gt=0, description="minutes that a job waits while a cluster gives no executor; null waits for ever"
@@ -26,6 +30,13 @@ class SessionSettings(Settings):
         default_factory=dict,
         description="any further Spark settings, by their own names; ${ENV:NAME} in a value is an environment variable",
     )
+
+    @field_validator("master")
+    @classmethod
+    def _no_token(cls, value: str) -> str:
+        if re.search(r"[;/]token=", value):
+            raise ValueError("a token is a secret; leave it out here, and put the whole address into SPARK_REMOTE")
+        return value
 
     @field_validator("conf", mode="before")
     @classmethod

@@ -7,12 +7,11 @@ a way to files, classes or settings that a later version of Spark adds is refuse
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from py4j.java_gateway import is_instance_of
-from pyspark import SparkContext
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from kgspark.errors import ConfigError
+from kgspark.spark.jvm.sql_parser import SqlParser, parser_of
 
 # Spark's groups of functions on values. Not among them is misc_funcs: its functions call Java methods, name files, read
 # a schema from a file, or tell about the machine. Table functions are in none of them.
@@ -25,8 +24,7 @@ _FUNCTIONS = frozenset(
 )  # fmt: skip
 # Spark's analysis replaces the nodes of this package by others. Apart from functions and tables, whose names are
 # checked, these become columns only; what is left, such as IDENTIFIER(text), could become anything.
-_CATALYST = "org.apache.spark.sql.catalyst."
-_ANALYSIS = f"{_CATALYST}analysis."
+_ANALYSIS = "org.apache.spark.sql.catalyst.analysis."
 _COLUMNS = frozenset(
     {
         "UnresolvedAlias",
@@ -64,16 +62,16 @@ def tables_in_sql(session: SparkSession, key: str, text: str, tables: Collection
     if "(" not in text:  # neither a function nor a subquery
         return []
     declared = {name.casefold(): name for name in tables}
-    found = set()
-    for node in _nodes(_parsed(session, key, text)):
+    found, parser = set(), parser_of(session)
+    for node in _nodes(parser, _parsed(parser, key, text)):
         package, _, kind = node.getClass().getName().rpartition(".")
         if f"{package}." != _ANALYSIS:
-            is_harmless = kind in _QUERY if _is_query(node) else kind in _SUBQUERIES or not _has_query(node)
+            is_harmless = kind in _QUERY if parser.is_plan(node) else kind in _SUBQUERIES or not parser.has_plan(node)
         elif kind == "UnresolvedRelation":
             found.add(_declared(key, _texts(node.multipartIdentifier()), declared))
             is_harmless = True
         elif kind == "UnresolvedFunction":
-            is_harmless = _is_on_values(session, _texts(node.nameParts()))
+            is_harmless = _is_on_values(parser, _texts(node.nameParts()))
         else:
             is_harmless = kind in _COLUMNS
         if not is_harmless:
@@ -81,37 +79,29 @@ def tables_in_sql(session: SparkSession, key: str, text: str, tables: Collection
     return sorted(found)
 
 
-def _parsed(session: SparkSession, key: str, text: str) -> Any:
+def _parsed(parser: SqlParser, key: str, text: str) -> Any:
     try:
-        return session._jsparkSession.sessionState().sqlParser().parseExpression(text)
-    except ParseException as error:
+        return parser.parse(text)
+    except ValueError as error:
         raise ConfigError(f"{key}: {first_line(error)}") from None
 
 
-def first_line(error: AnalysisException) -> str:
+def first_line(error: AnalysisException | ValueError) -> str:
     """The reason why Spark cannot parse or resolve an expression, in one line."""
     return str(error).strip().splitlines()[0].split(" SQLSTATE")[0]  # a syntax error begins with an empty line
 
 
-def _nodes(root: Any) -> Iterator[Any]:
+def _nodes(parser: SqlParser, root: Any) -> Iterator[Any]:
     """Every node of a parsed expression, also of the queries in it."""
     waiting = [root]
     while waiting:
         node = waiting.pop()
         yield node
         waiting += _items(node.children())
-        if _is_query(node):
+        if parser.is_plan(node):
             waiting += _items(node.expressions())
-        elif _has_query(node):
+        elif parser.has_plan(node):
             waiting.append(node.plan())
-
-
-def _is_query(node: Any) -> bool:
-    return is_instance_of(SparkContext._gateway, node, f"{_CATALYST}plans.logical.LogicalPlan")
-
-
-def _has_query(node: Any) -> bool:
-    return is_instance_of(SparkContext._gateway, node, f"{_CATALYST}expressions.PlanExpression")
 
 
 def _items(sequence: Any) -> list[Any]:
@@ -128,12 +118,9 @@ def _shown(node: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _is_on_values(session: SparkSession, names: Sequence[str]) -> bool:
+def _is_on_values(parser: SqlParser, names: Sequence[str]) -> bool:
     """True for one of Spark's own functions on values."""
-    jvm: Any = session._jvm
-    catalyst = jvm.org.apache.spark.sql.catalyst
-    found = catalyst.analysis.FunctionRegistry.builtin().lookupFunction(catalyst.FunctionIdentifier(names[-1]))
-    return len(names) == 1 and found.isDefined() and found.get().getGroup() in _FUNCTIONS
+    return len(names) == 1 and parser.function_group(names[0]) in _FUNCTIONS
 
 
 def _declared(key: str, names: Sequence[str], declared: Mapping[str, str]) -> str:

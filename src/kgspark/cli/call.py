@@ -1,0 +1,40 @@
+"""Runs a command of a night in this process: for the command line, and for notebooks (`kgspark.run`)."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kgspark import config
+from kgspark.cli.commands import Command
+from kgspark.night.night import open_night
+from kgspark.night.settings import NightSettings
+from kgspark.runs import Outcome
+from kgspark.stages.nightly import STAGES, check_earlier_stages
+
+if TYPE_CHECKING:
+    from kgspark.spark.frames import SparkSession
+
+
+def run_command(
+    command: Command,
+    conf: str | Path,
+    overrides: Sequence[str],
+    say: Callable[[str], None],
+    opened: Callable[[Path], None] = lambda folder: None,
+    spark: "SparkSession | None" = None,
+) -> object:
+    """The command's result, which `--json` prints.
+
+    opened  called with the night's folder before any work
+    spark   the session to work in; None for the one of `spark.session.spark_session`
+    """
+    settings = config.load(NightSettings, Path(conf), overrides)
+    module, stage = import_module(command.module), command.module.rpartition(".")[2]  # it imports its engines
+    with open_night(settings, say, command.locks, spark) as night:
+        opened(night.run.folder)
+        if stage in STAGES:
+            check_earlier_stages(night, stage)
+        answer = module.run(night)
+        # A stage returns its outcome, every other command the object that --json prints.
+        return {"stages": [vars(answer)]} if isinstance(answer, Outcome) else answer
