@@ -1,7 +1,7 @@
 # make run      a whole night on the bundled ml-latest-small (CONF=… for another situation, ARGS='train.dim=64' to override)
 # make test     linters, types, import contracts, tests (PYTEST_ARGS='-k audit' to choose)
 # make test-extended  what changes seldom or takes long: a real cluster, full disks, benchmarks, the search, calibrations,
-#               training by two workers, kills; and an audit of the packages, where an index is reachable
+#               training by two workers, kills; an audit of the packages and dbt, where an index is reachable
 # make faults   200 kills, 50 publishes under readers, 100,000 damaged lines of each kind of source, 1,000 damaged
 #               configurations; make test has a short version
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
@@ -47,7 +47,7 @@ test: .venv/.test
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-extended: .venv/.test $(PACKED_ENV)/.installed .venv-audit/.tried
+test-extended: .venv/.test $(PACKED_ENV)/.installed .venv-audit/.tried .venv-dbt/.tried
 	$(BIN)/pytest -m extended $(PYTEST_ARGS)
 
 faults: .venv/.test
@@ -86,6 +86,12 @@ package: $(PACKED)
 .venv-audit/.tried: requirements.lock
 	@$(PYTHON) -m venv --clear .venv-audit
 	@.venv-audit/bin/python $(PIP_INSTALL) pip-audit || echo "No index: packages are not audited" >&2
+	@touch $@
+
+# dbt has many packages, which must not decide the versions of ours. Version 1.12 needs a parser that no index has.
+.venv-dbt/.tried: .venv/.created
+	@$(PYTHON) -m venv --clear .venv-dbt
+	@.venv-dbt/bin/python $(PIP_INSTALL) 'dbt-core>=1.10.5,<1.12' dbt-duckdb || echo "No index: dbt reads no sources" >&2
 	@touch $@
 
 # Building the wheel needs neither Spark nor torch, so they are not installed here.

@@ -115,7 +115,7 @@ def a_night(lake: Path, session: Any = None, say: Callable[[str], None] = print,
 
 
 def a_small_night(
-    source: Path, lake: Path, session: Any = None, say: Callable[[str], None] = print, **changes: object
+    source: Path, lake: Path, session: Any = None, say: Callable[[str], None] = print, /, **changes: object
 ) -> Night:
     """A night with short lists and a quick training, as that of the fixture `small_night`, with changed sections."""
     return a_night(lake, session, say, **small_sections(source) | changes)

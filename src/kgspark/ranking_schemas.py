@@ -4,9 +4,12 @@ Spark writes the stream and reads the answers; `retrieval` reads the stream and 
 other, so both take names and types from this module.
 """
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 
-from kgspark.tables import RECOMMENDATIONS, Columns
+from kgspark.names import OURS, Names
+from kgspark.tables import AUDIENCES, RECOMMENDATIONS, ROW_SOURCES, Columns
 
 # Arrow's types of external ids, by Spark's name of the same type.
 ID_TYPES: dict[str, pa.DataType] = {"bigint": pa.int64(), "string": pa.string()}
@@ -42,23 +45,57 @@ def query_schema(id_type: str) -> pa.Schema:
     )
 
 
-def ranked_schema(table: str, id_type: str) -> pa.Schema:
-    """The schema of every file of a ranked table, for external ids of a type in `ID_TYPES`."""
-    recommends = table == RECOMMENDATIONS
-    query, item = (Columns.USER_ID, Columns.MOVIE_ID) if recommends else (Columns.MOVIE_ID, Columns.USER_ID)
-    reason = {Columns.REASON: ID_TYPES[id_type]} if recommends else {}
-    return pa.schema(
-        {
-            query: ID_TYPES[id_type],
-            Columns.RANK: pa.int32(),
-            item: ID_TYPES[id_type],
-            Columns.SCORE: pa.float32(),
-            Columns.SOURCE: pa.string(),
-            **reason,
-            Columns.MODEL_ID: pa.string(),
-            Columns.DS: DS_TYPE,
-        }
+# What each ranked table holds, for its readers; `Names.fill` completes the texts.
+MEANINGS = {
+    RECOMMENDATIONS: "for each {user}, the best {movies} that the {user} has not rated or seen",
+    AUDIENCES: "for each {movie}, the best {users} who have not rated or seen it",
+}
+
+
+@dataclass(frozen=True)
+class RankedColumn:
+    """A column of a ranked table.
+
+    name     ours; `Names.column` gives that of the files
+    meaning  a text for readers of the table, with words to fill in by `Names.fill`
+    key      True if it is part of the primary key
+    nullable True if a value may be missing
+    """
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    key: bool = False
+    nullable: bool = False
+
+
+def ranked_columns(table: str, id_type: str) -> tuple[RankedColumn, ...]:
+    """The columns of a ranked table in their order, for external ids of a type in `ID_TYPES`."""
+    ids, recommends = ID_TYPES[id_type], table == RECOMMENDATIONS
+    user = RankedColumn(Columns.USER_ID, ids, "id of the {user}, as in the source", key=recommends)
+    movie = RankedColumn(Columns.MOVIE_ID, ids, "id of the {movie}, as in the source", key=not recommends)
+    reason = "id of the liked {movie} that is most similar to the recommended one; null if there is none"
+    return (
+        user if recommends else movie,
+        RankedColumn(Columns.RANK, pa.int32(), "place in the list, from 1", key=True),
+        movie if recommends else user,
+        RankedColumn(
+            Columns.SCORE,
+            pa.float32(),
+            "score of the model; popular {movies} have numbers of likes"
+            if recommends
+            else "score of the model, comparable between {users}",
+        ),
+        RankedColumn(Columns.SOURCE, pa.string(), f"what ranked the row: {', '.join(ROW_SOURCES)}"),
+        *([RankedColumn(Columns.REASON, ids, reason, nullable=True)] if recommends else []),
+        RankedColumn(Columns.MODEL_ID, pa.string(), "model that the scores are of"),
+        RankedColumn(Columns.DS, DS_TYPE, "date of the night, YYYY-MM-DD; the partition", key=True),
     )
+
+
+def ranked_schema(table: str, id_type: str, names: Names = OURS) -> pa.Schema:
+    """The schema of every file of a ranked table, for external ids of a type in `ID_TYPES`."""
+    return pa.schema({names.column(column.name): column.type for column in ranked_columns(table, id_type)})
 
 
 # A task's answer: one row for the file that it wrote. name, bytes, sha256 and rows are those of `files.DataFile`, and

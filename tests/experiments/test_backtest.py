@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -98,6 +99,7 @@ def _night(
         },
         triples={"co_watch": {"min_users": 1}},
         evaluate={"protocol": "nights", **evaluated},
+        names={"movie": "film"},
     )
 
 
@@ -138,6 +140,13 @@ def test_a_like_counts_from_its_day_on(evaluated: tuple[Path, dict[str, Any], st
         (7, everyone + 1, everyone + 1),
         (30, 2 * everyone + 1, everyone + 1),
     ]
+
+
+def test_the_lines_have_the_own_words(evaluated: tuple[Path, dict[str, Any], str]) -> None:
+    told = evaluated[2]
+    assert "of new users   of new films" in told
+    assert re.search(rf"known before {FIRST}: \d+ ratings, 17 films", told)
+    assert re.search(r"likes in 30 days .* of known users and films; \d+ are in the lists", told)
 
 
 def test_the_withheld_movies_lead_the_lists(evaluated: tuple[Path, dict[str, Any], str]) -> None:

@@ -17,6 +17,7 @@ CASES = [
     ("bigint", [2**63 - 1, -(2**63)], [str(2**63 - 1), str(-(2**63))], [2**63 - 1, -(2**63)]),
     ("decimal(10,2)", ["3.00", "3.50"], ["3.00", "3.50"], [3, None]),
     ("string", [" u1 ", "", "  "], [" u1 ", "", "  "], [None, None, None]),
+    ("binary", ["12", "u 1"], ["12", "u 1"], [12, None]),
 ]
 
 
@@ -35,3 +36,10 @@ def test_string_ids_have_no_blanks_around_them(spark: Any) -> None:
     frame = spark.createDataFrame([(text,) for text in texts], "v string")
     read = [row[0] for row in frame.select(read_id(frame["v"], "string", ["NULL"])).collect()]
     assert read == ["u1", "u 1", None, None, None, None, "007", "1.0"]
+
+
+def test_bytes_that_are_no_text_are_no_id(spark: Any) -> None:
+    """Else files would be written that readers refuse, or two ids would become one."""
+    frame = spark.createDataFrame([(b"u1",), (b"\xf6\x01",), (b"\xf7\x01",)], "v binary")
+    text = id_text(frame["v"], frame.schema["v"].dataType)
+    assert [row[0] for row in frame.select(read_id(text, "string")).collect()] == ["u1", None, None]

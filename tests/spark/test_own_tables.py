@@ -160,6 +160,7 @@ def test_parquet_files_of_a_table_belong_together_or_are_refused_before_a_job(sp
         ("c", {"id": ["m1"], "odd`name": ["x"]}, r"c\.parquet: id is string here and int32 in .*a\.parquet"),
         ("c", {"id": [1]}, r"c\.parquet: has the columns id, but .*a\.parquet has id, odd`name"),
         ("c", {"id": [1], "ID": [1]}, r"c\.parquet: the table has the column 'id' more than once"),
+        ("c", {"id": pa.array([b"x" * 16], pa.uuid())}, r"c\.parquet: id is a UUID of 16 bytes, .* write it as text"),
         ("c", None, r"c\.parquet: the Parquet file cannot be read; it was cut off"),
         ("ID=7/c", {"id": [1]}, r"c\.parquet: the table has the column 'id' more than once"),
         (

@@ -51,6 +51,7 @@ def night_of(spark: Any, folder: Path, world: World, date: str, lake: str = "lak
         audiences={"k": K},
         candidates={"segments": segments},
         publish={"beat_popularity": False},
+        names={"users": "customers"},
     )
 
 
@@ -236,9 +237,9 @@ def test_the_night_says_what_it_serves(served: Served) -> None:
     }
     summaries = {outcome.stage: outcome.summary for outcome in served.night.outcomes}
     assert f"trained on {TRAINED}, served without training" in summaries["train-embeddings"]
-    counts = "35 of 39 users have its vectors (4 are new, 2 have one from likes or facts, 2 none)"
+    counts = "35 of 39 customers have its vectors (4 are new, 2 have one from likes or facts, 2 none)"
     assert counts in summaries["train-embeddings"]
-    assert "popular movies for 2 users without a vector" in summaries["recommend"]
+    assert "popular movies for 2 customers without a vector" in summaries["recommend"]
     gate = served.night.run.manifest("published").details["gate"]
     assert gate["champion"] == {"date": TRAINED, "model_id": model.details["model_id"], "same_model": True}
 

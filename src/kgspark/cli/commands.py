@@ -74,6 +74,12 @@ COMMANDS = {
     "nights": Command(
         f"{_EXPERIMENTS}.nights", "The nights of the lake: state, model, and disk space.", ("lake",), locks=False
     ),
+    "contract": Command(
+        f"{_EXPERIMENTS}.contract",
+        "The published tables as an ODCS data contract and as dbt sources.",
+        ("contract", "names"),
+        locks=False,
+    ),
     "bench": Command("kgspark.bench.run", "Benchmarks of kgspark and its peers.", argument="NAME"),
     "generate": Command(f"{_EXPERIMENTS}.generate", "Synthetic ratings of any size, in a new folder.", argument="OUT"),
 }

@@ -38,8 +38,8 @@ def run(night: Night) -> dict[str, Any]:
     summary = [row for window in pooled for row in window.rows(settings, seed)]
     counted = [window.counted() for window in pooled]
     k = min(settings.ks)
-    night.say(nights_table(nights, rows, k))
-    night.say(pooled_table(counted, summary, k))
+    night.say(nights_table(nights, rows, k, night.settings.names))
+    night.say(pooled_table(counted, summary, k, night.settings.names))
     return {
         "protocol": settings.protocol,
         "run_date": night.settings.run_date,

@@ -29,6 +29,7 @@ from kgspark.runs import Outcome, StageWork
 from kgspark.spark import later_likes
 from kgspark.spark.frames import read_table, write_table
 from kgspark.spark.graph.entities import position_of
+from kgspark.spark.ranking.audit.counts import with_our_names
 from kgspark.tables import (
     ENTITIES,
     MOVIES,
@@ -143,7 +144,8 @@ def _find(past: Night, work: StageWork, night: Night) -> None:
     liked = later_likes.liked_ratings(ratings, past.settings.target.where)
     days = max(past.settings.evaluate.days)
     folders = work.begin()
-    later = later_likes.likes_from(liked, start, days, users, movies, tables[RECOMMENDATIONS])
+    lists = with_our_names(tables[RECOMMENDATIONS], past.settings.names)
+    later = later_likes.likes_from(liked, start, days, users, movies, lists)
     files = {LATER: write_table(later, folders[LATER])}
     pairs = later_likes.seen_by(read_table(session, folders[LATER]), seen_pairs(past), users, movies)
     files[SEEN_BEFORE] = write_table(pairs, folders[SEEN_BEFORE])
@@ -164,10 +166,10 @@ def _check_past(past: Night, start: int) -> None:
 
 def _found(past: Night) -> str:
     later = read_later_likes(past)
-    days, reachable = max(past.settings.evaluate.days), later.reachable
+    days, reachable, names = max(past.settings.evaluate.days), later.reachable, past.settings.names
     return (
         f"{len(later.days):,} likes in {days} days from {past.settings.run_date}, {reachable.sum():,} of them of known "
-        f"users and movies; {np.count_nonzero(later.ranks):,} are in the lists"
+        f"{names.users} and {names.movies}; {np.count_nonzero(later.ranks):,} are in the lists"
     )
 
 

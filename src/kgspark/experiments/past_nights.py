@@ -73,5 +73,6 @@ def _write(past: Night, work: StageWork, night: Night) -> None:
 
 def _summary(past: Night) -> str:
     rows = {name: past.run.manifest(name).rows for name in cleaned_tables(past)}
-    known = ", ".join(f"{count:,} {name}" for name, count in rows.items())
+    words = {USERS: past.settings.names.users, MOVIES: past.settings.names.movies}
+    known = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in rows.items())
     return f"known before {past.settings.run_date}: {known}"

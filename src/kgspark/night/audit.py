@@ -10,16 +10,19 @@ from kgspark.night.night import Night
 from kgspark.night.reads import DIRECTIONS, entity_layout, id_type, list_length, read_candidates, seen_pairs
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.ranking.audit.checks import check_named
-from kgspark.spark.ranking.audit.counts import NightFacts, RankedTable
+from kgspark.spark.ranking.audit.counts import NightFacts, RankedTable, with_our_names
 from kgspark.spark.ranking.audit.findings import Finding
 from kgspark.spark.ranking.audit.lists import Beside, audit_lists
 from kgspark.spark.ranking.audit.schema import check_schema
-from kgspark.tables import ENTITIES, SEARCH_SPACE, Columns
+from kgspark.tables import ENTITIES, SEARCH_SPACE
 
 
 def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
     """The findings of all checks of the night's ranked tables; only those of the schema if it is broken."""
-    schema = [finding for name in tables for finding in check_schema(night.run.table(name), name, id_type(night))]
+    names = night.settings.names
+    schema = [
+        finding for name in tables for finding in check_schema(night.run.table(name), name, id_type(night), names)
+    ]
     if any(finding.blocks for finding in schema):
         return schema
     frames = {name: read_table(night.spark, night.run.table(name)) for name in tables}
@@ -33,6 +36,7 @@ def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
             ds=night.run.date,
             model_id=night.run.manifest(SEARCH_SPACE).details["model_id"],
             liked=night.settings.target.where or "true",
+            names=names,
         ),
         Beside(
             ratings=seen_pairs(night),
@@ -43,7 +47,8 @@ def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
         ),
         night.settings.audit,
     )
-    return [*schema, *chain.from_iterable(lists), *_compare_with_model(night, frames)]
+    ours = {name: with_our_names(rows, names) for name, rows in frames.items()}
+    return [*schema, *chain.from_iterable(lists), *_compare_with_model(night, ours)]
 
 
 def _compare_with_model(night: Night, frames: Mapping[str, DataFrame]) -> Iterator[Finding]:
@@ -63,7 +68,7 @@ def _compare_with_model(night: Night, frames: Mapping[str, DataFrame]) -> Iterat
 def _last_published(night: Night, table: str) -> DataFrame | None:
     """The table of the last night before this one in the warehouse; None if there is none that can be read.
 
-    A damaged file there must not stop tonight's publication, so it is left out.
+    A damaged file there must not stop tonight's publication, so it is left out. So is a table with other names.
     """
     earlier = [path for path in _nights(night.run.lake, table) if path.name < f"ds={night.run.date}"]
     if not earlier:
@@ -72,7 +77,8 @@ def _last_published(night: Night, table: str) -> DataFrame | None:
         before = read_table(night.spark, max(earlier), tolerant=True)
     except (OSError, ValueError, pa.ArrowException):
         return None
-    return before if {Columns.USER_ID, Columns.MOVIE_ID} <= set(before.columns) else None
+    names = night.settings.names
+    return with_our_names(before, names) if {names.user_id, names.movie_id} <= set(before.columns) else None
 
 
 def _nights(lake: Path, table: str) -> list[Path]:

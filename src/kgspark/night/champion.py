@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from kgspark.errors import KgsparkError
 from kgspark.manifests import Manifest
+from kgspark.names import Names
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.held_out import HeldOut, measure, read_held_out, space_before_refit
 from kgspark.night.night import Night
@@ -51,7 +52,7 @@ def compare_with(night: Night, champion: Run) -> dict[str, Any]:
     k = night.settings.train.resolved().validation.k
     settings = EvaluateSettings(ks=(k,))
     users, movies = (_positions(night.run, champion, side) for side in (QUERIES, ITEMS))
-    held_out = _known_users(read_held_out(night), users >= 0)
+    held_out = _known_users(read_held_out(night), users >= 0, night.settings.names)
     ours = SpaceRecommender(space_before_refit(night.run), usable_cores())
     theirs = _Champion(SpaceRecommender(space_before_refit(champion), usable_cores()), users, movies)
     metric = f"ndcg@{k}"
@@ -99,9 +100,9 @@ def _ids(run: Run, side: Side) -> pa.Array:
     return pc.cast(read_ids(run.table(SEARCH_SPACE), side), pa.string())
 
 
-def _known_users(held_out: HeldOut, known: np.ndarray) -> HeldOut:
+def _known_users(held_out: HeldOut, known: np.ndarray, names: Names) -> HeldOut:
     """The same likes; only known users, at most `_MOST_USERS`, have likes to find."""
     kept = held_out.test.where(known[held_out.test.rows()])
     if not len(kept.indices):
-        raise KgsparkError("no user with a held-out like is known to the last published model")
+        raise KgsparkError(f"no {names.user} with a held-out like is known to the last published model")
     return replace(held_out, test=kept.limit(_MOST_USERS))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kgspark.errors import AuditError
+from kgspark.names import Names
 from kgspark.night.champion import compare_with
 from kgspark.night.earlier_model import split_difference
 from kgspark.night.night import Night
@@ -37,7 +38,7 @@ def _compare(night: Night, champion: Run, tolerance: float) -> dict[str, Any]:
         )
         return {"date": champion.date, "model_id": theirs["model_id"], "changed": changed}
     comparison = compare_with(night, champion)
-    _check_champion(comparison, tolerance)
+    _check_champion(comparison, tolerance, night.settings.names)
     return comparison
 
 
@@ -57,12 +58,13 @@ def _check_popularity(night: Night) -> dict[str, float]:
     return {"model": ours, "popularity": popular}
 
 
-def _check_champion(comparison: Mapping[str, Any], tolerance: float) -> None:
+def _check_champion(comparison: Mapping[str, Any], tolerance: float, names: Names) -> None:
     """Refuses a model whose mean is too low, if chance does not explain it: the whole interval is below zero."""
     ours, champion, (_, high) = comparison["ours"], comparison["champion"], comparison["ci95"]
     if ours < champion * (1 - tolerance) and high < 0:
         raise AuditError(
             f"nothing is published: the model's {comparison['metric']} is {ours:.4f}, that of the model published on "
-            f"{comparison['date']} is {champion:.4f} ({comparison['users']:,} users; the 95 % interval of the lead "
-            f"ends at {high:.4f}); change the settings of train, or set publish.beat_champion=false to publish anyway"
+            f"{comparison['date']} is {champion:.4f} ({comparison['users']:,} {names.users}; the 95 % interval of the "
+            f"lead ends at {high:.4f}); change the settings of train, or set publish.beat_champion=false to publish "
+            "anyway"
         )

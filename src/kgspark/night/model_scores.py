@@ -107,13 +107,14 @@ def compare_scores(night: Night, sample: Sample, table: str) -> Finding:
     published = rows[Columns.SCORE].to_numpy().astype(np.float64)
     differs = ~(np.abs(published - own) <= sample.tolerances(table)[owners])  # also if a score is NaN
     wrong = np.flatnonzero(differs)
-    example = f"{len(rows):,} rows of {len(np.unique(owners)):,} users compared"
+    names = night.settings.names
+    example = f"{len(rows):,} rows of {len(np.unique(owners)):,} {names.users} compared"
     if len(wrong):
         row = rows.slice(wrong[0], 1).to_pylist()[0]
-        ids = f"{Columns.USER_ID} {row[Columns.USER_ID]}, {Columns.MOVIE_ID} {row[Columns.MOVIE_ID]}"
+        ids = f"{names.user_id} {row[Columns.USER_ID]}, {names.movie_id} {row[Columns.MOVIE_ID]}"
         example = f"{ids} has {published[wrong[0]]:.6g}, the model gives {own[wrong[0]]:.6g}; {example}"
     value = float(len(wrong)) if len(rows) else None
-    return judge(check_named(CHECK), night.settings.audit.checks[CHECK], table, value, example)
+    return judge(check_named(CHECK), night.settings.audit.checks[CHECK], table, value, example, names)
 
 
 def _draw(sources: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Reads a night: the results of its earlier stages, the user's own tables, and the locations of published tables."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kgspark.errors import ConfigError, StageError
@@ -96,6 +97,8 @@ def unknown_ids(night: Night, named: Sequence[NamedIds]) -> list[UnknownIds]:
     """The ids that name no user or movie of this night; InputError from source.tables.NAME.stop_at_unknown_share on."""
     entities = read_table(night.spark, night.run.table(ENTITIES))
     unknown = count_unknown(named, entities, id_type(night), null_texts(night))
+    names = night.settings.names
+    unknown = [replace(ids, kind=names.of_kind(ids.kind)) for ids in unknown]
     for ids in unknown:
         if ids.table in night.settings.source.tables:
             ids.check(night.settings.source.tables[ids.table].stop_at_unknown_share)

@@ -9,9 +9,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kgspark.config import PlainName, Settings, distinct_names
 from kgspark.kge.settings import TrainSection
+from kgspark.names import Names
 from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.tune_space import check_space
+from kgspark.report.contract.settings import ContractSettings
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
 from kgspark.runs import Verify, run_dates
 from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings
@@ -52,8 +54,10 @@ class NightSettings(Settings):
     audit: AuditSettings = Field(default_factory=AuditSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     tune: TuneSettings = Field(default_factory=TuneSettings)
+    names: Names = Field(default_factory=Names)
     publish: PublishSettings = Field(default_factory=PublishSettings)
     keep: KeepSettings = Field(default_factory=KeepSettings)
+    contract: ContractSettings = Field(default_factory=ContractSettings)
     spark: SessionSettings = Field(default_factory=SessionSettings)
 
     @model_validator(mode="before")

@@ -29,19 +29,19 @@ _LAST = "last"
 
 def check_top_k(night: Night, sample: Sample, table: str) -> Finding:
     """The finding of a table of movies. Not measured if the search was approximate: its recall was measured instead."""
-    check, given = check_named(CHECK), night.settings.audit.checks[CHECK]
+    check, given, names = check_named(CHECK), night.settings.audit.checks[CHECK], night.settings.names
     last = _last_scores(sample, table)
     chosen = _some(np.flatnonzero(np.isfinite(last)), _MOST_PAIRS // max(len(sample.placed), 1))
     if night.run.manifest(table).details["search"] != ["flat"] or not len(chosen):
-        return judge(check, given, table, None)
+        return judge(check, given, table, None, names=names)
     better = _better_movies(sample, table, chosen, last)
     lacking = collect_allowed(better, seen_pairs(night), read_candidates(night))
-    example = f"{len(chosen):,} lists compared with {len(sample.placed):,} movies"
+    example = f"{len(chosen):,} lists compared with {len(sample.placed):,} {names.movies}"
     if len(lacking):
         row = min(lacking.to_pylist(), key=itemgetter(Columns.USER_ID, Columns.MOVIE_ID))
-        ids = f"{Columns.USER_ID} {row[Columns.USER_ID]} lacks {Columns.MOVIE_ID} {row[Columns.MOVIE_ID]}"
+        ids = f"{names.user_id} {row[Columns.USER_ID]} lacks {names.movie_id} {row[Columns.MOVIE_ID]}"
         example = f"{ids} with {row[Columns.SCORE]:.6g}, and the last one listed has {row[_LAST]:.6g}; {example}"
-    return judge(check, given, table, float(len(lacking)), example)
+    return judge(check, given, table, float(len(lacking)), example, names)
 
 
 def _last_scores(sample: Sample, table: str) -> np.ndarray:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from kgspark.names import Names
 from kgspark.runs import Outcome, Run
 from kgspark.tables import MOVIES, RECOMMENDATIONS, Columns
 
@@ -20,18 +21,20 @@ def night_summary(
     places: Mapping[str, Sequence[str]],
     metrics: Mapping[str, Mapping[str, Any]],
     outcomes: Sequence[Outcome],
+    names: Names,
     compared: Sequence[str] = (),
 ) -> str:
     """The text at the end of a night.
 
     places    published table to its location in each target
     metrics   metrics on held-out likes, of the model and of popularity
+    names     the columns of the published tables, and the words
     compared  lines that compare the night with earlier ones
     """
     lines = ["", _times(outcomes), *compared, *_metric_lines(metrics), ""]
     for table, found in places.items():
         lines += [f"{table}: {run.manifest(table).rows:,} rows in {_short(place)}" for place in found]
-    lines += ["", *_sample_lines(run)]
+    lines += ["", *_sample_lines(run, names)]
     return "\n".join(lines)
 
 
@@ -55,25 +58,25 @@ def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return ["", header, *[name.ljust(18) + "".join(f"{v[f]:12.4f}" for f in shown) for name, v in rows.items()]]
 
 
-def _sample_lines(run: Run) -> list[str]:
+def _sample_lines(run: Run, names: Names) -> list[str]:
     """The first ranks of a few users, with titles if the data has them."""
-    rows = _first_rows(run.table(RECOMMENDATIONS))
-    shown = {movie for name in (Columns.MOVIE_ID, Columns.REASON) for movie in rows[name].to_pylist()}
+    rows = _first_rows(run.table(RECOMMENDATIONS), names.user_id)
+    shown = {movie for name in (names.movie_id, names.reason_movie_id) for movie in rows[name].to_pylist()}
     titles = _titles(run.table(MOVIES), shown - {None})
     lines = []
-    for user in pc.unique(rows[Columns.USER_ID]).to_pylist():
-        lines.append(f"user {user}")
-        for row in rows.filter(pc.field(Columns.USER_ID) == user).to_pylist():
-            reason, movie = row[Columns.REASON], row[Columns.MOVIE_ID]
+    for user in pc.unique(rows[names.user_id]).to_pylist():
+        lines.append(f"{names.user} {user}")
+        for row in rows.filter(pc.field(names.user_id) == user).to_pylist():
+            reason, movie = row[names.reason_movie_id], row[names.movie_id]
             because = f"   because of {titles.get(reason, reason)}" if reason is not None else ""
             lines.append(f"  {row[Columns.RANK]:>2}. {titles.get(movie, movie)}{because}")
     return lines
 
 
-def _first_rows(folder: Path) -> pa.Table:
+def _first_rows(folder: Path, user_id: str) -> pa.Table:
     """The first ranks of the first users in the first file; reads the head of that file only."""
     table = ds.dataset(sorted(folder.glob("*.parquet"))[0]).head(100_000, filter=pc.field(Columns.RANK) <= _RANKS_SHOWN)
-    users = table[Columns.USER_ID]
+    users = table[user_id]
     return table.filter(pc.is_in(users, value_set=pc.unique(users)[:_USERS_SHOWN]))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DoubleType, FloatType
+from pyspark.sql.types import BinaryType, DataType, DoubleType, FloatType
 
 # The reasons to refuse an id, in the order in which they are tried.
 ID_PROBLEMS = ("missing", "leading_zeros", "bad")
@@ -15,6 +15,8 @@ _EXACT_BELOW = 1 << 53
 _INTEGER = r"^(?:0|-?[1-9][0-9]*)\z"
 _WHOLE_FLOAT = r"^(?:0|-?[1-9][0-9]*)\.0+\z"
 _LEADING_ZEROS = r"^-?0[0-9]+(?:\.0+)?\z"
+# Stands for bytes that are no text. Two ids with it may have been different ones.
+_REPLACEMENT = "\ufffd"
 
 
 def read_id(value: Column, id_type: str, null_texts: Sequence[str] = ()) -> Column:
@@ -29,7 +31,7 @@ def read_id(value: Column, id_type: str, null_texts: Sequence[str] = ()) -> Colu
     writes for 12 if the column has gaps, is 12 if the number is below 2^53. No id are `+12`, `1e3`, `1 2`, `1.5`, an
     empty text, and any text with another character, such as a control character or a digit of another script. `007` is
     no id either: as an integer it would be equal to `7`; see `has_leading_zeros`.
-    string: any text that is not empty, kept as it is.
+    string: any text that is not empty, kept as it is; but for U+FFFD, which stands for bytes that are no text.
     """
     if id_type == "bigint":
         missing = [int(text) for text in null_texts if re.fullmatch(r"-?[0-9]{1,18}", text)]
@@ -38,7 +40,8 @@ def read_id(value: Column, id_type: str, null_texts: Sequence[str] = ()) -> Colu
     text = F.trim(value)
     longest = max((len(missing.encode()) for missing in null_texts), default=0)
     # Most ids are longer than all of these texts, so that they need not be compared with them.
-    return F.when((F.octet_length(text) > longest) | ~text.isin("", *null_texts), text)
+    named = (F.octet_length(text) > longest) | ~text.isin("", *null_texts)
+    return F.when(named & ~F.contains(text, F.lit(_REPLACEMENT)), text)
 
 
 def digits_or(value: Column, other: Column) -> Column:
@@ -89,8 +92,11 @@ def id_problems(
 def id_text(value: Column, data_type: DataType) -> Column:
     """A column of any atomic type as text for `read_id`: 12.0 as `12`, and NaN, which pandas writes for a gap, as null.
 
-    A floating number that is not whole, or too large to be exact, gets a text that is no integer: `1.5`, `1.0E16`.
+    Bytes are text in UTF-8; those that are not become U+FFFD. A floating number that is not whole, or too large to be
+    exact, gets a text that is no integer: `1.5`, `1.0E16`.
     """
+    if isinstance(data_type, BinaryType):
+        return F.make_valid_utf8(value.cast("string"))
     if not isinstance(data_type, FloatType | DoubleType):
         return value.cast("string")
     number = value.cast("double")

@@ -52,6 +52,9 @@ def _columns(file: Path, root: Path) -> _Columns:
     stored = [(field.name, str(_values(field.type))) for field in schema]
     folders = [part.partition("=")[0] for part in file.relative_to(root).parent.parts if "=" in part]
     columns = (*stored, *[(name, _OF_FOLDERS) for name in folders])
+    if pa.uuid() in schema.types:
+        name = schema.field(schema.types.index(pa.uuid())).name
+        raise InputError(f"{file}: {name} is a UUID of 16 bytes, which Spark reads in ratings only; write it as text")
     names = [name.casefold() for name, _ in columns]
     for name, _ in columns:
         if names.count(name.casefold()) > 1:

@@ -34,6 +34,7 @@ class NamedIds:
 class UnknownIds:
     """Number of rows whose id names no user or movie; or a table without rows.
 
+    kind     the word for it in the message
     example  one of these ids; None if they are all empty
     """
 

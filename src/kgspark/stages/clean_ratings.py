@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kgspark.errors import InputError
+from kgspark.names import Names
 from kgspark.night.night import Night
 from kgspark.runs import Outcome, StageWork, as_written
 from kgspark.spark.cleaning.accounts import (
@@ -133,17 +134,17 @@ def _check_ratings(
     worst = None
     if new[RATINGS].bad:
         worst = find_worst_file(read_table(night.spark, folders[QUARANTINE]), ratings.read, limit)
-    explain = partial(_explain, ratings, worst, new.get(MOVIES))
+    explain = partial(_explain, ratings, worst, new.get(MOVIES), night.settings.names)
     check_ratings(source.paths[RATINGS], accounts[RATINGS], new[RATINGS], limit, folders[QUARANTINE], explain)
     return explain() if worst is not None and worst.bad > limit * worst.lines else ""
 
 
-def _explain(ratings: WrittenTable, worst: WorstFile | None, movies: Accounts | None) -> str:
+def _explain(ratings: WrittenTable, worst: WorstFile | None, movies: Accounts | None, names: Names) -> str:
     """Which file is the worst, if there are several, and what its bad values look like; empty if no line is bad."""
     if worst is None or ratings.checked is None:
         return ""
     lines = of_file(ratings.checked, ratings.source.root / worst.name)
-    hint = collect_hint(lines, worst.lines, worst.quarantined, movies)
+    hint = collect_hint(lines, worst.lines, worst.quarantined, movies, names)
     return "; ".join(filter(None, (str(worst) if len(ratings.all_read) > 1 else "", hint)))
 
 
@@ -154,7 +155,7 @@ def _check_size(night: Night, source: Source, rows: int, folder: Path, basis: Ba
     last = last_night(night.run, intact)
     if last is None or last.date == intact:
         return  # no rating, user or movie of the last night is gone
-    check_size(night.spark, source.paths[RATINGS], rows, folder, last, least)
+    check_size(night.spark, source.paths[RATINGS], rows, folder, last, least, night.settings.names)
 
 
 def _hints(night: Night, source: Source, folders: Mapping[str, Path]) -> list[str]:
@@ -162,7 +163,8 @@ def _hints(night: Night, source: Source, folders: Mapping[str, Path]) -> list[st
     given = night.settings.source
     hints = [collect_time_hint(read_table(night.spark, folders[RATINGS]), given.timestamp_unit)]
     if source.format == "table" and MOVIES in folders:
-        hints.append(collect_genre_hint(read_table(night.spark, folders[MOVIES]), given.genre_separator))
+        movies = read_table(night.spark, folders[MOVIES])
+        hints.append(collect_genre_hint(movies, given.genre_separator, night.settings.names))
     return list(filter(None, hints))
 
 
@@ -189,7 +191,7 @@ def _summary(night: Night) -> str:
         *[format_skipped(skipped) for skipped in details["skipped"].values()],
         *details["hints"],
         details["worst_file"],
-        _told_of_basis(details),
+        night.settings.names.fill(_told_of_basis(details)),
     ]
     return "; ".join(filter(None, told))
 

@@ -62,7 +62,8 @@ def _index(night: Night, work: StageWork) -> None:
 
 def _summary(night: Night) -> str:
     layout = entity_layout(night)
-    parts = [f"{layout.count(kind):,} {kind}" for kind in layout.ranges if layout.count(kind)]
+    names = night.settings.names
+    parts = [f"{layout.count(kind):,} {names.of_kind(kind)}" for kind in layout.ranges if layout.count(kind)]
     text = f"{layout.size:,} entities: {', '.join(parts)}"
     details = night.run.manifest(ENTITIES).details
     return "; ".join([text, *(str(RefusedLines(**lines)) for lines in details["refused"])])

@@ -30,7 +30,8 @@ def run(night: Night) -> dict[str, Any]:
     metrics, full, churn = held_out_metrics(night), last_full_night(night.run), list_churn(night.run)
     write_times(night, night.outcomes)
     compared = format_comparison(night.outcomes, full, churn)
-    night.say(night_summary(night.run, published_places(night), metrics, night.outcomes, compared))
+    places, names = published_places(night), night.settings.names
+    night.say(night_summary(night.run, places, metrics, night.outcomes, names, compared))
     return {
         "run_date": night.run.date,
         "stages": [vars(outcome) for outcome in night.outcomes],

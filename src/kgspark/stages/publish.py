@@ -38,6 +38,7 @@ def stage_settings(night: Night) -> dict[str, Any]:
     settings = night.settings
     return {
         "audit": settings.audit.model_dump(),
+        "names": settings.names.model_dump(),
         "publish": settings.publish.model_dump(),
         "tables": ranked_tables(night),
     }

@@ -87,6 +87,7 @@ def stage_settings(night: Night) -> dict[str, Any]:
         "recommend": settings.recommend.model_dump(),
         "audiences": settings.audiences.model_dump(),
         "candidates": settings.candidates.model_dump(),
+        "names": settings.names.columns,
         "relations": {settings.train.target: {"where": settings.target.where}},
         "run_date": settings.run_date,
     }
@@ -123,12 +124,13 @@ def _write_candidates(night: Night, folders: Mapping[str, Path]) -> tuple[dict[s
         SEGMENTS: write_table(checked.built.segments, folders[SEGMENTS]),
         CANDIDATES: write_table(checked.built.movies, folders[CANDIDATES]),
     }
+    names = night.settings.names
     users, movies = (_count_by_segment(night, folders[name]) for name in (SEGMENTS, CANDIDATES))
     for segment, count in users.items():
         if not movies.get(segment):
             raise ConfigError(
-                f"candidates: no movie is left for the {count:,} users of segment {segment!r}; relax candidates.where, "
-                f"min_ratings, allow, deny or segments.{segment}.movies"
+                f"candidates: no {names.movie} is left for the {count:,} {names.users} of segment {segment!r}; relax "
+                f"candidates.where, min_ratings, allow, deny or segments.{segment}.movies"
             )
     offered = {name: {"users": users[name], "movies": movies[name]} for name in sorted(users)}
     return files, {"offered": offered, **checked.to_json()}
@@ -155,9 +157,9 @@ def _task(night: Night, layout: EntityLayout, name: str, staging: Path) -> Ranki
         queries_per_file=queries_per_file(queries, k, settings.recommend.rows_per_file),
         out=str(staging / name),
         constants={Columns.MODEL_ID: SearchSpace.load(space).model_id, Columns.DS: settings.run_date},
-        query_name=direction.query_column,
-        item_name=direction.item_column,
-        reason_name=Columns.REASON if recommends else None,
+        query_name=settings.names.column(direction.query_column),
+        item_name=settings.names.column(direction.item_column),
+        reason_name=settings.names.reason_movie_id if recommends else None,
         block=settings.recommend.block,
         threads=task_cores(night.spark),
         engine=RankingDevice(settings.recommend.device, task_gpu),
@@ -218,7 +220,7 @@ def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, Rank
 
 
 def _table_files(night: Night, name: str, table: WrittenFiles) -> TableFiles:
-    columns = columns_text(ranked_schema(name, id_type(night)))
+    columns = columns_text(ranked_schema(name, id_type(night), night.settings.names))
     return TableFiles(table.files, content_hash(columns, TableFiles(table.files).rows, table.total))
 
 
@@ -242,7 +244,8 @@ def _summary(night: Night) -> str:
         recall = f", recall {manifest.details['recall']:.4f}" if "recall" in manifest.details else ""
         parts.append(f"{manifest.rows:,} rows of {name} (K = {manifest.details['k']}{recall})")
     without = vectors_by_source(night, QUERIES)[AVERAGE]
-    popular = [f"popular movies for {without:,} users without a vector"] if without else []
+    names = night.settings.names
+    popular = [f"popular {names.movies} for {without:,} {names.users} without a vector"] if without else []
     return "; ".join([", ".join(parts), *popular, *_notes_on_lists(night)])
 
 

@@ -32,6 +32,7 @@ from kgspark.kge.training.run_folder import Epoch
 from kgspark.kge.training.serving import serve
 from kgspark.kge.training.training import Trained, train
 from kgspark.kge.training.warm_start import WarmStart, carry_over
+from kgspark.names import Names
 from kgspark.night.earlier_model import comparable_run
 from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, held_out_ndcg, id_type, knowledge_graph, relations_of, search_spaces
@@ -193,13 +194,14 @@ def _audience_space(space: SearchSpace, graph: Graph, settings: TrainSettings) -
     return audience_space(space, likes, settings.temperature, settings.export.audience_activity, pick_device(settings))
 
 
-def _told_of_served(served: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]) -> str:
+def _told_of_served(served: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]], names: Names) -> str:
     """How many users and movies have a vector of the served model, and how many are new since then."""
     parts = []
-    for kind, side, known in ((USER, QUERIES, "likes or facts"), (MOVIE, ITEMS, "facts")):
+    of_kinds = ((USER, names.users, QUERIES, "likes or facts"), (MOVIE, names.movies, ITEMS, "facts"))
+    for kind, word, side, known in of_kinds:
         of_side = sources[side]
         parts.append(
-            f"{of_side[LEARNED]:,} of {sum(of_side.values()):,} {kind}s have its vectors"
+            f"{of_side[LEARNED]:,} of {sum(of_side.values()):,} {word} have its vectors"
             f" ({served['new'][kind]:,} are new, {of_side[FACTS]:,} have one from {known}, {of_side[AVERAGE]:,} none)"
         )
     return f"trained on {served['trained']}, served without training; {', '.join(parts)}"
@@ -260,7 +262,9 @@ def _summary(night: Night) -> str:
     training = details["training"]
     text = f"{details['model_id']}: "
     if SERVED in details:
-        text += _told_of_served(details[SERVED], night.run.manifest(SEARCH_SPACE).details["sources"])
+        text += _told_of_served(
+            details[SERVED], night.run.manifest(SEARCH_SPACE).details["sources"], night.settings.names
+        )
     else:
         text += f"best of {training['epochs']} epochs is {training['best_epoch']}"
     if measured is not None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kgspark.errors import InputError
+from kgspark.names import Names
 from kgspark.spark.cleaning.hints import collect_hint, collect_time_hint
 from kgspark.spark.cleaning.rating_rules import Limits, with_reason
 from kgspark.spark.cleaning.source.dialects import Scale
@@ -25,7 +26,7 @@ def _hint(spark: Any, bad: list[dict[str, str]], lines: int, unit: str = "second
     refused = {
         row["reason"]: row["count"] for row in checked.where("reason IS NOT NULL").groupBy("reason").count().collect()
     }
-    return collect_hint(checked, lines, refused, None)
+    return collect_hint(checked, lines, refused, None, Names(movie="sku"))
 
 
 @pytest.mark.parametrize(
@@ -40,12 +41,13 @@ def _hint(spark: Any, bad: list[dict[str, str]], lines: int, unit: str = "second
         ("rating", "3,5", "ratings look like '3,5': set source.decimal=,"),
         ("rating", "good", "ratings look like 'good': write them as numbers"),
         ("user_id", "007", "ids have leading zeros, such as '007': set source.ids=string"),
+        ("user_id", "u\ufffd", "ids have bytes that are no text in UTF-8: write them as text"),
         ("movie_id", "B0001", "ids are no integers, such as 'B0001': set source.ids=string"),
         ("movie_id", "B" * 50, f"ids are no integers, such as '{'B' * 40}': set source.ids=string"),
         (
             "movie_id",
             "99",
-            "their movies are not in the movie table; clean.unknown_movies=keep keeps such ratings",
+            "their skus are not in the sku table; clean.unknown_movies=keep keeps such ratings",
         ),
         ("movie_id", "", ""),
     ],

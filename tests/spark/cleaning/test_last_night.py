@@ -10,6 +10,7 @@ import pytest
 from kgspark.errors import InputError
 from kgspark.files import describe_file
 from kgspark.manifests import Manifest
+from kgspark.names import Names
 from kgspark.runs import Run
 from kgspark.spark.cleaning.last_night import check_size, last_night
 
@@ -44,14 +45,17 @@ def test_the_last_night_is_the_newest_earlier_one_that_is_complete_and_undamaged
     assert last_night(Run(tmp_path, "2026-01-06"), intact="2026-01-05") == damaged
 
 
+NAMES = Names(user="customer", movie="sku")
+
+
 @pytest.mark.parametrize(
     ("users", "movies", "least", "problem"),
     [
         (30, 10, 1.0, None),
         (15, 10, 0.5, None),
         (14, 10, 0.5, "140 ratings are left after cleaning, 46.7% of the 300"),
-        (14, 20, 0.5, "14 users are left after cleaning, 46.7% of the 30"),
-        (60, 4, 0.5, "4 movies are left after cleaning, 40.0% of the 10"),
+        (14, 20, 0.5, "14 customers are left after cleaning, 46.7% of the 30"),
+        (60, 4, 0.5, "4 skus are left after cleaning, 40.0% of the 10"),
         (60, 4, 0.4, None),
     ],
 )
@@ -61,10 +65,10 @@ def test_ratings_users_and_movies_are_bounded(
     last = _night(tmp_path / "lake", "2026-01-02", 30, 10)
     rows = _ratings(tmp_path / "new", users, movies)
     if problem is None:
-        check_size(spark, Path("in"), rows, tmp_path / "new", last, least)
+        check_size(spark, Path("in"), rows, tmp_path / "new", last, least, NAMES)
         return
     with pytest.raises(InputError) as caught:
-        check_size(spark, Path("in"), rows, tmp_path / "new", last, least)
+        check_size(spark, Path("in"), rows, tmp_path / "new", last, least, NAMES)
     assert str(caught.value).startswith(
         f"in: {problem} of 2026-01-02, and clean.min_share_of_last_night asks for 50.0%"
     )

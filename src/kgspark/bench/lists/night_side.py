@@ -29,6 +29,7 @@ class NightSide:
     queries  float32 (Q, d): the vectors of the queries
     names    external ids of both sides, by position
     seen     ranked positions that each query has rated or seen, in rising order
+    columns  the table's names of the columns, by kgspark's, where they differ
     """
 
     k: int
@@ -36,10 +37,11 @@ class NightSide:
     queries: np.ndarray
     names: dict[Side, pa.Array]
     seen: Histories
+    columns: Mapping[str, str]
 
     def lists(self, folder: Path, order: str) -> Histories:
         """The ranked positions of each query in the table at `folder`, sorted by the column `order`."""
-        query, item, place = _positions(folder, self.names, order)
+        query, item, place = _positions(folder, self.names, order, columns=self.columns)
         return _by_query(query, item, place, len(self.seen))
 
 
@@ -54,7 +56,7 @@ def read_sides(run: Path, threads: int = 1) -> dict[str, NightSide]:
     if manifests[RECOMMENDATIONS] is None:
         raise InputError(f"{run}: no table recommendations; night= takes a night's folder, <lake>/runs/<run_date>")
     return {
-        table: _read_side(run, table, int(manifest.details["k"]), threads)
+        table: _read_side(run, table, manifest, threads)
         for table, manifest in manifests.items()
         if manifest is not None
     }
@@ -70,19 +72,23 @@ def read_seen(run: Path, names: Mapping[Side, pa.Array]) -> Histories:
     return _by_query(query, item, item, len(next(iter(names.values()))))
 
 
-def _read_side(run: Path, table: str, k: int, threads: int) -> NightSide:
+def _read_side(run: Path, table: str, manifest: Manifest, threads: int) -> NightSide:
     folder, ranked = run / RANKED_WITH[table], _RANKED[table]
     index = load_index(folder, ranked, threads)
     queries = SearchSpace.load(folder).vectors(OPPOSITE[ranked])
     sizes = {OPPOSITE[ranked]: len(queries), ranked: len(index)}
     names = {side: read_ids(folder, side, rows) for side, rows in sizes.items()}
-    return NightSide(k, index, queries, names, read_seen(run, names))
+    columns = manifest.settings.get("names", {})
+    return NightSide(int(manifest.details["k"]), index, queries, names, read_seen(run, names), columns)
 
 
-def _positions(folder: Path, names: Mapping[Side, pa.Array], *more: str) -> list[np.ndarray]:
+def _positions(
+    folder: Path, names: Mapping[Side, pa.Array], *more: str, columns: Mapping[str, str] | None = None
+) -> list[np.ndarray]:
     """Columns of a table: the ids of each side as positions int64, and the columns `more` unchanged."""
-    table = pq.read_table(folder, columns=[*(_ID[side] for side in names), *more], partitioning=None)
-    places = [pc.index_in(table[_ID[side]].combine_chunks(), ids) for side, ids in names.items()]
+    own = {side: (columns or {}).get(_ID[side], _ID[side]) for side in names}
+    table = pq.read_table(folder, columns=[*own.values(), *more], partitioning=None)
+    places = [pc.index_in(table[own[side]].combine_chunks(), ids) for side, ids in names.items()]
     return [place.to_numpy().astype(np.int64) for place in places] + [table[name].to_numpy() for name in more]
 
 

@@ -86,9 +86,9 @@ def with_movies(basis: Basis, movies: DataFrame | None, limits: Limits) -> Basis
     gone, new = _count_changes(before, movies)
     unknown = ratings.accounts.quarantined.get(UNKNOWN_MOVIE, 0)
     if gone:
-        unfit = f"{gone:,} movies of {basis.date} are no longer in the movie table"
+        unfit = f"{gone:,} {{movies}} of {basis.date} are no longer in the {{movie}} table"
     elif new and unknown:
-        unfit = f"{new:,} movies are new, and {unknown:,} ratings of {basis.date} were refused for their movie"
+        unfit = f"{new:,} {{movies}} are new, and {unknown:,} ratings of {basis.date} were refused for their {{movie}}"
     else:
         return basis
     others = {name: table for name, table in basis.tables.items() if name != RATINGS}

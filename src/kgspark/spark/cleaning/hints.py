@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from kgspark.names import OURS, Names
 from kgspark.spark.cleaning.accounts import Accounts, format_reasons
 from kgspark.spark.cleaning.rating_rules import UNKNOWN_MOVIE, text_of
 from kgspark.spark.cleaning.values import ISO_TIME
@@ -31,6 +32,7 @@ class _Look:
 
 _IDS = (
     _Look(r"^-?0[0-9]+(\.0+)?$", "ids have leading zeros, such as {example}: set source.ids=string"),
+    _Look("\ufffd", "ids have bytes that are no text in UTF-8: write them as text"),
     _Look("", "ids are no integers, such as {example}: set source.ids=string"),
 )
 _TIMES = (
@@ -63,7 +65,13 @@ _LEAST_SHARE = 0.2
 _NEVER_A_SLIP = ("leading_zeros_user_id", "leading_zeros_movie_id")
 
 
-def collect_hint(checked: DataFrame, lines: int, quarantined: Mapping[str, int], movies: Accounts | None) -> str:
+def collect_hint(
+    checked: DataFrame,
+    lines: int,
+    quarantined: Mapping[str, int],
+    movies: Accounts | None,
+    names: Names = OURS,
+) -> str:
     """One sentence about the ratings that are refused for the most frequent reason; empty if there is nothing to say.
 
     checked      the lines as `with_reason` gives them
@@ -82,11 +90,11 @@ def collect_hint(checked: DataFrame, lines: int, quarantined: Mapping[str, int],
         least = refused.agg(F.min(Columns.RATING)).collect()[0][0]
         return f"ratings such as {least:g} are between two steps of the scale: set clean.rating_step"
     if reason == UNKNOWN_MOVIE:
-        return _hint_of_movies(movies)
+        return _hint_of_movies(movies, names)
     return _hint_of_looks(refused, *_OF_REASON[reason]) if reason in _OF_REASON else ""
 
 
-def collect_genre_hint(movies: DataFrame, separator: str) -> str:
+def collect_genre_hint(movies: DataFrame, separator: str, names: Names = OURS) -> str:
     """One sentence if no movie has two genres, but many have a name such as `Action, Comedy`; otherwise empty."""
     others = f"[{re.escape(''.join(sorted(set('|,;/') - set(separator))))}]"
     first = F.col(Columns.GENRES)[0]
@@ -97,7 +105,7 @@ def collect_genre_hint(movies: DataFrame, separator: str) -> str:
     ).collect()[0]
     if most != 1 or odd < count * _LEAST_JOINED:
         return ""
-    return f"no movie has two genres, and one is {example!r}: set source.genre_separator"
+    return f"no {names.movie} has two {names.genres}, and one is {example!r}: set source.genre_separator"
 
 
 def collect_time_hint(ratings: DataFrame, unit: str) -> str:
@@ -113,10 +121,11 @@ def collect_time_hint(ratings: DataFrame, unit: str) -> str:
     return f"all times lie in 1970, so they look like seconds: set source.timestamp_unit=seconds (now {unit})"
 
 
-def _hint_of_movies(movies: Accounts | None) -> str:
+def _hint_of_movies(movies: Accounts | None, names: Names) -> str:
     if movies is not None and movies.quarantined:
-        return f"{movies.quarantined_share:.0%} of the movies are refused, too: {format_reasons(movies.quarantined)}"
-    return "their movies are not in the movie table; clean.unknown_movies=keep keeps such ratings"
+        reasons = format_reasons(movies.quarantined)
+        return f"{movies.quarantined_share:.0%} of the {names.movies} are refused, too: {reasons}"
+    return f"their {names.movies} are not in the {names.movie} table; clean.unknown_movies=keep keeps such ratings"
 
 
 def _hint_of_looks(refused: DataFrame, column: str, looks: Sequence[_Look]) -> str:

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
 from kgspark.manifests import Manifest
+from kgspark.names import OURS, Names
 from kgspark.runs import Run
 from kgspark.spark.frames import read_table
 from kgspark.tables import RATINGS, Columns
@@ -26,7 +27,9 @@ def last_night(run: Run, intact: str = "") -> Run | None:
     return None
 
 
-def check_size(session: SparkSession, path: Path, rows: int, folder: Path, last: Run, least: float) -> None:
+def check_size(
+    session: SparkSession, path: Path, rows: int, folder: Path, last: Run, least: float, names: Names = OURS
+) -> None:
     """InputError if this night has less than `least` times the ratings, users or movies of the last night.
 
     path    the source, for the message
@@ -35,8 +38,8 @@ def check_size(session: SparkSession, path: Path, rows: int, folder: Path, last:
     """
     _check(path, "ratings", rows, last.manifest(RATINGS).rows, last, least)
     now, before = (_count_ids(session, table) for table in (folder, last.table(RATINGS)))
-    for what in ("users", "movies"):
-        _check(path, what, now[what], before[what], last, least)
+    for column, what in ((Columns.USER_ID, names.users), (Columns.MOVIE_ID, names.movies)):
+        _check(path, what, now[column], before[column], last, least)
 
 
 def _check(path: Path, what: str, now: int, before: int, last: Run, least: float) -> None:
@@ -48,8 +51,6 @@ def _check(path: Path, what: str, now: int, before: int, last: Run, least: float
 
 
 def _count_ids(session: SparkSession, folder: Path) -> dict[str, int]:
-    counts = read_table(session, folder).agg(
-        F.approx_count_distinct(Columns.USER_ID, 0.02).alias("users"),
-        F.approx_count_distinct(Columns.MOVIE_ID, 0.02).alias("movies"),
-    )
+    ids = (Columns.USER_ID, Columns.MOVIE_ID)
+    counts = read_table(session, folder).agg(*[F.approx_count_distinct(name, 0.02).alias(name) for name in ids])
     return counts.collect()[0].asDict()

@@ -20,14 +20,15 @@ from kgspark.tables import Columns
 
 _NANOSECONDS = "nanoseconds"
 _NAMES = "array<struct<name:string>>"  # as in exports of catalogues: genres with an id and a name
+_UUID = "uuid"  # 16 bytes; Spark reads them only if it is told that they are bytes
 _NO_VALUES = "void"  # a column without a single value, whose type pandas does not know
 # The Spark types by which such columns are read from the file, and those that they get. Others are Spark types.
-_STORED = {_NANOSECONDS: "bigint"}
-_READ = {_NANOSECONDS: "timestamp", _NAMES: "array<string>"}
+_STORED = {_NANOSECONDS: "bigint", _UUID: "binary"}
+_READ = {_NANOSECONDS: "timestamp", _NAMES: "array<string>", _UUID: "string"}
 # What a Spark type holds. Files may have different types of one group: each file is read with its own.
 _GROUPS = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"), "number"),
-    **dict.fromkeys(("string", "binary"), "text"),
+    **dict.fromkeys(("string", "binary", _UUID), "text"),
     **dict.fromkeys(("timestamp", "timestamp_ntz", "date", _NANOSECONDS), "time"),
     **dict.fromkeys(("array<string>", _NAMES), "list of texts"),
 }
@@ -87,6 +88,8 @@ class ParquetFiles:
         column = _quoted(self.names[ours])
         if spark_type == _NANOSECONDS:
             return F.expr(f"timestamp_micros({column} div 1000)")
+        if spark_type == _UUID:
+            return F.regexp_replace(F.lower(F.hex(F.col(column))), "(.{8})(.{4})(.{4})(.{4})(.{12})", "$1-$2-$3-$4-$5")
         return F.col(column)["name"] if spark_type == _NAMES else F.col(column)
 
 
@@ -202,6 +205,8 @@ def _spark_type(found: pa.DataType, name: str, metadata: pq.FileMetaData) -> str
         return "array<string>" if _is_text(found.value_type) else ""
     if _is_text(found):
         return "string"
+    if found == pa.uuid():
+        return _UUID
     exact = {pa.float32(): "float", pa.float64(): "double", pa.date32(): "date", pa.binary(): "binary"}
     return exact.get(found, "")
 

@@ -15,8 +15,8 @@ class Check:
     """One check of a ranked table. The SQL of the first four levels is a condition, true for what breaks the rule.
 
     name      its key in `audit.checks`
-    rule      what holds in a good table, as a sentence without a period
-    column    the column that it looks at; empty if there are several
+    rule      what holds in a good table, as a sentence without a period; `Names.fill` completes it, and `unit`
+    column    the column that it looks at, by our name; empty if there are several
     of        row: the SQL sees the columns of a row, and ds and model_id of the night as `night` and `night_model`
               step: it sees a row with the one before it in its list: rank, score, popular (0 for a row of a vector, 1
               for a popular movie of the segment, 2 of all users), previous_rank (0 at the start of a list),
@@ -82,7 +82,7 @@ CHECKS = (
     Check("source", "sources are known", Columns.SOURCE, "row", f"source IS NULL OR source NOT IN ({_SOURCES})"),
     Check(
         "source_order",
-        "popular movies come after those that vectors rank",
+        "popular {movies} come after those that vectors rank",
         Columns.SOURCE,
         "step",
         "popular < previous_popular",
@@ -90,7 +90,7 @@ CHECKS = (
     ),
     Check(
         "reason",
-        "reasons are liked movies, and null only for a user without one and for popular movies",
+        "reasons are liked {movies}, and null only for a {user} without one and for popular {movies}",
         Columns.REASON,
         "query",
         "reasons != liked_reasons OR (reasons < listed - popular AND likes > 0)",
@@ -117,17 +117,17 @@ CHECKS = (
     ),
     Check(
         "model_scores",
-        "scores are the model's own, computed again from its file for a sample of users",
+        "scores are the model's own, computed again from its file for a sample of {users}",
         Columns.SCORE,
         "measured",
         unit="of the compared rows",
     ),
     Check(
         "top_k",
-        "lists have the best movies that the user may get, by the model's own scores of all movies",
+        "lists have the best {movies} that the {user} may get, by the model's own scores of all {movies}",
         Columns.MOVIE_ID,
         "measured",
-        unit="movies are better than the last one of a list that lacks them",
+        unit="{movies} are better than the last one of a list that lacks them",
         tables=(RECOMMENDATIONS,),
     ),
     Check(
@@ -148,18 +148,18 @@ CHECKS = (
         "measured",
         severity="warn",
         bound=0.01,
-        unit="of the offered movies are in a list",
+        unit="of the offered {movies} are in a list",
         limit="at least",
         tables=(RECOMMENDATIONS,),
     ),
     Check(
         "concentration",
-        "no few users lead the audiences",
+        "no few {users} lead the audiences",
         Columns.USER_ID,
         "measured",
         severity="warn",
         bound=0.75,
-        unit="of the audiences are led by the most frequent 1 % of the users",
+        unit="of the audiences are led by the most frequent 1 % of the {users}",
         tables=(AUDIENCES,),
     ),
     Check(

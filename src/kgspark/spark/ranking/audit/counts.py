@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from kgspark.graph.layout import USER
+from kgspark.names import OURS, Names
 from kgspark.spark.graph.entities import index_of
 from kgspark.spark.graph.relations import resolve
 from kgspark.spark.ranking.audit.checks import Check
@@ -40,7 +41,8 @@ COUNTS = (
 class RankedTable:
     """A recommendations or audiences table, its direction, and its K.
 
-    before  the same table of the last published night (query, rank, item, ...); None if there is none
+    rows    with the names of the files
+    before  the same table of the last published night, with our names; None if there is none
     """
 
     name: str
@@ -55,11 +57,13 @@ class NightFacts:
     """What the rows of a night must agree with.
 
     liked  SQL condition on the ratings, true for a liked movie
+    names  the names of the tables' columns, and the words of the findings
     """
 
     ds: str
     model_id: str
     liked: str
+    names: Names = OURS
 
 
 def listed_rows(
@@ -73,13 +77,13 @@ def listed_rows(
 
     number  of the table, in the column of this name of all frames here
     """
-    rows = table.rows
+    of_own = {f"own_{i}": _own_condition(name, check, table) for i, (name, check) in enumerate(own)}
+    rows = with_our_names(table.rows, night.names, number=number, **of_own)
     if Columns.REASON not in rows.columns:
         rows = rows.withColumn(Columns.REASON, F.lit(None).cast(rows.schema[Columns.MOVIE_ID].dataType))
-    of_own = [_own_condition(name, check, table).alias(f"own_{i}") for i, (name, check) in enumerate(own)]
     rows = rows.withColumns({"night": F.lit(night.ds), "night_model": F.lit(night.model_id)})
     return rows.select(
-        number.alias("number"),
+        "number",
         F.col(table.direction.query_column).alias("query"),
         F.col(table.direction.item_column).alias("item"),
         *(Columns.USER_ID, Columns.MOVIE_ID, Columns.RANK, Columns.SCORE),
@@ -89,6 +93,15 @@ def listed_rows(
         _broken(chosen, "row").alias("broken"),
         *of_own,
     )
+
+
+def with_our_names(rows: DataFrame, names: Names, **more: Column) -> DataFrame:
+    """A ranked table with our column names, and `more` columns, which see the table's own. Lazy."""
+    ours = {own: name for name, own in names.columns.items()}
+    # In backticks, because a table that somebody else has changed may have any names.
+    quoted = {column: f"`{column.replace('`', '``')}`" for column in rows.columns}
+    renamed = [F.col(quoted[column]).alias(ours.get(column, column)) for column in rows.columns]
+    return rows.select(*renamed, *[column.alias(name) for name, column in more.items()])
 
 
 def _own_condition(name: str, check: OwnCheckSettings, table: RankedTable) -> Column:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from kgspark.names import OURS, Names
 from kgspark.spark.ranking.audit.checks import Check, Severity
 from kgspark.spark.ranking.audit.settings import CheckSettings
 
@@ -15,7 +16,7 @@ class Finding:
     """One line of the audit: a check of one table.
 
     rule    what holds in a good table
-    column  the column that it looks at; empty if there are several
+    column  the column that it looks at, by its name in the files; empty if there are several
     value   what was measured; None if there was nothing to measure, as churn in the first night
     unit    what the value counts, as words after it
     limit   the bound is the largest ("at most") or the smallest ("at least") good value
@@ -50,8 +51,10 @@ class Finding:
         return f"{self.rule!r} ({self.check}): {value} {self.unit}, {self.limit} {self.bound:g} allowed{example}"
 
 
-def judge(check: Check, given: CheckSettings, table: str, value: float | None, example: str = "") -> Finding:
-    """The finding for a measured value; NaN counts as failed."""
+def judge(
+    check: Check, given: CheckSettings, table: str, value: float | None, example: str = "", names: Names = OURS
+) -> Finding:
+    """The finding for a measured value, in the night's names; NaN counts as failed."""
     if value is None:
         status: Literal["passed", "failed", "not measured"] = "not measured"
     elif check.limit == "at most":
@@ -61,10 +64,10 @@ def judge(check: Check, given: CheckSettings, table: str, value: float | None, e
     return Finding(
         check=check.name,
         table=table,
-        column=check.column,
-        rule=check.rule,
+        column=names.column(check.column),
+        rule=names.fill(check.rule),
         value=value,
-        unit=check.unit,
+        unit=names.fill(check.unit),
         limit=check.limit,
         bound=given.bound,
         severity=given.severity,

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.graph.layout import EntityLayout
+from kgspark.names import Names
 from kgspark.spark.ranking.audit import checks
 from kgspark.spark.ranking.audit.checks import Check
 from kgspark.spark.ranking.audit.counts import (
@@ -88,8 +89,8 @@ def audit_rows(
     rows_of = [[row.asDict() for row in found if row["number"] == number] for number in range(len(tables))]
     return [
         [
-            *_sql_findings(rows, table, settings, beside.candidates is not None),
-            *_item_findings(rows, table, settings, beside.layout),
+            *_sql_findings(rows, table, settings, beside.candidates is not None, night.names),
+            *_item_findings(rows, table, settings, beside.layout, night.names),
             *_own_findings(rows, table, settings),
         ]
         for table, rows in zip(tables, rows_of, strict=True)
@@ -174,6 +175,7 @@ def _sql_findings(
     table: RankedTable,
     settings: AuditSettings,
     restricted: bool,
+    names: Names,
 ) -> list[Finding]:
     summary, findings = _summary(rows), []
     for i, check in enumerate(sql_checks()):
@@ -184,14 +186,14 @@ def _sql_findings(
         if check.of != "table":
             value, example = (
                 value or 0.0,
-                f"{table.direction.query_column} {summary.get(f'example_{i}')}" if value else "",
+                f"{names.column(table.direction.query_column)} {summary.get(f'example_{i}')}" if value else "",
             )
-        findings.append(judge(check, given, table.name, value, example))
+        findings.append(judge(check, given, table.name, value, example, names))
     return findings
 
 
 def _item_findings(
-    rows: Sequence[dict[str, Any]], table: RankedTable, settings: AuditSettings, layout: EntityLayout
+    rows: Sequence[dict[str, Any]], table: RankedTable, settings: AuditSettings, layout: EntityLayout, names: Names
 ) -> list[Finding]:
     """Coverage of the catalogue, and concentration on few users."""
     leads = [(row["leads"], row["items"]) for row in rows if row["leads"] is not None]
@@ -202,10 +204,10 @@ def _item_findings(
     top = max(1, round(_TOP * layout.count(table.direction.item_kind)))
     measures = {
         "coverage": (distinct / attainable if attainable else None, f"{distinct:,} of {attainable:,}"),
-        "concentration": (top_share(leads, top), f"{top:,} users"),
+        "concentration": (top_share(leads, top), f"{top:,} {names.users}"),
     }
     return [
-        judge(check, settings.checks[check.name], table.name, *measures[check.name])
+        judge(check, settings.checks[check.name], table.name, *measures[check.name], names)
         for check in checks.CHECKS
         if check.name in measures and table.name in check.tables and settings.checks[check.name].severity != "off"
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kgspark.names import OURS, Names
 from kgspark.ranking_schemas import ranked_schema
 from kgspark.spark.ranking.audit.checks import Check
 from kgspark.spark.ranking.audit.findings import Finding, judge
@@ -18,9 +19,9 @@ SCHEMA = "schema"
 _RULE = "files have the columns and types that the ranking writes"
 
 
-def check_schema(folder: Path, table: str, id_type: str) -> list[Finding]:
+def check_schema(folder: Path, table: str, id_type: str, names: Names = OURS) -> list[Finding]:
     """One failed finding per file and difference, from the footers alone; one that passed if there is none."""
-    expected = ranked_schema(table, id_type)
+    expected = ranked_schema(table, id_type, names)
     found = [
         _finding(table, column, 1.0, f"{path.name}: {difference}")
         for path in _data_files(folder)

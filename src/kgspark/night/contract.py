@@ -1,0 +1,71 @@
+"""The published tables of a configuration, as their contract describes them: columns, and what the audit guarantees."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from kgspark.manifests import Manifest
+from kgspark.night.night import Night
+from kgspark.night.reads import DIRECTIONS, ranked_tables
+from kgspark.night.settings import NightSettings
+from kgspark.ranking_schemas import MEANINGS, ranked_columns
+from kgspark.report.contract.tables import PublishedTable, Rule
+from kgspark.runs import Run, run_dates
+from kgspark.spark.ranking.audit.checks import CHECKS, Check
+from kgspark.tables import RATINGS, ROW_SOURCES, Columns
+from kgspark.warehouse.versions import Warehouse
+
+
+def published_tables(night: Night) -> list[PublishedTable]:
+    """The tables that the configuration publishes. No night must have run before."""
+    return [_table(night, name) for name in ranked_tables(night)]
+
+
+def _table(night: Night, table: str) -> PublishedTable:
+    names = night.settings.names
+    columns = [
+        replace(column, name=names.column(column.name), meaning=names.fill(column.meaning))
+        for column in ranked_columns(table, _id_type(night.settings))
+    ]
+    place = Warehouse.of(night.run.lake).day(table, "*") / "*.parquet"
+    return PublishedTable(table, names.fill(MEANINGS[table]), str(place), columns, list(_rules(night.settings, table)))
+
+
+def _id_type(settings: NightSettings) -> str:
+    """That of the newest night, because Parquet columns of text are strings in any case; else that of source.ids."""
+    for date in reversed(run_dates(settings.lake)):
+        manifest = Manifest.read(Run(settings.lake, date).table(RATINGS))
+        if manifest is not None:
+            return str(manifest.details["id_type"])
+    return "bigint" if settings.source.ids == "integer" else "string"
+
+
+def _rules(settings: NightSettings, table: str) -> Iterator[Rule]:
+    """The checks that block a publication; others promise nothing."""
+    for check in CHECKS:
+        given = settings.audit.checks[check.name]
+        if given.severity == "block" and table in check.tables and _is_made(settings, check):
+            yield _rule(settings, table, check, given.bound)
+    for name, own in settings.audit.own.items():
+        if own.table == table and own.severity == "block":
+            text = f"no row with {own.where}" + (f"; at most {own.bound:g} of the rows" if own.bound else "")
+            yield Rule(name, text, never="" if own.bound else own.where)
+
+
+def _is_made(settings: NightSettings, check: Check) -> bool:
+    """False for a check that the audit of this configuration leaves out."""
+    if check.name == "top_k" and settings.recommend.index.kind != "flat":
+        return False
+    return settings.candidates.restrict or not check.restricted_only
+
+
+def _rule(settings: NightSettings, table: str, check: Check, bound: float) -> Rule:
+    names, direction = settings.names, DIRECTIONS[table]
+    text = names.fill(check.rule)
+    if bound:
+        return Rule(check.name, f"{text}: {check.limit} {bound:g} {names.fill(check.unit)}", names.column(check.column))
+    query, item = map(names.column, (direction.query_column, direction.item_column))
+    unique = {"ranks": (query, Columns.RANK, Columns.DS), "repeated_item": (query, item, Columns.DS)}
+    values = {"source": ROW_SOURCES}
+    if check.name in unique:
+        return Rule(check.name, text, unique=unique[check.name])
+    return Rule(check.name, text, names.column(check.column), values=values.get(check.name, ()))
