@@ -22,6 +22,7 @@ PIP_ONLY := install --disable-pip-version-check -qq
 PIP_INSTALL := -m pip $(PIP_ONLY)
 RUN_EXTRAS := spark,train,retrieve,warehouse,report
 TEST_EXTRAS := bench,connect,tune,dev
+TEST_DEBIAN := postgresql libpostgresql-jdbc-java
 
 comma := ,
 PACKED_ENV := .venv-$(subst $(comma),-,$(EXTRAS))
@@ -80,6 +81,9 @@ package: $(PACKED)
 .venv/.test: .venv/.run
 	@echo "Setting up .venv for tests and benchmarks" >&2
 	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[$(TEST_EXTRAS)]'
+	@dpkg --status $(TEST_DEBIAN) >/dev/null 2>&1 || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TEST_DEBIAN); } > .venv/apt.log 2>&1 || \
+		echo "Not installed: $(TEST_DEBIAN). Tests that need them are skipped ($$(tail -n 1 .venv/apt.log))" >&2
 	@touch $@
 
 # pip-audit has packages of its own, which must not decide the versions of ours. Without an index, its test is skipped.

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from postgres import JDBC_JAR, jdbc_jar, postgres  # noqa: F401
+
 REPOSITORY = Path(__file__).parents[1]
 
 # The JVMs of the tests, with the text by which a file needs one: that of commands (`nights.kgspark`), and that of the
@@ -108,6 +110,8 @@ def spark() -> Iterator[Any]:
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.ui.explainMode": "simple",  # the text of every plan, which nobody reads here
     }
+    if JDBC_JAR.exists():
+        conf["spark.jars"] = str(JDBC_JAR)
     settings = SessionSettings(master="local[2]", driver_memory="1g", conf=conf)
     with spark_session(settings, "kgspark tests") as session:
         yield session

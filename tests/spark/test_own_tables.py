@@ -10,7 +10,7 @@ import pytest
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.settings import TableSource
-from kgspark.spark.own_tables import RefusedLines, count_refused, read_own_table
+from kgspark.spark.own_tables import RefusedLines, count_refused, own_signature, read_own_table
 
 
 def source(folder: Path, content: str | bytes, **settings: Any) -> TableSource:
@@ -190,3 +190,24 @@ def test_folders_whose_values_look_different_are_one_column(spark: Any, tmp_path
     assert rows(spark, table) == [(1.0, "01"), (2.0, "x")]
     (tmp_path / "day=x").rename(tmp_path / f"day={1 << 40}")
     assert rows(spark, table) == [(1.0, 1), (2.0, 1 << 40)]
+
+
+def test_a_table_that_spark_opens_keeps_its_types_and_is_signed_by_its_rows(spark: Any, tmp_path: Path) -> None:
+    def write(rows: str) -> None:
+        spark.sql(f"SELECT * FROM VALUES {rows} AS t(movie_id, title, tags)").write.mode("overwrite").orc(folder)
+
+    folder = str(tmp_path / "facts")
+    table = TableSource(format="spark", reader="orc", path=folder)
+    write("(1, ' Heat ', array(' x')), (2, '  ', array())")
+    assert rows(spark, table) == [(1, "Heat", ["x"]), (2, None, [])]
+    assert refused(spark, table) == []
+    before = own_signature(lambda: spark, "facts", table)
+    write("(2, '  ', array()), (1, ' Heat ', array(' x'))")
+    assert own_signature(lambda: spark, "facts", table) == before
+    write("(1, ' Heat ', array(' x')), (2, '  ', array('y'))")
+    assert own_signature(lambda: spark, "facts", table) != before
+    gone = TableSource(format="spark", reader="orc", path=str(tmp_path / "gone"))
+    with pytest.raises(
+        InputError, match=r"^source\.tables\.facts: .*/gone: no such path; correct source\.tables\.facts\.path$"
+    ):
+        own_signature(lambda: spark, "facts", gone)

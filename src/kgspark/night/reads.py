@@ -13,7 +13,7 @@ from kgspark.night.night import Night
 from kgspark.search_space import ITEMS, QUERIES, Side
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.graph.derived import DERIVED
-from kgspark.spark.own_tables import RefusedLines, count_refused, own_files, read_own_table
+from kgspark.spark.own_tables import RefusedLines, count_refused, own_signature, read_own_table
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Direction
 from kgspark.spark.unknown_ids import NamedIds, UnknownIds, count_unknown
@@ -109,8 +109,8 @@ def own_table_signatures(night: Night) -> dict[str, str]:
     """Signatures of all tables of the user, with the settings that they are read by, by dotted key."""
     signatures = {}
     for name, source in night.settings.source.tables.items():
-        files, read_by = own_files(name, source).signature, source.model_dump_json(exclude={"path"})
-        signatures[f"source.tables.{name}"] = f"{files} {read_by}"
+        rows, read_by = own_signature(lambda: night.spark, name, source), source.model_dump_json(exclude={"path"})
+        signatures[f"source.tables.{name}"] = f"{rows} {read_by}"
     return signatures
 
 

@@ -164,6 +164,8 @@ def _words(annotation: Any, metadata: Any = ()) -> str:
     if origin in (Union, type(int | str)):
         others = [_words(other, metadata) for other in arguments if other is not type(None)]
         return alternatives(others) + (", or null" if type(None) in arguments else "")
+    if is_section(annotation):
+        return "section"
     return _WORDS.get(annotation, getattr(annotation, "__name__", "value").lower()) + _bounds(metadata)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from kgspark.night.settings import NightSettings
 
 # Further forms that a section's validator accepts.
-_SHORT_FORMS = {"EndSettings": {"type": "string"}, "Dimension": {"type": "array"}}
+_SHORT_FORMS = {"EndSettings": {"type": "string"}, "Dimension": {"type": "array"}, "MovieTable": {"type": "string"}}
 
 
 def json_schema() -> str:

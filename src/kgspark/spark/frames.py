@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,11 @@ def spark_path(path: Path) -> str:
     Spark's writers take a path as it is: to them, give `str(path)`.
     """
     return re.sub(r"[][{}*?\\]", r"\\\g<0>", str(path.absolute()))
+
+
+def quoted(name: str) -> str:
+    """The name of a column for Spark, whatever characters it has."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def read_table(session: SparkSession, folder: Path, tolerant: bool = False) -> DataFrame:
@@ -75,15 +80,25 @@ def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> Table
     for number, path in enumerate(sorted(folder.glob("part-*.parquet"))):
         paths.append(path.rename(folder / f"part-{number:05d}.parquet"))
     files = map_files(frame.sparkSession, describe_file, paths)
-    total = sum((part or 0) << int(first_bit) for first_bit, part in sums.get.items())
-    return TableFiles(files, content_hash(frame.schema.simpleString(), TableFiles(files).rows, total))
+    return TableFiles(files, _content(frame.schema, TableFiles(files).rows, sums.get))
+
+
+def collect_content(frame: DataFrame) -> str:
+    """The hash of the rows that `write_table` would give the table."""
+    sums = frame.agg(*sums_of_rows(frame.schema), F.count(F.lit(1)).alias("rows")).collect()[0].asDict()
+    return _content(frame.schema, sums.pop("rows"), sums)
+
+
+def _content(schema: StructType, rows: int, sums: Mapping[str, int | None]) -> str:
+    total = sum((part or 0) << int(first_bit) for first_bit, part in sums.items())
+    return content_hash(schema.simpleString(), rows, total)
 
 
 def sums_of_rows(schema: StructType) -> list[Column]:
     """The sum of the hashes of all rows (see `content`), in parts; each is named after its first bit in the hash."""
     # xxhash64 passes over nulls, also inside arrays. So it is told of each column if it is null, to tell (null, 1) from
     # (1, null), and nested values are hashed as text.
-    values = [part for field in schema for part in (F.isnull(field.name), _hashable(field))]
+    values = [part for field in schema for part in (F.isnull(quoted(field.name)), _hashable(field))]
     hashed, mask = F.xxhash64(*values), F.lit((1 << _PART_BITS) - 1)
     return [
         F.sum(F.shiftrightunsigned(hashed, bit).bitwiseAND(mask)).alias(str(bit)) for bit in range(0, 64, _PART_BITS)
@@ -92,7 +107,7 @@ def sums_of_rows(schema: StructType) -> list[Column]:
 
 def _hashable(field: StructField) -> Column:
     nested = isinstance(field.dataType, (ArrayType, MapType, StructType))
-    return F.to_json(field.name) if nested else F.col(field.name)
+    return F.to_json(quoted(field.name)) if nested else F.col(quoted(field.name))
 
 
 def map_files(session: SparkSession, function: Callable[[Path], _T], paths: Sequence[Path]) -> list[_T]:

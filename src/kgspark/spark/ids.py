@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, DataType, DoubleType, FloatType
+from pyspark.sql.types import BinaryType, DataType, DecimalType, DoubleType, FloatType
 
 # The reasons to refuse an id, in the order in which they are tried.
 ID_PROBLEMS = ("missing", "leading_zeros", "bad")
@@ -93,10 +93,13 @@ def id_text(value: Column, data_type: DataType) -> Column:
     """A column of any atomic type as text for `read_id`: 12.0 as `12`, and NaN, which pandas writes for a gap, as null.
 
     Bytes are text in UTF-8; those that are not become U+FFFD. A floating number that is not whole, or too large to be
-    exact, gets a text that is no integer: `1.5`, `1.0E16`.
+    exact, gets a text that is no integer: `1.5`, `1.0E16`. Databases give numbers without a declared scale as decimals
+    such as 12.0000000000, which is `12`, too.
     """
     if isinstance(data_type, BinaryType):
         return F.make_valid_utf8(value.cast("string"))
+    if isinstance(data_type, DecimalType) and data_type.scale:
+        return F.regexp_replace(value.cast("string"), r"\.0+$", "")
     if not isinstance(data_type, FloatType | DoubleType):
         return value.cast("string")
     number = value.cast("double")

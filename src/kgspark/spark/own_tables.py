@@ -1,6 +1,6 @@
 """The user's own tables: read by the rules of the ratings' lines, with a count of every line that is refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from typing import Any
@@ -17,6 +17,8 @@ from kgspark.spark.cleaning.source.files import SourceFiles, find_files, local_p
 from kgspark.spark.cleaning.source.kinds import are_parquet, shown
 from kgspark.spark.cleaning.source.layouts import TextLayout
 from kgspark.spark.cleaning.source.lines import LINE_PROBLEMS, fields, is_header, line_problem, read_lines
+from kgspark.spark.cleaning.source.spark_tables import content_version, open_table, table_version
+from kgspark.spark.frames import quoted
 from kgspark.spark.own_parquet import read_own_parquet
 
 
@@ -55,21 +57,37 @@ class RefusedLines:
 def read_own_table(session: SparkSession, name: str, source: TableSource) -> DataFrame:
     """The rows of `source.tables.NAME`. Blanks around texts are removed, and blank texts are null. Lazy.
 
-    Every column of a CSV table is a string. Folders such as `day=1` are a column of a Parquet table.
+    Every column of a CSV table is a string. Folders such as `day=1` are a column, too. A table that Spark opens has its
+    own types.
     Raises InputError if there is no file, if a file is of another format, or if the header cannot be used.
     """
-    if source.format == "csv":
+    if source.by_spark:
+        table = open_table(session, source, f"source.tables.{name}")
+    elif source.format == "csv":
         layout, lines = _csv_lines(session, name, source)
         values = {column: F.try_element_at("fields", F.lit(i + 1)) for i, column in enumerate(layout.columns)}
         good = lines.where(F.col("is_data") & F.col("reason").isNull())
         return good.select(*[_trimmed(value, StringType()).alias(column) for column, value in values.items()])
-    table = read_own_parquet(session, _checked_files(name, source))
-    typed = [(field.name, field.dataType, "`" + field.name.replace("`", "``") + "`") for field in table.schema]
-    return table.select(*[_trimmed(F.col(quoted), data_type).alias(name) for name, data_type, quoted in typed])
+    else:
+        table = read_own_parquet(session, _checked_files(name, source))
+    return table.select(
+        *[_trimmed(F.col(quoted(field.name)), field.dataType).alias(field.name) for field in table.schema]
+    )
 
 
-def own_files(name: str, source: TableSource) -> SourceFiles:
-    """The files of `source.tables.NAME`, found as those of the ratings; InputError if there is none."""
+def own_signature(session: Callable[[], SparkSession], name: str, source: TableSource) -> str:
+    """Changes with the rows of `source.tables.NAME`; see `source_signature` and `table_version`.
+
+    session  gives the session, which only a table needs that Spark opens; one without a version is read for its hash
+    """
+    if not source.by_spark:
+        return _own_files(name, source).signature
+    key = f"source.tables.{name}"
+    return table_version(session(), source, key) or content_version(session(), source, key)
+
+
+def _own_files(name: str, source: TableSource) -> SourceFiles:
+    """The files of a table, found as those of the ratings; InputError if there is none."""
     return find_files(source.path, f"source.tables.{name}.path names it")
 
 
@@ -86,7 +104,7 @@ def count_refused(session: SparkSession, sources: Mapping[str, TableSource]) -> 
     """The refused lines of CSV tables, in one job; tables without a refused line are left out."""
     parts = []
     for name, source in sources.items():
-        if source.format == "csv":
+        if source.format == "csv" and not source.by_spark:
             _, lines = _csv_lines(session, name, source)
             parts.append(lines.select(F.lit(name).alias("table"), "file", "block", "row", "is_data", "reason"))
     if not parts:
@@ -105,7 +123,7 @@ def count_refused(session: SparkSession, sources: Mapping[str, TableSource]) -> 
     rows = sorted(blocks.collect(), key=lambda row: (row["file"], row["block"]))
     of_table = {name: [row for row in rows if row["table"] == name] for name in sources}
     return [
-        _refused(name, own_files(name, sources[name]), own)
+        _refused(name, _own_files(name, sources[name]), own)
         for name, own in of_table.items()
         if any(row["refused"] is not None for row in own)
     ]
@@ -148,12 +166,14 @@ def _csv_layout(name: str, source: TableSource, files: SourceFiles) -> TextLayou
             raise InputError(f"{file}:1: the header has a column without a name: {shown(header)}")
         if [other.casefold() for other in columns].count(column.casefold()) > 1:
             raise InputError(f"{file}:1: the header names the column {column!r} more than once")
-    return TextLayout(source.separator, columns, source.encoding, header, quoted=True)
+    layout = TextLayout(source.separator, columns, source.encoding, header, quoted=True)
+    folders = sorted(files.folders)
+    return layout.with_folders({name: name for name in folders}, folders)
 
 
 def _checked_files(name: str, source: TableSource) -> SourceFiles:
     """The files of a table; InputError if they are not of its format."""
-    files = own_files(name, source)
+    files = _own_files(name, source)
     found = "parquet" if are_parquet(files) else "csv"
     if found != source.format:
         is_so = "are" if found == "parquet" else "are not"

@@ -1,7 +1,8 @@
 """clean-ratings: source files to the tables ratings, movies, users, tags, quarantine, seen and refused_pairs."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,19 @@ from kgspark.spark.cleaning.last_night import check_size, last_night
 from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale, seen_reasons
 from kgspark.spark.cleaning.ratings import has_integer_ids
 from kgspark.spark.cleaning.seen import write_seen
-from kgspark.spark.cleaning.source.dialects import Source, find_source
+from kgspark.spark.cleaning.settings import Location
+from kgspark.spark.cleaning.source.dialects import (
+    Source,
+    find_source,
+    find_tables,
+    own_columns,
+    own_locations,
+    required_columns,
+)
 from kgspark.spark.cleaning.source.file_accounts import SourceFile, format_unfinished, unfinished_lines
-from kgspark.spark.cleaning.source.files import format_skipped
+from kgspark.spark.cleaning.source.files import SourceFiles, format_skipped
 from kgspark.spark.cleaning.source.lines import of_file
+from kgspark.spark.cleaning.source.spark_tables import copy_table, is_content, table_version
 from kgspark.spark.cleaning.worst_file import WorstFile, find_worst_file
 from kgspark.spark.frames import read_table
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, SEEN, TAGS, USERS
@@ -36,16 +46,25 @@ from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, SEEN, TAG
 
 def run(night: Night) -> Outcome:
     """Cleans the source unless its files and rules are unchanged."""
-    source = find_source(night.settings.source)
-    side_tables = [name for name in (MOVIES, USERS, TAGS) if name in source.paths]
+    given = night.settings.source
+    spark_tables = {name: place for name, place in own_locations(given).items() if place[1].by_spark}
+    source = None if spark_tables else find_source(given)
+    side_tables = [name for name in (MOVIES, USERS, TAGS) if name in (source.paths if source else own_locations(given))]
     work = StageWork.plan(
         night.run,
         "clean-ratings",
         writes=(RATINGS, QUARANTINE, SEEN, REFUSED_PAIRS, *side_tables),
         settings=stage_settings(night),
-        sources=_signatures(source),
+        sources=source.signatures if source else _present_signatures(night, spark_tables),
     )
-    return night.stage(work, partial(_clean, source=source), _summary)
+    return night.stage(work, partial(_clean, source=source, spark_tables=spark_tables), _summary)
+
+
+def _present_signatures(night: Night, spark_tables: Mapping[str, tuple[str, Location]]) -> dict[str, str]:
+    """Signatures of the tables before they are read; empty if it is only known afterwards, so that they are read."""
+    files = find_tables(night.settings.source, {})
+    versions = {name: table_version(night.spark, place, key) for name, (key, place) in spark_tables.items()}
+    return {name: found.signature for name, found in files.items()} | {n: v or "" for n, v in versions.items()}
 
 
 def stage_settings(night: Night) -> dict[str, Any]:
@@ -57,10 +76,6 @@ def stage_settings(night: Night) -> dict[str, Any]:
     }
 
 
-def _signatures(source: Source) -> dict[str, str]:
-    return {name: files.signature for name, files in source.files.items()}
-
-
 def _with_unfinished_lines(night: Night, source: Source) -> Source:
     layout = source.layouts[RATINGS]
     if layout is None:
@@ -69,26 +84,57 @@ def _with_unfinished_lines(night: Night, source: Source) -> Source:
     return replace(source, unfinished=unfinished_lines(source.files[RATINGS], layout, handling))
 
 
-def _clean(night: Night, work: StageWork, source: Source) -> None:
-    source = _with_unfinished_lines(night, source)
-    limits = _limits(night, source)
-    layouts = {name: None if layout is None else asdict(layout) for name, layout in source.layouts.items()}
-    reading = as_written({"limits": asdict(limits), "layouts": layouts})
+def _clean(
+    night: Night, work: StageWork, source: Source | None, spark_tables: Mapping[str, tuple[str, Location]]
+) -> None:
+    folders = work.begin()
     with ExitStack() as stack:
+        if source is None:
+            copies = stack.enter_context(_copied_tables(night, work, spark_tables))
+            work = replace(work, sources={**work.sources, **{name: files.signature for name, files in copies.items()}})
+            if work.is_current():  # tables without a version were read anew, and have the same rows as before
+                work.remove_remains()
+                return
+            source = find_source(night.settings.source, copies)
+        source = _with_unfinished_lines(night, source)
+        limits = _limits(night, source)
+        layouts = {name: None if layout is None else asdict(layout) for name, layout in source.layouts.items()}
+        reading = as_written({"limits": asdict(limits), "layouts": layouts})
         basis = Basis()
-        if night.settings.clean.incremental:
+        if night.settings.clean.incremental and RATINGS not in spark_tables:
             basis = stack.enter_context(open_basis(night.spark, night.run, source, work.settings, reading))
-        _clean_onto(basis, night, work, source, limits, reading)
+        _clean_onto(basis, night, work, folders, source, limits, reading)
+
+
+@contextmanager
+def _copied_tables(
+    night: Night, work: StageWork, spark_tables: Mapping[str, tuple[str, Location]]
+) -> Iterator[dict[str, SourceFiles]]:
+    """The copies of the tables that Spark opens; at the end they are removed."""
+    columns, folder = own_columns(night.settings.source), work.staging / "source"
+    try:
+        yield {
+            name: copy_table(night.spark, place, key, columns[name], required_columns(columns[name]), folder / name)
+            for name, (key, place) in spark_tables.items()
+        }
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _clean_onto(
-    basis: Basis, night: Night, work: StageWork, source: Source, limits: Limits, reading: Mapping[str, Any]
+    basis: Basis,
+    night: Night,
+    work: StageWork,
+    folders: Mapping[str, Path],
+    source: Source,
+    limits: Limits,
+    reading: Mapping[str, Any],
 ) -> None:
-    folders = work.begin()
     written, basis = write_clean_tables(night.spark, source, limits, folders, basis)
     ratings = written[RATINGS]
     accounts, quarantine = count_and_quarantine(night.spark, written, folders[QUARANTINE])
-    if _signatures(find_source(night.settings.source)) != work.sources:
+    copies = {name: files for name, files in source.files.items() if files.version}
+    if find_source(night.settings.source, copies).signatures != work.sources:
         raise InputError(f"{night.settings.source.path}: the source changed while it was read; run clean-ratings again")
     for name, counts in accounts.items():
         counts.check(name)
@@ -106,6 +152,7 @@ def _clean_onto(
         "accounts": {name: asdict(counts) for name, counts in accounts.items()},
         "source_files": {name: [asdict(file) for file in table.all_read] for name, table in written.items()},
         "skipped": {name: dict(table.source.skipped) for name, table in written.items()},
+        "read_anew": [name for name, files in copies.items() if is_content(files.version)],
         "hints": _hints(night, source, folders),
         "worst_file": worst_file,
         "basis": {
@@ -162,7 +209,7 @@ def _hints(night: Night, source: Source, folders: Mapping[str, Path]) -> list[st
     """Sentences about kept values that look as if they were read by a wrong setting."""
     given = night.settings.source
     hints = [collect_time_hint(read_table(night.spark, folders[RATINGS]), given.timestamp_unit)]
-    if source.format == "table" and MOVIES in folders:
+    if source.format in ("table", "spark") and MOVIES in folders:
         movies = read_table(night.spark, folders[MOVIES])
         hints.append(collect_genre_hint(movies, given.genre_separator, night.settings.names))
     return list(filter(None, hints))
@@ -191,6 +238,7 @@ def _summary(night: Night) -> str:
         *[format_skipped(skipped) for skipped in details["skipped"].values()],
         *details["hints"],
         details["worst_file"],
+        *[f"the version of {name} is not known, so each call reads it anew" for name in details["read_anew"]],
         night.settings.names.fill(_told_of_basis(details)),
     ]
     return "; ".join(filter(None, told))

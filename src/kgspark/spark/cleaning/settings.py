@@ -1,21 +1,105 @@
 """Settings of cleaning: the source, and the rules that a rating must pass."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kgspark.config import Settings, SqlName, distinct_names
+from kgspark.spark.settings import dotted_names, from_environment, refuse_written_secrets
 from kgspark.tables import CO_WATCHED, WRITTEN_BY
 
 # What databases, pandas and spreadsheets write for a missing value.
 NULL_TEXTS = ("NULL", "null", r"\N", "nan", "NaN", "None", "<NA>", "N/A")
 
 
-class TableSource(Settings):
+class Location(Settings):
+    """The place of a table: files that kgspark reads itself, or whatever Spark opens.
+
+    Spark opens it if `table` is given, or if `format` is `spark`.
+    """
+
+    path: str = Field(
+        description="a file, folder or pattern; for format spark, the path of the reader, if it takes one"
+    )
+    format: str = Field("table", description="table (CSV or Parquet files) or spark")
+    reader: str | None = Field(
+        None, description="format spark: Spark's reader, such as jdbc, delta, iceberg, avro, orc or json"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="options of the reader, by its own names; ${ENV:NAME} in a value is an environment variable, and "
+        "passwords are given in no other way",
+    )
+    table: str | None = Field(
+        None,
+        pattern=r"^(\w+|`[^`]+`)(\.(\w+|`[^`]+`))*$",
+        description="a table in Spark's catalogue, such as db.table or catalog.db.table; needs neither path nor reader",
+    )
+    version: str | None = Field(
+        None,
+        description="column of a table that Spark opens, whose maximum or number of rows grows with every change; null "
+        "takes the version of a Delta or Iceberg table, and reads others anew each time",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _needs_no_path(cls, value: Any) -> Any:
+        by_spark = isinstance(value, dict) and (value.get("table") is not None or value.get("format") == "spark")
+        return {"path": "", **value} if by_spark else value
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _dotted_names(cls, value: Any) -> Any:
+        return dotted_names(value)
+
+    @field_validator("options")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refuse_written_secrets(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Location":
+        if self.table is not None and (self.path or self.reader is not None):
+            raise ValueError("expected table alone, without path and reader")
+        if self.format == "spark" and self.table is None and self.reader is None:
+            raise ValueError("format spark needs a reader, such as jdbc, or a table")
+        if not self.by_spark and (self.reader is not None or self.options or self.version is not None):
+            raise ValueError("reader, options and version need format: spark")
+        return self
+
+    @property
+    def by_spark(self) -> bool:
+        """True if Spark opens the table."""
+        return self.table is not None or self.format == "spark"
+
+    @property
+    def name(self) -> str:
+        """The table in messages: without its address, which may be long."""
+        by_name = {key.lower(): value for key, value in self.options.items()}
+        return self.table or str(by_name.get("dbtable") or self.path or self.reader)
+
+    def resolved_options(self, key: str) -> dict[str, Any]:
+        """`options` with the values of environment variables; `key` is the dotted key of the location."""
+        return from_environment(f"{key}.options", self.options)
+
+
+class MovieTable(Location):
+    """The movie table of format table or spark."""
+
+    path: str = Field(description="a file, folder or pattern, of CSV or Parquet")
+    format: Literal["table", "spark"] = Field(
+        "table", description="table: CSV or Parquet files; spark: see source.reader"
+    )
+
+
+class TableSource(Location):
     """One of the user's own tables, for use in relations and candidates."""
 
     path: str = Field(description="a file, folder or pattern on a disk that every executor can read")
-    format: Literal["csv", "parquet"] = Field("csv", description="CSV needs a header line; every column is a string")
+    format: Literal["csv", "parquet", "spark"] = Field(
+        "csv", description="CSV needs a header line, and every column is a string; spark: see source.reader"
+    )
     separator: str = Field(",", min_length=1, description="separator of the fields of a CSV line")
     encoding: Literal["utf-8", "iso-8859-1", "windows-1252"] = Field("utf-8", description="encoding of a CSV file")
     stop_at_unknown_share: float | None = Field(
@@ -38,7 +122,7 @@ class SourceColumns(Settings):
     genres: str = Field("genres", description="the movie's genres")
 
 
-class SourceSettings(Settings):
+class SourceSettings(Location):
     """The ratings: MovieLens in any dialect, or a table of your own."""
 
     path: str = Field(
@@ -46,8 +130,10 @@ class SourceSettings(Settings):
         "sub-folders, or a pattern such as in/*.csv",
         examples=["data/ml-1m"],
     )
-    format: Literal["auto", "ml-latest", "ml-1m", "ml-100k", "table"] = Field(
-        "auto", description="the dialect; auto finds it by the file names"
+    format: Literal["auto", "ml-latest", "ml-1m", "ml-100k", "table", "spark"] = Field(
+        "auto",
+        description="a dialect of MovieLens, which auto finds by the file names; table for CSV and Parquet files; "
+        "spark for what a reader of Spark opens",
     )
     encoding: Literal["auto", "utf-8", "iso-8859-1", "windows-1252"] = Field(
         "auto", description="encoding of text files; auto takes the published encoding of the dialect"
@@ -68,10 +154,19 @@ class SourceSettings(Settings):
     decimal: Literal[".", ","] = Field(".", description="character before the fraction of a rating")
     columns: SourceColumns = Field(default_factory=SourceColumns)
     genre_separator: str = Field("|", min_length=1, description="separator of the genres of a movie")
-    movies: str | None = Field(None, description="the movie table of format table (CSV or Parquet), if there is one")
+    movies: MovieTable | None = Field(
+        None,
+        description="the movie table of format table or spark, if there is one: its path, or a section with path, "
+        "format, reader, options, table and version as above",
+    )
     tables: dict[SqlName, TableSource] = Field(
         default_factory=dict, description="further tables for relations and candidates, by name"
     )
+
+    @field_validator("movies", mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
 
     @field_validator("tables")
     @classmethod

@@ -135,9 +135,9 @@ def test_each_kind_of_file_is_known_by_its_bytes(tmp_path: Path) -> None:
         "a.pq": (b"PAR1....PAR1", "Parquet"),
         "b.csv": ((tmp_path / "ratings.zip").read_bytes(), "the file is a zip archive or an Excel workbook; unpack it"),
         "a.csv.xz": (lzma.compress(CSV.encode()), "the file is compressed by xz; unpack it"),
-        "a.csv.zst": (b"\x28\xb5\x2f\xfd" + b"\0" * 40, "the file is compressed by zstd; unpack it"),
+        "a.csv.zst": (b"\x28\xb5\x2f\xfd" + b"\0" * 40, Kind.ZSTD),
         "a.7z": (b"7z\xbc\xaf\x27\x1c", "the file is a 7z archive; unpack it"),
-        "a.orc": (b"ORC\x0a", "the file is ORC; write it as CSV or Parquet"),
+        "a.orc": (b"ORC\x0a", "the file is ORC; beside its path, set format: spark and reader: orc"),
         "utf-16.csv": (CSV.encode("utf-16"), "the file is UTF-16; convert it to UTF-8 (iconv -f utf-16 -t utf-8)"),
         "be.csv": (CSV.encode("utf-16-be"), "the file is UTF-16; convert it to UTF-8 (iconv -f utf-16be -t utf-8)"),
         "hidden.csv": (
@@ -159,7 +159,7 @@ def test_each_kind_of_file_is_known_by_its_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"a": 1}\n', "the file is JSON lines, by its first line '{\"a\": 1}'; write it as CSV or Parquet"),
+        ('[{"a": 1}]\n', "the file is JSON, by its first line '[{\"a\": 1}]'; write one object per line"),
         ("<html>\n", "the file is HTML or XML, by its first line '<html>'; write it as CSV or Parquet"),
         ("\x1b[31m\x07,b\n", r"the file is no text: it begins with '\x1b[31m\x07,b'; write it as CSV or Parquet"),
         ("A1,B2,4.0,1600001020\n", "1: the first line, 'A1,B2,4.0,1600001020', holds values instead of column names; "

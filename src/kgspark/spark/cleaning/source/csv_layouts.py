@@ -20,16 +20,18 @@ def header_layout(
     """The layout by the header, which must be the first line of every file.
 
     columns   our names of the columns, by the source's names; other columns are not read
-    required  the source's names that must be there
+    required  the source's names that must be there, or be the name of a folder
     Raises InputError if a file has another header, or if the header lacks a column or has one twice.
     """
     encoding = _encoding(settings)
     first, header = shared_header(files, encoding)
+    folders = files.folders
+    required = [name for name in required if name not in folders]
     separator = settings.separator or _find_separator(header, required)
     names = split_header(header, separator)
     _check_columns(first, header, names, columns, required)
     ours = tuple(columns.get(name, f"_{i}") for i, name in enumerate(names))
-    return TextLayout(separator, ours, encoding, header, quoted=True)
+    return TextLayout(separator, ours, encoding, header, quoted=True).with_folders(columns, folders)
 
 
 def shared_header(files: SourceFiles, encoding: str) -> tuple[Path, str]:
@@ -60,12 +62,14 @@ def layout_without_header(
     refuse_other_texts(first, line)
     fitting = [separator for separator in _SEPARATORS if len(split_header(line, separator)) == len(names)]
     separator = settings.separator or (fitting or _SEPARATORS)[0]
-    missing = [name for name in columns if name not in names]
+    folders = files.folders
+    missing = [name for name in columns if name not in names and name not in folders]
     if missing:
         raise InputError(f"source.header: lacks {', '.join(missing)}; name the columns in source.columns")
     if split_header(line, separator) == list(names):
         raise InputError(f"{first}:1: the file has the header line {shown(line)}; remove source.header")
-    return TextLayout(separator, tuple(columns.get(n, f"_{i}") for i, n in enumerate(names)), encoding, quoted=True)
+    ours = tuple(columns.get(name, f"_{i}") for i, name in enumerate(names))
+    return TextLayout(separator, ours, encoding, quoted=True).with_folders(columns, folders)
 
 
 def _first_line(files: SourceFiles, encoding: str) -> tuple[Path, str]:

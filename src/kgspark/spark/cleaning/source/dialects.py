@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.settings import SourceColumns, SourceSettings
+from kgspark.spark.cleaning.settings import Location, SourceColumns, SourceSettings
 from kgspark.spark.cleaning.source.csv_layouts import header_layout, layout_without_header
 from kgspark.spark.cleaning.source.files import SourceFiles, find_files, local_path
+from kgspark.spark.cleaning.source.json_lines import is_json_lines, json_layout
 from kgspark.spark.cleaning.source.kinds import Kind, are_parquet, first_line, kind_of, refuse_other_texts, shown
 from kgspark.spark.cleaning.source.layouts import TextLayout
 from kgspark.spark.cleaning.source.parquet_files import ParquetFiles, read_footers
@@ -46,6 +47,11 @@ class Source:
     integer_ids: bool = True
     parquet: Mapping[str, ParquetFiles] = field(default_factory=dict)
     unfinished: Sequence[tuple[Path, str]] = ()
+
+    @property
+    def signatures(self) -> dict[str, str]:
+        """The signature of each table's files."""
+        return {table: files.signature for table, files in self.files.items()}
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -90,9 +96,42 @@ _HUNDRED_K = {
 _DIALECTS = {"ml-latest": _LATEST, "ml-1m": _DAT, "ml-100k": _HUNDRED_K}
 
 
-def find_source(settings: SourceSettings) -> Source:
-    """Finds the data set's files and layouts; raises InputError if something is missing, empty, or of no known kind."""
-    return _table_source(settings) if settings.format == "table" else _movielens_source(settings)
+def find_source(settings: SourceSettings, copies: Mapping[str, SourceFiles] | None = None) -> Source:
+    """Finds the data set's files and layouts; raises InputError if something is missing, empty, or of no known kind.
+
+    copies  the copies of the tables that Spark opens, by our names of the tables
+    """
+    if settings.format == "table" or settings.by_spark:
+        return _table_source(settings, find_tables(settings, copies or {}))
+    return _movielens_source(settings)
+
+
+def find_tables(settings: SourceSettings, copies: Mapping[str, SourceFiles]) -> dict[str, SourceFiles]:
+    """The files of ratings and movies in own tables; InputError if there are none.
+
+    copies  of the tables that Spark opens; a table without its copy is left out
+    """
+    locations = own_locations(settings)
+    advice = {
+        RATINGS: "set source.path to a MovieLens folder or a ratings table",
+        MOVIES: "source.movies names the movie table",
+    }
+    found = {n: find_files(location.path, advice[n]) for n, (_, location) in locations.items() if not location.by_spark}
+    return {name: found.get(name) or copies[name] for name in locations if name in found or name in copies}
+
+
+def own_locations(settings: SourceSettings) -> dict[str, tuple[str, Location]]:
+    """The dotted key and the location of ratings and movies in own tables; empty for MovieLens."""
+    if settings.format != "table" and not settings.by_spark:
+        return {}
+    movies = {} if settings.movies is None else {MOVIES: ("source.movies", settings.movies)}
+    return {RATINGS: ("source", settings), **movies}
+
+
+def own_columns(settings: SourceSettings) -> dict[str, dict[str, str]]:
+    """Our names of the columns of ratings and movies in own tables, by the source's names."""
+    _check_names(settings.columns)
+    return {RATINGS: rating_columns(settings.columns), MOVIES: movie_columns(settings.columns)}
 
 
 def _movielens_source(settings: SourceSettings) -> Source:
@@ -151,25 +190,23 @@ def _with_encoding(layout: TextLayout, encoding: str) -> TextLayout:
     return replace(layout, or_utf8=True) if encoding == "auto" else replace(layout, encoding=encoding)
 
 
-def _table_source(settings: SourceSettings) -> Source:
-    names = settings.columns
-    _check_names(names)
-    tables = {RATINGS: find_files(settings.path, "set source.path to a MovieLens folder or a ratings table")}
-    wanted = {RATINGS: rating_columns(names)}
-    if settings.movies is not None:
-        tables[MOVIES] = find_files(settings.movies, "source.movies names the movie table")
-        wanted[MOVIES] = movie_columns(names)
+def _table_source(settings: SourceSettings, tables: Mapping[str, SourceFiles]) -> Source:
+    wanted = own_columns(settings)
     layouts: dict[str, TextLayout | None] = {}
     parquet = {}
     for table, files in tables.items():
         columns = wanted[table]
         if are_parquet(files):
             layouts[table], parquet[table] = None, read_footers(files, columns, required_columns(columns))
+        elif is_json_lines(files):
+            layouts[table] = json_layout(files, columns, required_columns(columns))
         elif settings.header is not None and table == RATINGS:
             layouts[table] = layout_without_header(files, settings, settings.header, columns)
         else:
             layouts[table] = header_layout(files, settings, columns, required_columns(columns))
-    return Source("table", tables, layouts, _HALF_STARS, settings.ids == "integer", parquet)
+    return Source(
+        "spark" if settings.by_spark else "table", tables, layouts, _HALF_STARS, settings.ids == "integer", parquet
+    )
 
 
 def _check_names(names: SourceColumns) -> None:

@@ -163,9 +163,10 @@ def unfinished_lines(
 
     A file that is still being written, or whose copy broke off, ends anywhere. In the middle of a line the number of
     fields tells; in the last field nothing does, but that it is shorter than usual: 1600023 for 1600023000. Compressed
-    files are not looked at, because one that broke off cannot be unpacked.
+    files are not looked at, because one that broke off cannot be unpacked; nor are JSON lines by `auto`, because a part
+    of an object is none.
     """
-    if handling == "keep":
+    if handling == "keep" or (layout.keys and handling == "auto"):
         return []
     found = ((file, _unfinished_line(file, layout, handling == "auto")) for file in files.files)
     return [(file, line) for file, line in found if line is not None]

@@ -34,16 +34,24 @@ class SourceFiles:
     root     the folder that the names of the files are relative to; absolute
     files    the files to read, absolute, in the order of their names
     skipped  the name of each file or folder below `root` that is not read, to the reason
+    version  if the files are a copy of a table that Spark opened: the table's version that was copied
     """
 
     path: Path
     root: Path
     files: tuple[Path, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
 
     def name(self, file: Path) -> str:
         """The name of one of the files below `root`, such as `2026-11/part-0.csv`."""
         return file.relative_to(self.root).as_posix()
+
+    @property
+    def folders(self) -> set[str]:
+        """The names of folders such as `day=1` below `root` that every file is in: here `day`."""
+        paths = {file.relative_to(self.root).parent.parts for file in self.files}
+        return set.intersection(*[{part.partition("=")[0] for part in path if "=" in part} for path in paths])
 
     @property
     def bytes(self) -> int:
@@ -52,8 +60,8 @@ class SourceFiles:
 
     @property
     def signature(self) -> str:
-        """Changes if a file is added, removed, replaced or written; see `source_signature`."""
-        return source_signature(self.files)
+        """Changes if a file is added, removed, replaced or written, see `source_signature`; of a copy, its version."""
+        return self.version or source_signature(self.files)
 
 
 def find_files(text: str, setting: str) -> SourceFiles:

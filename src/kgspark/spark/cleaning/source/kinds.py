@@ -3,12 +3,15 @@
 import bz2
 import codecs
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
+
+import pyarrow as pa
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.source.files import SourceFiles
@@ -20,34 +23,44 @@ class Kind(StrEnum):
     TEXT = "text"
     GZIP = "text in gzip"
     BZIP2 = "text in bzip2"
+    ZSTD = "text in zstd"
     PARQUET = "Parquet"
 
 
 # Spark decompresses by a file's name alone.
-_ENDINGS = {".gz": Kind.GZIP, ".bz2": Kind.BZIP2}
-_OTHER_ENDINGS = (".deflate", ".lz4", ".snappy", ".zst")
-_READ = {rb"PAR1": Kind.PARQUET, rb"\x1f\x8b": Kind.GZIP, rb"BZh[1-9]1AY&SY": Kind.BZIP2}
+_ENDINGS = {".gz": Kind.GZIP, ".bz2": Kind.BZIP2, ".zst": Kind.ZSTD}
+_OTHER_ENDINGS = (".deflate", ".lz4", ".snappy")
+_READ = {
+    rb"PAR1": Kind.PARQUET,
+    rb"\x1f\x8b": Kind.GZIP,
+    rb"BZh[1-9]1AY&SY": Kind.BZIP2,
+    rb"\x28\xb5\x2f\xfd": Kind.ZSTD,
+}
 # A first line is cut after so many bytes.
 LONGEST_HEADER = 64 << 10
 _UNPACK = "unpack it"
 _CONVERT = "write it as CSV or Parquet"
+_BY_SPARK = "beside its path, set format: spark and reader: "
 _NOT_READ = {
     rb"PK\x03\x04": ("a zip archive or an Excel workbook", "unpack it, or save it as CSV"),
     rb"7z\xbc\xaf": ("a 7z archive", _UNPACK),
     rb"\xfd7zXZ": ("compressed by xz", _UNPACK),
-    rb"\x28\xb5\x2f\xfd": ("compressed by zstd", _UNPACK),
     rb"\x04\x22\x4d\x18": ("compressed by lz4", _UNPACK),
     rb"Rar!": ("a rar archive", _UNPACK),
     rb".{257}ustar": ("a tar archive", _UNPACK),
-    rb"ORC": ("ORC", _CONVERT),
-    rb"Obj\x01": ("Avro", _CONVERT),
+    rb"ORC": ("ORC", f"{_BY_SPARK}orc"),
+    rb"Obj\x01": ("Avro", f"{_BY_SPARK}avro"),
     rb"ARROW1": ("Arrow (Feather)", _CONVERT),
     rb"\x89HDF": ("HDF5", _CONVERT),
     rb"SQLite format 3": ("an SQLite database", _CONVERT),
     rb"\xd0\xcf\x11\xe0": ("an Excel workbook", "save it as CSV"),
     rb"\x80[\x02-\x05]": ("a Python pickle", f"{_CONVERT}; kgspark unpickles nothing"),
 }
-_TEXTS_WITHOUT_COLUMNS = {"{": "JSON lines", "[": "JSON", "<": "HTML or XML"}
+_TEXTS_WITHOUT_COLUMNS = {
+    "{": ("JSON lines", f"{_BY_SPARK}json"),
+    "[": ("JSON", "write one object per line"),
+    "<": ("HTML or XML", _CONVERT),
+}
 
 
 def kind_of(path: Path) -> Kind:
@@ -86,28 +99,47 @@ def are_parquet(files: SourceFiles) -> bool:
 
 
 def is_compressed(path: Path) -> bool:
-    """True for a text file in gzip or bzip2."""
+    """True for a text file in gzip, bzip2 or zstd."""
     return path.suffix in _ENDINGS
 
 
 def open_text(path: Path) -> IO[bytes]:
     """Opens a text file of any `Kind`, decompressed. Reading may raise one of `UNPACKING_ERRORS`."""
-    openers: dict[str, Callable[[Path, str], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
+    openers: dict[str, Callable[[Path, str], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".zst": _open_zstd}
     stream: IO[bytes] = openers.get(path.suffix, open)(path, "rb")
     return stream
 
 
-UNPACKING_ERRORS = (OSError, EOFError, zlib.error)
+def _open_zstd(path: Path, mode: str) -> IO[bytes]:
+    return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
+
+
+UNPACKING_ERRORS = (OSError, EOFError, zlib.error, pa.ArrowException)
 
 
 def first_line(path: Path, encoding: str) -> str | None:
     """The first line of a text file, without its end and its byte order mark; None if the file unpacks to nothing."""
+    start = _start(path)
+    return line_at(start, encoding) if start else None
+
+
+def first_lines(path: Path) -> list[str]:
+    """The lines in UTF-8 at the beginning of a text file; the last one may be cut off."""
+    return _start(path, whole=True).decode(errors="replace").splitlines()
+
+
+def is_json_object(path: Path) -> bool:
+    """True if a text file begins with a JSON object."""
+    return (first_line(path, "utf-8") or "").lstrip().startswith("{")
+
+
+def _start(path: Path, whole: bool = False) -> bytes:
+    """The first line of a text file or, if `whole`, as many bytes as a first line may have."""
     try:
         with open_text(path) as stream:
-            start = stream.readline(LONGEST_HEADER)
+            return stream.read(LONGEST_HEADER) if whole else stream.readline(LONGEST_HEADER)
     except UNPACKING_ERRORS as error:
         raise InputError(f"{path}: the file cannot be unpacked: {error}; it may be cut off") from None
-    return line_at(start, encoding) if start else None
 
 
 def line_at(start: bytes, encoding: str) -> str:
@@ -123,9 +155,9 @@ def shown(line: str) -> str:
 
 def refuse_other_texts(path: Path, line: str) -> None:
     """InputError if a first line is not that of a table: JSON, HTML, or bytes that are no text."""
-    what = _TEXTS_WITHOUT_COLUMNS.get(line.lstrip()[:1])
-    if what is not None:
-        raise InputError(f"{path}: the file is {what}, by its first line {shown(line)}; {_CONVERT}")
+    found = _TEXTS_WITHOUT_COLUMNS.get(line.lstrip()[:1])
+    if found is not None:
+        raise InputError(f"{path}: the file is {found[0]}, by its first line {shown(line)}; {found[1]}")
     if re.search(r"[\x00-\x08\x0e-\x1f]", line):
         raise InputError(f"{path}: the file is no text: it begins with {shown(line[:20])}; {_CONVERT}")
 

@@ -1,7 +1,7 @@
 """Text tables as lines with positions. Column expressions split the lines, so no bad line can stop a job."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.cleaning.source.layouts import TextLayout
-from kgspark.spark.frames import spark_path
+from kgspark.spark.frames import quoted, spark_path
 
 # The control characters of iso-8859-1 that are printable in windows-1252; five others are undefined there.
 _CONTROLS = "".join(chr(code) for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
@@ -56,10 +56,9 @@ def read_lines(session: SparkSession, files: SourceFiles, layout: TextLayout) ->
 
 def parquet_positions(table: DataFrame) -> list[Column]:
     """`header` and `LINE_COLUMNS` for a Parquet table, as lines have them; `raw` is the row's columns as JSON."""
-    names = ["`" + name.replace("`", "``") + "`" for name in table.columns]
     return [
         F.lit(False).alias("header"),
-        F.to_json(F.struct(*names)).alias("raw"),
+        F.to_json(F.struct(*map(quoted, table.columns))).alias("raw"),
         F.col("_metadata.file_path").alias("file"),
         F.lit(0).cast("bigint").alias("block"),
         F.col("_metadata.row_index").alias("row"),
@@ -74,7 +73,35 @@ def is_header(layout: TextLayout) -> Column:
 
 
 def fields(layout: TextLayout) -> Column:
-    """The fields of `raw` as array<string>, without their quotes."""
+    """The fields of `raw` and of the folders of `file`, as array<string>; null for a line that is no JSON object."""
+    folders = [of_folder(name) for name in layout.folders]
+    of_line = _json_values(layout.keys) if layout.keys else _separated(layout)
+    return F.concat(of_line, F.array(*folders)) if folders else of_line
+
+
+def of_folder(name: str) -> Column:
+    """The value of the folder `name=value` in the path of `file`, or null, by Hive's rules."""
+    value = F.substring_index(F.substring_index(file_path(), f"/{name}=", -1), "/", 1)
+    return F.nullif(F.url_decode(F.replace(value, F.lit("+"), F.lit("%2B"))), F.lit("__HIVE_DEFAULT_PARTITION__"))
+
+
+def _json_values(keys: Sequence[str]) -> Column:
+    """The values of an object's keys as texts: those of a string, or the JSON of any other value."""
+    # Spark's parser ends with the first value of a line, whatever follows it.
+    whole = F.ltrim("raw").startswith("{") & F.rtrim("raw").endswith("}")
+    several = F.contains("raw", F.lit("}{")) | F.contains("raw", F.lit("} {"))
+    # As a variant, a number keeps its digits: as text alone, 1600001020.5 would become 1.6000010205E9.
+    found = F.when(whole & ~several, F.try_parse_json("raw"))
+    return F.when(found.isNotNull(), F.array(*[F.try_variant_get(found, _json_path(key), "string") for key in keys]))
+
+
+def _json_path(key: str) -> str:
+    quote = '"' if "'" in key else "'"
+    return f"$[{quote}{key}{quote}]"
+
+
+def _separated(layout: TextLayout) -> Column:
+    """The fields between separators, without their quotes."""
     plain = _split(F.col("raw"), layout.separator)
     if not layout.quoted:
         return plain
@@ -131,8 +158,8 @@ def line_problem(layout: TextLayout, unfinished: Collection[tuple[Path, str]] = 
 
     unfinished  file and text of the last lines that count as cut off, see `unfinished_lines`
     """
-    unparsable = F.length(F.trim("raw")) == 0
-    plain = F.col("readable") & (F.size("fields") == len(layout.columns))
+    unparsable = (F.length(F.trim("raw")) == 0) | F.col("fields").isNull()
+    plain = F.col("readable") & F.col("fields").isNotNull() & (F.size("fields") == len(layout.columns))
     if layout.quoted:
         plain = plain & ~F.contains("raw", F.lit('"'))
         unparsable = unparsable | (F.contains("raw", F.lit('"')) & (_quotes(_with_doubled_quotes()) % 2 == 1))
@@ -148,7 +175,7 @@ def line_problem(layout: TextLayout, unfinished: Collection[tuple[Path, str]] = 
         cut = cut & place.isin([f"{file}\n{text}" for file, text in unfinished])
         plain, problem = plain & ~cut, problem.when(cut, UNFINISHED)
     # The fast path: nearly every line is plain. If a line has two fields or more, a blank line is never plain.
-    return F.when(~plain, problem) if len(layout.columns) > 1 else problem
+    return F.when(~plain, problem) if len(layout.columns) - len(layout.folders) > 1 else problem
 
 
 def with_line_numbers(bad: DataFrame, blocks: DataFrame) -> DataFrame:

@@ -14,23 +14,25 @@ from pyspark.sql.types import StructType
 
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.source.files import SourceFiles
-from kgspark.spark.cleaning.source.lines import parquet_positions
-from kgspark.spark.frames import spark_path
+from kgspark.spark.cleaning.source.lines import of_folder, parquet_positions
+from kgspark.spark.frames import quoted, spark_path
 from kgspark.tables import Columns
 
 _NANOSECONDS = "nanoseconds"
 _NAMES = "array<struct<name:string>>"  # as in exports of catalogues: genres with an id and a name
 _UUID = "uuid"  # 16 bytes; Spark reads them only if it is told that they are bytes
+_FOLDER = "the name of a folder"  # a column such as day of the folder day=1, which is not in the file
 _NO_VALUES = "void"  # a column without a single value, whose type pandas does not know
 # The Spark types by which such columns are read from the file, and those that they get. Others are Spark types.
 _STORED = {_NANOSECONDS: "bigint", _UUID: "binary"}
-_READ = {_NANOSECONDS: "timestamp", _NAMES: "array<string>", _UUID: "string"}
+_READ = {_NANOSECONDS: "timestamp", _NAMES: "array<string>", _UUID: "string", _FOLDER: "string"}
 # What a Spark type holds. Files may have different types of one group: each file is read with its own.
 _GROUPS = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"), "number"),
     **dict.fromkeys(("string", "binary", _UUID), "text"),
     **dict.fromkeys(("timestamp", "timestamp_ntz", "date", _NANOSECONDS), "time"),
     **dict.fromkeys(("array<string>", _NAMES), "list of texts"),
+    _FOLDER: _FOLDER,
 }
 _EXPECTED = {
     Columns.USER_ID: ("number", "text"),
@@ -78,14 +80,16 @@ class ParquetFiles:
         self, session: SparkSession, types: Mapping[str, str], nulls: Mapping[str, Column], files: tuple[Path, ...]
     ) -> DataFrame:
         """`nulls` has every column of the table without its values."""
-        stored = {ours: spark_type for ours, spark_type in types.items() if spark_type != _NO_VALUES}
-        schema = ", ".join(f"{_quoted(self.names[ours])} {_STORED.get(t, t)}" for ours, t in stored.items())
+        stored = {ours: spark_type for ours, spark_type in types.items() if spark_type not in (_NO_VALUES, _FOLDER)}
+        folders = [ours for ours, spark_type in types.items() if spark_type == _FOLDER]
+        schema = ", ".join(f"{quoted(self.names[ours])} {_STORED.get(t, t)}" for ours, t in stored.items())
         table = session.read.schema(schema or StructType()).parquet(*map(spark_path, files))
         columns = {**nulls, **{ours: self._typed(ours, spark_type) for ours, spark_type in stored.items()}}
-        return table.select(*[column.alias(ours) for ours, column in columns.items()], *parquet_positions(table))
+        rows = table.select(*[column.alias(ours) for ours, column in columns.items()], *parquet_positions(table))
+        return rows.withColumns({ours: of_folder(self.names[ours]) for ours in folders})
 
     def _typed(self, ours: str, spark_type: str) -> Column:
-        column = _quoted(self.names[ours])
+        column = quoted(self.names[ours])
         if spark_type == _NANOSECONDS:
             return F.expr(f"timestamp_micros({column} div 1000)")
         if spark_type == _UUID:
@@ -97,12 +101,13 @@ def read_footers(files: SourceFiles, columns: Mapping[str, str], required: Colle
     """Reads the footer of every file, in threads: some 2 s for 2,000 files.
 
     columns   our names of the columns, by the source's names; other columns are not read
-    required  the source's names that must be in every file
+    required  the source's names that must be in every file, or be the name of a folder
     Raises InputError, with file and column, for a file that was cut off, for a column that is missing or of a type that
     cannot be read, and for files whose types do not belong together.
     """
     with ThreadPoolExecutor(8) as pool:
-        footers = list(pool.map(partial(_read_footer, columns=columns, required=required), files.files))
+        read = partial(_read_footer, columns=columns, required=required, folders=files.folders)
+        footers = list(pool.map(read, files.files))
     parts: dict[tuple[tuple[str, str], ...], list[Path]] = {}
     for file, (types, _) in zip(files.files, footers, strict=True):
         parts.setdefault(tuple(types.items()), []).append(file)
@@ -129,26 +134,47 @@ def union(frames: list[DataFrame]) -> DataFrame:
     return reduce(DataFrame.unionByName, frames)
 
 
-def _read_footer(file: Path, columns: Mapping[str, str], required: Collection[str]) -> tuple[dict[str, str], int]:
+def _read_footer(
+    file: Path, columns: Mapping[str, str], required: Collection[str], folders: Collection[str]
+) -> tuple[dict[str, str], int]:
     """The Spark types of our columns, and the number of rows."""
     schema, metadata = open_footer(file)
+    of_folders = [theirs for theirs in columns if theirs in folders and theirs not in schema.names]
+    stored = column_types(file, schema, columns, [name for name in required if name not in of_folders], metadata)
+    return stored | {columns[theirs]: _FOLDER for theirs in of_folders}, metadata.num_rows
+
+
+def column_types(
+    place: object,
+    schema: pa.Schema,
+    columns: Mapping[str, str],
+    required: Collection[str],
+    metadata: pq.FileMetaData | None = None,
+) -> dict[str, str]:
+    """The Spark types of our columns in a table.
+
+    place     the table, for messages
+    metadata  of a Parquet file
+
+    Raises InputError for a column that is missing, or of a type that cleaning does not read.
+    """
     missing = [name for name in required if name not in schema.names]
     if missing:
         raise InputError(
-            f"{file}: the table lacks the column {', '.join(missing)}; found {', '.join(schema.names)[:300]}; "
+            f"{place}: the table lacks the column {', '.join(missing)}; found {', '.join(schema.names)[:300]}; "
             "name the columns in source.columns"
         )
     types = {}
     for theirs, ours in columns.items():
         found = schema.get_all_field_indices(theirs)
         if len(found) > 1 or sum(name.lower() == theirs.lower() for name in schema.names) > 1:
-            raise InputError(f"{file}: the table has {theirs} twice, so its values are uncertain; rename one")
+            raise InputError(f"{place}: the table has {theirs} twice, so its values are uncertain; rename one")
         if found:
             field = schema.field(found[0])
             types[ours] = _spark_type(field.type, theirs, metadata)
             if types[ours] != _NO_VALUES and _group(types[ours]) not in _EXPECTED[ours]:
-                raise InputError(f"{file}: {theirs} is {field.type}; expected a {' or a '.join(_EXPECTED[ours])}")
-    return types, metadata.num_rows
+                raise InputError(f"{place}: {theirs} is {field.type}; expected a {' or a '.join(_EXPECTED[ours])}")
+    return types
 
 
 def _check_together(names: Mapping[str, str], examples: Mapping[tuple[tuple[str, str], ...], Path]) -> None:
@@ -183,7 +209,7 @@ def _group(spark_type: str) -> str:
     return _GROUPS.get(spark_type.split("(")[0], "")
 
 
-def _spark_type(found: pa.DataType, name: str, metadata: pq.FileMetaData) -> str:
+def _spark_type(found: pa.DataType, name: str, metadata: pq.FileMetaData | None) -> str:
     """The Spark type that reads a column of this type, or an empty text if cleaning reads none such."""
     if pa.types.is_dictionary(found):
         found = found.value_type
@@ -215,11 +241,9 @@ def _is_text(found: pa.DataType) -> bool:
     return pa.types.is_string(found) or pa.types.is_large_string(found)
 
 
-def _is_int96(name: str, metadata: pq.FileMetaData) -> bool:
+def _is_int96(name: str, metadata: pq.FileMetaData | None) -> bool:
     """True if a time is stored as INT96, as older versions of Spark and Impala do; Arrow shows it as nanoseconds."""
+    if metadata is None:
+        return False
     columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
     return any(column.path == name and column.physical_type == "INT96" for column in columns)
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
