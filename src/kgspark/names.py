@@ -56,6 +56,11 @@ class Names(Settings):
         validate_default=True,
         description="published column of the movie that is the reason; the default puts reason_ before movie_id",
     )
+    similar_movie_id: SqlName = Field(
+        default_factory=_made_of("similar_{movie_id}"),
+        validate_default=True,
+        description="published column of a similar movie; the default puts similar_ before movie_id",
+    )
 
     @model_validator(mode="after")
     def _columns_are_distinct(self) -> "Names":
@@ -74,6 +79,7 @@ class Names(Settings):
             Columns.USER_ID: self.user_id,
             Columns.MOVIE_ID: self.movie_id,
             Columns.REASON: self.reason_movie_id,
+            Columns.SIMILAR: self.similar_movie_id,
         }
 
     def column(self, ours: str) -> str:

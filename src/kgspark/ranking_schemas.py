@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from kgspark.names import OURS, Names
-from kgspark.tables import AUDIENCES, RECOMMENDATIONS, ROW_SOURCES, Columns
+from kgspark.tables import AUDIENCES, RECOMMENDATIONS, ROW_SOURCES, SIMILAR_ITEMS, Columns
 
 # Arrow's types of external ids, by Spark's name of the same type.
 ID_TYPES: dict[str, pa.DataType] = {"bigint": pa.int64(), "string": pa.string()}
@@ -49,6 +49,12 @@ def query_schema(id_type: str) -> pa.Schema:
 MEANINGS = {
     RECOMMENDATIONS: "for each {user}, the best {movies} that the {user} has not rated or seen",
     AUDIENCES: "for each {movie}, the best {users} who have not rated or seen it",
+    SIMILAR_ITEMS: "for each {movie}, the {movies} that are most like it by the model",
+}
+_SCORES = {
+    RECOMMENDATIONS: "score of the model; popular {movies} have numbers of likes",
+    AUDIENCES: "score of the model, comparable between {users}",
+    SIMILAR_ITEMS: "cosine of the model's vectors of both {movies}, at most 1",
 }
 
 
@@ -74,18 +80,14 @@ def ranked_columns(table: str, id_type: str) -> tuple[RankedColumn, ...]:
     ids, recommends = ID_TYPES[id_type], table == RECOMMENDATIONS
     user = RankedColumn(Columns.USER_ID, ids, "id of the {user}, as in the source", key=recommends)
     movie = RankedColumn(Columns.MOVIE_ID, ids, "id of the {movie}, as in the source", key=not recommends)
+    similar = RankedColumn(Columns.SIMILAR, ids, "id of the similar {movie}, as in the source")
+    query, item = {RECOMMENDATIONS: (user, movie), AUDIENCES: (movie, user), SIMILAR_ITEMS: (movie, similar)}[table]
     reason = "id of the liked {movie} that is most similar to the recommended one; null if there is none"
     return (
-        user if recommends else movie,
+        query,
         RankedColumn(Columns.RANK, pa.int32(), "place in the list, from 1", key=True),
-        movie if recommends else user,
-        RankedColumn(
-            Columns.SCORE,
-            pa.float32(),
-            "score of the model; popular {movies} have numbers of likes"
-            if recommends
-            else "score of the model, comparable between {users}",
-        ),
+        item,
+        RankedColumn(Columns.SCORE, pa.float32(), _SCORES[table]),
         RankedColumn(Columns.SOURCE, pa.string(), f"what ranked the row: {', '.join(ROW_SOURCES)}"),
         *([RankedColumn(Columns.REASON, ids, reason, nullable=True)] if recommends else []),
         RankedColumn(Columns.MODEL_ID, pa.string(), "model that the scores are of"),

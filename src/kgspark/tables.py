@@ -3,32 +3,34 @@
 RATINGS, MOVIES, USERS, TAGS = "ratings", "movies", "users", "tags"
 QUARANTINE, SEEN, REFUSED_PAIRS = "quarantine", "seen", "refused_pairs"
 ENTITIES, TRIPLES = "entities", "triples"
-MODEL, SEARCH_SPACE, AUDIENCE_SPACE = "model", "search_space", "audience_space"
+MODEL = "model"
+SEARCH_SPACE, AUDIENCE_SPACE, SIMILAR_SPACE = "search_space", "audience_space", "similar_space"
 SEGMENTS, CANDIDATES = "segments", "candidates"
-RECOMMENDATIONS, AUDIENCES, PUBLISHED = "recommendations", "audiences", "published"
+RECOMMENDATIONS, AUDIENCES, SIMILAR_ITEMS = "recommendations", "audiences", "similar_items"
+PUBLISHED = "published"
 
 # The tables of the source after cleaning, and those that are derived from the ratings for relations.
 CLEAN = (RATINGS, MOVIES, USERS, TAGS)
 CO_WATCHED = "co_watched"
-# The tables that a night ranks and publishes.
-RANKED = (RECOMMENDATIONS, AUDIENCES)
+# The tables that a night may rank and publish.
+RANKED = (RECOMMENDATIONS, AUDIENCES, SIMILAR_ITEMS)
 
 # The stage that writes each table, for the error about a missing table.
 WRITTEN_BY = {
     **dict.fromkeys((RATINGS, MOVIES, USERS, TAGS, QUARANTINE, SEEN, REFUSED_PAIRS), "clean-ratings"),
     ENTITIES: "index-entities",
     TRIPLES: "write-triples",
-    **dict.fromkeys((MODEL, SEARCH_SPACE, AUDIENCE_SPACE), "train-embeddings"),
-    **dict.fromkeys((SEGMENTS, CANDIDATES, RECOMMENDATIONS, AUDIENCES), "recommend"),
+    **dict.fromkeys((MODEL, SEARCH_SPACE, AUDIENCE_SPACE, SIMILAR_SPACE), "train-embeddings"),
+    **dict.fromkeys((SEGMENTS, CANDIDATES, *RANKED), "recommend"),
     PUBLISHED: "publish",
 }
 
 # Tables whose files are read as a whole. One wrong byte in them changes every result, so they are always compared with
 # their checksums.
-READ_WHOLE = (TRIPLES, MODEL, SEARCH_SPACE, AUDIENCE_SPACE)
+READ_WHOLE = (TRIPLES, MODEL, SEARCH_SPACE, AUDIENCE_SPACE, SIMILAR_SPACE)
 
 # The search space that each ranked table is ranked with.
-RANKED_WITH = {RECOMMENDATIONS: SEARCH_SPACE, AUDIENCES: AUDIENCE_SPACE}
+RANKED_WITH = {RECOMMENDATIONS: SEARCH_SPACE, AUDIENCES: AUDIENCE_SPACE, SIMILAR_ITEMS: SIMILAR_SPACE}
 
 
 class Columns:
@@ -47,6 +49,7 @@ class Columns:
     AGE_DAYS = "age_days"
     POSITION, SEGMENT = "position", "segment"
     RANK, SCORE, SOURCE, REASON, MODEL_ID, DS = "rank", "score", "source", "reason_movie_id", "model_id", "ds"
+    SIMILAR = "similar_movie_id"
 
 
 # Primary keys of the clean tables; tags have none.

@@ -36,7 +36,7 @@ def test_a_line_per_night_while_one_is_running(tmp_path: Path, conf: Path, capsy
     ]
     assert answer["lake"] == str(lake)
     assert [night["published"] for night in answer["nights"]] == ["no", "latest", "yes"]
-    assert answer["nights"][1]["files"] == 13
+    assert answer["nights"][1]["files"] == 19
     assert sorted(lake.rglob("*")) == before
 
 

@@ -181,5 +181,5 @@ def test_sizes_count_a_linked_file_once(lake: Path) -> None:
     run = Run(lake, found.date)
     ranked = sum(file.bytes for table in RANKED for file in Manifest.read(run.table(table)).files)
     assert 2 * ranked < found.bytes < 3 * ranked + 20_000
-    # Twice four Parquet files, two manifests, one description, two marks.
-    assert found.files == 13
+    # Twice six Parquet files, three manifests, one description, three marks.
+    assert found.files == 19

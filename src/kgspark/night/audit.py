@@ -14,7 +14,7 @@ from kgspark.spark.ranking.audit.counts import NightFacts, RankedTable, with_our
 from kgspark.spark.ranking.audit.findings import Finding
 from kgspark.spark.ranking.audit.lists import Beside, audit_lists
 from kgspark.spark.ranking.audit.schema import check_schema
-from kgspark.tables import ENTITIES, SEARCH_SPACE
+from kgspark.tables import ENTITIES, SEARCH_SPACE, SIMILAR_ITEMS
 
 
 def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
@@ -53,15 +53,18 @@ def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
 
 def _compare_with_model(night: Night, frames: Mapping[str, DataFrame]) -> Iterator[Finding]:
     """The findings of the checks that compute scores again from the model's file."""
-    from kgspark.night import model_scores, top_lists  # imports torch
+    from kgspark.night import model_scores, similar_lists, top_lists  # imports torch
 
+    of_users = {name: rows for name, rows in frames.items() if name != SIMILAR_ITEMS}
+    if SIMILAR_ITEMS in frames:
+        yield from similar_lists.check_similar(night, frames[SIMILAR_ITEMS])
     checks = {model_scores.CHECK: model_scores.compare_scores, top_lists.CHECK: top_lists.check_top_k}
     chosen = {name: check for name, check in checks.items() if night.settings.audit.checks[name].severity != "off"}
-    if not chosen:
+    if not chosen or not of_users:
         return
-    sample = model_scores.Sample.collect(night, frames)
+    sample = model_scores.Sample.collect(night, of_users)
     for name, check in chosen.items():
-        for table in filter(frames.__contains__, check_named(name).tables):
+        for table in filter(of_users.__contains__, check_named(name).tables):
             yield check(night, sample, table)
 
 
@@ -77,8 +80,9 @@ def _last_published(night: Night, table: str) -> DataFrame | None:
         before = read_table(night.spark, max(earlier), tolerant=True)
     except (OSError, ValueError, pa.ArrowException):
         return None
-    names = night.settings.names
-    return with_our_names(before, names) if {names.user_id, names.movie_id} <= set(before.columns) else None
+    names, direction = night.settings.names, DIRECTIONS[table]
+    ids = {names.column(column) for column in (direction.query_column, direction.item_column)}
+    return with_our_names(before, names) if ids <= set(before.columns) else None
 
 
 def _nights(lake: Path, table: str) -> list[Path]:

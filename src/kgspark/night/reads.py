@@ -30,11 +30,16 @@ from kgspark.tables import (
     SEARCH_SPACE,
     SEEN,
     SEGMENTS,
+    SIMILAR_ITEMS,
     TRIPLES,
 )
 from kgspark.warehouse.targets import TARGETS, Target
 
-DIRECTIONS = {RECOMMENDATIONS: Direction(USER, MOVIE), AUDIENCES: Direction(MOVIE, USER)}
+DIRECTIONS = {
+    RECOMMENDATIONS: Direction(USER, MOVIE),
+    AUDIENCES: Direction(MOVIE, USER),
+    SIMILAR_ITEMS: Direction(MOVIE, MOVIE),
+}
 
 
 def cleaned_tables(night: Night) -> list[str]:
@@ -122,7 +127,9 @@ def related_table_signatures(night: Night) -> dict[str, str]:
 
 def ranked_tables(night: Night) -> list[str]:
     """The tables that this night ranks and publishes."""
-    return [RECOMMENDATIONS, AUDIENCES] if night.settings.audiences.enabled else [RECOMMENDATIONS]
+    settings = night.settings
+    optional = {AUDIENCES: settings.audiences.enabled, SIMILAR_ITEMS: settings.similar_items.enabled}
+    return [RECOMMENDATIONS, *(table for table, enabled in optional.items() if enabled)]
 
 
 def vectors_by_source(night: Night, side: Side) -> Mapping[str, int]:
@@ -145,7 +152,12 @@ def search_spaces(night: Night) -> list[str]:
 
 def list_length(night: Night, table: str) -> int:
     """K of a ranked table."""
-    return night.settings.recommend.k if table == RECOMMENDATIONS else night.settings.audiences.k
+    settings = night.settings
+    return {
+        RECOMMENDATIONS: settings.recommend.k,
+        AUDIENCES: settings.audiences.k,
+        SIMILAR_ITEMS: settings.similar_items.k,
+    }[table]
 
 
 def candidate_tables(night: Night) -> list[str]:

@@ -14,7 +14,7 @@ from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.tune_space import check_space
 from kgspark.report.contract.settings import ContractSettings
-from kgspark.retrieval.settings import AudienceSettings, RecommendSettings
+from kgspark.retrieval.settings import AudienceSettings, RecommendSettings, SimilarSettings
 from kgspark.runs import Verify, run_dates
 from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings
 from kgspark.spark.graph.settings import RelationSettings, SplitSettings, TriplesSettings
@@ -51,6 +51,7 @@ class NightSettings(Settings):
     candidates: CandidateSettings = Field(default_factory=CandidateSettings)
     recommend: RecommendSettings = Field(default_factory=RecommendSettings)
     audiences: AudienceSettings = Field(default_factory=AudienceSettings)
+    similar_items: SimilarSettings = Field(default_factory=SimilarSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     tune: TuneSettings = Field(default_factory=TuneSettings)

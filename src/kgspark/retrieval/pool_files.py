@@ -32,18 +32,20 @@ def write_pools(
     candidates: Path | None,
     settings: IndexSettings,
     placed: np.ndarray | None = None,
+    of_all: bool = False,
 ) -> list[str]:
     """Writes the pools of a ranked side into the new `folder`; returns the kind of search of each pool.
 
     index       over the whole ranked side `side`
     candidates  holds the tables `segments` and `candidates`; None for one pool of everything
     placed      mask bool (rows of the side,): the rows that may be ranked; None for all
+    of_all      True for one pool of every movie that any segment is offered, for all queries
 
     A pool with enough rows gets the approximate index that `settings` names. Users without any candidate, and movies
     that no user is offered, are in no pool and get no rows.
     """
     folder.mkdir(parents=True)
-    parts = list(_parts(side, candidates, placed))
+    parts = list(_parts(side, candidates, placed, of_all))
     kinds: list[str] = []
     for number, part in enumerate(parts):
         of_pool = folder / str(number)
@@ -95,11 +97,15 @@ def _write_part(folder: Path, index: FlatIndex, offered: np.ndarray, queries: np
 
 
 def _parts(
-    side: Side, candidates: Path | None, placed: np.ndarray | None
+    side: Side, candidates: Path | None, placed: np.ndarray | None, of_all: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None] | None]:
     """Per pool: the positions of the offered rows and of the queries (None for all), int64, sorted; or None for all."""
     if candidates is None:
         yield None if placed is None else (np.flatnonzero(placed), None)
+        return
+    if of_all:
+        offered = np.unique(np.concatenate([np.empty(0, np.int64), *_positions(candidates / CANDIDATES).values()]))
+        yield offered if placed is None else offered[placed[offered]], None
         return
     for _, users, movies in offered_by_segment(candidates):
         offered, queries = (movies, users) if side == ITEMS else (users, movies)

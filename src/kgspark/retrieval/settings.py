@@ -63,3 +63,10 @@ class AudienceSettings(Settings):
 
     enabled: bool = Field(default=True, description="write the table audiences")
     k: int = Field(default=100, ge=1, description="users listed for each movie")
+
+
+class SimilarSettings(Settings):
+    """Every movie's top-K most similar movies, by the cosine of their vectors."""
+
+    enabled: bool = Field(default=False, description="write the table similar_items")
+    k: int = Field(default=20, ge=1, description="movies listed for each movie")

@@ -7,7 +7,7 @@ from typing import Any
 from kgspark.content import columns_text, content_hash
 from kgspark.errors import ConfigError, StageError
 from kgspark.files import TableFiles
-from kgspark.graph.layout import MOVIE, EntityLayout
+from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.night.checked_candidates import check_candidates
 from kgspark.night.night import Night
 from kgspark.night.reads import (
@@ -86,6 +86,7 @@ def stage_settings(night: Night) -> dict[str, Any]:
     return {
         "recommend": settings.recommend.model_dump(),
         "audiences": settings.audiences.model_dump(),
+        "similar_items": settings.similar_items.model_dump(),
         "candidates": settings.candidates.model_dump(),
         "names": settings.names.columns,
         "relations": {settings.train.target: {"where": settings.target.where}},
@@ -146,12 +147,13 @@ def _task(night: Night, layout: EntityLayout, name: str, staging: Path) -> Ranki
     settings, direction, space = night.settings, DIRECTIONS[name], night.run.table(RANKED_WITH[name])
     recommends = name == RECOMMENDATIONS
     fills = recommends and needs_popular(night)
-    whole = not settings.candidates.restrict and not (recommends and vectors_by_source(night, ITEMS)[AVERAGE])
+    ranks_users = direction.item_kind == USER
+    whole = not settings.candidates.restrict and (ranks_users or not vectors_by_source(night, ITEMS)[AVERAGE])
     one_exact_pool = settings.recommend.index.kind == "flat" and whole
     queries, k = layout.count(direction.query_kind), list_length(night, name)
     return RankingTask(
         space=str(space),
-        side=ITEMS if recommends else QUERIES,
+        side=QUERIES if ranks_users else ITEMS,
         k=k,
         queries=queries,
         queries_per_file=queries_per_file(queries, k, settings.recommend.rows_per_file),
@@ -178,7 +180,8 @@ def _write_pools(night: Night, task: RankingTask, staging: Path) -> list[str]:
     placed = None
     if task.side == ITEMS and vectors_by_source(night, ITEMS)[AVERAGE]:
         placed = SearchSpace.load(Path(task.space)).item_sources != SOURCES.index(AVERAGE)
-    return sorted(set(write_pools(Path(task.pools), whole, task.side, candidates, task.index, placed)))
+    of_all = task.item_name == night.settings.names.similar_movie_id
+    return sorted(set(write_pools(Path(task.pools), whole, task.side, candidates, task.index, placed, of_all)))
 
 
 def _write_popular(night: Night, layout: EntityLayout, task: RankingTask, staging: Path) -> None:

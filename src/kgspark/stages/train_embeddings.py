@@ -22,6 +22,7 @@ from kgspark.kge.export.audience import audience_space
 from kgspark.kge.export.fold_in import function_of_likes
 from kgspark.kge.export.model_files import MEASURED_FILE, MODEL_FILE, measured_file, save_model
 from kgspark.kge.export.search_space import export_search_space, trend_for
+from kgspark.kge.export.similar import similar_space
 from kgspark.kge.export.trend import without_trend
 from kgspark.kge.settings import TrainSettings, describe
 from kgspark.kge.training import checkpoints
@@ -48,6 +49,7 @@ from kgspark.tables import (
     MODEL,
     SEARCH_SPACE,
     SERVED,
+    SIMILAR_SPACE,
     TRIPLES,
     Columns,
 )
@@ -178,6 +180,8 @@ def _write(
     if AUDIENCE_SPACE in folders:
         own = space if trend is None else without_trend(space)
         _save_space(night, _audience_space(own, graph, settings), folders[AUDIENCE_SPACE])
+    if SIMILAR_SPACE in folders:
+        _save_space(night, similar_space(space), folders[SIMILAR_SPACE], query_kind=MOVIE)
     of_model = {
         "model_id": space.model_id,
         "metrics": {"model": trained.test, "popularity": trained.popularity},
@@ -247,11 +251,11 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def _save_space(night: Night, space: SearchSpace, folder: Path) -> None:
-    """Writes the vectors, and the external ids of all users and movies, in their own type, for use in ranked rows."""
+def _save_space(night: Night, space: SearchSpace, folder: Path, query_kind: str = USER) -> None:
+    """Writes the vectors, and the external ids of queries and movies, in their own type, for use in ranked rows."""
     space.save(folder)
     entities = ds.dataset(_parts(night.run.table(ENTITIES)))
-    for side, kind in ((QUERIES, USER), (ITEMS, MOVIE)):
+    for side, kind in ((QUERIES, query_kind), (ITEMS, MOVIE)):
         table = entities.to_table(columns=[Columns.INDEX, Columns.EXTERNAL_ID], filter=pc.field(Columns.KIND) == kind)
         ids = table.sort_by(Columns.INDEX)[Columns.EXTERNAL_ID].combine_chunks()
         write_ids(folder, side, ids.cast(pa.int64()) if id_type(night) == "bigint" else ids)

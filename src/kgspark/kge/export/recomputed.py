@@ -75,6 +75,15 @@ class ModelFile:
             scores = torch.cat([pair_scores(queries[head], items[tail], metric) for head, tail in pairs])
             return (scores + tower_of(self.header.settings).offset(model)).numpy()
 
+    def movie_vectors(self, movies: np.ndarray) -> np.ndarray:
+        """The vectors float64 (n, width) of movies at the positions int64 (n,) that tell what is like what."""
+        with torch.no_grad():
+            model, encoder, _ = self._model(np.empty(0, np.int64), movies)
+            items = own = items_of(self.header.settings, model, slice(0, len(movies)))
+            if encoder is not None and self.leans:
+                _, items = encoder.ranked(own[:0], own)
+        return items[:, : own.shape[1]].numpy()
+
     def audience_scores(
         self, users: np.ndarray, owners: np.ndarray, movies: np.ndarray, likes: Histories
     ) -> np.ndarray:

@@ -25,7 +25,8 @@ _LEAST_QUERIES_PER_TASK = 1024
 
 @dataclass(frozen=True)
 class Direction:
-    """The kind of the queries and the kind that is ranked: movies for users, or users for movies (an audience)."""
+    """The kind of the queries and the kind that is ranked: movies for users, users for movies (an audience), or movies
+    for movies (similar ones)."""
 
     query_kind: str
     item_kind: str
@@ -38,7 +39,12 @@ class Direction:
     @property
     def item_column(self) -> str:
         """Id column of the ranked kind."""
-        return f"{self.item_kind}_id"
+        return Columns.SIMILAR if self.is_likeness else f"{self.item_kind}_id"
+
+    @property
+    def is_likeness(self) -> bool:
+        """True if both kinds are the same. Then a query has seen itself, and nothing else."""
+        return self.query_kind == self.item_kind
 
 
 def query_stream(
@@ -83,9 +89,21 @@ def query_stream(
             QueryColumns.LIKED,
         )
         for number, direction in enumerate(directions)
+        if not direction.is_likeness
+    ]
+    themselves = [
+        header.withColumns(
+            {
+                QueryColumns.QUERY_ID: F.lit(None).cast(id_type),
+                QueryColumns.SEEN: F.col(QueryColumns.POSITION),
+                QueryColumns.LIKED: F.lit(False),
+            }
+        )
+        for header, direction in zip(headers, directions, strict=True)
+        if direction.is_likeness
     ]
     # The joins are the expensive part, so each pair is joined once and then repeated for each direction.
-    stream = reduce(DataFrame.unionByName, [*headers, pairs.select(F.inline(F.array(*seen)))])
+    stream = reduce(DataFrame.unionByName, [*headers, *themselves, pairs.select(F.inline(F.array(*seen)))])
     return stream.to(from_arrow_schema(query_schema(id_type)))
 
 

@@ -33,7 +33,10 @@ def test_every_check_has_its_default_and_one_value_may_be_changed() -> None:
         ("audit.checks.ranks=warn", "audit.checks.ranks: expected a section of keys"),
         ("audit.own.x.bound=0", "audit.own.x.where: required"),
         ("audit.own.ranks.where=score > 1", "audit.own: 'ranks' is a check of audit.checks; choose another name"),
-        ("audit.own.x={where: a, table: movies}", "audit.own.x.table: expected 'recommendations' or 'audiences'"),
+        (
+            "audit.own.x={where: a, table: movies}",
+            "audit.own.x.table: expected 'recommendations', 'audiences' or 'similar_items'",
+        ),
         ("audit.own.x={where: a, bound: 2}", "audit.own.x.bound: expected a number ≤ 1"),
     ],
 )

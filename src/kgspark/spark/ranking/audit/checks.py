@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from kgspark.tables import AUDIENCES, LEARNED, RANKED, RECOMMENDATIONS, ROW_SOURCES, Columns
+from kgspark.tables import AUDIENCES, LEARNED, RANKED, RECOMMENDATIONS, ROW_SOURCES, SIMILAR_ITEMS, Columns
 
 Severity = Literal["block", "warn", "off"]
 
@@ -61,7 +61,7 @@ CHECKS = (
         "rank IS NULL OR rank != previous_rank + 1",
     ),
     Check("repeated_item", "no item twice", "", "item", "listed > 1"),
-    Check("seen_item", "no seen item", "", "query", "seen > 0"),
+    Check("seen_item", "no seen item, and no {movie} that is similar to itself", "", "query", "seen > 0"),
     Check("unknown_item", "items are known", "", "step", "NOT known_item"),
     Check(
         "not_finite",
@@ -117,18 +117,18 @@ CHECKS = (
     ),
     Check(
         "model_scores",
-        "scores are the model's own, computed again from its file for a sample of {users}",
+        "scores are the model's own, computed again from its file for a sample",
         Columns.SCORE,
         "measured",
         unit="of the compared rows",
     ),
     Check(
         "top_k",
-        "lists have the best {movies} that the {user} may get, by the model's own scores of all {movies}",
+        "lists have the best {movies} that may be listed, by the model's own scores of all {movies}",
         Columns.MOVIE_ID,
         "measured",
         unit="{movies} are better than the last one of a list that lacks them",
-        tables=(RECOMMENDATIONS,),
+        tables=(RECOMMENDATIONS, SIMILAR_ITEMS),
     ),
     Check(
         "fallback_rows",

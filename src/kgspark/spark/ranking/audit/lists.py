@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from kgspark.graph.layout import EntityLayout
 from kgspark.names import Names
-from kgspark.spark.ranking.audit import checks
+from kgspark.spark.ranking.audit import checks, likeness
 from kgspark.spark.ranking.audit.checks import Check
 from kgspark.spark.ranking.audit.counts import (
     NightFacts,
@@ -109,19 +109,26 @@ def _queries(
     candidates, numbers = beside.candidates, range(len(tables))
     rated = beside.ratings if candidates is None else candidates.allowed(beside.ratings)
     recommending = [n for n in numbers if tables[n].name == RECOMMENDATIONS]
+    alike = [n for n in numbers if tables[n].direction.is_likeness]
     items, counts = [], [rated_counts(listed, beside.ratings, night.liked)]
     for direction in dict.fromkeys(table.direction for table in tables):
         of_direction = [n for n in numbers if tables[n].direction == direction]
         known = known_ids(of_direction, beside.entities, direction.query_kind, beside.id_type, "query")
         items += [known_ids(of_direction, beside.entities, direction.item_kind, beside.id_type, "item")]
-        counts += [known.withColumn("known_query", F.lit(1)), history_counts(of_direction, rated, direction)]
+        counts += [known.withColumn("known_query", F.lit(1))]
+        if direction.is_likeness:
+            counts += [*likeness.own_counts(known, candidates), likeness.listed_themselves(of_direction, listed)]
+            continue
+        counts += [history_counts(of_direction, rated, direction)]
         if candidates is not None:
             counts += [offered_counts(of_direction, direction, candidates)]
     counts += [listed_counts(listed, union(items), sql_checks(), own)]
     if recommending:
         counts += [like_counts(recommending, beside.ratings, night.liked)]
     if candidates is not None:
-        counts += [not_offered_counts(listed, candidates)]
+        counts += [not_offered_counts(listed.where(likeness.ranks_others(alike)), candidates)]
+        if alike:
+            counts += [likeness.not_offered_counts(alike, listed, candidates)]
     if earlier is not None:
         counts += [churn_counts(listed, earlier)]
     catalogue = _by_table([beside.layout.count(table.direction.item_kind) for table in tables])

@@ -32,6 +32,12 @@ def collect_rows(tables: Mapping[str, DataFrame], users: pa.Array, most: int, se
     return union(parts).toArrow()
 
 
+def rows_of_queries(rows: DataFrame, column: str, ids: pa.Array) -> pa.Table:
+    """The rows of a ranked table whose `column` is one of the few `ids`."""
+    wanted = F.broadcast(arrow_frame(rows.sparkSession, pa.table({column: ids})))
+    return rows.join(wanted, on=column, how="left_semi").toArrow()
+
+
 def collect_likes(triples: DataFrame, relation: int, splits: Sequence[str], heads: pa.Array) -> pa.Table:
     """The triples of a relation and of some heads (indices) in `splits`: head, tail, weight, timestamp (0 for none)."""
     wanted = F.broadcast(arrow_frame(triples.sparkSession, pa.table({Columns.HEAD: heads})))
