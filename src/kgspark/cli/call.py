@@ -10,7 +10,6 @@ from kgspark.cli.commands import Command
 from kgspark.night.night import open_night
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome
-from kgspark.stages.nightly import STAGES, check_earlier_stages
 
 if TYPE_CHECKING:
     from kgspark.spark.frames import SparkSession
@@ -30,7 +29,10 @@ def run_command(
     spark   the session to work in; None for the one of `spark.session.spark_session`
     """
     settings = config.load(NightSettings, Path(conf), overrides)
-    module, stage = import_module(command.module), command.module.rpartition(".")[2]  # it imports its engines
+    # The stages import their engines, which takes seconds; an error of the configuration comes before.
+    from kgspark.stages.nightly import STAGES, check_earlier_stages
+
+    module, stage = import_module(command.module), command.module.rpartition(".")[2]
     with open_night(settings, say, command.locks, spark) as night:
         opened(night.run.folder)
         if stage in STAGES:
