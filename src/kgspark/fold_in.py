@@ -109,7 +109,7 @@ class FoldIn:
         return np.concatenate([queries, ones], axis=1).astype(np.float32)
 
     def top(
-        self, liked: Sequence[int | str], k: int = 10, times: Sequence[int] | None = None
+        self, liked: Sequence[int | str], k: int = 10, times: Sequence[float] | None = None
     ) -> list[tuple[int | str, float]]:
         """The k best movies for who likes these, with scores, best first; without the liked ones.
 
@@ -125,7 +125,7 @@ class FoldIn:
         known, movies = known[placed[movies]], movies[placed[movies]]
         if not len(movies):
             raise ValueError(f"none of the {len(liked)} movies has a vector in this night")
-        at = np.arange(len(liked)) if times is None else np.asarray(times, np.int64)
+        at = np.arange(len(liked)) if times is None else np.asarray(times, np.float64)
         likes = Histories.from_sizes([len(movies)], movies, times=at[known])
         (query,) = self.queries(likes)
         scores = _scores(self.space, query)

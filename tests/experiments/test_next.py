@@ -76,6 +76,21 @@ def test_without_the_source_the_relations_are_those_of_the_file(tmp_path: Path) 
     assert set(protocols.evaluation_night(night, "files", 1).settings.relations) == {"liked", "watched"}
 
 
+@pytest.mark.parametrize(
+    ("rating", "protocol", "where"),
+    [
+        ("stars", "recbole", "rating >= 3"),
+        ("stars", "random", "rating >= 4.0"),
+        (None, "recbole", "rating > 0"),
+        (None, "time", "rating > 0"),
+    ],
+)
+def test_likes_of_events_are_those_of_the_night(tmp_path: Path, rating: str | None, protocol: str, where: str) -> None:
+    source = {"path": "none", "format": "table", "columns": {"rating": rating}}
+    night = a_night(tmp_path / "lake", source=source)
+    assert protocols.evaluation_night(night, protocol, 1).settings.target.where == where
+
+
 def test_a_file_of_sequences_is_measured_with_the_genres_of_the_source(
     spark: Any, tmp_path: Path, source: Path
 ) -> None:

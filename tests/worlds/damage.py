@@ -194,7 +194,8 @@ def oddities(dialect: Dialect) -> list[Callable[[list[str]], list[str]]]:
         lambda f: f,
         lambda f: [f" {f[0]} ", f"{f[1]}  ", f" {f[2]} ", f" {f[3]}"],
         lambda f: [f[0], f[1], f[2].removesuffix(".0"), f"{f[3]}.0"],
-        lambda f: [f[0], f[1], f"{float(f[2]) * 10:g}e-1", f"{f[3]}.999"],
+        # MovieLens has whole seconds, and a fraction is cut off; in a table it would count.
+        lambda f: [f[0], f[1], f"{float(f[2]) * 10:g}e-1", f"{f[3]}.{'999' if dialect.integer_ids else '000'}"],
         lambda f: [f[0], f[1], f"{float(f[2]):.4f}", f"000{f[3]}"],
     ]
     if dialect.integer_ids:

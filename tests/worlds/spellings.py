@@ -52,12 +52,12 @@ def rating(text: str, low: float = 0.5, high: float = 5.0) -> float | str:
     return halves / 2 if abs(number * 2 - halves) <= 1e-6 else "rating_off_step"
 
 
-def seconds(text: str) -> int | str:
-    """The time in seconds since 1970, or the reason why the text is none."""
+def seconds(text: str, whole_only: bool = True) -> float | str:
+    """The time in seconds since 1970, whole or with its fraction, or the reason why the text is none."""
     whole, point, fraction = text.strip(" ").partition(".")
     if not is_digits(whole) or (point and not is_digits(fraction)) or int(whole) > 4_102_444_799:
         return "timestamp_not_a_time"
-    return int(whole)
+    return int(whole) if whole_only else float(text)
 
 
 def spellings(count: int, forbidden: str, encoding: str) -> list[str]:

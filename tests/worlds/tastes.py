@@ -38,7 +38,8 @@ def write_world(folder: Path, groups: int = 4, users: int = 16, movies: int = 8,
             world.withheld[user] = own_movies[place % movies]
             for movie in own_movies:
                 if movie != world.withheld[user]:
-                    lines.append(f"{user},{movie},{rng.choice(['4.0', '4.5', '5.0'])},{rng.randint(10**9, 2 * 10**9)}")
+                    stars, time = rng.choice(["4.0", "4.5", "5.0"]), 10**9 + rng.randint(0, 10**9) * 7 // 10
+                    lines.append(f"{user},{movie},{stars},{time}")
     rng.shuffle(lines)
     catalogue = [f'{movie},"Film {movie}, The ({rng.randint(1950, 2020)})",Drama|Comedy' for movie in movie_ids]
     rng.shuffle(catalogue)

@@ -16,7 +16,8 @@ import typer
 
 from kgspark.causes import cause_of
 from kgspark.cli.arguments import Request, parser
-from kgspark.cli.commands import COMMANDS
+from kgspark.cli.commands import COMMANDS, Command
+from kgspark.cli.dates import at_date, dates_in
 from kgspark.cli.logs import configure_logs
 from kgspark.cli.trace import Trace, tracing
 from kgspark.errors import KgsparkError
@@ -58,18 +59,17 @@ def _exit_code(request: Request, trace: Trace) -> int:
     except KgsparkError as error:
         if error.__cause__:
             logging.getLogger("trace").error(error, exc_info=error)
-        return _fail(str(error), error.code)
+        return _fail(f"{trace.night}{error}", error.code)
     except KeyboardInterrupt:
-        return _fail(f"interrupted; {_WHOLE}", 128 + signal.SIGINT)
+        return _fail(f"{trace.night}interrupted; {_WHOLE}", 128 + signal.SIGINT)
     except _TerminatedError:
-        return _fail(f"ended by SIGTERM; {_WHOLE}", 128 + signal.SIGTERM)
+        return _fail(f"{trace.night}ended by SIGTERM; {_WHOLE}", 128 + signal.SIGTERM)
     except BrokenPipeError:
         return 1
     except Exception as error:
         logging.getLogger("trace").error("an error that nobody foresaw", exc_info=error)
-        return _fail(
-            f"{cause_of(error)}; " + (f"the trace is {trace.place}" if trace.place else "no trace was written")
-        )
+        written = f"the trace is {trace.place}" if trace.place else "no trace was written"
+        return _fail(f"{trace.night}{cause_of(error)}; {written}")
     return 0
 
 
@@ -82,11 +82,22 @@ def _run(request: Request, trace: Trace) -> object:
     command = COMMANDS[request.command]
     if command.argument != "CONF":
         return import_module(command.module).run(request.first, request.others, _LOG.info)
+    dates = dates_in(request.others) if request.command == "nightly" else []
+    if not dates:
+        return _run_night(command, request.first, request.others, trace)
+    answers = []
+    for number, date in enumerate(dates, 1):
+        _LOG.info(f"The night of {date}, {number} of {len(dates)}:")
+        trace.night = f"the night of {date}, {number} of {len(dates)}: "
+        answers.append(_run_night(command, request.first, at_date(request.others, date), trace))
+    return answers
+
+
+def _run_night(command: Command, conf: str, overrides: Sequence[str], trace: Trace) -> object:
+    """The result of a command on one night."""
     from kgspark.cli.call import run_command
 
-    return run_command(
-        command, request.first, request.others, _LOG.info, lambda folder: setattr(trace, "folder", folder)
-    )
+    return run_command(command, conf, overrides, _LOG.info, lambda folder: setattr(trace, "folder", folder))
 
 
 @contextmanager

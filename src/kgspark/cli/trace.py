@@ -24,13 +24,14 @@ class Trace(logging.Handler):
     """Writes all records of libraries, and of Spark's JVM, without secrets.
 
     folder  the night's folder, if one is known; place  where the records went, for the error line; empty if nowhere
+    night   first words of the error line that say which of several nights it is about; empty for one night
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
         self.folder: Path | None = None
-        self.place = ""
+        self.place = self.night = ""
         self._stream: TextIO | None = None
         self._refused = False  # the night's folder cannot be written
 

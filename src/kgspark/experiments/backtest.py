@@ -9,14 +9,13 @@ from kgspark.errors import ConfigError, StageError
 from kgspark.experiments import list_ranks, past_nights
 from kgspark.experiments.judged import Judged, judge, pool
 from kgspark.experiments.recommenders import OURS
+from kgspark.night.day import date_of, first_second
 from kgspark.night.night import Night
 from kgspark.report.backtest import nights_table, pooled_table
 from kgspark.spark.frames import read_table
-from kgspark.spark.later_likes import SECONDS_PER_DAY, Span, collect_span
+from kgspark.spark.later_likes import Span, collect_span
 from kgspark.stages import clean_ratings
 from kgspark.tables import RATINGS
-
-_EPOCH = datetime.date(1970, 1, 1)
 
 
 def run(night: Night) -> dict[str, Any]:
@@ -70,7 +69,8 @@ def _checked_dates(night: Night) -> Sequence[datetime.date]:
     settings, where = night.settings.evaluate, night.settings.target.where
     ratings, longest = read_table(night.spark, night.run.table(RATINGS)), settings.days[-1]
     span = collect_span(ratings, where, (), longest)
-    first, last = (_EPOCH + datetime.timedelta(seconds // SECONDS_PER_DAY) for seconds in (span.first, span.last))
+    timezone = night.settings.source.timezone
+    first, last = (date_of(second, timezone) for second in (span.first, span.last))
     latest = last - datetime.timedelta(longest)
     apart = [latest - datetime.timedelta(longest * place) for place in range(settings.nights)]
     dates = settings.dates or tuple(reversed(apart))
@@ -80,7 +80,7 @@ def _checked_dates(night: Night) -> Sequence[datetime.date]:
             f"evaluate.dates: the {longest} days from {dates[-1]} on are not all known; {known}, so the latest date "
             f"to evaluate is {latest}"
         )
-    starts = [(date - _EPOCH).days * SECONDS_PER_DAY for date in dates]
+    starts = [first_second(date, timezone) for date in dates]
     _check_likes(dates, collect_span(ratings, where, starts, longest), longest, known)
     return dates
 

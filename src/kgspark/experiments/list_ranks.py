@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgspark.errors import StageError
-from kgspark.experiments.past_nights import first_second
+from kgspark.experiments.past_nights import known_until
 from kgspark.experiments.recommenders import as_recommender
 from kgspark.files import TableFiles, describe_folder
 from kgspark.graph.histories import Histories
@@ -135,7 +135,7 @@ def read_ranks(past: Night, name: str) -> np.ndarray:
 
 
 def _find(past: Night, work: StageWork, night: Night) -> None:
-    start, session = first_second(past), night.spark
+    start, session = known_until(past), night.spark
     _check_past(past, start)
     tables = {name: read_table(session, past.run.table(name)) for name in (ENTITIES, RECOMMENDATIONS)}
     layout, ids = entity_layout(past), id_type(past)

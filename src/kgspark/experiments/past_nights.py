@@ -5,6 +5,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from kgspark.night.day import first_second
 from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, id_type
 from kgspark.ranking_schemas import ID_TYPES
@@ -31,10 +32,9 @@ def past_night(night: Night, date: datetime.date) -> Night:
     return night.variant(settings.model_copy(update=changes))
 
 
-def first_second(past: Night) -> int:
-    """Midnight (UTC) at which the date of the night begins, in seconds since 1970."""
-    date = datetime.datetime.fromisoformat(past.settings.run_date).replace(tzinfo=datetime.UTC)
-    return int(date.timestamp())
+def known_until(past: Night) -> int:
+    """Midnight at which the date of the night begins, in seconds since 1970: it knows what was before."""
+    return first_second(datetime.date.fromisoformat(past.settings.run_date), past.settings.source.timezone)
 
 
 def run(night: Night, past: Night) -> None:
@@ -57,7 +57,7 @@ def _write_known(night: Night, past: Night) -> Outcome:
 
 def _write(past: Night, work: StageWork, night: Night) -> None:
     tables = {name: read_table(night.spark, night.run.table(name)) for name in cleaned_tables(night)}
-    folders, start, ids = work.begin(), first_second(past), id_type(night)
+    folders, start, ids = work.begin(), known_until(past), id_type(night)
     files = {
         name: write_table(known_before(table, start), folders[name])
         for name, table in tables.items()

@@ -10,7 +10,7 @@ from typing import Any
 
 from kgspark.errors import InputError, StageError
 from kgspark.files import TableFiles, describe_folder, source_signature
-from kgspark.night.evaluate_settings import EvaluateSettings, ProtocolName
+from kgspark.night.evaluate_settings import ProtocolName
 from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, id_type
 from kgspark.night.settings import NightSettings
@@ -20,11 +20,12 @@ from kgspark.spark.frames import DataFrame, read_table, write_table
 from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.graph.relations import matching_rows
 from kgspark.spark.graph.splits import with_split
+from kgspark.spark.later_likes import liked_ratings
 from kgspark.stages import clean_ratings
 from kgspark.tables import KEYS, MOVIES, RATINGS, USERS
 
 # RecBole's and RePlay's benchmarks call this a like.
-_LIKED = "rating >= 3"
+_THREE_STARS = {"where": "rating >= 3"}
 _CORE = 10
 # This fraction of the ratings before the last fifth is for validation: the latest ones, as in the test.
 _VALID_OF_TIME = 0.1
@@ -53,13 +54,13 @@ class EvaluationProtocol:
 
 
 def _dense_likes(ratings: DataFrame, settings: NightSettings) -> DataFrame:
-    return find_core(ratings.where(_LIKED), _CORE)
+    return find_core(liked_ratings(ratings, settings.target.where), _CORE)
 
 
 def _likes_split_by_time(ratings: DataFrame, settings: NightSettings) -> DataFrame:
     """Likes with their split, without test rows of users and movies that are unknown before the test."""
     split = settings.split.model_copy(update={"valid": _VALID_OF_TIME})
-    return without_cold(with_split(ratings.where(_LIKED), split, None))
+    return without_cold(with_split(liked_ratings(ratings, settings.target.where), split, None))
 
 
 def _dense_positives(ratings: DataFrame, settings: NightSettings) -> DataFrame:
@@ -75,10 +76,8 @@ def _dense_positives(ratings: DataFrame, settings: NightSettings) -> DataFrame:
 PROTOCOLS: dict[ProtocolName, EvaluationProtocol] = {
     "random": EvaluationProtocol({"protocol": "random", "test": 0.15, "valid": 0.05}),
     "leave-one-out": EvaluationProtocol({"protocol": "leave-one-out"}),
-    "recbole": EvaluationProtocol({"protocol": "per-user"}, {"where": _LIKED}, _dense_likes, refit="none"),
-    "time": EvaluationProtocol(
-        {"protocol": "time", "test": 0.2, "valid": 0.0}, {"where": _LIKED}, _likes_split_by_time
-    ),
+    "recbole": EvaluationProtocol({"protocol": "per-user"}, _THREE_STARS, _dense_likes, refit="none"),
+    "time": EvaluationProtocol({"protocol": "time", "test": 0.2, "valid": 0.0}, _THREE_STARS, _likes_split_by_time),
     "cold-users": EvaluationProtocol({"protocol": "cold-users", "test": 0.1, "valid": 0.05}),
     "cold-movies": EvaluationProtocol({"protocol": "cold-movies", "test": 0.1, "valid": 0.05}),
     "fold-in": EvaluationProtocol({"protocol": "cold-users", "test": 0.1, "valid": 0.05}),
@@ -89,12 +88,14 @@ PROTOCOLS: dict[ProtocolName, EvaluationProtocol] = {
 }
 
 
-def protocol_of(settings: EvaluateSettings, name: ProtocolName) -> EvaluationProtocol:
-    """The protocol in the form that the settings choose."""
-    protocol = PROTOCOLS[name]
-    if name == "next" and settings.sequences is not None:
+def protocol_of(settings: NightSettings, name: ProtocolName) -> EvaluationProtocol:
+    """The protocol in the form that the settings choose. Events have no stars: their likes are those of the night."""
+    protocol, evaluate = PROTOCOLS[name], settings.evaluate
+    if name == "next" and evaluate.sequences is not None:
         return replace(protocol, target=_UNRATED, choose=None, files=("sequences",), read=read_sequences)
-    if name == "next" and settings.positives == "target":
+    if name == "next" and evaluate.positives == "target":
+        return replace(protocol, target={})
+    if protocol.target == _THREE_STARS and settings.source.has_events:
         return replace(protocol, target={})
     return protocol
 
@@ -102,7 +103,7 @@ def protocol_of(settings: EvaluateSettings, name: ProtocolName) -> EvaluationPro
 def evaluation_night(night: Night, name: ProtocolName, seed: int) -> Night:
     """The variant of the night for the protocol, in its own lake inside the night's folder."""
     settings = night.settings
-    protocol = protocol_of(settings.evaluate, name)
+    protocol = protocol_of(settings, name)
     train = {"seed": seed, "warm_start": "none", "refit": protocol.refit}
     target = settings.target.model_copy(update=dict(protocol.target))
     relations = {**settings.relations, settings.train.target: target}
@@ -127,7 +128,7 @@ def _has_own_ids(settings: NightSettings, protocol: EvaluationProtocol) -> bool:
 
 def run(night: Night, variant: Night, name: ProtocolName) -> Outcome:
     """Writes the variant's ratings and side tables unless they are unchanged."""
-    protocol = protocol_of(night.settings.evaluate, name)
+    protocol = protocol_of(night.settings, name)
     tables = [RATINGS]
     sources = {key: _signature(key, path) for key, path in _files(night.settings, protocol).items()}
     if not _has_own_ids(night.settings, protocol):
@@ -148,7 +149,9 @@ def _choice(settings: NightSettings, protocol: EvaluationProtocol) -> dict[str, 
     """The settings of the variant that the choice of its ratings depends on."""
     choice: dict[str, Any] = {"split": settings.split.model_dump(exclude={"seed"})}
     if protocol.choose is _dense_positives:
-        choice |= {"core": settings.evaluate.core, "where": settings.target.where}
+        choice |= {"core": settings.evaluate.core}
+    if protocol.choose is not None:
+        choice |= {"where": settings.target.where}
     return choice
 
 

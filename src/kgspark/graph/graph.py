@@ -37,7 +37,7 @@ class Graph:
     ) -> "Graph":
         """Groups, checks and sorts triples given as columns; `split` may be names or positions in `SPLITS`.
 
-        The column `timestamp`, int64, may be missing; it is 0 for triples without a time.
+        The column `timestamp`, int64 or float64, may be missing; it is 0 for triples without a time.
         origin  first words of error messages
         Raises InputError if a triple does not fit its relation, or has an unknown relation or split.
         """

@@ -15,7 +15,7 @@ class Histories:
     indptr   int64 (B + 1,): query b has `indices[indptr[b]:indptr[b + 1]]`
     indices  int64 (nnz,): positions on the ranked side, each in [0, N)
     weights  float32 (nnz,); None if every entry has the weight 1
-    times    int64 (nnz,): seconds since 1970, 0 for an entry without a time; None if no entry has one
+    times    int64 or float64 (nnz,): seconds since 1970, 0 for an entry without a time; None if no entry has one
     """
 
     indptr: np.ndarray

@@ -16,7 +16,7 @@ class Pairs:
     """Triples of one relation, sorted by (head, tail), each pair once.
 
     heads, tails  int64 (n,), entity indices; weights  float32 (n,)
-    times  int64 (n,), seconds since 1970, 0 for a triple without a time; None if no triple has one
+    times  int64 or float64 (n,), seconds since 1970, 0 for a triple without a time; None if no triple has one
     """
 
     heads: np.ndarray

@@ -142,7 +142,7 @@ def space_at_times(run: Run) -> SearchSpace | None:
         return None
     graph = read_graph(run.table(TRIPLES), saved.layout, saved.relations)
     test = graph.histories(graph.relation(saved.settings.target), (TEST,))
-    asked = np.zeros(len(test), np.int64)
+    asked = np.zeros(len(test), np.int64 if test.times is None else test.times.dtype)
     asked[test.rows()] = 0 if test.times is None else test.times
     return export_search_space(saved.build(), graph, saved.settings, saved.evidence, saved.encoder, asked=asked)
 

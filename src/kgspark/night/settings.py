@@ -12,11 +12,12 @@ from kgspark.kge.settings import TrainSection
 from kgspark.names import Names
 from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
 from kgspark.night.evaluate_settings import EvaluateSettings
+from kgspark.night.times import check_needs_no_times
 from kgspark.night.tune_space import check_space
 from kgspark.report.contract.settings import ContractSettings
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings, SimilarSettings
 from kgspark.runs import Verify, run_dates
-from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings
+from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings, has_column
 from kgspark.spark.graph.settings import RelationSettings, SplitSettings, TriplesSettings
 from kgspark.spark.ranking.audit.settings import AuditSettings
 from kgspark.spark.ranking.settings import CandidateSettings
@@ -68,7 +69,10 @@ class NightSettings(Settings):
         if not isinstance(value, dict):
             return value
         given = value.get("relations") or {}
-        return value | {"relations": with_defaults(given)} if isinstance(given, dict) else value
+        if not isinstance(given, dict):
+            return value
+        has = [has_column(value.get("source"), key) for key in ("rating", "timestamp")]
+        return value | {"relations": with_defaults(given, *has)}
 
     @field_validator("relations")
     @classmethod
@@ -90,7 +94,8 @@ class NightSettings(Settings):
         try:
             return datetime.date.fromisoformat(str(value)).isoformat()
         except ValueError:
-            raise ValueError("expected a date as YYYY-MM-DD, today or latest") from None
+            a_range = "; a range of dates is an argument of kgspark nightly" if ".." in str(value) else ""
+            raise ValueError(f"expected a date as YYYY-MM-DD, today or latest{a_range}") from None
 
     @model_validator(mode="after")
     def _target_is_a_relation(self) -> "NightSettings":
@@ -99,6 +104,13 @@ class NightSettings(Settings):
             raise ValueError(f"train.target must be one of the relations {', '.join(self.relations)}")
         if (target.table, target.head.kind, target.tail.kind) != ("ratings", "user", "movie"):
             raise ValueError("train.target must name a relation from user to movie on table ratings")
+        return self
+
+    @model_validator(mode="after")
+    def _times_are_there(self) -> "NightSettings":
+        """Without times, what is configured must not need them; what is `auto` is off."""
+        if not self.source.has_times:
+            check_needs_no_times(self)
         return self
 
     @model_validator(mode="after")

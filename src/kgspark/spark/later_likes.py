@@ -18,13 +18,13 @@ USER, MOVIE, DAY = "user", "movie", "day"
 class Span:
     """The times of all ratings, and the likes around each date.
 
-    first, last  seconds since 1970
+    first, last  seconds since 1970, with or without fraction
     before       likes before each date
     after        likes in the days from each date on
     """
 
-    first: int
-    last: int
+    first: float
+    last: float
     before: tuple[int, ...]
     after: tuple[int, ...]
 

@@ -1,5 +1,6 @@
 """clean-ratings: source files to the tables ratings, movies, users, tags, quarantine, seen and refused_pairs."""
 
+import datetime
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 from kgspark.errors import InputError
 from kgspark.names import Names
+from kgspark.night.day import first_second
 from kgspark.night.night import Night
 from kgspark.runs import Outcome, StageWork, as_written
 from kgspark.spark.cleaning.accounts import (
@@ -21,10 +23,11 @@ from kgspark.spark.cleaning.accounts import (
 )
 from kgspark.spark.cleaning.basis import Basis, open_basis
 from kgspark.spark.cleaning.clean_tables import write_clean_tables
+from kgspark.spark.cleaning.events import events_of
 from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint, collect_time_hint
 from kgspark.spark.cleaning.last_night import check_size, last_night
 from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale, seen_reasons
-from kgspark.spark.cleaning.ratings import has_integer_ids
+from kgspark.spark.cleaning.ratings import has_integer_ids, read_rating_texts
 from kgspark.spark.cleaning.seen import write_seen
 from kgspark.spark.cleaning.settings import Location
 from kgspark.spark.cleaning.source.dialects import (
@@ -39,6 +42,7 @@ from kgspark.spark.cleaning.source.file_accounts import SourceFile, format_unfin
 from kgspark.spark.cleaning.source.files import SourceFiles, format_skipped
 from kgspark.spark.cleaning.source.lines import of_file
 from kgspark.spark.cleaning.source.spark_tables import copy_table, is_content, table_version
+from kgspark.spark.cleaning.time_units import collect_unit, known_unit
 from kgspark.spark.cleaning.worst_file import WorstFile, find_worst_file
 from kgspark.spark.frames import read_table
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, SEEN, TAGS, USERS
@@ -99,7 +103,8 @@ def _clean(
         source = _with_unfinished_lines(night, source)
         limits = _limits(night, source)
         layouts = {name: None if layout is None else asdict(layout) for name, layout in source.layouts.items()}
-        reading = as_written({"limits": asdict(limits), "layouts": layouts})
+        # `until` differs from night to night, and changes no row that was before it.
+        reading = as_written({"limits": asdict(replace(limits, until=None)), "layouts": layouts})
         basis = Basis()
         if night.settings.clean.incremental and RATINGS not in spark_tables:
             basis = stack.enter_context(open_basis(night.spark, night.run, source, work.settings, reading))
@@ -209,6 +214,10 @@ def _hints(night: Night, source: Source, folders: Mapping[str, Path]) -> list[st
     """Sentences about kept values that look as if they were read by a wrong setting."""
     given = night.settings.source
     hints = [collect_time_hint(read_table(night.spark, folders[RATINGS]), given.timestamp_unit)]
+    if not given.has_times:
+        hints.append(
+            "no rating has a time, so nothing is cut at run_date, and there is no trend, no history and no co_watched"
+        )
     if source.format in ("table", "spark") and MOVIES in folders:
         movies = read_table(night.spark, folders[MOVIES])
         hints.append(collect_genre_hint(movies, given.genre_separator, night.settings.names))
@@ -217,16 +226,26 @@ def _hints(night: Night, source: Source, folders: Mapping[str, Path]) -> list[st
 
 def _limits(night: Night, source: Source) -> Limits:
     clean, given = night.settings.clean, night.settings.source
-    return Limits(
+    events = events_of(given)
+    limits = Limits(
         integer_ids=has_integer_ids(source),
-        scale=resolve_scale(clean, source.scale),
+        scale=resolve_scale(clean, source.scale if events is None else events.scale),
         times=(clean.timestamp_min, clean.timestamp_max),
         unknown_movies=clean.unknown_movies,
         null_texts=given.null_texts,
-        unit=given.timestamp_unit,
+        timezone=given.timezone,
+        whole_seconds=not given.has_own_columns,
+        has_times=given.has_times,
+        until=first_second(datetime.date.fromisoformat(night.run.date) + datetime.timedelta(1), given.timezone),
         decimal=given.decimal,
         genre_separator=given.genre_separator,
+        events=events,
+        repeated=clean.repeated or ("latest" if events is None and given.has_times else "strongest"),
     )
+    unit = known_unit(given, source)
+    if unit is None:
+        unit = collect_unit(read_rating_texts(night.spark, source, limits), clean.max_quarantined_share)
+    return replace(limits, unit=unit)
 
 
 def _summary(night: Night) -> str:

@@ -14,11 +14,11 @@ from kgspark.stages import clean_ratings
 from nights import a_night
 
 GOOD = {"user_id": "7", "movie_id": "1", "rating": "4.0", "timestamp": "1600001020"}
-COLUMNS = "problem string, header boolean, raw string, file string, block bigint, row bigint"
+COLUMNS = "event string, problem string, header boolean, raw string, file string, block bigint, row bigint"
 
 
 def _hint(spark: Any, bad: list[dict[str, str]], lines: int, unit: str = "seconds") -> str:
-    rows = [(*(GOOD | changed).values(), None, False, "", "", 0, i) for i, changed in enumerate([{}, *bad])]
+    rows = [(*(GOOD | changed).values(), None, None, False, "", "", 0, i) for i, changed in enumerate([{}, *bad])]
     raw = spark.createDataFrame(rows, "user_id string, movie_id string, rating string, timestamp string, " + COLUMNS)
     movies = spark.createDataFrame([(1,), (2,)], "movie_id bigint")
     limits = Limits(True, Scale(0.5, 5, 0.5), (0, 4_102_444_799), "quarantine", unit=unit)

@@ -152,7 +152,7 @@ def test_what_makes_the_earlier_tables_wrong_makes_a_full_cleaning(
     (folder / "b.csv").write_text((folder / "b.csv").read_text().replace("2,2,4.0", "2,2,5.0"))
     night, line = _night(spark, lake, 2, source)
     assert line.endswith("; all files are cleaned, because b.csv has changed since 2026-01-01")
-    assert '{"movie_id": 2, "rating": 5.0, "timestamp": 5, "user_id": 2}' in _rows(night, "ratings")
+    assert '{"movie_id": 2, "rating": 5.0, "timestamp": 5.0, "user_id": 2}' in _rows(night, "ratings")
 
     _night(spark, lake, 3, source, clean=FREE | {"refused_are_seen": False})
     _, line = _night(spark, lake, 4, source)

@@ -10,7 +10,7 @@ import pytest
 
 from kgspark.night.night import Night
 from kgspark.spark.cleaning.source.dialects import Scale
-from kgspark.spark.cleaning.values import rating_text, read_rating, read_time, time_text
+from kgspark.spark.cleaning.values import TYPED_UNIT, rating_text, read_rating, read_time, time_text
 from kgspark.stages import clean_ratings
 from nights import a_night
 from worlds.damage import CSV, DAT, STRING_TABLE, U_DATA, Dialect
@@ -30,7 +30,7 @@ NAMES = ("user_id", "movie_id", "rating", "timestamp")
 
 def _clean(spark: Any, lake: Path, source: dict[str, Any], **clean: Any) -> Night:
     rules = {"max_quarantined_share": 1.0, "unknown_movies": "keep"} | clean
-    night = a_night(lake, spark, source=source, clean=rules)
+    night = a_night(lake, spark, source=source, clean=rules, run_date="2099-12-31")
     clean_ratings.run(night)
     return night
 
@@ -50,11 +50,13 @@ def _lines_with(texts: list[str]) -> list[list[str]]:
     return lines
 
 
-def _expected(lines: list[list[str]], read_id: Callable[[str], Any]) -> tuple[set[tuple[Any, ...]], dict[int, str]]:
+def _expected(
+    lines: list[list[str]], read_id: Callable[[str], Any], whole_seconds: bool
+) -> tuple[set[tuple[Any, ...]], dict[int, str]]:
     """The rows to keep, and the reason for each other line, by its number from 1."""
     kept, refused = set(), {}
     for number, (user, movie, stars, at) in enumerate(lines, 1):
-        values = [read_id(user), read_id(movie), rating(stars), seconds(at)]
+        values = [read_id(user), read_id(movie), rating(stars), seconds(at, whole_seconds)]
         reasons = [f"{v}_{name}" for v, name in zip(values[:2], NAMES, strict=False) if v in NO_ID]
         reasons += [value for value in values[2:] if isinstance(value, str)]
         if reasons:
@@ -95,7 +97,7 @@ def test_every_spelling_is_read_as_an_independent_parser_reads_it(
     spark: Any, tmp_path: Path, dialect: Dialect, forbidden: str
 ) -> None:
     lines = _lines_with(spellings(1_000, forbidden, dialect.encoding))
-    kept, refused = _expected(lines, integer_id if dialect.integer_ids else string_id)
+    kept, refused = _expected(lines, integer_id if dialect.integer_ids else string_id, dialect is not STRING_TABLE)
     scale = {"rating_min": 0.5, "rating_max": 5, "rating_step": 0.5}
     night = _clean(spark, tmp_path / "lake", _write(tmp_path, dialect, lines), **scale)
     above = 1 if dialect.header else 0
@@ -137,7 +139,7 @@ def test_one_user_in_files_of_other_types_is_one_user(spark: Any, tmp_path: Path
     _parquet(tmp_path / "more", user=[2.0, float("nan")], movie=pa.array([8.0, 8.0]), at=pa.array([300.5, 1.0]))
     night = _clean(spark, tmp_path / "lake", first | {"path": f"{tmp_path}/**/*.parquet", "ids": ids})
     as_id = int if ids == "integer" else str
-    expected = {(as_id(1), as_id(7), 100), (as_id(2), as_id(8), 300)}
+    expected = {(as_id(1), as_id(7), 100), (as_id(2), as_id(8), 300.5)}
     assert {(row["user_id"], row["movie_id"], row["timestamp"]) for row in _rows(night, "ratings")} == expected
     found = [(row["file"], row["line"], row["reason"]) for row in _rows(night, "quarantine")]
     assert found == [("more/ratings.parquet", 2, "missing_user_id")]
@@ -162,13 +164,16 @@ UNITS = {
     "seconds": {"1600001020": 1600001020, "1600001020.9": 1600001020, "1.6e9": None, "2020-09-13": None, "-1": None},
     "milliseconds": {"1600001020000": 1600001020, " 1600001020999.5 ": 1600001020, "999": 0, "-1": None},
     "microseconds": {"1600001020000000": 1600001020, "1600001020999999": 1600001020, "1e15": None},
+    "nanoseconds": {"1600001020000000000": 1600001020, "1600001020999999999": 1600001020, "1600001020.": None},
     "iso": {
         "2020-09-13 12:43:40": 1600001020,
         "2020-09-13T12:43:40Z": 1600001020,
         "2020-09-13T14:43:40.999+02:00": 1600001020,
         "2020-09-13": 1599955200,
         "2020-09-13 12:43": 1600000980,
-        **dict.fromkeys(("2020-13-01", "2020-02-30", "13.09.2020", "2020", "1600001020", "2020-09-13 12:43:40 UTC")),
+        "2020-09-13 12:43:40 UTC": 1600001020,
+        "2020-09-13 12:43:40.25+00": 1600001020,
+        **dict.fromkeys(("2020-13-01", "2020-02-30", "13.09.2020", "2020", "1600001020", "2020-09-13 12:43:40 CET")),
     },
 }
 
@@ -176,14 +181,53 @@ UNITS = {
 @pytest.mark.parametrize("unit", UNITS)
 def test_times_are_read_in_their_unit(spark: Any, unit: str) -> None:
     assert _read(spark, list(UNITS[unit]), lambda text: read_time(text, unit)) == list(UNITS[unit].values())
-    # Typed times need no unit.
-    for spark_type, seconds_of_it in (("timestamp", 1600001020), ("timestamp_ntz", 1600001020), ("date", 1599955200)):
-        typed = spark.sql(f"SELECT CAST('2020-09-13 12:43:40.5' AS {spark_type}) AS at")
-        text = time_text(typed["at"], typed.schema["at"].dataType, unit)
-        assert typed.select(read_time(text, unit)).collect()[0][0] == seconds_of_it
-    numbers = spark.sql("SELECT 1600001020.5D AS at")
-    text = time_text(numbers["at"], numbers.schema["at"].dataType, unit)
-    assert numbers.select(text).collect()[0][0] == "1600001020"
+
+
+@pytest.mark.parametrize(
+    ("unit", "text", "seconds"),
+    [
+        ("seconds", "1600001020.123456", 1600001020.123456),
+        ("seconds", " 1600001020 ", 1600001020.0),
+        ("milliseconds", "1600001020123", 1600001020.123),
+        ("milliseconds", "1600001020123.456", 1600001020.123456),
+        ("microseconds", "1600001020123456", 1600001020.123456),
+        ("nanoseconds", "1600001020123456789", 1600001020.123456789),
+        ("seconds", "-1", None),
+        ("seconds", "1e9", None),
+        ("iso", "2020-09-13T12:43:40.123456Z", 1600001020.123456),
+        ("iso", "2020-09-13 12:43:40.5 UTC", 1600001020.5),
+        ("iso", "2020-09-13 12:43:40", 1599993820.0),  # two hours earlier, in Berlin's summer
+        ("iso", "2020-09-13", 1599948000.0),
+        ("iso", "2020-12-13", 1607814000.0),
+        ("iso", "2020-09-13 12:43:40-0130", 1600006420.0),
+    ],
+)
+def test_fractions_and_zones_of_times(spark: Any, unit: str, text: str, seconds: float | None) -> None:
+    assert _read(spark, [text], lambda text: read_time(text, unit, "Europe/Berlin", whole=False)) == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [
+        ("TIMESTAMP '2020-09-13 12:43:40.5'", 1600001020.5),
+        ("TIMESTAMP_NTZ '2020-09-13 12:43:40.5'", 1599993820.5),
+        ("DATE '2020-09-13'", 1599948000.0),
+    ],
+)
+def test_typed_times_have_a_zone_or_that_of_the_source(spark: Any, typed: str, seconds: float) -> None:
+    frame = spark.sql(f"SELECT {typed} AS at")
+    text = time_text(frame["at"], frame.schema["at"].dataType, "Europe/Berlin")
+    assert frame.select(read_time(text, TYPED_UNIT, whole=False)).collect()[0][0] == seconds
+
+
+def test_floating_numbers_keep_their_fraction(spark: Any) -> None:
+    numbers = spark.sql("SELECT explode(array(1600001020.5D, double('NaN'), 1e300D)) AS at")
+    text = time_text(numbers["at"], numbers.schema["at"].dataType)
+    assert [row[0] for row in numbers.select(read_time(text, "seconds", whole=False)).collect()] == [
+        1600001020.5,
+        None,
+        None,
+    ]
 
 
 def test_a_decimal_comma_is_read_if_it_is_configured(spark: Any) -> None:

@@ -25,7 +25,7 @@ def _write(file: Path, good: int, bad: int) -> None:
 
 def _clean(spark: Any, folder: Path, day: int, **clean: Any) -> str:
     """The stage's line of the night of a day."""
-    source = {"path": str(folder / "in"), "format": "table"}
+    source = {"path": str(folder / "in"), "format": "table", "timestamp_unit": "seconds"}
     return clean_ratings.run(
         a_night(folder / "lake", spark, source=source, clean=clean, run_date=f"2026-01-{day:02}")
     ).summary

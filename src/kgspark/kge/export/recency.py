@@ -94,7 +94,7 @@ def share_that_follows(held_out: Histories, seen: Histories) -> float:
     held_out = held_out.where((seen.sizes > 0)[held_out.rows()])
     if held_out.times is None or seen.times is None or not len(held_out.indices):
         return 0.0
-    latest = np.full(len(seen), np.iinfo(np.int64).min)
+    latest = np.full(len(seen), np.iinfo(np.int64).min, seen.times.dtype)
     np.maximum.at(latest, seen.rows(), seen.times)
     return float((held_out.times >= latest[held_out.rows()]).mean())
 

@@ -1,7 +1,8 @@
-"""Accounts of cleaning: the number of lines of each table that were kept, superseded and quarantined."""
+"""Accounts of cleaning: the number of lines of each table that were kept, superseded, left out and quarantined."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -10,6 +11,7 @@ from pyspark.sql import functions as F
 from kgspark.errors import InputError
 from kgspark.files import TableFiles
 from kgspark.spark.cleaning.quarantine import count_by_reason, refused_lines, write_quarantine
+from kgspark.spark.cleaning.rating_rules import LEFT_OUT, is_refused
 from kgspark.spark.cleaning.source.file_accounts import SourceFile
 from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.frames import read_table
@@ -21,10 +23,13 @@ LEAST_BAD = 100
 
 @dataclass(frozen=True)
 class Accounts:
-    """Numbers of lines of a table: lines = headers + kept + superseded + quarantined, or `check` raises an error.
+    """Numbers of lines: lines = headers + kept + superseded + left_out + quarantined, or `check` raises an error.
 
     Each number has its own count: lines by the bytes of the files, headers where they stand, kept and quarantined in
-    the written tables, superseded by pairs.
+    the written tables, superseded by pairs, those left out by their reasons.
+
+    superseded  lines whose user and movie have another line that counts, or that are summed up in one row with others
+    left_out    good lines that are no part of this night
     """
 
     lines: int
@@ -32,10 +37,11 @@ class Accounts:
     kept: int
     superseded: int
     quarantined: Mapping[str, int]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def check(self, table: str) -> None:
         """Raises InputError, with the table's name, unless the counts add up."""
-        total = self.headers + self.kept + self.superseded + self.bad
+        total = self.headers + self.kept + self.superseded + sum(self.left_out.values()) + self.bad
         if total != self.lines:
             raise InputError(
                 f"{table}: {self.lines:,} lines were read but {total:,} are accounted for; the source changed while it "
@@ -49,22 +55,28 @@ class Accounts:
 
     @property
     def quarantined_share(self) -> float:
-        """Fraction of the data lines that are quarantined."""
-        return self.bad / max(1, self.lines - self.headers)
+        """Fraction of the data lines of this night that are quarantined."""
+        return self.bad / max(1, self.lines - self.headers - sum(self.left_out.values()))
 
     def since(self, earlier: "Accounts") -> "Accounts":
         """What was added to the accounts of an earlier night."""
-        new = {reason: count - earlier.quarantined.get(reason, 0) for reason, count in self.quarantined.items()}
         return Accounts(
             self.lines - earlier.lines,
             self.headers - earlier.headers,
             self.kept - earlier.kept,
             self.superseded - earlier.superseded,
-            {reason: count for reason, count in new.items() if count},
+            _more(self.quarantined, earlier.quarantined),
+            _more(self.left_out, earlier.left_out),
         )
 
 
 NOTHING = Accounts(0, 0, 0, 0, {})
+
+
+def _more(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """By how much each count has grown, if it has."""
+    grown = {reason: count - before.get(reason, 0) for reason, count in now.items()}
+    return {reason: count for reason, count in grown.items() if count}
 
 
 @dataclass(frozen=True)
@@ -137,11 +149,12 @@ def _count_table(name: str, table: WrittenTable) -> tuple[Accounts, list[DataFra
     before = table.earlier_accounts
     refused = [table.earlier.refused] if table.earlier and before.quarantined else []
     lines, headers = sum(file.lines for file in table.read), sum(file.headers for file in table.read)
-    superseded = 0
+    superseded, left_out = 0, Counter(before.left_out)
     if table.checked is not None and lines - headers != table.kept - before.kept:
         blocks = collect_blocks(table.checked)
         headers = sum(block["headers"] for block in blocks)
         superseded = count_superseded(table.checked, table.earlier, KEYS[name]) if name in KEYS else 0
+        left_out.update({reason: sum(block[reason] for block in blocks) for reason in LEFT_OUT})
         if any(block["bad"] for block in blocks):
             refused.append(refused_lines(table.checked, blocks, name, table.source.root))
     return Accounts(
@@ -150,16 +163,18 @@ def _count_table(name: str, table: WrittenTable) -> tuple[Accounts, list[DataFra
         table.kept,
         superseded + before.superseded,
         quarantined={},
+        left_out={reason: count for reason, count in left_out.items() if count},
     ), refused
 
 
 def collect_blocks(checked: DataFrame) -> list[Row]:
-    """One row per input split: file, block, lines, first_row, headers, and the number of bad lines."""
+    """One row per input split: file, block, lines, first_row, headers, and numbers of lines: bad, and each left out."""
     blocks = checked.groupBy("file", "block").agg(
         F.count(F.lit(1)).alias("lines"),
         F.min("row").alias("first_row"),
         F.count_if("header").alias("headers"),
-        F.count_if(~F.col("header") & F.col("reason").isNotNull()).alias("bad"),
+        F.count_if(is_refused()).alias("bad"),
+        *[F.count_if(~F.col("header") & (F.col("reason") == reason)).alias(reason) for reason in LEFT_OUT],
     )
     return blocks.collect()
 
@@ -188,7 +203,8 @@ def check_ratings(
                 f"{limit:.2%}: {_explained(counts, explain)}; they are listed in {quarantine}"
             )
     if not ratings.kept:
-        raise InputError(f"{path}: no rating is left after cleaning: {_explained(ratings, explain)}")
+        left_out = f"{format_reasons(ratings.left_out)} are left out, and " if ratings.left_out else ""
+        raise InputError(f"{path}: no rating is left after cleaning: {left_out}{_explained(ratings, explain)}")
 
 
 def _explained(counts: Accounts, explain: Callable[[], str]) -> str:
@@ -199,6 +215,7 @@ def format_accounts(accounts: Mapping[str, Accounts]) -> str:
     """The complete account of the ratings, and the refused lines of the other tables."""
     ratings = accounts[RATINGS]
     text = f"{ratings.lines:,} lines = {ratings.kept:,} kept + {ratings.superseded:,} superseded"
+    text += "".join(f" + {count:,} {reason}" for reason, count in ratings.left_out.items())
     text += f" + {ratings.bad:,} quarantined"
     if ratings.headers:
         text += f" + {ratings.headers:,} header"

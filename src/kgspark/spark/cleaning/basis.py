@@ -2,7 +2,8 @@
 
 An earlier night is a basis if its source files are still there, unchanged, and if the same software cleaned them with
 the same settings and rules. Then the tables have the same rows as if every file were read again, because each clean
-table is the maximum or the union of what its lines say, and no rule reads more than one line and the movie table.
+table is the maximum, the sum or the union of what its lines say, and no rule reads more than one line and the movie
+table. A night that left out lines because they were after it is no basis: they may be a part of tonight.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from kgspark.files import TableFiles
 from kgspark.manifests import Manifest, versions
 from kgspark.runs import Run, first_difference
 from kgspark.spark.cleaning.accounts import Accounts, Earlier
-from kgspark.spark.cleaning.rating_rules import UNKNOWN_MOVIE, Limits
+from kgspark.spark.cleaning.rating_rules import AFTER_RUN_DATE, UNKNOWN_MOVIE, Limits
 from kgspark.spark.cleaning.source.dialects import Source
 from kgspark.spark.cleaning.source.file_accounts import SourceFile, find_changed_file
 from kgspark.spark.frames import read_table
@@ -126,19 +127,24 @@ def _basis(
     unfit = _first_change(night.date, ratings, settings, reading)
     if unfit:
         return Basis(night.date, unfit=unfit)
+    accounts = {name: Accounts(**counts) for name, counts in ratings.details["accounts"].items()}
+    later = {name for name, counts in accounts.items() if AFTER_RUN_DATE in counts.left_out}
+    if RATINGS in later:
+        count = accounts[RATINGS].left_out[AFTER_RUN_DATE]
+        return Basis(night.date, unfit=f"{count:,} lines that {night.date} has read were after it")
     read = {name: [SourceFile(**file) for file in files] for name, files in ratings.details["source_files"].items()}
     checksums = night.verify == "full"
     changed = find_changed_file(session, source.files[RATINGS], read[RATINGS], checksums)
     if changed:
         return Basis(night.date, unfit=f"{changed} since {night.date}")
     same = [RATINGS]
-    for name in read.keys() & source.files.keys() - {RATINGS}:
+    for name in read.keys() & source.files.keys() - {RATINGS} - later:
         files = source.files[name]
         if len(files.files) == len(read[name]) and not find_changed_file(session, files, read[name], checksums):
             same.append(name)
     return Basis(
         night.date,
-        {name: _earlier(session, night, name, ratings.details["accounts"][name], read[name]) for name in same},
+        {name: _earlier(session, night, name, accounts[name], read[name]) for name in same},
         read_table(session, night.table(MOVIES)) if MOVIES in read else None,
         read_table(session, night.table(REFUSED_PAIRS)),
     )
@@ -161,16 +167,14 @@ def _that_change_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, "clean": rules}
 
 
-def _earlier(
-    session: SparkSession, night: Run, name: str, accounts: Mapping[str, Any], read: Sequence[SourceFile]
-) -> Earlier:
+def _earlier(session: SparkSession, night: Run, name: str, accounts: Accounts, read: Sequence[SourceFile]) -> Earlier:
     folder, manifest = night.table(name), night.manifest(name)
     quarantine = read_table(session, night.table(QUARANTINE))
     return Earlier(
         folder,
         TableFiles(manifest.files, manifest.content),
         read_table(session, folder),
-        Accounts(**accounts),
+        accounts,
         read,
         quarantine.where(F.col("table") == name),
     )

@@ -12,7 +12,7 @@ from kgspark.files import copy_file
 from kgspark.spark.cleaning.accounts import Earlier, WrittenTable
 from kgspark.spark.cleaning.basis import Basis, with_movies
 from kgspark.spark.cleaning.rating_rules import Limits, good_ratings, with_reason
-from kgspark.spark.cleaning.ratings import deduplication_tasks, latest, read_rating_texts
+from kgspark.spark.cleaning.ratings import deduplication_tasks, one_per_pair, read_rating_texts
 from kgspark.spark.cleaning.side_tables import SideTable, good_rows, read_parquet_movies, read_side_table, side_tables
 from kgspark.spark.cleaning.source.dialects import Source
 from kgspark.spark.cleaning.source.file_accounts import SourceFile, parquet_accounts, text_accounts
@@ -61,7 +61,7 @@ def _write_ratings(
     raw = read_rating_texts(session, source, limits)
     good = good_ratings(raw, limits, movies)
     rows = good if earlier is None else good.unionByName(earlier.rows)
-    files = write_table(latest(rows, limits.scale, tasks), folder)
+    files = write_table(one_per_pair(rows, limits, tasks), folder)
     return WrittenTable(files, with_reason(raw, limits, movies), *_read(session, source, RATINGS), earlier)
 
 
@@ -85,9 +85,10 @@ def _write_side_table(
     if layout is None:
         lines = read_parquet_movies(session, source.parquet[name], limits.id_type, limits.null_texts)
     else:
-        lines = read_side_table(session, source.files[name], layout, table, limits.id_type, limits.null_texts)
-    files = write_table(table.build(good_rows(lines)), folder)
-    return WrittenTable(files, lines, *_read(session, source, name))
+        files = source.files[name]
+        lines = read_side_table(session, files, layout, table, limits.id_type, limits.null_texts, limits.until)
+    written = write_table(table.build(good_rows(lines)), folder)
+    return WrittenTable(written, lines, *_read(session, source, name))
 
 
 def _read(session: SparkSession, source: Source, name: str) -> tuple[SourceFiles, list[SourceFile]]:

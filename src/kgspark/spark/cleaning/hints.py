@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from kgspark.names import OURS, Names
 from kgspark.spark.cleaning.accounts import Accounts, format_reasons
 from kgspark.spark.cleaning.rating_rules import UNKNOWN_MOVIE, text_of
-from kgspark.spark.cleaning.values import ISO_TIME
+from kgspark.spark.cleaning.time_units import LOOKS
 from kgspark.tables import Columns
 
 _LONGEST_EXAMPLE = 40
@@ -36,11 +36,10 @@ _IDS = (
     _Look("", "ids are no integers, such as {example}: set source.ids=string"),
 )
 _TIMES = (
-    _Look(r"^[0-9]{12,13}(\.[0-9]*)?$", "times look like milliseconds: set source.timestamp_unit=milliseconds"),
-    _Look(r"^[0-9]{15,16}(\.[0-9]*)?$", "times look like microseconds: set source.timestamp_unit=microseconds"),
-    _Look(r"^[0-9]{18,19}$", "times look like nanoseconds: write them in microseconds"),
-    _Look(r"^[0-9]{1,10}(\.[0-9]*)?$", "times look like seconds: set source.timestamp_unit=seconds"),
-    _Look(ISO_TIME, "times look like {example}: set source.timestamp_unit=iso"),
+    *[
+        _Look(pattern, f"times look like {'{example}' if unit == 'iso' else unit}: set source.timestamp_unit={unit}")
+        for unit, pattern in LOOKS.items()
+    ],
     _Look("", "times look like {example}: write them in seconds since 1970"),
 )
 _RATINGS = (
@@ -59,7 +58,7 @@ _OF_REASON: dict[str, tuple[str, Sequence[_Look]]] = {
 
 
 # The first second that a time in seconds, up to the year 2100, does not become by another unit.
-_SECONDS_IN_1970 = {"milliseconds": 4_102_445, "microseconds": 4_103}
+_SECONDS_IN_1970 = {"milliseconds": 4_102_445, "microseconds": 4_103, "nanoseconds": 5}
 # Fraction of the lines from which a reason says something about the source, and not about single lines.
 _LEAST_SHARE = 0.2
 _NEVER_A_SLIP = ("leading_zeros_user_id", "leading_zeros_movie_id")

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from kgspark.files import TableFiles
+from kgspark.spark.cleaning.rating_rules import is_refused
 from kgspark.spark.cleaning.source.lines import file_path, with_line_numbers
 from kgspark.spark.frames import rows_frame, write_empty, write_table
 
@@ -19,12 +20,12 @@ _BLOCKS = "file string, block bigint, lines bigint, first_row bigint"
 
 
 def refused_lines(checked: DataFrame, blocks: Sequence[Row], table: str, root: Path) -> DataFrame:
-    """Rows of the quarantine table for the lines of `table` that have a `reason`. Lazy.
+    """Rows of the quarantine table for the lines of `table` that have a `reason` to refuse them. Lazy.
 
     blocks  the input splits, which begin with the columns of `_BLOCKS`
     root    the folder that the names of files are relative to
     """
-    refused = checked.where(~F.col("header") & F.col("reason").isNotNull())
+    refused = checked.where(is_refused())
     starts = rows_frame(checked.sparkSession, [block[:4] for block in blocks], _BLOCKS)
     numbered = with_line_numbers(refused.select("file", "block", "row", "reason", "raw"), starts)
     name = F.substr(file_path(), F.lit(len(str(root).rstrip("/")) + 2))

@@ -1,13 +1,17 @@
 """Settings of cleaning: the source, and the rules that a rating must pass."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from kgspark.config import Settings, SqlName, distinct_names
+from kgspark.config import Settings, Sql, SqlName, distinct_names
 from kgspark.spark.settings import dotted_names, from_environment, refuse_written_secrets
 from kgspark.tables import CO_WATCHED, WRITTEN_BY
 
+# The formats whose columns are named in source.columns.
+_OWN_COLUMNS = ("table", "spark")
 # What databases, pandas and spreadsheets write for a missing value.
 NULL_TEXTS = ("NULL", "null", r"\N", "nan", "NaN", "None", "<NA>", "N/A")
 
@@ -115,11 +119,26 @@ class SourceColumns(Settings):
 
     user: str = Field("user_id", description="the user's id")
     movie: str = Field("movie_id", description="the movie's id")
-    rating: str = Field("rating", description="the rating, a number")
-    timestamp: str = Field("timestamp", description="time of the rating, in the unit source.timestamp_unit")
+    rating: str | None = Field(
+        "rating",
+        description="the rating, a number; null: lines are events, and source.event_rating makes the rating",
+    )
+    event: str | None = Field(None, description="the type of an event, one of source.events")
+    count: str | None = Field(None, description="a number that an event has, such as plays or seconds")
+    timestamp: str | None = Field(
+        "timestamp",
+        description="time of the rating, in the unit source.timestamp_unit; null: no time is known, and what needs "
+        "times is off",
+    )
     movies_id: str | None = Field(None, description="the movie's id in the movie table; null: as in the ratings")
     title: str = Field("title", description="the movie's title")
     genres: str = Field("genres", description="the movie's genres")
+
+    @model_validator(mode="after")
+    def _ratings_or_events(self) -> Self:
+        if self.rating is not None and (self.event, self.count) != (None, None):
+            raise ValueError("event and count belong to lines without ratings; set rating to null")
+        return self
 
 
 class SourceSettings(Location):
@@ -148,11 +167,28 @@ class SourceSettings(Location):
         "integer", description="type of user and movie ids; text columns of Parquet tables are strings in any case"
     )
     null_texts: tuple[str, ...] = Field(NULL_TEXTS, description="texts that stand for a missing id or genre")
-    timestamp_unit: Literal["seconds", "milliseconds", "microseconds", "iso"] = Field(
-        "seconds", description="unit of times since 1970; iso for times such as 2020-09-13 12:43:40, in UTC"
+    timestamp_unit: Literal["auto", "seconds", "milliseconds", "microseconds", "nanoseconds", "iso"] = Field(
+        "auto",
+        description="unit of times since 1970; iso for times such as 2020-09-13 12:43:40; auto finds it if the times "
+        "look like one of them only. Parquet's own types need none",
+    )
+    timezone: str = Field(
+        "UTC",
+        description="time zone of times that name none, and of run_date, such as Europe/Berlin: a night reads nothing "
+        "that is later than the end of its date there",
     )
     decimal: Literal[".", ","] = Field(".", description="character before the fraction of a rating")
     columns: SourceColumns = Field(default_factory=SourceColumns)
+    events: dict[str, float | None] = Field(
+        default_factory=dict,
+        description="each type of event with its value, such as {view: 1, cart: 3, purchase: 5}; null leaves events of "
+        "the type out",
+    )
+    event_rating: Sql = Field(
+        "value * count",
+        description="SQL expression that makes an event's rating; value is that of its type, count the number in "
+        "source.columns.count, each 1 if there is none, and event is the type",
+    )
     genre_separator: str = Field("|", min_length=1, description="separator of the genres of a movie")
     movies: MovieTable | None = Field(
         None,
@@ -174,6 +210,47 @@ class SourceSettings(Location):
         distinct_names(value, taken=(*WRITTEN_BY, CO_WATCHED))
         return value
 
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        if value != "UTC" and value not in available_timezones():
+            raise ValueError("expected an IANA time zone such as UTC or Europe/Berlin")
+        return value
+
+    @property
+    def has_own_columns(self) -> bool:
+        """True if the columns are those of `columns`; False for MovieLens."""
+        return self.format in _OWN_COLUMNS
+
+    @property
+    def has_events(self) -> bool:
+        """True if the lines are events, which have no rating of their own."""
+        return self.columns.rating is None
+
+    @property
+    def has_times(self) -> bool:
+        """True if the lines have times."""
+        return self.columns.timestamp is not None
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        for key, is_there in (("rating", not self.has_events), ("timestamp", self.has_times)):
+            if not is_there and not self.has_own_columns:
+                raise ValueError(
+                    f"columns.{key}: null needs a format with columns of your own: {' or '.join(_OWN_COLUMNS)}"
+                )
+        if bool(self.events) != (self.columns.event is not None):
+            raise ValueError("events and columns.event belong together: the types with their values, and their column")
+        if self.events and all(value is None for value in self.events.values()):
+            raise ValueError("events: expected a value for one type or more, or every event is left out")
+        return self
+
+
+def has_column(source: Any, key: str) -> bool:
+    """False if the section `source`, as a file gives it, says `columns.KEY: null`. The section may be wrong."""
+    columns = source.get("columns") if isinstance(source, Mapping) else None
+    return not isinstance(columns, Mapping) or columns.get(key, "") is not None
+
 
 class CleanSettings(Settings):
     """The rules for ratings. A rating that breaks a rule goes to the quarantine table with the rule's name."""
@@ -190,6 +267,12 @@ class CleanSettings(Settings):
         "auto",
         description="handling of a last line of ratings that has no line end; auto refuses it if its last field is "
         "shorter than that of the line before",
+    )
+    repeated: Literal["latest", "strongest", "sum"] | None = Field(
+        None,
+        description="what several lines of one user and movie make: the latest counts, the one with the highest rating "
+        "(of these the latest), or the sum of all with the latest time; null: latest, or strongest for events and "
+        "without times",
     )
     incremental: bool = Field(
         True,

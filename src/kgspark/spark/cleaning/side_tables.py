@@ -8,6 +8,7 @@ from functools import partial, reduce
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from kgspark.spark.cleaning.rating_rules import AFTER_RUN_DATE
 from kgspark.spark.cleaning.source.dialects import ML_100K_GENRES
 from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.cleaning.source.layouts import TextLayout
@@ -41,16 +42,20 @@ def read_side_table(
     table: SideTable,
     id_type: str,
     null_texts: Sequence[str] = (),
+    until: int | None = None,
 ) -> DataFrame:
     """A side table with typed ids, one row per line. Lazy.
 
     id_type, null_texts  as for `read_id`
+    until                a line with a time from this second since 1970 on is left out; None: no line
     Columns: those of the layout (strings, ids typed), `reason` (null if the line is good), `header`, `LINE_COLUMNS`.
     """
     lines = read_lines(session, files, layout).withColumn("fields", fields(layout))
     at = {name: F.try_element_at("fields", F.lit(i + 1)) for i, name in enumerate(layout.columns)}
     ids = {name: read_id(at[name], id_type, null_texts) for name in table.ids}
     reason = F.when(line_problem(layout).isNotNull(), line_problem(layout))
+    if until is not None and Columns.TIMESTAMP in at:
+        reason = reason.when(read_time(at[Columns.TIMESTAMP], "seconds") >= until, AFTER_RUN_DATE)
     for name in table.ids:
         reason = _id_reason(reason, name, ids[name], at[name], id_type, null_texts)
     for name in table.texts:

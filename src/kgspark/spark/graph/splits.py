@@ -125,8 +125,9 @@ def collect_boundary(rows: DataFrame, fraction: float) -> int:
     if not needed:
         return (max(days, default=0) + 1) * _SECONDS_PER_DAY
     boundary, later = _find_boundary(days, needed)
-    seconds = rows.where(day == boundary).groupBy(Columns.TIMESTAMP).count().collect()
-    return _find_boundary({row[Columns.TIMESTAMP]: row["count"] for row in seconds}, needed - later)[0]
+    second = F.floor(Columns.TIMESTAMP)
+    seconds = rows.where(day == boundary).groupBy(second.alias("second")).count().collect()
+    return _find_boundary({row["second"]: row["count"] for row in seconds}, needed - later)[0]
 
 
 def _find_boundary(counts: dict[int, int], needed: int) -> tuple[int, int]:

@@ -32,7 +32,7 @@ def build_triples(
     id_type: str,
     null_texts: Sequence[str] = (),
 ) -> DataFrame:
-    """head bigint, relation int, tail bigint, split string, weight float, timestamp bigint, of all relations. Lazy.
+    """head bigint, relation int, tail bigint, split string, weight float, timestamp as in the ratings. Lazy.
 
     Relations with the same pair of kinds share their joins with the entities, so a dozen small relations take no longer
     than one.

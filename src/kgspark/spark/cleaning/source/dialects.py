@@ -211,7 +211,7 @@ def _table_source(settings: SourceSettings, tables: Mapping[str, SourceFiles]) -
 
 def _check_names(names: SourceColumns) -> None:
     """InputError if two columns of one table have one name."""
-    ratings = (names.user, names.movie, names.rating, names.timestamp)
+    ratings = [name for name, _ in _rating_names(names)]
     movies = (names.movies_id or names.movie, names.title, names.genres)
     for name, count in (Counter(ratings) | Counter(movies)).items():
         if count > 1:
@@ -220,12 +220,19 @@ def _check_names(names: SourceColumns) -> None:
 
 def rating_columns(names: SourceColumns) -> dict[str, str]:
     """Our names of the ratings' columns, by the source's names."""
-    return {
-        names.user: Columns.USER_ID,
-        names.movie: Columns.MOVIE_ID,
-        names.rating: Columns.RATING,
-        names.timestamp: Columns.TIMESTAMP,
-    }
+    return dict(_rating_names(names))
+
+
+def _rating_names(names: SourceColumns) -> list[tuple[str, str]]:
+    """The source's name and ours of each column of the ratings that the source has."""
+    found = (
+        (names.user, Columns.USER_ID),
+        (names.movie, Columns.MOVIE_ID),
+        (names.rating or names.count, Columns.RATING),  # the number that an event has takes the place of a rating
+        (names.timestamp, Columns.TIMESTAMP),
+        (names.event, Columns.EVENT),
+    )
+    return [(theirs, ours) for theirs, ours in found if theirs is not None]
 
 
 def movie_columns(names: SourceColumns) -> dict[str, str]:

@@ -18,19 +18,25 @@ from kgspark.spark.cleaning.source.lines import of_folder, parquet_positions
 from kgspark.spark.frames import quoted, spark_path
 from kgspark.tables import Columns
 
-_NANOSECONDS = "nanoseconds"
+_NANOSECONDS, _LOCAL_NANOSECONDS = "nanoseconds", "nanoseconds without zone"
 _NAMES = "array<struct<name:string>>"  # as in exports of catalogues: genres with an id and a name
 _UUID = "uuid"  # 16 bytes; Spark reads them only if it is told that they are bytes
 _FOLDER = "the name of a folder"  # a column such as day of the folder day=1, which is not in the file
 _NO_VALUES = "void"  # a column without a single value, whose type pandas does not know
 # The Spark types by which such columns are read from the file, and those that they get. Others are Spark types.
-_STORED = {_NANOSECONDS: "bigint", _UUID: "binary"}
-_READ = {_NANOSECONDS: "timestamp", _NAMES: "array<string>", _UUID: "string", _FOLDER: "string"}
+_STORED = {**dict.fromkeys((_NANOSECONDS, _LOCAL_NANOSECONDS), "bigint"), _UUID: "binary"}
+_READ = {
+    _NANOSECONDS: "timestamp",
+    _LOCAL_NANOSECONDS: "timestamp_ntz",
+    _NAMES: "array<string>",
+    _UUID: "string",
+    _FOLDER: "string",
+}
 # What a Spark type holds. Files may have different types of one group: each file is read with its own.
 _GROUPS = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"), "number"),
     **dict.fromkeys(("string", "binary", _UUID), "text"),
-    **dict.fromkeys(("timestamp", "timestamp_ntz", "date", _NANOSECONDS), "time"),
+    **dict.fromkeys(("timestamp", "timestamp_ntz", "date", _NANOSECONDS, _LOCAL_NANOSECONDS), "time"),
     **dict.fromkeys(("array<string>", _NAMES), "list of texts"),
     _FOLDER: _FOLDER,
 }
@@ -39,6 +45,7 @@ _EXPECTED = {
     Columns.MOVIE_ID: ("number", "text"),
     Columns.RATING: ("number", "text"),
     Columns.TIMESTAMP: ("number", "text", "time"),
+    Columns.EVENT: ("text", "number"),
     Columns.TITLE: ("text", "number"),
     Columns.GENRES: ("text", "list of texts"),
 }
@@ -59,7 +66,14 @@ class ParquetFiles:
 
     def holds_numbers(self, column: str) -> bool:
         """True if one of our columns has no text in any file."""
-        return all(_group(dict(types)[column]) != "text" for types in self.parts)
+        return "text" not in self._groups(column)
+
+    def holds_times(self, column: str) -> bool:
+        """True if one of our columns has timestamps or dates."""
+        return "time" in self._groups(column)
+
+    def _groups(self, column: str) -> set[str]:
+        return {_group(dict(types)[column]) for types in self.parts}
 
     def only(self, files: Collection[Path]) -> "ParquetFiles":
         """The table of some of the files."""
@@ -90,10 +104,10 @@ class ParquetFiles:
 
     def _typed(self, ours: str, spark_type: str) -> Column:
         column = quoted(self.names[ours])
-        if spark_type == _NANOSECONDS:
-            return F.expr(f"timestamp_micros({column} div 1000)")
         if spark_type == _UUID:
             return F.regexp_replace(F.lower(F.hex(F.col(column))), "(.{8})(.{4})(.{4})(.{4})(.{12})", "$1-$2-$3-$4-$5")
+        if spark_type in _STORED:
+            return F.expr(f"timestamp_micros({column} div 1000)").cast(_READ[spark_type])
         return F.col(column)["name"] if spark_type == _NAMES else F.col(column)
 
 
@@ -221,7 +235,7 @@ def _spark_type(found: pa.DataType, name: str, metadata: pq.FileMetaData | None)
         return (wider | signed)[str(found)]
     if pa.types.is_timestamp(found):
         if found.unit == "ns" and not _is_int96(name, metadata):
-            return _NANOSECONDS
+            return _NANOSECONDS if found.tz else _LOCAL_NANOSECONDS
         return "timestamp" if found.tz or found.unit == "ns" else "timestamp_ntz"
     if pa.types.is_decimal(found):
         return f"decimal({found.precision},{found.scale})" if found.precision <= 38 else ""

@@ -42,11 +42,11 @@ def collect_likes(triples: DataFrame, relation: int, splits: Sequence[str], head
     """The triples of a relation and of some heads (indices) in `splits`: head, tail, weight, timestamp (0 for none)."""
     wanted = F.broadcast(arrow_frame(triples.sparkSession, pa.table({Columns.HEAD: heads})))
     has_times = Columns.TIMESTAMP in triples.columns
-    time = F.coalesce(F.col(Columns.TIMESTAMP), F.lit(0)) if has_times else F.lit(0)
+    time = F.coalesce(F.col(Columns.TIMESTAMP), F.lit(0)) if has_times else F.lit(0).cast("bigint")
     chosen = triples.where((F.col(Columns.RELATION) == relation) & F.col(Columns.SPLIT).isin(*splits))
     return (
         chosen.join(wanted, on=Columns.HEAD, how="left_semi")
-        .select(Columns.HEAD, Columns.TAIL, Columns.WEIGHT, time.cast("bigint").alias(Columns.TIMESTAMP))
+        .select(Columns.HEAD, Columns.TAIL, Columns.WEIGHT, time.alias(Columns.TIMESTAMP))
         .toArrow()
     )
 
