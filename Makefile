@@ -21,7 +21,7 @@ BIN := .venv/bin
 PIP_ONLY := install --disable-pip-version-check -qq
 PIP_INSTALL := -m pip $(PIP_ONLY)
 RUN_EXTRAS := spark,train,retrieve,warehouse,report
-TEST_EXTRAS := bench,connect,tune,dev
+TEST_EXTRAS := bench,connect,tune,delta,iceberg,postgres,dev
 TEST_DEBIAN := postgresql libpostgresql-jdbc-java
 
 comma := ,

@@ -17,7 +17,7 @@ from kgspark.runs import Run
 from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS
 from kgspark.warehouse import files
 from kgspark.warehouse.versions import SUCCESS, Version, Warehouse
-from worlds.published import ROWS_PER_FILE, by_folder, by_pointer, listing, rank
+from worlds.published import ROWS_PER_FILE, by_folder, by_pointer, listing, only, rank
 
 DATE = "2026-02-03"
 ALL = 2 * ROWS_PER_FILE
@@ -34,10 +34,6 @@ def day(run: Run, table: str) -> Path:
 
 def version_folder(run: Run, tables: tuple[str, ...] = RANKED) -> Path:
     return Warehouse.of(run.lake).version(Version.of(run, tables))
-
-
-def only(model: str, tables: tuple[str, ...] = RANKED) -> dict[str, list[str]]:
-    return {table: [model] * ALL for table in tables}
 
 
 def assert_published(run: Run, model: str, tables: tuple[str, ...] = RANKED) -> None:

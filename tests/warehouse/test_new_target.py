@@ -3,8 +3,9 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,21 @@ class SqliteTarget:
         """Database and table."""
         return f"{run.lake / 'published.db'}:{table}"
 
+    def held(self, lake: Path) -> dict[str, str]:
+        """The model of the date that the database has."""
+        with closing(sqlite3.connect(lake / "published.db")) as database:
+            return dict(database.execute("SELECT DISTINCT ds, model_id FROM recommendations"))
+
+    def remove(self, lake: Path, dates: Collection[str]) -> None:
+        """Empties the tables if they are of one of these dates."""
+        with closing(sqlite3.connect(lake / "published.db")) as database, database:
+            for table, date in product(RANKED, dates):
+                database.execute(f"DELETE FROM {table} WHERE ds = ?", [date])
+
+    def roll_back(self, run: Run) -> str:
+        """Nothing to do: the database has one date."""
+        return "it has one date only"
+
     def _connect(self, run: Run) -> sqlite3.Connection:
         return sqlite3.connect(run.lake / "published.db")
 
@@ -65,14 +81,12 @@ def said() -> list[str]:
 @pytest.fixture(scope="module")
 def toy() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(TARGETS, "sqlite", SqliteTarget())
-        yield TARGETS["sqlite"]
+        patch.setitem(TARGETS, "sqlite", lambda settings, spark: SqliteTarget())
+        yield
 
 
 @pytest.fixture(scope="module")
-def night(
-    spark: Any, small_night: Path, toy: SqliteTarget, said: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Night:
+def night(spark: Any, small_night: Path, toy: None, said: list[str], tmp_path_factory: pytest.TempPathFactory) -> Night:
     """A night of the small world that was ranked already, published to both targets."""
     lake = tmp_path_factory.mktemp("night") / "lake"
     shutil.copytree(small_night / "lake", lake)

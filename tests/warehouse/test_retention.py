@@ -14,7 +14,7 @@ from kgspark.runs import Run, StageWork, run_dates
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, SERVED, TRIPLES
 from kgspark.warehouse import files
 from kgspark.warehouse.nights import NightState, nights_of
-from kgspark.warehouse.retention import night_dates, published_dates, remove_old
+from kgspark.warehouse.retention import night_dates, remove_old
 from kgspark.warehouse.settings import KeepSettings
 from kgspark.warehouse.versions import Version, Warehouse
 from worlds.published import by_pointer, rank
@@ -37,7 +37,7 @@ def lake(tmp_path: Path) -> Path:
 def left(lake: Path) -> tuple[list[str], list[str], int]:
     """Dates of nights, published dates, and the number of versions."""
     warehouse = Warehouse.of(lake)
-    return night_dates(lake), published_dates(warehouse), len(list(warehouse.versions.iterdir()))
+    return night_dates(lake), warehouse.dates(), len(list(warehouse.versions.iterdir()))
 
 
 def keep(**numbers: int | None) -> KeepSettings:

@@ -1,12 +1,14 @@
 """Ranked tables of a known model, and what readers find in the warehouse after their publication."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kgspark.content import columns_text, content_hash
 from kgspark.files import TableFiles
 from kgspark.retrieval.ranked_files import write_ranked
 from kgspark.runs import Run, StageWork
@@ -16,18 +18,27 @@ from kgspark.warehouse.versions import SUCCESS, Warehouse
 ROWS_PER_FILE = 3
 
 
-def rank(run: Run, model: str, tables: Sequence[str] = RANKED, files: int = 2) -> Run:
-    """Ranked tables whose rows all name the model, committed in the way of the stage recommend."""
+def rank(
+    run: Run, model: str, tables: Sequence[str] = RANKED, files: int = 2, more: Mapping[str, Any] | None = None
+) -> Run:
+    """Ranked tables whose rows all name the model, committed in the way of the stage recommend.
+
+    more  values of columns that are added, or that replace those of the same name, in every row
+    """
     work = StageWork.plan(run, "recommend", writes=tables, settings={"model": model})
     folders = work.begin()
     described = {}
     for table, folder in folders.items():
         folder.mkdir()
         written = [
-            write_ranked(folder / f"part-{number:05d}.parquet", iter([_rows(number)]), _constants(run, model))
+            write_ranked(
+                folder / f"part-{number:05d}.parquet", iter([_rows(number, more or {})]), _constants(run, model)
+            )
             for number in range(files)
         ]
-        described[table] = TableFiles([file for file, _ in written])
+        columns = columns_text(pq.read_schema(folder / written[0][0].name))
+        content = content_hash(columns, files * ROWS_PER_FILE, sum(total for _, total in written))
+        described[table] = TableFiles([file for file, _ in written], content)
     work.commit(described, {table: {"model_id": model} for table in tables})
     return run
 
@@ -36,10 +47,11 @@ def _constants(run: Run, model: str) -> dict[str, str]:
     return {"model_id": model, "ds": run.date}
 
 
-def _rows(number: int) -> pa.RecordBatch:
+def _rows(number: int, more: Mapping[str, Any]) -> pa.RecordBatch:
     ids = pa.array(range(number * ROWS_PER_FILE, (number + 1) * ROWS_PER_FILE), pa.int64())
     ranks = pa.array([1] * ROWS_PER_FILE, pa.int32())
-    return pa.RecordBatch.from_pydict({"user_id": ids, "rank": ranks, "movie_id": ids})
+    added = {name: pa.array([value] * ROWS_PER_FILE) for name, value in more.items()}
+    return pa.RecordBatch.from_pydict({"user_id": ids, "rank": ranks, "movie_id": ids} | added)
 
 
 def models(folder: Path) -> list[str]:
@@ -58,6 +70,11 @@ def by_folder(run: Run) -> dict[str, list[str]]:
     """The model of each row in the date's folders that exist."""
     folders = {table: Warehouse.of(run.lake).day(table, run.date) for table in RANKED}
     return {table: models(folder) for table, folder in folders.items() if folder.exists()}
+
+
+def only(model: str, tables: Sequence[str] = RANKED, files: int = 2) -> dict[str, list[str]]:
+    """What `by_folder` finds if all rows of the tables are of one model."""
+    return {table: [model] * files * ROWS_PER_FILE for table in tables}
 
 
 def listing(lake: Path) -> list[str]:

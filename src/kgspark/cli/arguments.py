@@ -26,10 +26,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and t
 Log = Annotated[
     str, typer.Option("--log", metavar="plain|json", help="Lines for people, or JSON lines on standard error.")
 ]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[dotted.key=value]...", help="settings that override the file's", show_default=False),
-]
 
 
 @dataclass(frozen=True)
@@ -96,11 +92,15 @@ def _common(
 
 def _request(name: str, command: Command) -> Callable[..., Request]:
     about = _ARGUMENTS[command.argument]
+    others = f"{'DATE [TARGET]... ' if command.words else ''}[dotted.key=value]..."
 
     def request(
         context: typer.Context,
         first: Annotated[str, typer.Argument(metavar=command.argument, help=about, show_default=False)],
-        overrides: Overrides = None,
+        overrides: Annotated[
+            list[str] | None,
+            typer.Argument(metavar=others, help="settings that override the file's", show_default=False),
+        ] = None,
         json: Json = False,
         log: Log = "",
     ) -> Request:

@@ -1,4 +1,4 @@
-"""Runs a command of a night in this process: for the command line, and for notebooks (`kgspark.run`)."""
+"""Runs a command of a night in this process: for the command line, and for notebooks (`kgspark.api`)."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -28,7 +28,7 @@ def run_command(
     opened  called with the night's folder before any work
     spark   the session to work in; None for the one of `spark.session.spark_session`
     """
-    settings = config.load(NightSettings, Path(conf), overrides)
+    settings = config.load(NightSettings, Path(conf), command.overrides(overrides))
     # The stages import their engines, which takes seconds; an error of the configuration comes before.
     from kgspark.stages.nightly import STAGES, check_earlier_stages
 

@@ -1,6 +1,9 @@
 """The table of commands. A new command is a module with `run`, and a line here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from kgspark.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -11,6 +14,7 @@ class Command:
     help      one line about the command
     sections  the sections of settings that it reads, for its --help; empty means all
     argument  its first argument: CONF, the file of a night, to call `run(night)`; else `run(argument, overrides, say)`
+    words     the settings that words after CONF stand for: the first word, and the list of the others; empty for none
     locks     True if it works on the night's tables, so that no other process may do so meanwhile
     """
 
@@ -18,7 +22,16 @@ class Command:
     help: str
     sections: tuple[str, ...] = ()
     argument: str = "CONF"
+    words: tuple[str, ...] = ()
     locks: bool = True
+
+    def overrides(self, others: Sequence[str]) -> list[str]:
+        """What follows CONF as `dotted.key=value`; ConfigError if the first of `words` is missing."""
+        words = [word for word in others if "=" not in word] if self.words else []
+        if self.words and not words:
+            raise ConfigError(f"command line: expected a value of {self.words[0]} after CONF")
+        lists = [f"{key}=[{', '.join(words[1:])}]" for key in self.words[1:] if words[1:]]
+        return [*(f"{key}={words[0]}" for key in self.words[:1]), *lists, *(it for it in others if it not in words)]
 
 
 _STAGES, _EXPERIMENTS = "kgspark.stages", "kgspark.experiments"
@@ -73,6 +86,13 @@ COMMANDS = {
     ),
     "nights": Command(
         f"{_EXPERIMENTS}.nights", "The nights of the lake: state, model, and disk space.", ("lake",), locks=False
+    ),
+    "rollback": Command(
+        f"{_EXPERIMENTS}.rollback",
+        "Make an earlier night current again, in all targets or in those that are named.",
+        ("publish",),
+        words=("run_date", "publish.targets"),
+        locks=False,
     ),
     "contract": Command(
         f"{_EXPERIMENTS}.contract",

@@ -7,12 +7,14 @@ and the value found.
 from kgspark.config.decode import decode, expectation, from_overrides, load
 from kgspark.config.document import Document, apply_override, merged, read_document
 from kgspark.config.names import PlainName, SqlName, distinct_names
+from kgspark.config.other_programs import OtherSettings, dotted_names, from_environment, refuse_written_secrets
 from kgspark.config.settings import OneOf, Settings, is_section, leaf_fields, section_at
 from kgspark.config.sql import Sql, SqlQuery, sql_texts
 
 __all__ = [
     "Document",
     "OneOf",
+    "OtherSettings",
     "PlainName",
     "Settings",
     "Sql",
@@ -21,13 +23,16 @@ __all__ = [
     "apply_override",
     "decode",
     "distinct_names",
+    "dotted_names",
     "expectation",
+    "from_environment",
     "from_overrides",
     "is_section",
     "leaf_fields",
     "load",
     "merged",
     "read_document",
+    "refuse_written_secrets",
     "section_at",
     "sql_texts",
 ]

@@ -1,10 +1,13 @@
 """nights: the nights of the lake, with state, model and disk space. Locks nothing, so it runs beside a night."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from kgspark.errors import KgsparkError, StageError
 from kgspark.night.night import Night
 from kgspark.warehouse.nights import NightState, nights_of
+from kgspark.warehouse.targets import TARGETS
 
 _HEADER = ("date", "state", "published", "model", "size", "files")
 _ROW = "{:<12}{:<22}{:<11}{:<24}{:>10}{:>8}"
@@ -20,7 +23,24 @@ def run(night: Night) -> dict[str, Any]:
         night.say(_ROW.format(*_HEADER))
     for state in nights:
         night.say(_line(state))
-    return {"lake": str(lake), "nights": [asdict(state) for state in nights]}
+    others = {name: _held(night, name) for name in night.settings.publish.targets if name != "files"}
+    return {"lake": str(lake), "nights": [asdict(state) for state in nights], "targets": others}
+
+
+def _held(night: Night, name: str) -> Mapping[str, str] | None:
+    """The model of each date that a target holds, which is printed in a line; None if it cannot be asked."""
+    try:
+        held = TARGETS[name](night.settings.publish, _no_spark).held(night.run.lake)
+    except KgsparkError as error:
+        night.say(f"{name}: not asked: {error}")
+        return None
+    dates = list(held)
+    night.say(f"{name}: " + (f"{len(dates)} dates, newest {dates[0]}, oldest {dates[-1]}" if dates else "empty"))
+    return held
+
+
+def _no_spark() -> Any:
+    raise StageError("it needs Spark, which this command does not start")
 
 
 def _line(state: NightState) -> str:

@@ -1,10 +1,10 @@
 """Reads a night: the results of its earlier stages, the user's own tables, and the locations of published tables."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from kgspark.errors import ConfigError, StageError
+from kgspark.errors import ConfigError, KgsparkError, StageError
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
 from kgspark.graph.relation import Relation
@@ -34,6 +34,8 @@ from kgspark.tables import (
     TRIPLES,
 )
 from kgspark.warehouse.targets import TARGETS, Target
+
+Found = TypeVar("Found")
 
 DIRECTIONS = {
     RECOMMENDATIONS: Direction(USER, MOVIE),
@@ -185,8 +187,22 @@ def held_out_ndcg(night: Night) -> tuple[str, float, float] | None:
 
 
 def publish_targets(night: Night) -> dict[str, Target]:
-    """The targets of `publish.targets`, by name."""
-    return {name: TARGETS[name] for name in night.settings.publish.targets}
+    """The targets of `publish.targets`, by name; StageError if one lacks its package, ConfigError a variable."""
+    settings = night.settings.publish
+    return {name: TARGETS[name](settings, lambda: night.spark) for name in settings.targets}
+
+
+def each_target(night: Night, act: Callable[[str, Target], Found]) -> dict[str, Found]:
+    """`act` of every target, by name, one after the other; an error gets the names of the targets that are done."""
+    done: dict[str, Found] = {}
+    for name, target in publish_targets(night).items():
+        try:
+            done[name] = act(name, target)
+        except KgsparkError as error:
+            if not done:
+                raise
+            raise type(error)(f"{error}; done already: {', '.join(done)}") from error
+    return done
 
 
 def published_places(night: Night) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from kgspark.manifests import Manifest
 from kgspark.night.comparison import format_comparison, last_full_night, list_churn, write_times
 from kgspark.night.earlier_model import earlier_run
 from kgspark.night.night import Night
-from kgspark.night.reads import held_out_metrics, published_places, ranked_tables
+from kgspark.night.reads import held_out_metrics, publish_targets, published_places, ranked_tables
 from kgspark.report.summary import night_summary
 from kgspark.runs import as_written, first_difference
 from kgspark.tables import WRITTEN_BY
@@ -23,7 +23,9 @@ STAGES = ("clean_ratings", "index_entities", "write_triples", "train_embeddings"
 def run(night: Night) -> dict[str, Any]:
     """Runs, in order, every stage whose inputs have changed; returns the figures that `--json` prints."""
     # torch and FAISS take seconds to import; this thread imports them while Spark starts and cleans.
-    earlier_run(night)  # no model to serve ends the night before its first stage
+    # No model to serve, or a target without its package, ends the night before its first stage.
+    earlier_run(night)
+    publish_targets(night)
     threading.Thread(target=_import_ahead, daemon=True).start()
     for name in STAGES:
         _stage(name).run(night)

@@ -5,17 +5,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kgspark.errors import AuditError
+from kgspark.errors import AuditError, KgsparkError
 from kgspark.files import TableFiles, describe_folder, write_atomically
 from kgspark.night.audit import audit_night
 from kgspark.night.champion import find_champion
 from kgspark.night.gate import check_model
 from kgspark.night.night import Night
-from kgspark.night.reads import candidate_tables, publish_targets, ranked_tables
+from kgspark.night.reads import candidate_tables, each_target, publish_targets, ranked_tables
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.ranking.audit.findings import Finding, json_lines
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, TRIPLES
 from kgspark.warehouse.retention import remove_old
+from kgspark.warehouse.targets import Target
 from kgspark.warehouse.versions import Warehouse
 
 
@@ -55,7 +56,7 @@ def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
     folder = work.begin()[PUBLISHED]
     folder.mkdir()
     _check_audit(night, findings, folder / "audit.jsonl")
-    published = {name: target.publish(night.run, tables) for name, target in publish_targets(night).items()}
+    published = each_target(night, lambda name, target: target.publish(night.run, tables))
     passed, warned = (sum(f.status == "passed" for f in findings), sum(f.warns for f in findings))
     details = {"tables": tables, "checks": passed, "warnings": warned, "gate": measured, "targets": published}
     work.commit({PUBLISHED: TableFiles(describe_folder(folder))}, {PUBLISHED: details})
@@ -63,14 +64,28 @@ def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
 
 
 def _remove_old(night: Night, champion: Run | None) -> None:
-    """Applies `keep`. The tables are published already, so a folder that cannot be removed is only told."""
+    """Applies `keep`. The tables are published already, so what cannot be removed is only told."""
     try:
+        each_target(night, partial(_remove_dates, night))
         needed = {night.settings.train.warm_start, *([champion.date] if champion else [])}
         removed = remove_old(night.run, night.settings.keep, needed)
     except OSError as error:
         removed = [f"{error.filename}: cannot be removed: {error.strerror}"]
+    except KgsparkError as error:
+        removed = [f"keep: {error}"]
     for text in removed:
         night.note(text)
+
+
+def _remove_dates(night: Night, name: str, target: Target) -> None:
+    """Removes the dates of a target that `keep.published` does not cover. Those of `files` go with its versions."""
+    number = night.settings.keep.published
+    if number is None or name == "files":
+        return
+    old = [date for date in list(target.held(night.run.lake))[number:] if date != night.run.date]
+    if old:
+        target.remove(night.run.lake, old)
+        night.note(f"keep: removed dates of {name}: {', '.join(old)}")
 
 
 def _check_audit(night: Night, findings: Sequence[Finding], report: Path) -> None:

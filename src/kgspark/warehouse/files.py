@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from kgspark.errors import AuditError, StageError
 from kgspark.files import copy_file, has_size, hash_file, replace_folder, swap_folders, sync_folder
 from kgspark.runs import Run
 from kgspark.tables import RANKED
+from kgspark.warehouse.publications import check_held
 from kgspark.warehouse.versions import SUCCESS, Version, Warehouse, holds
 
 
@@ -53,6 +54,35 @@ def is_there(run: Run, tables: Sequence[str]) -> bool:
 def place(run: Run, table: str) -> str:
     """The folder of the published files."""
     return str(Warehouse.of(run.lake).day(table, run.date))
+
+
+def held(lake: Path) -> Mapping[str, str]:
+    """The model of each date whose folders have a version's files."""
+    warehouse = Warehouse.of(lake)
+    versions = (warehouse.in_place(date) for date in warehouse.dates())
+    return {version.date: version.model_id for version in versions if version is not None}
+
+
+def remove(lake: Path, dates: Collection[str]) -> None:
+    """Removes the folders of the dates; their versions go when `keep.versions` later ones were replaced."""
+    warehouse = Warehouse.of(lake)
+    with warehouse.locked():
+        warehouse.remove_dates(dates)
+
+
+def roll_back(run: Run) -> str:
+    """Lets the pointer name the date's version, which is checked first. The folders of all dates stay as they are."""
+    warehouse = Warehouse.of(run.lake)
+    check_held(str(warehouse.root), held(run.lake), run.date)
+    with warehouse.locked():
+        version = warehouse.in_place(run.date)
+        if version is None or not _is_written(warehouse, version, checksums=run.verify == "full"):
+            raise StageError(
+                f"{warehouse.versions}: the version of {run.date} is damaged, so {warehouse.pointer.name} is not "
+                "changed; run publish for this date again, or name another one"
+            )
+        version.write(warehouse.pointer)
+    return f"{warehouse.pointer.name} names {version.id}"
 
 
 @contextmanager

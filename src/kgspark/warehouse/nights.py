@@ -11,7 +11,7 @@ from kgspark.locks import is_locked
 from kgspark.manifests import Manifest
 from kgspark.runs import Run
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, TRIPLES, WRITTEN_BY, Columns
-from kgspark.warehouse.retention import night_dates, published_dates
+from kgspark.warehouse.retention import night_dates
 from kgspark.warehouse.versions import Warehouse
 
 # One table of each stage, in the order of the stages.
@@ -41,7 +41,7 @@ class NightState:
 def nights_of(lake: Path) -> list[NightState]:
     """All nights of a lake, newest first. Reads manifests and the sizes of files, and changes nothing."""
     warehouse = Warehouse.of(lake)
-    dates = {*night_dates(lake), *published_dates(warehouse)}
+    dates = {*night_dates(lake), *warehouse.dates()}
     return [_state_of(Run(lake, date), warehouse) for date in sorted(dates, reverse=True)]
 
 

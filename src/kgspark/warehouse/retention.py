@@ -1,16 +1,14 @@
 """Removes old nights, dates and versions, as the settings `keep` say."""
 
-import shutil
 from collections.abc import Collection, Iterable
-from datetime import date
 from pathlib import Path
 
 from kgspark.errors import StageError
 from kgspark.manifests import Manifest
 from kgspark.runs import Run, run_dates
-from kgspark.tables import MODEL, RANKED, SERVED
+from kgspark.tables import MODEL, SERVED
 from kgspark.warehouse.settings import KeepSettings
-from kgspark.warehouse.versions import Version, Warehouse
+from kgspark.warehouse.versions import Version, Warehouse, newest_first, remove_folders
 
 _REMOVED = ".removed"
 
@@ -44,25 +42,7 @@ def _trained(lake: Path, dates: Iterable[str]) -> set[str]:
 
 def night_dates(lake: Path) -> list[str]:
     """The dates of all nights in the lake, newest first."""
-    return _newest_first(path.name for path in (lake / "runs").glob("*") if path.is_dir())
-
-
-def published_dates(warehouse: Warehouse) -> list[str]:
-    """The dates of which a table is published, newest first."""
-    return _newest_first(
-        path.name.removeprefix("ds=") for table in RANKED for path in (warehouse.root / table).glob("ds=*")
-    )
-
-
-def _newest_first(names: Iterable[str]) -> list[str]:
-    return sorted({name for name in names if _is_date(name)}, reverse=True)
-
-
-def _is_date(name: str) -> bool:
-    try:
-        return date.fromisoformat(name).isoformat() == name
-    except ValueError:
-        return False
+    return newest_first(path.name for path in (lake / "runs").glob("*") if path.is_dir())
 
 
 def _remove_nights(lake: Path, number: int | None, kept: Collection[str]) -> list[str]:
@@ -72,7 +52,7 @@ def _remove_nights(lake: Path, number: int | None, kept: Collection[str]) -> lis
         night = Run(lake, name)
         try:
             with night.locked():
-                _remove([night.folder], trash)
+                remove_folders([night.folder], trash)
         except StageError:  # another process is working on it
             continue
         removed.append(name)
@@ -88,8 +68,8 @@ def _old_nights(lake: Path, number: int | None, kept: Collection[str]) -> list[s
 
 
 def _remove_dates(warehouse: Warehouse, number: int | None, kept: Collection[str]) -> list[str]:
-    names = _surplus(published_dates(warehouse), number, kept)
-    _remove((warehouse.day(table, name) for name in names for table in RANKED), warehouse.staging)
+    names = _surplus(warehouse.dates(), number, kept)
+    warehouse.remove_dates(names)
     return names
 
 
@@ -97,27 +77,17 @@ def _remove_versions(warehouse: Warehouse, number: int | None, latest: Version |
     """Versions that are in place under their date are kept: they are the same files, so they take no space."""
     if not warehouse.versions.is_dir():
         return []
-    in_place = [latest, *(warehouse.in_place(name) for name in published_dates(warehouse))]
+    in_place = [latest, *(warehouse.in_place(name) for name in warehouse.dates())]
     kept = {version.id for version in in_place if version is not None}
     folders = sorted(warehouse.versions.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     names = _surplus([path.name for path in folders if path.name not in kept], number)
-    _remove((warehouse.versions / name for name in names), warehouse.staging)
+    remove_folders((warehouse.versions / name for name in names), warehouse.staging)
     return names
 
 
 def _surplus(names: list[str], number: int | None, kept: Collection[str] = ()) -> list[str]:
     """The names after the first `number`, without the kept ones."""
     return [] if number is None else [name for name in names[number:] if name not in kept]
-
-
-def _remove(folders: Iterable[Path], trash: Path) -> None:
-    """Removes the folders, and what a killed removal has left in `trash`."""
-    shutil.rmtree(trash, ignore_errors=True)
-    for folder in folders:
-        if folder.exists():
-            trash.mkdir(exist_ok=True)
-            folder.rename(trash / folder.name)
-            shutil.rmtree(trash)
 
 
 def _outline(names: list[str]) -> str:

@@ -10,11 +10,13 @@ A version's name has a hash of its content, and so has each file's. A reader tha
 replaced finds the file that it listed, or none, but never another version's file.
 """
 
+import datetime
 import hashlib
 import json
 import os
+import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -129,6 +131,12 @@ class Warehouse:
         """The folder of a table's published files of a date."""
         return self.root / table / f"ds={date}"
 
+    def dates(self) -> list[str]:
+        """The dates of which a table is published, newest first."""
+        return newest_first(
+            path.name.removeprefix("ds=") for table in RANKED for path in (self.root / table).glob("ds=*")
+        )
+
     def latest(self) -> Version | None:
         """The version that the pointer names; None without a pointer that agrees with the version's description."""
         named = Version.read(self.pointer)
@@ -142,6 +150,10 @@ class Warehouse:
                 return Version.read(self.versions / f"{date}-{digest}" / _DESCRIPTION)
         return None
 
+    def remove_dates(self, dates: Iterable[str]) -> None:
+        """Removes the folders of the dates, each in one rename before its files are removed."""
+        remove_folders((self.day(table, date) for date in dates for table in RANKED), self.staging)
+
     def mark_newest(self, version: Version) -> None:
         """Makes a version the one that was published last, for retention, even if the clock has gone back since."""
         moments = (path.stat().st_mtime_ns for path in self.versions.iterdir() if path != self.version(version))
@@ -153,6 +165,28 @@ class Warehouse:
         """Waits until no other process changes the warehouse, and locks it."""
         with locked_in_turn(self.root):
             yield
+
+
+def remove_folders(folders: Iterable[Path], trash: Path) -> None:
+    """Removes the folders, and what a killed removal has left in `trash`."""
+    shutil.rmtree(trash, ignore_errors=True)
+    for folder in folders:
+        if folder.exists():
+            trash.mkdir(exist_ok=True)
+            folder.rename(trash / folder.name)
+            shutil.rmtree(trash)
+
+
+def newest_first(names: Iterable[str]) -> list[str]:
+    """Those of the names that are dates, each once, the newest first."""
+    return sorted({name for name in names if _is_date(name)}, reverse=True)
+
+
+def _is_date(name: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False
 
 
 def holds(folder: Path, files: Sequence[DataFile], checksums: bool, links: Path | None = None) -> bool:

@@ -6,8 +6,15 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from kgspark.config import Settings, Sql, SqlName, distinct_names
-from kgspark.spark.settings import dotted_names, from_environment, refuse_written_secrets
+from kgspark.config import (
+    Settings,
+    Sql,
+    SqlName,
+    distinct_names,
+    dotted_names,
+    from_environment,
+    refuse_written_secrets,
+)
 from kgspark.tables import CO_WATCHED, WRITTEN_BY
 
 # The formats whose columns are named in source.columns.

@@ -1,0 +1,111 @@
+"""The target `hive`: partitions of Spark's catalogue that are the folders of versions."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kgspark.errors import StageError
+from kgspark.runs import Run
+from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS
+from kgspark.warehouse import files
+from kgspark.warehouse.hive import HiveSettings, HiveTarget
+from nights import ROOT
+from worlds.published import ROWS_PER_FILE, rank
+from worlds.stores import hive_database
+
+FIRST, SECOND = "2026-02-01", "2026-02-02"
+ALL = 2 * ROWS_PER_FILE
+
+
+@pytest.fixture
+def target(spark: Any, tmp_path: Path) -> Iterator[HiveTarget]:
+    with hive_database(spark, tmp_path):
+        yield HiveTarget(HiveSettings(), lambda: spark)
+
+
+def publish(target: HiveTarget, run: Run, model: str, tables: tuple[str, ...] = RANKED, **more: Any) -> Run:
+    rank(run, model, tables, more=more)
+    files.publish(run, tables)
+    target.publish(run, tables)
+    assert target.is_there(run, tables)
+    return run
+
+
+def models(spark: Any, table: str) -> dict[str, str]:
+    """The model of each date, by Spark; every date must have all its rows."""
+    rows = spark.sql(f"SELECT ds, model_id, count(*) FROM kgspark.{table} GROUP BY ds, model_id").collect()
+    assert {row[2] for row in rows} <= {ALL}
+    return {row.ds: row.model_id for row in rows}
+
+
+def test_dates_are_replaced_left_out_and_rolled_back(spark: Any, target: HiveTarget, tmp_path: Path) -> None:
+    first, second = (Run(tmp_path / "it's a lake", date) for date in (FIRST, SECOND))
+    publish(target, first, "one")
+    publish(target, second, "two")
+    publish(target, first, "three")
+    assert models(spark, RECOMMENDATIONS) == models(spark, AUDIENCES) == {FIRST: "three", SECOND: "two"}
+    assert target.held(first.lake) == {FIRST: "three", SECOND: "two"}
+    publish(target, second, "four", (RECOMMENDATIONS,))
+    assert models(spark, AUDIENCES) == {FIRST: "three"}
+    assert not target.is_there(rank(first, "five"), RANKED)
+    assert target.roll_back(first) == f"removed {SECOND}"
+    assert models(spark, RECOMMENDATIONS) == {FIRST: "three"}
+    assert not target.is_there(second, (RECOMMENDATIONS,))
+    with pytest.raises(StageError, match=f"{SECOND} is not published here; published: {FIRST}"):
+        target.roll_back(second)
+
+
+def test_a_new_column_is_added_and_other_changes_are_one_line(spark: Any, target: HiveTarget, tmp_path: Path) -> None:
+    publish(target, Run(tmp_path / "lake", FIRST), "one")
+    second = publish(target, Run(tmp_path / "lake", SECOND), "two", why="liked")
+    rows = spark.sql("SELECT DISTINCT ds, why FROM kgspark.recommendations").collect()
+    assert sorted(map(tuple, rows)) == [(FIRST, None), (SECOND, "liked")]
+    with pytest.raises(StageError, match="the published table has the column why, which tonight's table lacks"):
+        publish(target, second, "three")
+    assert models(spark, RECOMMENDATIONS) == {FIRST: "one", SECOND: "two"}
+
+
+def test_an_error_takes_back_what_was_done(spark: Any, target: HiveTarget, tmp_path: Path) -> None:
+    run = publish(target, Run(tmp_path / "lake", FIRST), "one")
+    spark.sql("DROP TABLE kgspark.audiences")
+    spark.sql("CREATE TABLE kgspark.audiences (user_id STRING) USING parquet")
+    rank(run, "two")
+    files.publish(run, RANKED)
+    with pytest.raises(StageError, match="table audiences: the published table has user_id as string"):
+        target.publish(run, RANKED)
+    assert models(spark, RECOMMENDATIONS) == {FIRST: "one"}
+
+
+def test_files_must_be_published_before(target: HiveTarget, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"list files before hive in publish\.targets"):
+        target.publish(rank(Run(tmp_path / "lake", FIRST), "one"), RANKED)
+
+
+def test_a_catalogue_that_ends_with_the_session_is_refused(spark: Any, tmp_path: Path) -> None:
+    run = rank(Run(tmp_path / "lake", FIRST), "one")
+    files.publish(run, RANKED)
+    with pytest.raises(StageError, match=r"set spark\.conf\.spark\.sql\.catalogImplementation=hive"):
+        HiveTarget(HiveSettings(), lambda: spark).publish(run, RANKED)
+
+
+@pytest.mark.extended
+def test_another_session_finds_the_tables_in_a_metastore(tmp_path: Path) -> None:
+    def run(*more: str) -> Any:
+        env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
+        command = [sys.executable, "-m", "worlds.hive_catalog", tmp_path, *more]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    rows = [[date, f"model {date}", ALL] for date in (FIRST, SECOND)]
+    assert run() == {"there": [True, True], "rows": rows, "held": {date: model for date, model, _ in reversed(rows)}}
+    again = run("again")
+    assert again == {
+        "there": [True, True], "rows": rows, "rollback": f"removed {SECOND}", "held": {FIRST: f"model {FIRST}"}
+    }  # fmt: skip

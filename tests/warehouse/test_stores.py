@@ -1,0 +1,240 @@
+"""Every target that is a table store: one date replaced as a whole, read back, and nothing changed silently."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from faults.scale import trials
+from kgspark.errors import AuditError, BusyError, StageError
+from kgspark.runs import Run
+from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS
+from kgspark.warehouse.publications import PUBLICATIONS
+from kgspark.warehouse.ranked_rows import Stream
+from nights import ROOT
+from worlds.published import ROWS_PER_FILE, rank
+from worlds.stores import STORES, Store, make_store
+
+DATE, LATER = "2026-02-03", "2026-02-04"
+ALL = 2 * ROWS_PER_FILE
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return make_store(request.param, tmp_path, request.getfixturevalue)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return rank(Run(tmp_path / "lake", DATE), "one")
+
+
+def assert_published(store: Store, run: Run, models: dict[str, str], tables: tuple[str, ...] = RANKED) -> None:
+    """The tables hold these models by date, and the target knows it."""
+    assert all(store.models(table) == dict.fromkeys(models.items(), ALL) for table in tables)
+    assert store.target.held(run.lake) == models
+
+
+def test_readers_find_the_rows_of_the_night_and_what_is_published(store: Store, run: Run) -> None:
+    assert not store.target.is_there(run, RANKED)
+    told = store.target.publish(run, RANKED)
+    assert_published(store, run, {DATE: "one"})
+    rows = store.rows(RECOMMENDATIONS)
+    assert sorted((row["user_id"], row["rank"], row["movie_id"]) for row in rows) == [(n, 1, n) for n in range(ALL)]
+    assert [(row["ds"], row["table_name"], row["rows"]) for row in store.rows(PUBLICATIONS)] == [
+        (DATE, table, ALL) for table in sorted(RANKED)
+    ]
+    assert {row["content"] for row in store.rows(PUBLICATIONS)} == {run.manifest(table).content for table in RANKED}
+    assert (told["model_id"], told["tables"][AUDIENCES]["rows"]) == ("one", ALL)
+
+
+def test_publishing_the_same_again_writes_nothing(store: Store, run: Run) -> None:
+    first = store.target.publish(run, RANKED)
+    state = store.state()
+    assert store.target.is_there(run, RANKED)
+    assert store.target.publish(run, RANKED) == first
+    assert store.state() == state
+
+
+def test_a_date_is_replaced_as_a_whole_and_others_stay(store: Store, run: Run) -> None:
+    store.target.publish(run, RANKED)
+    later = rank(Run(run.lake, LATER), "two")
+    store.target.publish(later, RANKED)
+    assert_published(store, run, {LATER: "two", DATE: "one"})
+    rank(later, "three")
+    assert not store.target.is_there(later, RANKED)
+    store.target.publish(later, RANKED)
+    assert_published(store, run, {LATER: "three", DATE: "one"})
+    assert store.target.is_there(run, RANKED)
+
+
+def test_a_table_that_is_left_out_is_removed_of_the_date(store: Store, run: Run) -> None:
+    store.target.publish(run, RANKED)
+    store.target.publish(rank(Run(run.lake, LATER), "two"), RANKED)
+    rank(run, "three", tables=(RECOMMENDATIONS,))
+    assert not store.target.is_there(run, (RECOMMENDATIONS,))
+    store.target.publish(run, (RECOMMENDATIONS,))
+    assert store.models(RECOMMENDATIONS) == {(DATE, "three"): ALL, (LATER, "two"): ALL}
+    assert store.models(AUDIENCES) == {(LATER, "two"): ALL}
+    assert store.target.is_there(run, (RECOMMENDATIONS,))
+
+
+def test_a_changed_value_is_noticed_and_repaired(store: Store, run: Run) -> None:
+    store.target.publish(run, RANKED)
+    good = store.rows(AUDIENCES)
+    store.spoil(AUDIENCES, DATE)
+    assert store.rows(AUDIENCES) != good
+    assert not store.target.is_there(run, RANKED)
+    store.target.publish(run, RANKED)
+    assert sorted(map(str, store.rows(AUDIENCES))) == sorted(map(str, good))
+
+
+def test_verify_fast_compares_numbers_of_rows_and_what_is_named(store: Store, run: Run) -> None:
+    store.target.publish(run, RANKED)
+    fast = Run(run.lake, DATE, "fast")
+    store.spoil(RECOMMENDATIONS, DATE)
+    assert store.target.is_there(fast, RANKED)
+    store.cut(RECOMMENDATIONS, DATE)
+    assert not store.target.is_there(fast, RANKED)
+    store.target.publish(run, RANKED)
+    assert not store.target.is_there(rank(fast, "two"), RANKED)
+
+
+@pytest.mark.parametrize("table", RANKED)
+def test_rows_that_are_not_those_of_the_audit_are_not_published(store: Store, run: Run, table: str) -> None:
+    """Also if the other table was written already: its commit is taken back."""
+    store.target.publish(run, RANKED)
+    content = run.manifest(table).files[0]
+    other = rank(Run(run.lake, "2026-01-01"), "other").table(table) / content.name
+    rank(run, "two")
+    os.replace(other, run.table(table) / content.name)
+    with pytest.raises(AuditError) as caught:
+        store.target.publish(run, RANKED)
+    assert str(caught.value) == f"{run.table(table)}: the rows changed after they were written; run recommend again"
+    assert_published(store, run, {DATE: "one"})
+
+
+def test_a_new_column_is_added_and_empty_in_earlier_dates(store: Store, run: Run) -> None:
+    store.target.publish(run, RANKED)
+    store.target.publish(rank(Run(run.lake, LATER), "two", more={"why": "liked"}), RANKED)
+    assert {(row["ds"], row["why"]) for row in store.rows(RECOMMENDATIONS)} == {(DATE, None), (LATER, "liked")}
+    assert store.target.is_there(run, RANKED)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ({"why": "liked"}, {}, "the column why, which tonight's table lacks"),
+        ({}, {"movie_id": "m"}, "movie_id as "),
+    ],
+)
+def test_another_change_of_columns_is_one_line(
+    store: Store, run: Run, before: dict[str, Any], after: dict[str, Any], problem: str
+) -> None:
+    store.target.publish(rank(run, "one", more=before), RANKED)
+    later = rank(Run(run.lake, LATER), "two", more=after)
+    with pytest.raises(StageError, match=problem) as caught:
+        store.target.publish(later, RANKED)
+    assert "\n" not in str(caught.value)
+    assert_published(store, run, {DATE: "one"})
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_of_two_writers_the_second_one_loses_and_says_so(
+    store: Store, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    """The other writer publishes the same date completely while the first one reads its rows."""
+    if earlier:
+        store.target.publish(run, RANKED)
+    other = rank(Run(tmp_path / "other", DATE), "other")
+    batches, lost = Stream.batches, []
+
+    def write(model: str, run: Run) -> None:
+        try:
+            store.target.publish(run, RANKED)
+        except BusyError as error:
+            lost.append((model, str(error)))
+
+    def after_the_other(stream: Stream) -> Iterator[Any]:
+        monkeypatch.setattr(Stream, "batches", batches)
+        writer = Thread(target=write, args=("other", other))
+        writer.start()
+        writer.join()
+        yield from batches(stream)
+
+    monkeypatch.setattr(Stream, "batches", after_the_other)
+    write("two", rank(run, "two"))
+    [(loser, line)] = lost
+    assert line.endswith("run publish again")
+    assert "\n" not in line
+    assert_published(store, run, {DATE: "other" if loser == "two" else "two"})
+
+
+def test_a_rollback_removes_newer_dates_which_can_be_published_again(store: Store, run: Run) -> None:
+    store.target.publish(run, RANKED)
+    later = rank(Run(run.lake, LATER), "two")
+    store.target.publish(later, RANKED)
+    assert store.target.roll_back(run).startswith(f"removed {LATER}")
+    assert_published(store, run, {DATE: "one"})
+    assert store.target.is_there(run, RANKED)
+    assert not store.target.is_there(later, RANKED)
+    assert store.target.roll_back(run).startswith("no newer date was there")
+    store.target.publish(later, RANKED)
+    assert_published(store, run, {LATER: "two", DATE: "one"})
+
+
+def test_a_rollback_to_a_date_that_is_not_there_changes_nothing(store: Store, run: Run) -> None:
+    store.target.publish(run, RANKED)
+    state = store.state()
+    with pytest.raises(StageError, match=f"2026-01-31 is not published here; published: {DATE}"):
+        store.target.roll_back(Run(run.lake, "2026-01-31"))
+    assert store.state() == state
+
+
+def test_a_killed_publication_is_completed_by_the_next_one(
+    store: Store, request: pytest.FixtureRequest, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.target.publish(run, RANKED)
+    rank(run, "two")
+    name = request.node.callspec.params["store"]
+    if name == "postgres":
+        monkeypatch.setenv("OF_A_TEST", request.getfixturevalue(name).password)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])}
+    settings = store.target._settings.model_dump_json()
+    command = [sys.executable, "-m", "worlds.killed_store", name, settings, str(run.lake), DATE]
+    assert subprocess.run(command, env=env, timeout=60, check=False).returncode == -signal.SIGKILL
+    assert store.target.held(run.lake) == {DATE: "one"}
+    assert store.models(RANKED[-1]) == {(DATE, "one"): ALL}
+    assert not store.target.is_there(run, RANKED)
+    store.target.publish(run, RANKED)
+    assert_published(store, run, {DATE: "two"})
+    assert store.target.is_there(run, RANKED)
+
+
+@pytest.mark.faults
+def test_a_reader_finds_a_date_of_one_model_or_none_at_every_moment(store: Store, run: Run) -> None:
+    models = [f"model {number}" for number in range(trials(3, 50))]
+    found: list[dict[tuple[str, str], int]] = []
+    done = Event()
+
+    def poll() -> None:
+        while not done.is_set():
+            found.append(store.models(RECOMMENDATIONS))
+
+    reader = Thread(target=poll)
+    reader.start()
+    try:
+        for model in models:
+            store.target.publish(rank(run, model), RANKED)
+    finally:
+        done.set()
+        reader.join()
+    whole = [{}, *({(DATE, model): ALL} for model in models)]
+    assert all(state in whole for state in found)
+    assert len(found) > 2
