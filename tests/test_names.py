@@ -10,13 +10,18 @@ from kgspark.tables import RANKED
 
 
 def test_without_settings_all_names_are_kgsparks() -> None:
-    assert Names().columns == {name: name for name in ("user_id", "movie_id", "reason_movie_id")}
+    assert Names().columns == {name: name for name in ("user_id", "movie_id", "reason_movie_id", "similar_movie_id")}
     assert OURS.fill("{user} {users} {movie} {movies} {genre} {genres}") == "user users movie movies genre genres"
 
 
 def test_what_is_not_set_follows_from_what_is() -> None:
     names = Names(user="customer", movie="sku", genre="category", genres="categories")
-    assert names.columns == {"user_id": "customer_id", "movie_id": "sku_id", "reason_movie_id": "reason_sku_id"}
+    assert names.columns == {
+        "user_id": "customer_id",
+        "movie_id": "sku_id",
+        "reason_movie_id": "reason_sku_id",
+        "similar_movie_id": "similar_sku_id",
+    }
     assert names.fill("{user} {users} {movies} {genres}") == "customer customers skus categories"
     assert [names.of_kind(kind) for kind in ("user", "movie", "genre", "brand")] == [
         "customer",

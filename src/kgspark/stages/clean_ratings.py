@@ -148,6 +148,7 @@ def _clean_onto(
     reasons = set(seen_reasons()) & set(accounts[RATINGS].quarantined) if night.settings.clean.refused_are_seen else ()
     seen = write_seen(night.spark, ratings.checked, basis.pairs, reasons, limits.id_type, folders)
     files = {name: table.files for name, table in written.items()} | {QUARANTINE: quarantine} | seen
+    keys = own_locations(night.settings.source)
     details: dict[str, Any] = {
         "format": source.format,
         "id_type": limits.id_type,
@@ -157,7 +158,7 @@ def _clean_onto(
         "accounts": {name: asdict(counts) for name, counts in accounts.items()},
         "source_files": {name: [asdict(file) for file in table.all_read] for name, table in written.items()},
         "skipped": {name: dict(table.source.skipped) for name, table in written.items()},
-        "read_anew": [name for name, files in copies.items() if is_content(files.version)],
+        "read_anew": [keys[name][0] for name, files in copies.items() if is_content(files.version)],
         "hints": _hints(night, source, folders),
         "worst_file": worst_file,
         "basis": {
@@ -257,7 +258,7 @@ def _summary(night: Night) -> str:
         *[format_skipped(skipped) for skipped in details["skipped"].values()],
         *details["hints"],
         details["worst_file"],
-        *[f"the version of {name} is not known, so each call reads it anew" for name in details["read_anew"]],
+        *[f"{key} has no version, so each call reads it anew" for key in details["read_anew"]],
         night.settings.names.fill(_told_of_basis(details)),
     ]
     return "; ".join(filter(None, told))

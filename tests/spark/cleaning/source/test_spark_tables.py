@@ -33,7 +33,7 @@ ROWS = [
 SECONDS = 1_767_261_600
 KEPT = {("007", "1", 4.5, SECONDS), ("ann", "2", 0.5, SECONDS), ("bob", "3", 5.0, SECONDS)}
 LINE = "6 lines = 3 kept + 1 superseded + 2 quarantined (1 missing_movie_id, 1 rating_out_of_range)"
-ANEW = "; the version of ratings is not known, so each call reads it anew"
+ANEW = "; source has no version, so each call reads it anew"
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_database_is_read_with_accounts_types_and_quarantine(
     with _java_in(spark, "Asia/Tokyo"):
         night, line = _clean(spark, tmp_path, shop | {"movies": films})
     assert _kept(night) == KEPT
-    assert line == LINE + ANEW + ANEW.replace("ratings", "movies")
+    assert line == LINE + ANEW + ANEW.replace("source", "source.movies")
     refused = pq.read_table(night.run.table("quarantine")).to_pylist()
     assert [(row["table"], row["file"], row["line"], row["reason"]) for row in refused] == [
         ("ratings", "shop.ratings/part-00000.parquet", 5, "missing_movie_id"),
