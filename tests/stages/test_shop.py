@@ -37,6 +37,7 @@ def _contents(lake: Path, date: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.extended
 def test_a_backfill_does_not_see_later_events_and_stops_at_the_first_failure(tmp_path: Path) -> None:
     """On the second date, many events have no SKU. The first night equals one on a source that ends with its date."""
     known = [event.line for event in events() if event.day <= FIRST]
@@ -60,6 +61,14 @@ def test_a_backfill_does_not_see_later_events_and_stops_at_the_first_failure(tmp
     rows = [pq.read_table(lake / "warehouse" / "recommendations").to_pylist() for lake in lakes]
     lists = [[(row["user_id"], row["rank"], row["movie_id"]) for row in table] for table in rows]
     assert sorted(lists[0]) == sorted(lists[1])
+
+
+def test_a_range_stops_at_the_first_night_that_fails(tmp_path: Path) -> None:
+    conf = _configuration(tmp_path, ["no,event,of,any", "kind"])
+    failed = kgspark("nightly", conf, f"run_date={FIRST}..2026-03-05")
+    assert failed.returncode == 1
+    assert f"error: the night of {FIRST}, 1 of 5: " in only_line(failed)
+    assert "2 of 5" not in failed.stdout
 
 
 @pytest.mark.parametrize(

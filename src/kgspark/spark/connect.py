@@ -45,6 +45,9 @@ def connected(server: str, settings: SessionSettings, app: str) -> Iterator[Spar
     """
     if find_spec("grpc") is None:
         raise ConfigError(f"{_shown(server)}: needs the extra connect: pip install 'kgspark[connect]'")
+    # By default, gRPC starts its threads again in a forked process, and aborts it when a program that is started there
+    # closes their files. Our forks start programs only, such as the JVM of Spark's parser.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     for token in re.findall(r"token=([^;/]+)", server):
         hide(token)
     _check_reachable(server)

@@ -73,12 +73,16 @@ def _parser_alone() -> SqlParser:
         raise StageError(
             f"SQL with functions or subqueries is checked here before Spark Connect gets it; {error}"
         ) from None
-    remote = os.environ.pop("SPARK_REMOTE", None)  # for a client only
-    try:
-        gateway = start_jvm({})
-    finally:
-        if remote is not None:
-            os.environ["SPARK_REMOTE"] = remote
+    gateway = _start_parser()
     atexit.register(end_jvm, gateway)
     package = gateway.jvm.org.apache.spark.sql.catalyst.parser
     return SqlParser(gateway, getattr(getattr(package, "CatalystSqlParser$"), "MODULE$"))
+
+
+def _start_parser() -> JavaGateway:
+    remote = os.environ.pop("SPARK_REMOTE", None)  # for a client only
+    try:
+        return start_jvm({})
+    finally:
+        if remote is not None:
+            os.environ["SPARK_REMOTE"] = remote

@@ -25,6 +25,7 @@ from kgspark.spark.cleaning.settings import Location
 from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.cleaning.source.parquet_files import column_types
 from kgspark.spark.frames import collect_content, quoted, write_table
+from kgspark.spark.jvm.sql_parser import has_jvm
 
 # What a version begins with that is the hash of the rows, because the table has no other.
 _CONTENT = "content "
@@ -140,9 +141,10 @@ def _one_line(location: Location, key: str) -> Iterator[None]:
 
 
 def _version_by_column(session: SparkSession, location: Location, key: str, column: str) -> str:
-    """The maximum of the column, and the number of rows. A database computes both itself."""
+    """The maximum of the column, and the number of rows. A database computes both itself, but for Spark Connect, where
+    nobody tells how it quotes a name."""
     options = location.resolved_options(key)
-    if location.reader == _JDBC:
+    if location.reader == _JDBC and has_jvm(session):
         by_name = {name.lower(): value for name, value in options.items()}
         jvm: Any = session._jvm
         dialects = jvm.org.apache.spark.sql.jdbc.JdbcDialects
