@@ -36,7 +36,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     A JVM that has just started is several times slower than one that has run a night. So one worker runs all files that
     start commands, another one all files with a session of their own, and both fill up with the other files. The
-    sessions of tests/spark are a group of their own, because together they would keep one worker longer than the other.
+    sessions of tests/spark are two groups of their own, because together they would keep one worker longer than the
+    others.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -58,7 +59,7 @@ def _group_of_file(name: str) -> str:
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     jvm = next((jvm for jvm, pattern in _JVMS.items() if re.search(pattern, text, re.MULTILINE)), None)
     if jvm == "session" and name.startswith("tests/spark/"):
-        return "session of spark"
+        return "session of cleaning" if name.startswith("tests/spark/cleaning/") else "session of spark"
     return jvm or name
 
 

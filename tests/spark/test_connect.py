@@ -11,7 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from connect_server import connect_server
+from kgspark import redaction
 from kgspark.errors import StageError
+from kgspark.redaction import redact
 from kgspark.spark.connect import connected, server_of
 from kgspark.spark.settings import SessionSettings
 from nights import configuration, small_sections, table_contents
@@ -92,9 +94,11 @@ def test_a_night_on_a_server_has_the_same_tables(server: str, small_night: Path,
 
 
 def test_a_server_that_cannot_be_reached_is_one_line_at_once() -> None:
-    unreachable = connected("sc://127.0.0.1:1/;token=secret", SessionSettings(), "test")
+    unreachable = connected("sc://127.0.0.1:1/;token=t0k-of-a-test", SessionSettings(), "test")
     with pytest.raises(StageError, match=r"^sc://127\.0\.0\.1:1: no Spark Connect server can be reached: [^;]*; start"):
         unreachable.__enter__()
+    assert redact("my t0k-of-a-test") == "my ***"
+    redaction._values.discard("t0k-of-a-test")
 
 
 def test_the_environment_names_the_server_before_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

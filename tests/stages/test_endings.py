@@ -111,6 +111,7 @@ def test_an_environment_that_lacks_something_is_one_line(conf: Path, limit: str,
     assert not list(conf.parent.glob("hs_err*")), "the report of a JVM that crashed"
 
 
+@pytest.mark.extended
 def test_names_beyond_ascii_are_read_where_the_locale_is_c(tmp_path: Path) -> None:
     source = tmp_path / "données"
     source.mkdir()

@@ -59,6 +59,7 @@ def comparable(rows: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted(str(sorted(row.items())) for row in exact))
 
 
+@pytest.mark.extended
 def test_every_target_has_the_same_rows(
     spark: Any, small_night: Path, lake: Path, stores: dict[str, Store], hive: None
 ) -> None:

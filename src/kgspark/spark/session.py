@@ -44,7 +44,8 @@ _JVM_OPTIONS = (
     "-XX:Tier4BackEdgeThreshold=200000",
 )
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
-_SECONDS_TO_NOTICE = 5
+# On a machine with much work, a JVM that was killed may take some seconds to be seen as ended.
+_SECONDS_TO_NOTICE = 20
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
 

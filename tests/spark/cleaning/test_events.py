@@ -124,9 +124,8 @@ def test_events_of_parquet_files_with_numbers_as_types(spark: Any, tmp_path: Pat
     assert _accounts(night).quarantined == {"rating_not_a_number": 1}
 
 
-@pytest.mark.parametrize(
-    "repeated", [pytest.param(name, marks=pytest.mark.extended) for name in ("latest", "strongest")] + ["sum"]
-)
+@pytest.mark.extended
+@pytest.mark.parametrize("repeated", ["latest", "strongest", "sum"])
 def test_new_files_give_what_a_full_cleaning_gives(spark: Any, tmp_path: Path, repeated: str) -> None:
     """Also for sums: the rows of the first night are summed up further."""
     _clean(spark, tmp_path, _shop(tmp_path / "shop", *DAY) | TYPED, {"repeated": repeated}, "01")

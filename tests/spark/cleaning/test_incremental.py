@@ -184,6 +184,7 @@ def test_movies_that_come_or_go_make_a_full_cleaning_if_ratings_depend_on_them(
     assert night.run.manifest("ratings").rows == 4
 
 
+@pytest.mark.extended
 def test_a_damaged_or_busy_night_is_no_basis(spark: Any, tmp_path: Path, source: dict[str, Any]) -> None:
     lake = tmp_path / "lake"
     nights = [_night(spark, lake, day, source)[0] for day in (1, 2, 3)]
@@ -196,6 +197,7 @@ def test_a_damaged_or_busy_night_is_no_basis(spark: Any, tmp_path: Path, source:
     assert night.run.manifest("ratings").details["basis"]["date"] == "2026-01-02"
 
 
+@pytest.mark.extended
 def test_verify_fast_does_not_take_over_a_changed_value(spark: Any, tmp_path: Path, source: dict[str, Any]) -> None:
     """The file has its size and its footer; every later night would inherit the value."""
     first, _ = _night(spark, tmp_path / "lake", 1, source)

@@ -73,9 +73,9 @@ def _source(folder: Path, dialect: Dialect, seed: int, damaged: int, good: int) 
     ("dialect", "split_bytes", "open_cost"),
     [
         pytest.param(CSV, 40_000, 4 << 20, id="csv, one split a task"),
-        pytest.param(DAT, 50_000, 0, id="dat, many splits a task"),
-        pytest.param(U_DATA, 128 << 20, 4 << 20, id="u.data, one split"),
-        pytest.param(STRING_TABLE, 40_000, 4 << 20, id="string ids in several files"),
+        pytest.param(DAT, 50_000, 0, id="dat, many splits a task", marks=pytest.mark.extended),
+        pytest.param(U_DATA, 128 << 20, 4 << 20, id="u.data, one split", marks=pytest.mark.extended),
+        pytest.param(STRING_TABLE, 40_000, 4 << 20, id="string ids in several files", marks=pytest.mark.extended),
     ],
 )
 def test_every_line_is_accounted_for_with_the_right_reason(

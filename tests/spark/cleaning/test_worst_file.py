@@ -31,6 +31,7 @@ def _clean(spark: Any, folder: Path, day: int, **clean: Any) -> str:
     ).summary
 
 
+@pytest.mark.extended
 def test_new_files_must_stay_under_the_limit_themselves(spark: Any, tmp_path: Path) -> None:
     loose = {"max_quarantined_share": 0.2}
     _write(tmp_path / "in" / "a.csv", good=1_400, bad=0)
