@@ -26,6 +26,7 @@ def _night(spark: Any, folder: Path, date: str) -> tuple[Night, list[str]]:
     return a_night(folder / "lake", spark, said.append, run_date=date, **sections), said
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_the_same_command_every_night_is_full_once_and_then_incremental(spark: Any, tmp_path: Path) -> None:
     write_world(tmp_path, groups=4, users=32, movies=8)

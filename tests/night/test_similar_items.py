@@ -147,6 +147,7 @@ def test_what_is_wrong_is_found(small_night: Path, lake: Path, spark: Any, tmp_p
     assert _failed(audit_night(_night(small_night, copy, spark), [SIMILAR_ITEMS])).keys() == checks
 
 
+@pytest.mark.extended
 def test_the_table_is_published_with_the_others(small_night: Path, lake: Path, spark: Any, tmp_path: Path) -> None:
     copy = tmp_path / "lake"
     shutil.copytree(lake, copy)

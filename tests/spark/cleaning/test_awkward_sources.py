@@ -104,6 +104,7 @@ def test_empty_parts_do_not_hide_bad_lines(spark: Any, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.extended
 def test_names_with_pattern_characters_are_names(spark: Any, tmp_path: Path) -> None:
     """Cases 11 and 12, for source and lake, beside folders that such a pattern would find."""
     odd = "ex[12]{a,b}*?\\ %20+ü"
