@@ -95,7 +95,9 @@ def _with_read_ids(name: str, table: DataFrame, id_type: str, null_texts: Sequen
     if name in CLEAN:
         return table
     ids = [column for column in _ID_COLUMNS.values() if column in table.columns]
-    read = table.withColumns({column: id_column(table, column, id_type, null_texts) for column in ids})
+    read = table
+    for column in ids:
+        read = read.withColumn(column, id_column(table, column, id_type, null_texts))
     return read.dropna(subset=ids) if ids else read
 
 

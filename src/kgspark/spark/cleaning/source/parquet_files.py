@@ -100,7 +100,9 @@ class ParquetFiles:
         table = session.read.schema(schema or StructType()).parquet(*map(spark_path, files))
         columns = {**nulls, **{ours: self._typed(ours, spark_type) for ours, spark_type in stored.items()}}
         rows = table.select(*[column.alias(ours) for ours, column in columns.items()], *parquet_positions(table))
-        return rows.withColumns({ours: of_folder(self.names[ours]) for ours in folders})
+        for ours in folders:  # one by one: Spark Connect takes no empty set of columns
+            rows = rows.withColumn(ours, of_folder(self.names[ours]))
+        return rows
 
     def _typed(self, ours: str, spark_type: str) -> Column:
         column = quoted(self.names[ours])

@@ -80,8 +80,8 @@ def listed_rows(
     of_own = {f"own_{i}": _own_condition(name, check, table) for i, (name, check) in enumerate(own)}
     rows = with_our_names(table.rows, night.names, number=number, **of_own)
     missing = {Columns.USER_ID, Columns.REASON} - set(rows.columns)
-    rows = rows.withColumns({name: F.lit(None).cast(rows.schema[Columns.MOVIE_ID].dataType) for name in missing})
-    rows = rows.withColumns({"night": F.lit(night.ds), "night_model": F.lit(night.model_id)})
+    nulls = {name: F.lit(None).cast(rows.schema[Columns.MOVIE_ID].dataType) for name in missing}
+    rows = rows.withColumns({**nulls, "night": F.lit(night.ds), "night_model": F.lit(night.model_id)})
     return rows.select(
         "number",
         F.col(table.direction.query_column).alias("query"),
