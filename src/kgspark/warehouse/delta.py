@@ -23,10 +23,10 @@ from kgspark.warehouse.publications import (
     as_details,
     models_by_date,
     publications_of,
-    remove_newer,
     same_publications,
 )
 from kgspark.warehouse.ranked_rows import RankedRows, Stream, columns_to_add
+from kgspark.warehouse.table_store import TableStore
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -50,7 +50,7 @@ class DeltaSettings(Settings):
         return value
 
 
-class DeltaTarget:
+class DeltaTarget(TableStore):
     """The tables below one path. Functions as `Target` says."""
 
     def __init__(self, settings: DeltaSettings) -> None:
@@ -72,17 +72,11 @@ class DeltaTarget:
                 self._write_publications(run, publications, undo)
                 if not self._holds(run, tables, contents=True):
                     raise StageError(
-                        f"{self._root(run.lake)}: what is read back is not what was written; nothing is published there"
+                        f"{self._address(run.lake)}: what is read back is not what was written; "
+                        "nothing is published there"
                     )
                 undo.pop_all()
-        return {"path": self._root(run.lake), **as_details(publications)}
-
-    def is_there(self, run: Run, tables: Sequence[str]) -> bool:
-        """True if the tables have the date's rows, and `kgspark_published` names them.
-
-        Contents are compared if `run.verify` is full, else the numbers of rows.
-        """
-        return self._holds(run, tables, run.verify == "full")
+        return {"path": self._address(run.lake), **as_details(publications)}
 
     def place(self, run: Run, table: str) -> str:
         """The path of the Delta table, and the partition."""
@@ -99,15 +93,11 @@ class DeltaTarget:
                 self._remove(self._path(lake, table), dates, undo)
             undo.pop_all()
 
-    def roll_back(self, run: Run) -> str:
-        """Removes all newer dates; see `remove`."""
-        return remove_newer(self, self._root(run.lake), run)
-
-    def _root(self, lake: Path) -> str:
+    def _address(self, lake: Path) -> str:
         return (self._settings.path or str(lake / "delta")).rstrip("/")
 
     def _path(self, lake: Path, table: str) -> str:
-        return f"{self._root(lake)}/{table}"
+        return f"{self._address(lake)}/{table}"
 
     def _open(self, path: str) -> "DeltaTable | None":
         """The newest version of a table; None if there is no table."""

@@ -6,7 +6,7 @@ Each of these targets has an extra of its own name in pyproject.toml.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kgspark.errors import BusyError, StageError
+from kgspark.errors import BusyError, KgsparkError, StageError
 
 
 @contextmanager
@@ -26,6 +26,22 @@ def other_writer(place: str) -> BusyError:
     return BusyError(
         f"{place}: another writer changed it meanwhile; nothing of this publication is left there; run publish again"
     )
+
+
+@contextmanager
+def one_line(place: str, overtaken: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turns any error of a package into one of ours, of one line.
+
+    overtaken  the errors that mean that another writer was faster
+    """
+    try:
+        yield
+    except KgsparkError:
+        raise
+    except overtaken as error:
+        raise other_writer(place) from error
+    except Exception as error:  # of the package, the client of its catalogue, pyarrow, or a file system
+        raise refused(place, error) from error
 
 
 def refused(place: str, error: Exception) -> StageError:

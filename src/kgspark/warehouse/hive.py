@@ -4,8 +4,8 @@ A partition's LOCATION is the folder of the date's version in `<lake>/warehouse/
 So the target `files` must have published before. To publish a date again is to name another folder.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,12 +14,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from kgspark.config import Settings, SqlName
-from kgspark.errors import KgsparkError, StageError
+from kgspark.errors import StageError
 from kgspark.runs import Run
 from kgspark.tables import RANKED, Columns
-from kgspark.warehouse.extras import refused
-from kgspark.warehouse.publications import remove_newer
+from kgspark.warehouse.extras import one_line
 from kgspark.warehouse.ranked_rows import RankedRows, columns_to_add
+from kgspark.warehouse.table_store import TableStore
 from kgspark.warehouse.versions import Version, Warehouse
 
 # The catalogue that ends with the session, and the setting that plugs in another one.
@@ -40,7 +40,7 @@ class HiveSettings(Settings):
     database: SqlName = Field("kgspark", description="the database of the tables; it is created if missing")
 
 
-class HiveTarget:
+class HiveTarget(TableStore):
     """The tables in one database of the session's catalogue. Functions as `Target` says."""
 
     def __init__(self, settings: HiveSettings, spark: Callable[[], Any]) -> None:
@@ -50,7 +50,7 @@ class HiveTarget:
         """Names the version's folder as the date's partition of each table; an error takes all of it back."""
         version = _version_in_place(run, tables)
         if not self.is_there(run, tables):
-            with _one_line(self._where), ExitStack() as undo:
+            with one_line(self._address()), ExitStack() as undo:
                 if not self._session().catalog.databaseExists(self._settings.database):
                     self._sql(f"CREATE DATABASE IF NOT EXISTS {self._settings.database}")
                 for table in RANKED:
@@ -60,17 +60,10 @@ class HiveTarget:
                         before, after = self._location(table, run.date), _folder(run.lake, version, table)
                         undo.callback(self._point, table, run.date, before)
                         self._point(table, run.date, after)
-                if not self._holds(run, version, contents=True):
-                    raise StageError(f"{self._where}: what is read back is not what was written; run publish again")
+                if not self._holds(run, tables, contents=True):
+                    raise StageError(f"{self._address()}: what is read back is not what was written; run publish again")
                 undo.pop_all()
         return {"database": self._settings.database, Columns.MODEL_ID: version.model_id, "version": version.id}
-
-    def is_there(self, run: Run, tables: Sequence[str]) -> bool:
-        """True if the partitions of the date are the folders of the night's version.
-
-        If `run.verify` is full, their rows are counted through the catalogue. Their bytes are checked by `files`.
-        """
-        return self._holds(run, Version.of(run, tables), run.verify == "full")
 
     def place(self, run: Run, table: str) -> str:
         """The table in the catalogue, and the partition."""
@@ -78,25 +71,20 @@ class HiveTarget:
 
     def held(self, lake: Path) -> Mapping[str, str]:
         """The model of each date with a partition; empty if its version is no more in the warehouse."""
-        with _one_line(self._where):
+        with one_line(self._address()):
             dates = {date for table in RANKED for date in self._dates(table)}
         versions = {date: Warehouse.of(lake).in_place(date) for date in sorted(dates, reverse=True)}
         return {date: version.model_id if version else "" for date, version in versions.items()}
 
     def remove(self, lake: Path, dates: Collection[str]) -> None:
         """Drops the partitions of the dates. The files stay."""
-        with _one_line(self._where):
+        with one_line(self._address()):
             for table in RANKED:
                 partitions = [_partition(date) for date in self._dates(table) if date in dates]
                 if partitions:
                     self._sql(f"ALTER TABLE {self._name(table)} DROP IF EXISTS {', '.join(partitions)}")
 
-    def roll_back(self, run: Run) -> str:
-        """Removes all newer dates; see `remove`."""
-        return remove_newer(self, self._where, run)
-
-    @property
-    def _where(self) -> str:
+    def _address(self, lake: Path | None = None) -> str:
         return f"Spark's catalogue, database {self._settings.database}"
 
     def _sql(self, statement: str) -> list[Any]:
@@ -122,7 +110,7 @@ class HiveTarget:
             )
         schema = self._session().table(self._name(rows.table)).schema
         held = {field.name: field.dataType.simpleString() for field in schema}
-        added = columns_to_add(f"{self._where}, table {rows.table}", held, wanted)
+        added = columns_to_add(f"{self._address()}, table {rows.table}", held, wanted)
         if added:
             columns = ", ".join(f"`{name}` {wanted[name]}" for name in added)
             self._sql(f"ALTER TABLE {self._name(rows.table)} ADD COLUMNS ({columns})")
@@ -153,8 +141,10 @@ class HiveTarget:
             return []
         return [row.partition.removeprefix("ds=") for row in self._sql(f"SHOW PARTITIONS {self._name(table)}")]
 
-    def _holds(self, run: Run, version: Version, contents: bool) -> bool:
-        with _one_line(self._where):
+    def _holds(self, run: Run, tables: Sequence[str], contents: bool) -> bool:
+        """True if the partitions of the date are the folders of the night's version, whose bytes `files` checks."""
+        version = Version.of(run, tables)
+        with one_line(self._address()):
             return all(
                 self._location(table, run.date) == _folder(run.lake, version, table)
                 and not (
@@ -195,14 +185,3 @@ def _partition(date: str) -> str:
 
 def _text(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-@contextmanager
-def _one_line(place: str) -> Iterator[None]:
-    """Turns an error of Spark into one of ours, of one line."""
-    try:
-        yield
-    except KgsparkError:
-        raise
-    except Exception as error:  # of pyspark, which only kgspark.spark imports
-        raise refused(place, error) from error

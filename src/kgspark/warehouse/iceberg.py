@@ -6,8 +6,8 @@ are the table's own: expiring snapshots may delete them.
 """
 
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,20 +17,20 @@ import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
 from kgspark.config import OtherSettings, PlainName, Settings, from_environment, refuse_written_secrets
-from kgspark.errors import KgsparkError, StageError
+from kgspark.errors import StageError
 from kgspark.runs import Run
 from kgspark.tables import RANKED, Columns
-from kgspark.warehouse.extras import other_writer, packages_of, refused
+from kgspark.warehouse.extras import one_line, other_writer, packages_of
 from kgspark.warehouse.publications import (
     PUBLICATIONS,
     PUBLICATIONS_SCHEMA,
     as_details,
     models_by_date,
     publications_of,
-    remove_newer,
     same_publications,
 )
 from kgspark.warehouse.ranked_rows import RankedRows, columns_to_add
+from kgspark.warehouse.table_store import TableStore
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -72,7 +72,7 @@ class IcebergSettings(Settings):
         return value
 
 
-class IcebergTarget:
+class IcebergTarget(TableStore):
     """The tables in one namespace. Functions as `Target` says."""
 
     def __init__(self, settings: IcebergSettings) -> None:
@@ -85,7 +85,7 @@ class IcebergTarget:
         """Prepares each table on a branch, then makes the branches current; an error takes all of it back."""
         publications = publications_of(run, tables)
         if not self.is_there(run, tables):
-            with _one_line(self._where), ExitStack() as branches, ExitStack() as undo:
+            with _one_line(self._address()), ExitStack() as branches, ExitStack() as undo:
                 catalog = self._catalog(run.lake)
                 ready = [
                     self._prepare(catalog, RankedRows(run, table), table in tables, publications, branches)
@@ -97,15 +97,8 @@ class IcebergTarget:
                 undo.pop_all()
             # The contents were read on the branches, and a snapshot does not change.
             if not self._holds(run, tables, contents=False):
-                raise StageError(f"{self._where}: what is read back is not what was written; run publish again")
+                raise StageError(f"{self._address()}: what is read back is not what was written; run publish again")
         return {"namespace": self._settings.namespace, **as_details(publications)}
-
-    def is_there(self, run: Run, tables: Sequence[str]) -> bool:
-        """True if the tables have the date's rows, and `kgspark_published` names them.
-
-        Contents are compared if `run.verify` is full, else the numbers of rows that the tables' manifests give.
-        """
-        return self._holds(run, tables, run.verify == "full")
 
     def place(self, run: Run, table: str) -> str:
         """The table's name in the catalogue, and the partition."""
@@ -113,25 +106,20 @@ class IcebergTarget:
 
     def held(self, lake: Path) -> Mapping[str, str]:
         """The model of each published date, from `kgspark_published`."""
-        with _one_line(self._where):
+        with _one_line(self._address()):
             return models_by_date(self._publications(self._catalog(lake)))
 
     def remove(self, lake: Path, dates: Collection[str]) -> None:
         """Removes the rows of the dates, in one snapshot per table. Their tags keep them until they expire."""
         condition = f"{Columns.DS} IN ({', '.join(map(repr, dates))})"
-        with _one_line(self._where):
+        with _one_line(self._address()):
             catalog = self._catalog(lake)
             for name in (PUBLICATIONS, *RANKED):
                 table = self._load(catalog, name)
                 if table is not None and _has_rows(table, condition):
                     table.delete(condition, snapshot_properties={"kgspark.removed": ", ".join(dates)})
 
-    def roll_back(self, run: Run) -> str:
-        """Removes all newer dates; see `remove`."""
-        return remove_newer(self, self._where, run)
-
-    @property
-    def _where(self) -> str:
+    def _address(self, lake: Path | None = None) -> str:
         return f"Iceberg, namespace {self._settings.namespace}"
 
     def _catalog(self, lake: Path) -> "Catalog":
@@ -202,13 +190,13 @@ class IcebergTarget:
             _remove_files(table, paths)
             raise
         if wanted and _content(table, rows, change.snapshot) != rows.manifest.content:
-            raise StageError(f"{self._where}, table {rows.table}: what is read back is not what was written")
+            raise StageError(f"{self._address()}, table {rows.table}: what is read back is not what was written")
         return change
 
     def _add_columns(self, table: "Table", rows: RankedRows) -> None:
         held = {field.name: str(field.field_type) for field in table.schema().fields}
         wanted = {field.name: _TYPES.get(field.type, str(field.type)) for field in rows.schema}
-        added = columns_to_add(f"{self._where}, table {rows.table}", held, wanted)
+        added = columns_to_add(f"{self._address()}, table {rows.table}", held, wanted)
         if added:
             with table.update_schema() as schema:
                 schema.union_by_name(rows.schema)
@@ -233,7 +221,7 @@ class IcebergTarget:
         )
 
     def _holds(self, run: Run, tables: Sequence[str], contents: bool) -> bool:
-        with _one_line(self._where):
+        with _one_line(self._address()):
             catalog = self._catalog(run.lake)
             named = self._publications(catalog, _is_date(run.date))
             return same_publications(named, publications_of(run, tables)) and all(
@@ -346,16 +334,8 @@ def _has_rows(table: "Table", where: str) -> bool:
     return next(iter(table.scan(where).plan_files()), None) is not None
 
 
-@contextmanager
-def _one_line(place: str) -> Iterator[None]:
+def _one_line(place: str) -> AbstractContextManager[None]:
     """Turns an error of PyIceberg, or of the packages below it, into one of ours, of one line."""
     from pyiceberg.exceptions import CommitFailedException
 
-    try:
-        yield
-    except KgsparkError:
-        raise
-    except CommitFailedException as error:
-        raise other_writer(place) from error
-    except Exception as error:  # of PyIceberg, its catalogue's client, pyarrow, or a file system
-        raise refused(place, error) from error
+    return one_line(place, (CommitFailedException,))

@@ -29,10 +29,10 @@ from kgspark.warehouse.publications import (
     as_details,
     models_by_date,
     publications_of,
-    remove_newer,
     same_publications,
 )
 from kgspark.warehouse.ranked_rows import RankedRows, columns_to_add
+from kgspark.warehouse.table_store import TableStore
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
@@ -68,7 +68,7 @@ class PostgresSettings(Settings):
         return value
 
 
-class PostgresTarget:
+class PostgresTarget(TableStore):
     """The tables in one schema. Functions as `Target` says."""
 
     def __init__(self, settings: PostgresSettings) -> None:
@@ -77,7 +77,6 @@ class PostgresTarget:
         self._settings = settings
         self._uri = from_environment("publish.postgres", {"uri": settings.uri})["uri"]
         hide(unquote(urlsplit(self._uri).password or ""))
-        self._where = f"PostgreSQL, schema {settings.schema_name}"
 
     def publish(self, run: Run, tables: Sequence[str]) -> Mapping[str, Any]:
         """Makes what is missing in the schema, then replaces the date's rows of all tables in one transaction."""
@@ -94,19 +93,15 @@ class PostgresTarget:
                 self._copy(cursor, PUBLICATIONS, _with_dates(publications).to_reader())
                 connection.commit()
             if not self._holds(run, tables, contents=True):
-                raise StageError(f"{self._where}: what is read back is not what was written; run publish again")
+                raise StageError(f"{self._address()}: what is read back is not what was written; run publish again")
         return {"schema": self._settings.schema_name, **as_details(publications)}
-
-    def is_there(self, run: Run, tables: Sequence[str]) -> bool:
-        """True if the tables have the date's rows, and `kgspark_published` names them.
-
-        Contents are compared if `run.verify` is full, else the numbers of rows.
-        """
-        return self._holds(run, tables, run.verify == "full")
 
     def place(self, run: Run, table: str) -> str:
         """The address as it is configured, the table, and the date."""
         return f"{self._settings.uri} {self._settings.schema_name}.{table} ds={run.date}"
+
+    def _address(self, lake: Path | None = None) -> str:
+        return f"PostgreSQL, schema {self._settings.schema_name}"
 
     def held(self, lake: Path) -> Mapping[str, str]:
         """The model of each published date, from `kgspark_published`."""
@@ -127,10 +122,6 @@ class PostgresTarget:
                         cursor.execute(f"DROP TABLE {self._name(partition)}")
             connection.commit()
 
-    def roll_back(self, run: Run) -> str:
-        """Removes all newer dates; see `remove`."""
-        return remove_newer(self, self._where, run)
-
     @contextmanager
     def _session(self, locked: bool = True) -> Iterator[tuple["Connection", "Cursor"]]:
         """A new connection with its cursor; what is not committed is taken back at the end.
@@ -144,15 +135,15 @@ class PostgresTarget:
             with dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
                 cursor.execute(f"SET lock_timeout = '{_LOCK_SECONDS}s'")
                 if locked and not _value(cursor, _LOCK.format(_text(self._settings.schema_name))):
-                    raise other_writer(self._where)
+                    raise other_writer(self._address())
                 yield connection, cursor
         except Error as error:
             if error.sqlstate == _LOCK_NOT_AVAILABLE:
                 raise BusyError(
-                    f"{self._where}: a reader has kept a table for more than {_LOCK_SECONDS} seconds; nothing is "
+                    f"{self._address()}: a reader has kept a table for more than {_LOCK_SECONDS} seconds; nothing is "
                     "published there; run publish again"
                 ) from error
-            raise refused(self._where, error) from error
+            raise refused(self._address(), error) from error
 
     def _make_tables(self, cursor: "Cursor", tables: Sequence[RankedRows]) -> None:
         """Makes the schema, the tables, their new columns and partitions, and the views, as far as they are missing."""
@@ -175,7 +166,7 @@ class PostgresTarget:
             key = (Columns.DS, *rows.key)
             self._make_table(cursor, rows.table, rows.schema, key, f"PARTITION BY LIST ({Columns.DS})")
             cursor.execute(f"COMMENT ON TABLE {self._name(rows.table)} IS {_text(_COMMENT.format(rows.table))}")
-        added = columns_to_add(f"{self._where}, table {rows.table}", held, wanted) if held else []
+        added = columns_to_add(f"{self._address()}, table {rows.table}", held, wanted) if held else []
         for name in added:
             cursor.execute(f"ALTER TABLE {self._name(rows.table)} ADD COLUMN {_quoted(name)} {wanted[name]}")
         if added or not held:

@@ -5,7 +5,7 @@ current one.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,9 +13,6 @@ from kgspark.errors import StageError
 from kgspark.runs import Run
 from kgspark.tables import Columns
 from kgspark.warehouse.versions import Version
-
-if TYPE_CHECKING:
-    from kgspark.warehouse.targets import Target
 
 PUBLICATIONS = "kgspark_published"
 TABLE_NAME = "table_name"
@@ -59,16 +56,6 @@ def check_held(place: str, held: Mapping[str, str], date: str) -> None:
     """StageError if a date is not among the published ones."""
     if date not in held:
         raise StageError(f"{place}: {date} is not published here; published: {', '.join(held) or 'nothing'}")
-
-
-def remove_newer(target: "Target", place: str, run: Run) -> str:
-    """Makes a date the newest one of a target: removes all newer ones; returns in words what was done."""
-    held = target.held(run.lake)
-    check_held(place, held, run.date)
-    newer = [date for date in held if date > run.date]
-    if newer:
-        target.remove(run.lake, newer)
-    return f"removed {', '.join(newer)}" if newer else "no newer date was there"
 
 
 def as_details(publications: pa.Table) -> dict[str, Any]:
