@@ -8,11 +8,11 @@ from kgspark.warehouse.extras import one_line
 
 def test_an_error_of_a_package_is_one_line_and_ours_passes_through() -> None:
     with (
-        pytest.raises(BusyError, match="^there: another writer changed it meanwhile; "),
+        pytest.raises(BusyError, match=r"^there: another writer changed it meanwhile; "),
         one_line("there", (KeyError,)),
     ):
         raise KeyError("a newer version")
-    with pytest.raises(StageError, match="^there: no access; nothing is published there; "), one_line("there"):
+    with pytest.raises(StageError, match=r"^there: no access; nothing is published there; "), one_line("there"):
         raise OSError("no access\nand more")
-    with pytest.raises(AuditError, match="^its own line$"), one_line("there", (KeyError,)):
+    with pytest.raises(AuditError, match=r"^its own line$"), one_line("there", (KeyError,)):
         raise AuditError("its own line")
