@@ -78,7 +78,7 @@ def test_only_what_is_offered_is_similar_to_all(small_night: Path, lake: Path, s
     shutil.copytree(lake, copy)
     candidates = {
         "where": "movie_id % 5 = 0",
-        "segments": {"some": {"users": "user_id % 2 = 0", "movies": "movie_id > 5"}},
+        "segments": {"some": {"users": "user_id % 2 = 0", "movies": "movie_id % 2 = 0"}},
     }
     night = _night(small_night, copy, spark, candidates=candidates)
     recommend.run(night)
