@@ -31,6 +31,8 @@ class Manifest:
     sources      name of each source outside the night's folder, to its signature (see `files.source_signature`)
     content      hash of the rows in any order and any files (see `content.content_hash`); None if it has no rows
     details      values for later stages and reports
+    version      in a lake on a store: the name of the prefix that has the files (see `copies`); else empty
+    etags        there: the ETag of each file's object, by name
     """
 
     table: str
@@ -44,6 +46,8 @@ class Manifest:
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     written: str = ""
+    version: str = ""
+    etags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -61,11 +65,14 @@ class Manifest:
             return f"{folder / name}: {problem}"
         return find_changed(folder, self.files, checksums)
 
-    def write(self, folder: Path) -> None:
-        """Writes `_manifest.json` in one step, with a checksum of its own values."""
+    def as_text(self) -> str:
+        """The content of `_manifest.json`, with a checksum of its own values."""
         value = json.loads(json.dumps(asdict(self) | {"rows": self.rows}, default=str))
-        text = json.dumps(value | {_CHECKSUM: _checksum(value)}, indent=2, ensure_ascii=False)
-        write_atomically(folder / MANIFEST, text + "\n")
+        return json.dumps(value | {_CHECKSUM: _checksum(value)}, indent=2, ensure_ascii=False) + "\n"
+
+    def write(self, folder: Path) -> None:
+        """Writes `_manifest.json` in one step."""
+        write_atomically(folder / MANIFEST, self.as_text())
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest | None":

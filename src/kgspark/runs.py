@@ -4,6 +4,8 @@ The tables of a night are in `<lake>/runs/<run_date>/<table>/`. A stage writes i
 with its manifest as the last file, and then moves each table into place with one rename. A stage is current if all its
 tables have the fingerprint of its present inputs and settings. After a crash at any moment, either the earlier tables
 are still there, or fingerprints differ and the stage runs again.
+
+If the lake is on an object store, these folders are this machine's copy of it (see `copies`).
 """
 
 import hashlib
@@ -18,8 +20,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import kgspark
+from kgspark.copies import Copy
 from kgspark.errors import StageError
 from kgspark.files import TableFiles, replace_folder
+from kgspark.leases import leased
 from kgspark.lineage import check_lineage
 from kgspark.locks import locked
 from kgspark.manifests import MANIFEST, Manifest, versions
@@ -59,22 +63,38 @@ class Run:
         """`<lake>/runs/<run_date>`."""
         return self.lake / "runs" / self.date
 
+    @property
+    def copy(self) -> Copy | None:
+        """This machine's copy of the lake, if the lake is on an object store."""
+        return Copy.of(self.lake)
+
     def table(self, name: str) -> Path:
-        """The folder of a table of this night."""
+        """The folder of a table of this night. If the lake is on an object store, missing files are fetched."""
+        folder = self.place(name)
+        if (copy := self.copy) is not None:
+            copy.fetch(folder)
+        return folder
+
+    def place(self, name: str) -> Path:
+        """The folder of a table of this night, of which this machine needs no file."""
         return self.folder / name
+
+    def find_manifest(self, name: str) -> Manifest | None:
+        """The manifest of a table; None if the table is not complete."""
+        return Manifest.read(self.place(name))
 
     def manifest(self, name: str) -> Manifest:
         """The manifest of a table that must exist; otherwise StageError with the table's name."""
-        manifest = Manifest.read(self.table(name))
+        manifest = self.find_manifest(name)
         if manifest is None:
-            raise StageError(f"{self.table(name)}: no complete table here; run {WRITTEN_BY.get(name, name)} first")
+            raise StageError(f"{self.place(name)}: no complete table here; run {WRITTEN_BY.get(name, name)} first")
         return manifest
 
     def manifests(self, names: Sequence[str]) -> list[Manifest]:
         """The manifests of tables that must exist and belong together; otherwise StageError with the stage to run."""
         found = [self.manifest(name) for name in names]
         try:
-            check_lineage(names, lambda name: Manifest.read(self.table(name)))
+            check_lineage(names, self.find_manifest)
         except StageError as error:
             raise StageError(f"{self.folder}: {error}") from None
         return found
@@ -82,7 +102,10 @@ class Run:
     def find_damage(self, manifest: Manifest) -> str | None:
         """The first file of a table that is not as its manifest says, with the difference; None if all are."""
         checksums = self.verify == "full" or manifest.table in READ_WHOLE
-        return manifest.find_damage(self.table(manifest.table), checksums)
+        folder = self.place(manifest.table)
+        if (copy := self.copy) is not None:
+            return copy.find_damage(folder, manifest, checksums)
+        return manifest.find_damage(folder, checksums)
 
     def check_files(self, names: Sequence[str], remedy: str = "") -> None:
         """StageError if a file of these tables is not as its manifest says, with the `remedy`.
@@ -103,7 +126,12 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Locks the night for this process; BusyError if another process works on it. A kill releases the lock."""
         with locked(self.folder, "this night"):
-            yield
+            if (copy := self.copy) is None:
+                yield
+                return
+            with leased(copy.store, f"leases/{self.date}.json", "this night"):
+                copy.refresh(own=self.date)
+                yield
 
 
 def run_dates(lake: Path) -> list[str]:
@@ -153,7 +181,7 @@ class StageWork:
 
     def is_current(self) -> bool:
         """True if every output is complete and has this fingerprint, and its files are as its manifest says."""
-        manifests = [Manifest.read(self.run.table(name)) for name in self.outputs]
+        manifests = list(map(self.run.find_manifest, self.outputs))
         current = [found for found in manifests if found is not None and found.fingerprint == self.fingerprint]
         return len(current) == len(manifests) and not any(map(self.run.find_damage, current))
 
@@ -177,24 +205,41 @@ class StageWork:
         return {name: self.staging / name for name in self.outputs}
 
     def commit(self, tables: Mapping[str, TableFiles], details: Mapping[str, Mapping[str, Any]]) -> None:
-        """Writes each table's manifest into staging, then moves every table into place."""
+        """Writes each table's manifest into staging, then moves every table into place.
+
+        If the lake is on an object store, all files are sent first. Then each table becomes complete by its manifest.
+        Raises BusyError if another process has written a table meanwhile.
+        """
+        copy, manifests = self.run.copy, {}
         for name in self.outputs:
-            Manifest(
-                table=name,
-                stage=self.stage,
-                fingerprint=self.fingerprint,
-                inputs=self.inputs,
-                sources=self.sources,
-                settings=self.settings,
-                files=tables[name].files,
-                content=tables[name].content,
-                details=details.get(name, {}),
-                versions=versions(),
-                written=datetime.now(UTC).isoformat(timespec="seconds"),
-            ).write(self.staging / name)
-        for name in self.outputs:
-            replace_folder(self.staging / name, self.run.table(name))
+            manifest = self._manifest(name, tables[name], details.get(name, {}))
+            if copy is not None:
+                manifest = copy.send(self.staging / name, self.run.place(name), manifest)
+            manifest.write(self.staging / name)
+            manifests[name] = manifest
+        for name, manifest in manifests.items():
+            if copy is not None:
+                copy.commit(self.run.place(name), manifest)
+            replace_folder(self.staging / name, self.run.place(name))
         self.remove_remains()
+        if copy is not None:
+            for name, manifest in manifests.items():
+                copy.remove_replaced(self.run.place(name), manifest)
+
+    def _manifest(self, name: str, files: TableFiles, details: Mapping[str, Any]) -> Manifest:
+        return Manifest(
+            table=name,
+            stage=self.stage,
+            fingerprint=self.fingerprint,
+            inputs=self.inputs,
+            sources=self.sources,
+            settings=self.settings,
+            files=files.files,
+            content=files.content,
+            details=details,
+            versions=versions(),
+            written=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
 
 def first_difference(one: Any, other: Any, key: str = "") -> str | None:

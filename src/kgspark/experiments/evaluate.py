@@ -9,7 +9,6 @@ from kgspark.errors import ConfigError
 from kgspark.experiments import backtest, protocols
 from kgspark.experiments.known_likes import space_with_known, with_known
 from kgspark.experiments.recommenders import OURS, TIME_KNOWN, as_recommender
-from kgspark.manifests import Manifest
 from kgspark.night.evaluate_settings import ProtocolName
 from kgspark.night.held_out import (
     HeldOut,
@@ -76,7 +75,7 @@ def measure_protocol(night: Night, protocol: ProtocolName, seed: int) -> tuple[l
 
 def _measure_night(night: Night) -> tuple[list[Row], HeldOut]:
     """The same with the night's model and split; trains first if there is no model."""
-    if Manifest.read(night.run.table(MODEL)) is None:
+    if night.run.find_manifest(MODEL) is None:
         clean_ratings.run(night)
         _train(night)
     reads = (MODEL, TRIPLES, ENTITIES)

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgspark.errors import KgsparkError
-from kgspark.manifests import Manifest
 from kgspark.names import Names
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.held_out import HeldOut, measure, read_held_out, space_before_refit
@@ -32,7 +31,7 @@ _READS = (MODEL, SEARCH_SPACE, TRIPLES, ENTITIES)
 def find_champion(night: Night) -> Run | None:
     """The newest earlier night of this lake that published and that still has its model; None if there is none."""
     for run in night.run.earlier():
-        if all(Manifest.read(run.table(name)) is not None for name in (PUBLISHED, *_READS)):
+        if all(run.find_manifest(name) is not None for name in (PUBLISHED, *_READS)):
             return run
     return None
 

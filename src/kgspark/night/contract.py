@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kgspark.manifests import Manifest
 from kgspark.night.night import Night
 from kgspark.night.reads import DIRECTIONS, ranked_tables
 from kgspark.night.settings import NightSettings
@@ -33,7 +32,7 @@ def _table(night: Night, table: str) -> PublishedTable:
 def _id_type(settings: NightSettings) -> str:
     """That of the newest night, because Parquet columns of text are strings in any case; else that of source.ids."""
     for date in reversed(run_dates(settings.lake)):
-        manifest = Manifest.read(Run(settings.lake, date).table(RATINGS))
+        manifest = Run(settings.lake, date).find_manifest(RATINGS)
         if manifest is not None:
             return str(manifest.details["id_type"])
     return "bigint" if settings.source.ids == "integer" else "string"

@@ -6,7 +6,6 @@ from typing import Any
 
 from kgspark.errors import StageError
 from kgspark.kge.settings import TrainSettings
-from kgspark.manifests import Manifest
 from kgspark.night.night import Night
 from kgspark.runs import Run, first_difference
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SERVED, TRIPLES
@@ -70,13 +69,13 @@ def _deciders_of_split(run: Run) -> dict[str, Any]:
 
 
 def _named(run: Run) -> Run:
-    if Manifest.read(run.table(MODEL)) is None:
+    if run.find_manifest(MODEL) is None:
         raise StageError(f"train.warm_start={run.date}: {run.folder} has no complete model; name another night")
     return run
 
 
 def _is_published(run: Run) -> bool:
-    return all(Manifest.read(run.table(name)) is not None for name in (PUBLISHED, MODEL, ENTITIES, TRIPLES, RATINGS))
+    return all(run.find_manifest(name) is not None for name in (PUBLISHED, MODEL, ENTITIES, TRIPLES, RATINGS))
 
 
 def _to_serve(night: Night, published: Mapping[Run, Mapping[str, Any]]) -> Run:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from kgspark.copies import open_lake
 from kgspark.logs import lines_of
 from kgspark.machine import peak_memory
 from kgspark.night.configured_sql import check_configured_sql
@@ -112,6 +113,7 @@ def open_night(
 
     spark  a session to use instead of starting one
     """
+    open_lake(settings.lake.absolute(), settings.store)
     with ExitStack() as stack:
         night = Night(settings, say, LazySession(stack, spark))
         if locked:

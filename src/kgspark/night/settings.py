@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kgspark.config import PlainName, Settings, distinct_names
+from kgspark.copies import open_lake, usual_folder
 from kgspark.kge.settings import TrainSection
 from kgspark.names import Names
 from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
@@ -22,6 +23,7 @@ from kgspark.spark.graph.settings import RelationSettings, SplitSettings, Triple
 from kgspark.spark.ranking.audit.settings import AuditSettings
 from kgspark.spark.ranking.settings import CandidateSettings
 from kgspark.spark.settings import SessionSettings
+from kgspark.stores import checked_uri, is_uri
 from kgspark.tuning.settings import TuneSettings, Value
 from kgspark.tuning.space import Changes, nested, relation_of
 from kgspark.warehouse.settings import KeepSettings, PublishSettings
@@ -30,7 +32,14 @@ from kgspark.warehouse.settings import KeepSettings, PublishSettings
 class NightSettings(Settings):
     """All keys of a night with their defaults."""
 
-    lake: Path = Field(Path("lake"), description="folder of runs and warehouse, on a disk that all executors see")
+    lake: Path = Field(
+        Path("lake"),
+        description="folder of runs and warehouse, on a disk that all executors see; or s3://, gs:// or abfss://: then "
+        "store is this URI, and this machine's copy is in ~/.cache/kgspark",
+    )
+    store: str | None = Field(
+        None, description="URI of the object store that has the lake; lake is then the folder of this machine's copy"
+    )
     run_date: str = Field(
         "today",
         validate_default=True,
@@ -64,6 +73,15 @@ class NightSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
+    def _lake_in_store(cls, value: Any) -> Any:
+        """`lake: s3://...` is short for `store: s3://...` with the usual folder for the copy."""
+        if not isinstance(value, dict) or not is_uri(str(value.get("lake", ""))):
+            return value
+        uri = checked_uri(str(value["lake"]))
+        return value | {"lake": usual_folder(uri), "store": uri}
+
+    @model_validator(mode="before")
+    @classmethod
     def _default_relations(cls, value: Any) -> Any:
         """The file's relations are merged into the defaults; `name: null` removes one."""
         if not isinstance(value, dict):
@@ -73,6 +91,13 @@ class NightSettings(Settings):
             return value
         has = [has_column(value.get("source"), key) for key in ("rating", "timestamp")]
         return value | {"relations": with_defaults(given, *has)}
+
+    @field_validator("store")
+    @classmethod
+    def _store_is_known(cls, value: str | None) -> str | None:
+        if value is not None and not is_uri(value):
+            raise ValueError("expected a URI: s3://, gs:// or abfss://")
+        return None if value is None else checked_uri(value)
 
     @field_validator("relations")
     @classmethod
@@ -87,6 +112,7 @@ class NightSettings(Settings):
         if value == "today":
             return datetime.datetime.now(datetime.UTC).date().isoformat()
         if value == "latest" and "lake" in info.data:  # else lake is wrong, and its error comes first
+            open_lake(info.data["lake"], info.data.get("store"))
             dates = run_dates(info.data["lake"])
             if not dates:
                 raise ValueError(f"expected a night in {info.data['lake']}/runs; there is none")

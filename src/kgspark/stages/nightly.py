@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 from kgspark.errors import StageError
-from kgspark.manifests import Manifest
 from kgspark.night.comparison import format_comparison, last_full_night, list_churn, write_times
 from kgspark.night.earlier_model import earlier_run
 from kgspark.night.night import Night
@@ -54,7 +53,7 @@ def check_earlier_stages(night: Night, stage: str) -> None:
     for name in STAGES[: STAGES.index(stage)]:
         written = name.replace("_", "-")
         tables = [table for table, writer in WRITTEN_BY.items() if writer == written]
-        manifest = next(filter(None, (Manifest.read(night.run.table(table)) for table in tables)), None)
+        manifest = next(filter(None, (night.run.find_manifest(table) for table in tables)), None)
         if manifest is None:
             continue  # the stage itself names a table that it lacks
         key = first_difference(manifest.settings, as_written(_stage(name).stage_settings(night)))

@@ -8,7 +8,6 @@ from itertools import takewhile
 from pathlib import Path
 
 from kgspark.locks import is_locked
-from kgspark.manifests import Manifest
 from kgspark.runs import Run
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, TRIPLES, WRITTEN_BY, Columns
 from kgspark.warehouse.retention import night_dates
@@ -46,7 +45,7 @@ def nights_of(lake: Path) -> list[NightState]:
 
 
 def _state_of(run: Run, warehouse: Warehouse) -> NightState:
-    ranked, version = Manifest.read(run.table(RECOMMENDATIONS)), warehouse.in_place(run.date)
+    ranked, version = run.find_manifest(RECOMMENDATIONS), warehouse.in_place(run.date)
     model_id = version.model_id if version else ranked.details.get(Columns.MODEL_ID, "") if ranked else ""
     days = [warehouse.day(table, run.date) for table in RANKED]
     latest = warehouse.latest()
@@ -71,10 +70,10 @@ def _state(run: Run) -> str:
 
 def _is_current(run: Run, table: str) -> bool:
     """True if the table is complete, and was made from the present tables of the night."""
-    manifest = Manifest.read(run.table(table))
+    manifest = run.find_manifest(table)
     if manifest is None:
         return False
-    inputs = {name: Manifest.read(run.table(name)) for name in manifest.inputs if name in WRITTEN_BY}
+    inputs = {name: run.find_manifest(name) for name in manifest.inputs if name in WRITTEN_BY}
     return all(found is not None and found.fingerprint == manifest.inputs[name] for name, found in inputs.items())
 
 

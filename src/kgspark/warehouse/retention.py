@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from kgspark.errors import StageError
-from kgspark.manifests import Manifest
 from kgspark.runs import Run, run_dates
 from kgspark.tables import MODEL, SERVED
 from kgspark.warehouse.settings import KeepSettings
@@ -36,7 +35,7 @@ def remove_old(run: Run, keep: KeepSettings, needed: Collection[str] = ()) -> li
 
 def _trained(lake: Path, dates: Iterable[str]) -> set[str]:
     """The nights that trained the models that the nights of these dates serve."""
-    models = (Manifest.read(Run(lake, name).table(MODEL)) for name in dates)
+    models = (Run(lake, name).find_manifest(MODEL) for name in dates)
     return {model.details[SERVED]["trained"] for model in models if model is not None and SERVED in model.details}
 
 

@@ -63,7 +63,7 @@ def open_basis(
     settings, reading  of tonight's cleaning, as a manifest gives them back; `reading` is in the details of the ratings
     """
     for night in run.earlier():
-        ratings = Manifest.read(night.table(RATINGS))
+        ratings = night.find_manifest(RATINGS)
         if ratings is None:
             continue
         with ExitStack() as stack:
@@ -110,7 +110,7 @@ def _is_whole(night: Run, ratings: Manifest) -> bool:
 
     Their checksums are compared also if `verify` is `fast`: every later night would inherit a changed value.
     """
-    found = [Manifest.read(night.table(name)) for name in ratings.details.get("tables", ())]
+    found = [night.find_manifest(name) for name in ratings.details.get("tables", ())]
     whole = [manifest for manifest in found if manifest is not None and manifest.fingerprint == ratings.fingerprint]
     damaged = any(manifest.find_damage(night.table(manifest.table), checksums=True) for manifest in whole)
     return bool(found) and len(whole) == len(found) and not damaged

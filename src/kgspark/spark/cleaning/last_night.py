@@ -6,7 +6,6 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
-from kgspark.manifests import Manifest
 from kgspark.names import OURS, Names
 from kgspark.runs import Run
 from kgspark.spark.frames import read_table
@@ -19,7 +18,7 @@ def last_night(run: Run, intact: str = "") -> Run | None:
     intact  the date of a night whose checksums were compared already
     """
     for night in run.earlier():
-        manifest = Manifest.read(night.table(RATINGS))
+        manifest = night.find_manifest(RATINGS)
         if manifest is not None and (
             night.date == intact or not manifest.find_damage(night.table(RATINGS), checksums=True)
         ):

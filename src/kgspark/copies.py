@@ -1,0 +1,251 @@
+"""A lake on an object store, and this machine's copy of it.
+
+In the store, below the lake's URI:
+
+    manifests/<date>/<table>.json        the manifest of a table; the table is complete as soon as this object is there
+    runs/<date>/<table>/<version>/...    its files, below a prefix of their own: no object here is ever written twice
+    leases/<date>.json                   the process that works on the night (see `leases`)
+    warehouse/                           the published tables (see `warehouse.store_files`)
+
+The copy is a folder with the layout of a lake on a disk. It has the manifests of all nights, and the files of those
+tables that were written or read here. `_store.json` in it names the store, and the manifests that it has. So every part
+of kgspark works on folders, and only what is in this module sends and fetches.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from kgspark.errors import BusyError, ConfigError, StageError
+from kgspark.files import has_size, hash_file, visible_names, write_atomically
+from kgspark.locks import is_locked, locked_in_turn
+from kgspark.manifests import MANIFEST, Manifest, find_changed
+from kgspark.stores import LostError, Store, StoredObject, each_at_once
+
+_MARK = "_store.json"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """What `_store.json` says: the lake's URI, and the ETags of the manifests that the copy has, by key."""
+
+    uri: str
+    manifests: Mapping[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "_Mark | None":
+        try:
+            return cls(**json.loads((folder / _MARK).read_text(encoding="utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, folder: Path) -> None:
+        write_atomically(folder / _MARK, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def open_lake(folder: Path, uri: str | None) -> None:
+    """If a lake is on a store: makes this machine's copy in `folder`, or brings its manifests up to date."""
+    copy = Copy.of(folder) if uri is None else Copy.open(folder, uri)
+    if copy is not None:
+        copy.refresh()
+
+
+def usual_folder(uri: str) -> Path:
+    """The folder of the copy of a store's lake, below XDG_CACHE_HOME or ~/.cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    words = re.sub(r"[^A-Za-z0-9]+", "-", uri.partition("://")[2]).strip("-")
+    return Path(cache) / "kgspark" / f"{words[-40:]}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The folder of a copy, and the store of the lake."""
+
+    folder: Path
+    store: Store
+
+    @classmethod
+    def of(cls, lake: Path) -> "Copy | None":
+        """The copy in a folder; None if the folder is a lake of its own."""
+        mark = _Mark.read(lake)
+        return None if mark is None else cls(lake, Store(mark.uri))
+
+    @classmethod
+    def open(cls, folder: Path, uri: str) -> "Copy":
+        """The copy of a store's lake in a folder, which is made if it is missing.
+
+        Raises ConfigError if the folder is something else.
+        """
+        mark = _Mark.read(folder)
+        if mark is None:
+            if (folder / "runs").exists() or (folder / "warehouse").exists():
+                raise ConfigError(f"lake: {folder} is a lake of its own; the copy of {uri} needs another folder")
+            folder.mkdir(parents=True, exist_ok=True)
+            _Mark(uri, {}).write(folder)
+        elif mark.uri != uri:
+            raise ConfigError(f"lake: {folder} is a copy of {mark.uri}; the copy of {uri} needs another folder")
+        return cls(folder, Store(uri))
+
+    def refresh(self, own: str = "") -> None:
+        """Gets the manifests that are new or have changed in the store, and removes tables that are not there any more.
+
+        own  the date of the night that this process has locked; other nights that are locked here are left alone
+        """
+        present = {each.key: each.etag for each in self.store.objects("manifests")}
+        known = self._known()
+        differing = [key for key in {**present, **known} if present.get(key) != known.get(key)]
+        free = [key for key in differing if _date(key) == own or not is_locked(self._night(_date(key)))]
+        each_at_once(self._get_manifest, [key for key in free if key in present])
+        for key in free:
+            if key not in present:
+                shutil.rmtree(self._table(key), ignore_errors=True)
+                self._remember({key: None})
+
+    def fetch(self, folder: Path) -> None:
+        """Gets the files of a table that are not in its folder of the copy.
+
+        Raises StageError if an object is missing in the store, or is not as the manifest says.
+        """
+        manifest = Manifest.read(folder)
+        if manifest is None:
+            return
+        names = {file.name: file for file in manifest.files}
+        for name in visible_names(folder):
+            if name not in names:
+                _remove(folder / name)
+        missing = [file for file in manifest.files if not has_size(folder / file.name, file.bytes)]
+        each_at_once(partial(self._get_file, folder, manifest), [file.name for file in missing])
+
+    def find_damage(self, folder: Path, manifest: Manifest, checksums: bool) -> str | None:
+        """The first file of a table that is not in the store as its manifest says; None if all are.
+
+        Files of the copy that are not as the manifest says are removed, so that they are fetched again.
+        checksums  as in `Manifest.find_damage`, for the files of the copy
+        """
+        prefix = self._prefix(folder, manifest)
+        present = {each.key.rpartition("/")[2]: each for each in self.store.objects(prefix)}
+        expected = {file.name: StoredObject("", file.bytes, manifest.etags[file.name]) for file in manifest.files}
+        for name in sorted(present.keys() | expected.keys()):
+            if name not in present:
+                return f"{self.store.uri}/{prefix}/{name}: the file is missing"
+            if name not in expected:
+                return f"{self.store.uri}/{prefix}/{name}: this is no file of the table"
+            if replace(present[name], key="") != expected[name]:
+                return f"{self.store.uri}/{prefix}/{name}: the content changed after it was written"
+        for file in manifest.files:
+            path = folder / file.name
+            if path.exists() and find_changed(folder, [file], checksums) is not None:
+                _LOG.warning("%s: the copy is damaged; it is fetched again", path)
+                _remove(path)
+        return None
+
+    def send(self, staged: Path, target: Path, manifest: Manifest) -> Manifest:
+        """Puts the files of a table that a stage wrote into the folder `staged`; returns the manifest with their ETags.
+
+        target  the folder that the table will have. The table is not complete until `commit`
+        """
+        version = f"{manifest.fingerprint[:12]}-{uuid.uuid4().hex[:8]}"
+        named = replace(manifest, version=version)
+        prefix = self._prefix(target, named)
+        names = [file.name for file in manifest.files]
+        etags = each_at_once(lambda name: self.store.upload(staged / name, f"{prefix}/{name}"), names)
+        return replace(named, etags=dict(zip(names, etags, strict=True)))
+
+    def commit(self, target: Path, manifest: Manifest) -> None:
+        """Puts the manifest: from now on, the table is complete, and replaces the one that this copy knew.
+
+        Raises BusyError if another process has written this table since.
+        """
+        key = self._key(target)
+        try:
+            etag = self.store.put_if(key, manifest.as_text().encode(), self._known().get(key))
+        except LostError:
+            raise BusyError(
+                f"{self.store.uri}/{key}: another process has written this table meanwhile; nothing was changed; run "
+                "the command again"
+            ) from None
+        self._remember({key: etag})
+
+    def remove_replaced(self, target: Path, manifest: Manifest) -> None:
+        """Removes the files of earlier versions of a table, and what attempts that were killed have left."""
+        above = self._prefix(target, manifest).rpartition("/")[0]
+        others = [version for version in self.store.folders(above) if version != manifest.version]
+        self.store.remove([each.key for version in others for each in self.store.objects(f"{above}/{version}")])
+
+    def remove_night(self, date: str) -> None:
+        """Removes a night from the store: first its manifests, so that no table is seen without its files."""
+        for prefix in (f"manifests/{date}", f"runs/{date}"):
+            self.store.remove([each.key for each in self.store.objects(prefix)])
+        self._remember({key: None for key in self._known() if _date(key) == date})
+
+    def night_bytes(self, date: str) -> Sequence[int]:
+        """The size of each object of a night."""
+        return [each.bytes for each in self.store.objects(f"runs/{date}")]
+
+    def _get_manifest(self, key: str) -> None:
+        found, folder = self.store.read(key), self._table(key)
+        if found is None:  # removed meanwhile
+            return
+        content, etag = found
+        if not (folder / MANIFEST).exists() or (folder / MANIFEST).read_bytes() != content:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            write_atomically(folder / MANIFEST, content.decode())
+        self._remember({key: etag})
+
+    def _get_file(self, folder: Path, manifest: Manifest, name: str) -> None:
+        key, partial_file = f"{self._prefix(folder, manifest)}/{name}", folder / f".{name}.partial"
+        partial_file.unlink(missing_ok=True)
+        self.store.download(key, partial_file)
+        expected = next(file.sha256 for file in manifest.files if file.name == name)
+        if hash_file(partial_file) != expected:
+            partial_file.unlink()
+            raise StageError(
+                f"{self.store.uri}/{key}: the content changed after it was written; run {manifest.stage} again"
+            )
+        partial_file.replace(folder / name)
+
+    def _night(self, date: str) -> Path:
+        return self.folder / "runs" / date
+
+    def _table(self, key: str) -> Path:
+        """The folder of the table whose manifest has this key."""
+        return self._night(_date(key)) / key.rpartition("/")[2].removesuffix(".json")
+
+    def _key(self, folder: Path) -> str:
+        """The key of the manifest of the table in a folder."""
+        return f"manifests/{folder.parent.name}/{folder.name}.json"
+
+    def _prefix(self, folder: Path, manifest: Manifest) -> str:
+        return f"runs/{folder.parent.name}/{folder.name}/{manifest.version}"
+
+    def _known(self) -> dict[str, str]:
+        """ETags of the manifests that the copy has, by key."""
+        mark = _Mark.read(self.folder)
+        return {} if mark is None else dict(mark.manifests)
+
+    def _remember(self, changes: Mapping[str, str | None]) -> None:
+        with locked_in_turn(self.folder):
+            known = {**self._known(), **changes}
+            kept = {key: etag for key, etag in known.items() if etag is not None}
+            _Mark(self.store.uri, kept).write(self.folder)
+
+
+def _date(key: str) -> str:
+    return key.split("/")[1]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,238 @@
+"""Object stores: reading and writing objects, and puts that only one of several writers can win.
+
+An object is written by one put, which readers see as a whole or not at all. There is no rename and no lock. What
+identifies the content of an object is its ETag: it changes with every put of other bytes.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kgspark.errors import ConfigError, StageError
+from kgspark.redaction import redact
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+# The schemes of URIs, and those that Spark's connectors use for the same places.
+SPARK_SCHEMES = {"s3": "s3a", "gs": "gs", "abfss": "abfss"}
+_URI = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]+)/?(.*)", re.IGNORECASE)
+_EXTRA = "pip install 'kgspark[store]'"
+_AT_A_TIME = 8
+_CHUNK_BYTES = 8 << 20
+_CLIENT = {"connect_timeout": "5s", "timeout": "120s"}
+_RETRIES = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
+# Endpoints on the network itself, such as that of a server for tests, may be reached without TLS only if named so.
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "GOOGLE_BASE_URL", "AZURE_STORAGE_ENDPOINT")
+_REMEDIES = {
+    "PermissionDeniedError": "the key, or the rights of its user, do not allow it",
+    "UnauthenticatedError": "set the credentials in the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "NotFoundError": "no such bucket or container",
+    "FileNotFoundError": "no such bucket or container",
+}
+_T = TypeVar("_T")
+
+
+class LostError(Exception):
+    """A conditional put found another object than the expected one: another writer was faster."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object of a store.
+
+    key  its name below the store's URI
+    """
+
+    key: str
+    bytes: int
+    etag: str
+
+
+def is_uri(text: str) -> bool:
+    """True for a URI such as `s3://bucket/lake`, False for a path, also as `file:///data/lake`."""
+    found = _URI.match(text)
+    return found is not None and found[1].lower() != "file"
+
+
+def checked_uri(text: str) -> str:
+    """The URI of a place in a store, without a `/` at its end.
+
+    Raises ValueError, for a person, for a scheme that is not known, and for a user or password in it.
+    """
+    scheme, host, path = _URI.match(text).groups()  # type: ignore[union-attr]
+    scheme = {"s3a": "s3", "s3n": "s3", "abfs": "abfss", "gcs": "gs"}.get(scheme.lower(), scheme.lower())
+    if scheme not in SPARK_SCHEMES:
+        raise ValueError(f"{scheme}:// is not known; expected a path, or one of s3://, gs:// and abfss://")
+    if (":" in host.partition("@")[0] and "@" in host) or ("@" in host and scheme != "abfss"):
+        raise ValueError(f"a user or password may not stand in {redact(text)}; set the store's environment variables")
+    return f"{scheme}://{host}/{path}".rstrip("/")
+
+
+@dataclass(frozen=True)
+class Store:
+    """The objects below one URI. Every function raises StageError, in one line, if the store cannot be used."""
+
+    uri: str
+
+    def below(self, prefix: str) -> "Store":
+        """The store of the objects below `prefix/`."""
+        return Store(f"{self.uri}/{prefix}")
+
+    def spark_uri(self, key: str) -> str:
+        """The place of an object, as Spark's connectors name it."""
+        scheme, _, rest = self.uri.partition("://")
+        return f"{SPARK_SCHEMES[scheme]}://{rest}/{key}"
+
+    def objects(self, prefix: str = "") -> list[StoredObject]:
+        """All objects below `prefix/`, by key."""
+        import obstore
+
+        with self._told(prefix):
+            found = [
+                StoredObject(each["path"], each["size"], each["e_tag"] or "")
+                for chunk in obstore.list(self._handle, prefix or None, chunk_size=1000)
+                for each in chunk
+            ]
+        return sorted(found, key=lambda each: each.key)
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names directly below `prefix/` that have objects below them."""
+        import obstore
+
+        with self._told(prefix):
+            found = obstore.list_with_delimiter(self._handle, prefix)["common_prefixes"]
+        return sorted(path.rpartition("/")[2] for path in found)
+
+    def find(self, key: str) -> StoredObject | None:
+        """The object of a key, without its content; None if there is none."""
+        import obstore
+
+        with self._told(key):
+            try:
+                found = obstore.head(self._handle, key)
+            except FileNotFoundError:
+                return None
+        return StoredObject(key, found["size"], found["e_tag"] or "")
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        """Content and ETag of a small object; None if there is none."""
+        import obstore
+
+        with self._told(key):
+            try:
+                found = obstore.get(self._handle, key)
+                return bytes(found.bytes()), found.meta["e_tag"] or ""
+            except FileNotFoundError:
+                return None
+
+    def download(self, key: str, path: Path) -> None:
+        """Writes an object to a new file."""
+        import obstore
+
+        with self._told(key), open(path, "wb") as stream:
+            for chunk in obstore.get(self._handle, key).stream(min_chunk_size=_CHUNK_BYTES):
+                stream.write(chunk)
+
+    def upload(self, path: Path, key: str) -> str:
+        """Puts a file; returns the object's ETag."""
+        import obstore
+
+        with self._told(key):
+            return obstore.put(self._handle, key, path)["e_tag"] or ""
+
+    def put(self, key: str, content: bytes) -> str:
+        """Puts a small object, whatever is there; returns its ETag."""
+        import obstore
+
+        with self._told(key):
+            return obstore.put(self._handle, key, content)["e_tag"] or ""
+
+    def put_if(self, key: str, content: bytes, expected: str | None) -> str:
+        """Puts a small object if the one that is there has the ETag `expected` (None: if there is none).
+
+        Returns its ETag. Raises LostError if another object is there.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        mode: Any = "create" if expected is None else {"e_tag": expected}
+        with self._told(key):
+            try:
+                return obstore.put(self._handle, key, content, mode=mode)["e_tag"] or ""
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+                pass
+        # The client repeats a put whose answer was lost, and then finds its own object there.
+        found = self.read(key)
+        if found is None or found[0] != content:
+            raise LostError(f"{self.uri}/{key}")
+        return found[1]
+
+    def copy(self, key: str, to: str) -> str:
+        """Copies an object inside the store, without reading it here; returns the copy's ETag."""
+        import obstore
+
+        with self._told(to):
+            obstore.copy(self._handle, key, to)
+            return obstore.head(self._handle, to)["e_tag"] or ""
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Removes objects; those that are not there do not matter."""
+        import obstore
+
+        with self._told(keys[0] if keys else ""), suppress(FileNotFoundError):
+            obstore.delete(self._handle, list(keys))
+
+    @property
+    def _handle(self) -> "ObjectStore":
+        return _handle(self.uri, tuple(os.environ.get(name, "") for name in _ENDPOINTS))
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        """Errors of the store as StageError of one line."""
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+        try:
+            yield
+        except (AlreadyExistsError, PreconditionError):
+            raise
+        except (BaseError, FileNotFoundError, PermissionError) as error:
+            raise StageError(f"{self.uri}/{key}: {_reason(error)}") from error
+
+
+def each_at_once(function: Callable[..., _T], *arguments: Sequence[Any]) -> list[_T]:
+    """`function` of each set of arguments, several at a time, because each waits for the network."""
+    if not arguments[0]:
+        return []
+    with ThreadPool(min(_AT_A_TIME, len(arguments[0]))) as pool:
+        return pool.starmap(function, zip(*arguments, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _handle(uri: str, endpoints: tuple[str, ...]) -> "ObjectStore":
+    """The client of a store; credentials come from the environment, or from the machine's or pod's own role."""
+    try:
+        from obstore.store import from_url
+    except ImportError as error:
+        raise ConfigError(f"{uri}: object stores need the package obstore; {_EXTRA}") from error
+    plain = any(endpoint.startswith("http://") for endpoint in endpoints)
+    client: Any = {**_CLIENT, **({"allow_http": True} if plain else {})}
+    retries: Any = _RETRIES
+    return from_url(uri, client_options=client, retry_config=retries)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong and what to do, from the first lines of an error, which has many."""
+    text = re.sub(r"<[^>]+>", " ", str(error).partition("Debug source")[0])
+    said = redact(" ".join(text.split()))[:300]
+    remedy = _REMEDIES.get(type(error).__name__)
+    if remedy is None and "error sending request" in said:
+        remedy = "the store does not answer; check the network and the endpoint in the environment"
+    return f"{remedy}: {said}" if remedy else said
