@@ -20,8 +20,8 @@ EXTRAS ?= executor
 BIN := .venv/bin
 PIP_ONLY := install --disable-pip-version-check -qq
 PIP_INSTALL := -m pip $(PIP_ONLY)
-RUN_EXTRAS := spark,train,retrieve,warehouse,report
-TEST_EXTRAS := bench,connect,tune,delta,iceberg,postgres,dev
+RUN_EXTRAS := spark,train,retrieve,store,warehouse,report
+TEST_EXTRAS := bench,connect,tune,delta,iceberg,postgres,store,dev
 TEST_DEBIAN := postgresql libpostgresql-jdbc-java
 
 comma := ,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from postgres import JDBC_JAR, jdbc_jar, postgres  # noqa: F401
+from s3_server import s3  # noqa: F401
 
 REPOSITORY = Path(__file__).parents[1]
 
