@@ -28,7 +28,7 @@ from kgspark.errors import BusyError, ConfigError, StageError
 from kgspark.files import has_size, hash_file, visible_names, write_atomically
 from kgspark.locks import is_locked, locked_in_turn
 from kgspark.manifests import MANIFEST, Manifest, find_changed
-from kgspark.stores import LostError, Store, StoredObject, each_at_once
+from kgspark.stores import LostError, Store, each_at_once
 
 _MARK = "_store.json"
 _LOG = logging.getLogger(__name__)
@@ -131,15 +131,15 @@ class Copy:
         Files of the copy that are not as the manifest says are removed, so that they are fetched again.
         checksums  as in `Manifest.find_damage`, for the files of the copy
         """
-        prefix = self._prefix(folder, manifest)
+        prefix = self.prefix(folder, manifest)
         present = {each.key.rpartition("/")[2]: each for each in self.store.objects(prefix)}
-        expected = {file.name: StoredObject("", file.bytes, manifest.etags[file.name]) for file in manifest.files}
+        expected = {file.name: (file.bytes, manifest.etags[file.name]) for file in manifest.files}
         for name in sorted(present.keys() | expected.keys()):
             if name not in present:
                 return f"{self.store.uri}/{prefix}/{name}: the file is missing"
             if name not in expected:
                 return f"{self.store.uri}/{prefix}/{name}: this is no file of the table"
-            if replace(present[name], key="") != expected[name]:
+            if (present[name].bytes, present[name].etag) != expected[name]:
                 return f"{self.store.uri}/{prefix}/{name}: the content changed after it was written"
         for file in manifest.files:
             path = folder / file.name
@@ -155,7 +155,7 @@ class Copy:
         """
         version = f"{manifest.fingerprint[:12]}-{uuid.uuid4().hex[:8]}"
         named = replace(manifest, version=version)
-        prefix = self._prefix(target, named)
+        prefix = self.prefix(target, named)
         names = [file.name for file in manifest.files]
         etags = each_at_once(lambda name: self.store.upload(staged / name, f"{prefix}/{name}"), names)
         return replace(named, etags=dict(zip(names, etags, strict=True)))
@@ -177,7 +177,7 @@ class Copy:
 
     def remove_replaced(self, target: Path, manifest: Manifest) -> None:
         """Removes the files of earlier versions of a table, and what attempts that were killed have left."""
-        above = self._prefix(target, manifest).rpartition("/")[0]
+        above = self.prefix(target, manifest).rpartition("/")[0]
         others = [version for version in self.store.folders(above) if version != manifest.version]
         self.store.remove([each.key for version in others for each in self.store.objects(f"{above}/{version}")])
 
@@ -191,6 +191,10 @@ class Copy:
         """The size of each object of a night."""
         return [each.bytes for each in self.store.objects(f"runs/{date}")]
 
+    def prefix(self, folder: Path, manifest: Manifest) -> str:
+        """The prefix, in the store, of the files of the table that has or will have this folder."""
+        return f"runs/{folder.parent.name}/{folder.name}/{manifest.version}"
+
     def _get_manifest(self, key: str) -> None:
         found, folder = self.store.read(key), self._table(key)
         if found is None:  # removed meanwhile
@@ -203,7 +207,7 @@ class Copy:
         self._remember({key: etag})
 
     def _get_file(self, folder: Path, manifest: Manifest, name: str) -> None:
-        key, partial_file = f"{self._prefix(folder, manifest)}/{name}", folder / f".{name}.partial"
+        key, partial_file = f"{self.prefix(folder, manifest)}/{name}", folder / f".{name}.partial"
         partial_file.unlink(missing_ok=True)
         self.store.download(key, partial_file)
         expected = next(file.sha256 for file in manifest.files if file.name == name)
@@ -224,9 +228,6 @@ class Copy:
     def _key(self, folder: Path) -> str:
         """The key of the manifest of the table in a folder."""
         return f"manifests/{folder.parent.name}/{folder.name}.json"
-
-    def _prefix(self, folder: Path, manifest: Manifest) -> str:
-        return f"runs/{folder.parent.name}/{folder.name}/{manifest.version}"
 
     def _known(self) -> dict[str, str]:
         """ETags of the manifests that the copy has, by key."""

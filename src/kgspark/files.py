@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +156,18 @@ def describe_folder(folder: Path) -> list[DataFile]:
 def visible_names(folder: Path) -> list[str]:
     """What `folder` holds, sorted, without what every reader skips: names such as `_manifest.json` and `.part.crc`."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith(("_", ".")))
+
+
+def file_sizes(folders: Iterable[Path]) -> list[int]:
+    """Bytes of each file in the folders and below; hard links of one file count once."""
+    sizes = {}
+    for folder in folders:
+        for place, _, names in os.walk(folder):
+            for name in names:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    status = os.lstat(os.path.join(place, name))
+                    sizes[status.st_dev, status.st_ino] = status.st_size
+    return list(sizes.values())
 
 
 def source_signature(paths: Sequence[Path]) -> str:

@@ -26,13 +26,15 @@ _WATCH_SECONDS = 2
 
 
 @contextmanager
-def leased(store: Store, key: str, what: str) -> Iterator[None]:
+def leased(store: Store, key: str, what: str, wait: bool = False) -> Iterator[None]:
     """Takes the lease of a key, renews it, and gives it back; BusyError, with `what`, if another process has it.
+
+    wait  waits for its turn instead of the error
 
     A lease whose owner was killed on this machine is taken over at once, and on another machine after a minute.
     """
     content = _content()
-    etag = _take(store, key, what, content)
+    etag = _take(store, key, what, content, wait)
     ended = Event()
     keeper = Thread(target=_keep, args=(store, key, content, etag, ended), daemon=True, name="kgspark-lease")
     keeper.start()
@@ -54,22 +56,24 @@ def _content() -> dict[str, object]:
     return {"machine": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex, "renewed": 0}
 
 
-def _take(store: Store, key: str, what: str, content: dict[str, object]) -> str:
+def _take(store: Store, key: str, what: str, content: dict[str, object], wait: bool) -> str:
     seen: str | None = None
-    patience = time.monotonic() + _PATIENCE_SECONDS
+    patience = 0.0
     while True:
         found = store.read(key)
         owner, etag = found if found is not None else (b"", None)
         if etag is None or _has_ended(owner) or (etag == seen and time.monotonic() > patience):
             with suppress(LostError):  # another process takes it at the same time
                 return store.put_if(key, _bytes(content), etag)
-        elif seen is not None and etag != seen:
+        elif etag == seen:
+            pass
+        elif seen is None or wait:
+            seen, patience = etag, time.monotonic() + _PATIENCE_SECONDS
+        else:
             raise BusyError(
                 f"{store.uri}/{key}: another kgspark process is working on {what}, on {_machine(owner)}; wait for it "
                 "or stop it"
             )
-        else:
-            seen = etag
         time.sleep(_WATCH_SECONDS)
 
 

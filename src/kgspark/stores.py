@@ -4,6 +4,7 @@ An object is written by one put, which readers see as a whole or not at all. The
 identifies the content of an object is its ETag: it changes with every put of other bytes.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from kgspark.errors import ConfigError, StageError
 from kgspark.redaction import redact
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
 # The schemes of URIs, and those that Spark's connectors use for the same places.
@@ -48,12 +50,19 @@ class LostError(Exception):
 class StoredObject:
     """An object of a store.
 
-    key  its name below the store's URI
+    key       its name below the store's URI
+    modified  the time of its last put, by the clock of the store, in seconds since 1970
     """
 
     key: str
     bytes: int
     etag: str
+    modified: float
+
+    @classmethod
+    def of(cls, found: "ObjectMeta") -> "StoredObject":
+        """The object that obstore describes."""
+        return cls(found["path"], found["size"], found["e_tag"] or "", found["last_modified"].timestamp())
 
 
 def is_uri(text: str) -> bool:
@@ -97,7 +106,7 @@ class Store:
 
         with self._told(prefix):
             found = [
-                StoredObject(each["path"], each["size"], each["e_tag"] or "")
+                StoredObject.of(each)
                 for chunk in obstore.list(self._handle, prefix or None, chunk_size=1000)
                 for each in chunk
             ]
@@ -120,7 +129,7 @@ class Store:
                 found = obstore.head(self._handle, key)
             except FileNotFoundError:
                 return None
-        return StoredObject(key, found["size"], found["e_tag"] or "")
+        return StoredObject.of(found)
 
     def read(self, key: str) -> tuple[bytes, str] | None:
         """Content and ETag of a small object; None if there is none."""
@@ -175,13 +184,28 @@ class Store:
             raise LostError(f"{self.uri}/{key}")
         return found[1]
 
-    def copy(self, key: str, to: str) -> str:
-        """Copies an object inside the store, without reading it here; returns the copy's ETag."""
+    def copy(self, key: str, other: "Store", to: str) -> str:
+        """Copies an object to another place in the same bucket, without reading it here; returns the copy's ETag."""
         import obstore
 
-        with self._told(to):
-            obstore.copy(self._handle, key, to)
-            return obstore.head(self._handle, to)["e_tag"] or ""
+        bucket, above = _bucket(self.uri)
+        other_bucket, other_above = _bucket(other.uri)
+        if bucket != other_bucket:
+            raise ValueError(f"{bucket} and {other_bucket} are two buckets")
+        whole = Store(bucket)
+        with other._told(to):
+            obstore.copy(whole._handle, f"{above}/{key}".lstrip("/"), f"{other_above}/{to}".lstrip("/"))
+            return obstore.head(other._handle, to)["e_tag"] or ""
+
+    def sha256(self, key: str) -> str:
+        """SHA-256 of an object, which is read for it, in hexadecimal digits."""
+        import obstore
+
+        digest = hashlib.sha256()
+        with self._told(key):
+            for chunk in obstore.get(self._handle, key).stream(min_chunk_size=_CHUNK_BYTES):
+                digest.update(chunk)
+        return digest.hexdigest()
 
     def remove(self, keys: Sequence[str]) -> None:
         """Removes objects; those that are not there do not matter."""
@@ -213,6 +237,12 @@ def each_at_once(function: Callable[..., _T], *arguments: Sequence[Any]) -> list
         return []
     with ThreadPool(min(_AT_A_TIME, len(arguments[0]))) as pool:
         return pool.starmap(function, zip(*arguments, strict=True))
+
+
+def _bucket(uri: str) -> tuple[str, str]:
+    """The URI of the bucket, and the path in it."""
+    scheme, host, path = _URI.match(uri).groups()  # type: ignore[union-attr]
+    return f"{scheme}://{host}", path
 
 
 @lru_cache(maxsize=64)

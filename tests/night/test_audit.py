@@ -18,7 +18,7 @@ from kgspark.night.audit import audit_night
 from kgspark.search_space import SearchSpace, pairwise_scores, read_ids
 from kgspark.spark.ranking.audit.findings import Finding
 from kgspark.stages import publish, recommend, train_embeddings
-from kgspark.warehouse.versions import Warehouse
+from kgspark.warehouse.folder import FolderWarehouse
 from nights import DATE, a_small_night, describe_again
 
 TABLES = ("recommendations", "audiences")
@@ -208,7 +208,7 @@ def test_another_schema_stops_before_any_query(spark: Any, source: Path, copy: P
 
 
 def test_a_warning_is_a_line_and_the_tables_are_published(spark: Any, source: Path, copy: Path) -> None:
-    warehouse, said = Warehouse.of(copy), list[str]()
+    warehouse, said = FolderWarehouse.of(copy), list[str]()
     # As if the clock had been ahead in one night.
     ahead = replace(warehouse.latest(), date="2030-01-01", id="2030-01-01-0123456789ab")
     warehouse.version(ahead).mkdir()

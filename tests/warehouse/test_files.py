@@ -16,7 +16,8 @@ from kgspark.files import hash_file
 from kgspark.runs import Run
 from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS
 from kgspark.warehouse import files
-from kgspark.warehouse.versions import SUCCESS, Version, Warehouse
+from kgspark.warehouse.folder import FolderWarehouse
+from kgspark.warehouse.versions import SUCCESS, Version
 from worlds.published import ROWS_PER_FILE, by_folder, by_pointer, listing, only, rank
 
 DATE = "2026-02-03"
@@ -29,11 +30,11 @@ def run(tmp_path: Path) -> Run:
 
 
 def day(run: Run, table: str) -> Path:
-    return Warehouse.of(run.lake).day(table, run.date)
+    return FolderWarehouse.of(run.lake).day(table, run.date)
 
 
 def version_folder(run: Run, tables: tuple[str, ...] = RANKED) -> Path:
-    return Warehouse.of(run.lake).version(Version.of(run, tables))
+    return FolderWarehouse.of(run.lake).version(Version.of(run, tables))
 
 
 def assert_published(run: Run, model: str, tables: tuple[str, ...] = RANKED) -> None:
@@ -41,7 +42,7 @@ def assert_published(run: Run, model: str, tables: tuple[str, ...] = RANKED) -> 
     assert files.is_there(run, tables)
     assert by_folder(run) == only(model, tables)
     assert by_pointer(run.lake) == (model, only(model, tables))
-    assert not Warehouse.of(run.lake).staging.exists()
+    assert not FolderWarehouse.of(run.lake).staging.exists()
 
 
 def test_the_warehouse_has_a_version_its_links_under_the_date_and_the_pointer(run: Run) -> None:
@@ -58,7 +59,7 @@ def test_the_warehouse_has_a_version_its_links_under_the_date_and_the_pointer(ru
             *(f"{folder}/{name}" for folder in folders for name in names),
         ]
     )
-    root = Warehouse.of(run.lake).root
+    root = FolderWarehouse.of(run.lake).root
     assert all((root / folder / SUCCESS).is_file() for folder in folders)
     assert told == version.as_json() == json.loads((root / "_latest.json").read_text())
     assert (told["date"], told["model_id"], told["version"]) == (DATE, "one", version.id)
@@ -124,7 +125,7 @@ def test_tables_of_two_models_are_refused(run: Run) -> None:
     )
     with pytest.raises(AuditError, match=expected):
         files.publish(run, RANKED)
-    assert not Warehouse.of(run.lake).root.exists()
+    assert not FolderWarehouse.of(run.lake).root.exists()
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing"])
@@ -151,8 +152,8 @@ def test_a_file_that_changed_after_its_manifest_stops_the_publication_of_all_tab
 def test_a_failure_at_the_second_table_puts_the_first_one_back(run: Run, other_disk: Path) -> None:
     files.publish(run, RANKED)
     elsewhere = other_disk / AUDIENCES
-    shutil.move(Warehouse.of(run.lake).root / AUDIENCES, elsewhere)
-    (Warehouse.of(run.lake).root / AUDIENCES).symlink_to(elsewhere)  # no rename leads to another disk
+    shutil.move(FolderWarehouse.of(run.lake).root / AUDIENCES, elsewhere)
+    (FolderWarehouse.of(run.lake).root / AUDIENCES).symlink_to(elsewhere)  # no rename leads to another disk
     before = listing(run.lake)
     rank(run, "two")
     with pytest.raises(StageError, match=r"nothing is published, and the earlier tables are still in place") as error:
@@ -164,7 +165,7 @@ def test_a_failure_at_the_second_table_puts_the_first_one_back(run: Run, other_d
     assert set(listing(run.lake)) - set(before) == {
         path for path in listing(run.lake) if Version.of(run, RANKED).id in path
     }
-    (Warehouse.of(run.lake).root / AUDIENCES).unlink()
+    (FolderWarehouse.of(run.lake).root / AUDIENCES).unlink()
     files.publish(run, RANKED)
     assert_published(run, "two")
 
@@ -180,7 +181,7 @@ def other_disk() -> Path:
 
 
 def test_a_place_that_is_no_folder_is_one_line_and_nothing_is_published(run: Run) -> None:
-    root = Warehouse.of(run.lake).root
+    root = FolderWarehouse.of(run.lake).root
     root.mkdir()
     (root / AUDIENCES).write_text("a file")
     with pytest.raises(StageError, match=rf"{AUDIENCES}: .*; nothing is published"):
@@ -249,7 +250,7 @@ def test_damage_in_the_warehouse_is_noticed_and_the_next_publication_repairs_it(
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"date": "2026-02-03"}', "a number", "another version"])
 def test_a_damaged_pointer_is_noticed_and_repaired(run: Run, text: str | None) -> None:
     files.publish(run, RANKED)
-    pointer = Warehouse.of(run.lake).pointer
+    pointer = FolderWarehouse.of(run.lake).pointer
     if text is None:
         pointer.unlink()
     elif text == "a number":
@@ -264,7 +265,7 @@ def test_a_damaged_pointer_is_noticed_and_repaired(run: Run, text: str | None) -
 def test_a_pointer_to_a_newer_version_that_is_lost_moves_back(run: Run) -> None:
     files.publish(rank(Run(run.lake, "2026-02-04"), "two"), RANKED)
     files.publish(run, RANKED)
-    (version,) = Warehouse.of(run.lake).versions.glob("2026-02-04-*")
+    (version,) = FolderWarehouse.of(run.lake).versions.glob("2026-02-04-*")
     shutil.rmtree(version)
     assert not files.is_there(run, RANKED)
     files.publish(run, RANKED)
@@ -274,7 +275,7 @@ def test_a_pointer_to_a_newer_version_that_is_lost_moves_back(run: Run) -> None:
 def test_publications_of_two_nights_wait_for_each_other(run: Run) -> None:
     later = rank(Run(run.lake, "2026-02-04"), "two")
     waiting = threading.Thread(target=files.publish, args=[later, RANKED])
-    with Warehouse.of(run.lake).locked():
+    with FolderWarehouse.of(run.lake).locked():
         waiting.start()
         waiting.join(0.3)
         assert waiting.is_alive()

@@ -13,10 +13,11 @@ from kgspark.manifests import Manifest
 from kgspark.runs import Run, StageWork, run_dates
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, SERVED, TRIPLES
 from kgspark.warehouse import files
+from kgspark.warehouse.folder import FolderWarehouse
 from kgspark.warehouse.nights import NightState, nights_of
 from kgspark.warehouse.retention import night_dates, remove_old
 from kgspark.warehouse.settings import KeepSettings
-from kgspark.warehouse.versions import Version, Warehouse
+from kgspark.warehouse.versions import Version
 from worlds.published import by_pointer, rank
 
 DATES = [f"2026-02-{day:02d}" for day in range(1, 7)]
@@ -36,7 +37,7 @@ def lake(tmp_path: Path) -> Path:
 
 def left(lake: Path) -> tuple[list[str], list[str], int]:
     """Dates of nights, published dates, and the number of versions."""
-    warehouse = Warehouse.of(lake)
+    warehouse = FolderWarehouse.of(lake)
     return night_dates(lake), warehouse.dates(), len(list(warehouse.versions.iterdir()))
 
 
@@ -104,9 +105,9 @@ def test_replaced_versions_are_kept_in_the_order_of_their_publication(lake: Path
         files.publish(rank(run, model), RANKED)
         ids.append(Version.of(run, RANKED).id)
         for moment, name in enumerate(ids):  # as if an hour lay between them
-            os.utime(Warehouse.of(lake).versions / name, (moment, moment))
+            os.utime(FolderWarehouse.of(lake).versions / name, (moment, moment))
     remove_old(run, keep(versions=1))
-    names = {path.name for path in Warehouse.of(lake).versions.iterdir()}
+    names = {path.name for path in FolderWarehouse.of(lake).versions.iterdir()}
     assert names & set(ids) == {ids[4], ids[5]}
 
 
@@ -114,12 +115,12 @@ def test_a_version_of_the_time_when_the_clock_was_ahead_is_not_the_newest_for_ev
     run = tonight(lake)
     ids = [Version.of(run, RANKED).id]
     ahead = time.time() + 86_400
-    os.utime(Warehouse.of(lake).versions / ids[0], (ahead, ahead))
+    os.utime(FolderWarehouse.of(lake).versions / ids[0], (ahead, ahead))
     for model in ("a", "b", "c"):
         files.publish(rank(run, model), RANKED)
         ids.append(Version.of(run, RANKED).id)
     remove_old(run, keep(versions=1))
-    names = {path.name for path in Warehouse.of(lake).versions.iterdir()}
+    names = {path.name for path in FolderWarehouse.of(lake).versions.iterdir()}
     assert names & set(ids) == {ids[2], ids[3]}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from kgspark.runs import Run
 from kgspark.tables import RANKED, RECOMMENDATIONS
 from kgspark.warehouse import files
-from kgspark.warehouse.versions import Warehouse
+from kgspark.warehouse.folder import FolderWarehouse
 from worlds.published import ROWS_PER_FILE, by_folder, by_pointer, listing, rank
 
 DATE = "2026-02-03"
@@ -108,7 +108,7 @@ def check_repaired(run: Run, model: str) -> None:
     assert by_pointer(run.lake) == (model, WHOLE[model])
     assert {path.split("/")[0] for path in listing(run.lake)} <= {"_latest.json", "_versions", *RANKED}
     # The published versions, and that of `two` if the kill came after it was complete.
-    assert len(list(Warehouse.of(run.lake).versions.iterdir())) <= len({"one", "two", model})
+    assert len(list(FolderWarehouse.of(run.lake).versions.iterdir())) <= len({"one", "two", model})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from kgspark.files import TableFiles
 from kgspark.retrieval.ranked_files import write_ranked
 from kgspark.runs import Run, StageWork
 from kgspark.tables import RANKED
-from kgspark.warehouse.versions import SUCCESS, Warehouse
+from kgspark.warehouse.folder import FolderWarehouse
+from kgspark.warehouse.versions import SUCCESS
 
 ROWS_PER_FILE = 3
 
@@ -61,14 +62,14 @@ def models(folder: Path) -> list[str]:
 
 def by_pointer(lake: Path) -> tuple[str, dict[str, list[str]]]:
     """The model that the pointer names, and the model of each row of the tables that it leads to."""
-    root = Warehouse.of(lake).root
+    root = FolderWarehouse.of(lake).root
     latest = json.loads((root / "_latest.json").read_text())
     return latest["model_id"], {table: models(root / found["path"]) for table, found in latest["tables"].items()}
 
 
 def by_folder(run: Run) -> dict[str, list[str]]:
     """The model of each row in the date's folders that exist."""
-    folders = {table: Warehouse.of(run.lake).day(table, run.date) for table in RANKED}
+    folders = {table: FolderWarehouse.of(run.lake).day(table, run.date) for table in RANKED}
     return {table: models(folder) for table, folder in folders.items() if folder.exists()}
 
 
@@ -79,5 +80,5 @@ def only(model: str, tables: Sequence[str] = RANKED, files: int = 2) -> dict[str
 
 def listing(lake: Path) -> list[str]:
     """All files and folders in the warehouse, but for the marks of complete folders."""
-    root = Warehouse.of(lake).root
+    root = FolderWarehouse.of(lake).root
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.name not in (SUCCESS, ".lock"))

@@ -12,7 +12,7 @@ from kgspark.night.contract import published_tables
 from kgspark.night.night import Night
 from kgspark.report.contract.dbt import dbt_sources
 from kgspark.report.contract.odcs import odcs_contract
-from kgspark.warehouse.versions import Warehouse
+from kgspark.warehouse.files import warehouse_of
 
 _HEAD = "# Written by `kgspark contract`, which replaces this file: change the configuration instead.\n"
 
@@ -23,7 +23,7 @@ def run(night: Night) -> dict[str, Any]:
     Raises StageError if a file cannot be written.
     """
     settings, tables = night.settings.contract, published_tables(night)
-    contract = odcs_contract(settings, Warehouse.of(night.run.lake).root, tables, night.settings.keep.published)
+    contract = odcs_contract(settings, warehouse_of(night.run.lake).address, tables, night.settings.keep.published)
     written = {"odcs": contract, "dbt": dbt_sources(settings, tables)}
     for name, content in zip((f"{settings.name}.odcs.yaml", "sources.yml"), written.values(), strict=True):
         _write(settings.out / name, content)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -15,6 +14,7 @@ from kgspark.spark.ranking.audit.findings import Finding
 from kgspark.spark.ranking.audit.lists import Beside, audit_lists
 from kgspark.spark.ranking.audit.schema import check_schema
 from kgspark.tables import ENTITIES, SEARCH_SPACE, SIMILAR_ITEMS
+from kgspark.warehouse.files import warehouse_of
 
 
 def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
@@ -73,17 +73,15 @@ def _last_published(night: Night, table: str) -> DataFrame | None:
 
     A damaged file there must not stop tonight's publication, so it is left out. So is a table with other names.
     """
-    earlier = [path for path in _nights(night.run.lake, table) if path.name < f"ds={night.run.date}"]
-    if not earlier:
+    warehouse = warehouse_of(night.run.lake)
+    earlier = (warehouse.readable(table, date) for date in warehouse.dates() if date < night.run.date)
+    folder = next(filter(None, earlier), None)
+    if folder is None:
         return None
     try:
-        before = read_table(night.spark, max(earlier), tolerant=True)
+        before = read_table(night.spark, folder, tolerant=True)
     except (OSError, ValueError, pa.ArrowException):
         return None
     names, direction = night.settings.names, DIRECTIONS[table]
     ids = {names.column(column) for column in (direction.query_column, direction.item_column)}
     return with_our_names(before, names) if ids <= set(before.columns) else None
-
-
-def _nights(lake: Path, table: str) -> list[Path]:
-    return [path for path in (lake / "warehouse" / table).glob("ds=*") if path.is_dir()]

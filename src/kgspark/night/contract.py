@@ -11,7 +11,7 @@ from kgspark.report.contract.tables import PublishedTable, Rule
 from kgspark.runs import Run, run_dates
 from kgspark.spark.ranking.audit.checks import CHECKS, Check
 from kgspark.tables import RATINGS, ROW_SOURCES, Columns
-from kgspark.warehouse.versions import Warehouse
+from kgspark.warehouse.files import warehouse_of
 
 
 def published_tables(night: Night) -> list[PublishedTable]:
@@ -25,8 +25,8 @@ def _table(night: Night, table: str) -> PublishedTable:
         replace(column, name=names.column(column.name), meaning=names.fill(column.meaning))
         for column in ranked_columns(table, _id_type(night.settings))
     ]
-    place = Warehouse.of(night.run.lake).day(table, "*") / "*.parquet"
-    return PublishedTable(table, names.fill(MEANINGS[table]), str(place), columns, list(_rules(night.settings, table)))
+    place = f"{warehouse_of(night.run.lake).day_of(table, '*')}/*.parquet"
+    return PublishedTable(table, names.fill(MEANINGS[table]), place, columns, list(_rules(night.settings, table)))
 
 
 def _id_type(settings: NightSettings) -> str:

@@ -15,9 +15,9 @@ from kgspark.night.reads import candidate_tables, each_target, publish_targets, 
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.ranking.audit.findings import Finding, json_lines
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, TRIPLES
+from kgspark.warehouse.files import warehouse_of
 from kgspark.warehouse.retention import remove_old
 from kgspark.warehouse.targets import Target
-from kgspark.warehouse.versions import Warehouse
 
 
 def run(night: Night) -> Outcome:
@@ -106,6 +106,6 @@ def _summary(night: Night) -> str:
     details = night.run.manifest(PUBLISHED).details
     rows = [f"{night.run.manifest(name).rows:,} rows of {name}" for name in details["tables"]]
     warned = f", {details['warnings']} warned" if details["warnings"] else ""
-    latest = Warehouse.of(night.run.lake).latest()
+    latest = warehouse_of(night.run.lake).latest()
     newer = f"; _latest.json stays at the newer date {latest.date}" if latest and latest.date > night.run.date else ""
     return f"{details['checks']} checks passed{warned}; {', '.join(rows)}{newer}"

@@ -18,9 +18,10 @@ from kgspark.errors import StageError
 from kgspark.runs import Run
 from kgspark.tables import RANKED, Columns
 from kgspark.warehouse.extras import one_line
+from kgspark.warehouse.files import warehouse_of
 from kgspark.warehouse.ranked_rows import RankedRows, columns_to_add
 from kgspark.warehouse.table_store import TableStore
-from kgspark.warehouse.versions import Version, Warehouse
+from kgspark.warehouse.versions import Version
 
 # The catalogue that ends with the session, and the setting that plugs in another one.
 _PASSING, _PLUGGED_IN = "in-memory", "spark.sql.catalog.spark_catalog"
@@ -73,7 +74,7 @@ class HiveTarget(TableStore):
         """The model of each date with a partition; empty if its version is no more in the warehouse."""
         with one_line(self._address()):
             dates = {date for table in RANKED for date in self._dates(table)}
-        versions = {date: Warehouse.of(lake).in_place(date) for date in sorted(dates, reverse=True)}
+        versions = {date: warehouse_of(lake).in_place(date) for date in sorted(dates, reverse=True)}
         return {date: version.model_id if version else "" for date, version in versions.items()}
 
     def remove(self, lake: Path, dates: Collection[str]) -> None:
@@ -106,7 +107,7 @@ class HiveTarget(TableStore):
             columns = ", ".join(f"`{name}` {kind}" for name, kind in wanted.items())
             self._sql(
                 f"CREATE TABLE IF NOT EXISTS {self._name(rows.table)} ({columns}) USING parquet "
-                f"PARTITIONED BY ({Columns.DS}) LOCATION {_text(str(Warehouse.of(rows.run.lake).root / rows.table))}"
+                f"PARTITIONED BY ({Columns.DS}) LOCATION {_text(warehouse_of(rows.run.lake).table_of(rows.table))}"
             )
         schema = self._session().table(self._name(rows.table)).schema
         held = {field.name: field.dataType.simpleString() for field in schema}
@@ -115,23 +116,25 @@ class HiveTarget(TableStore):
             columns = ", ".join(f"`{name}` {wanted[name]}" for name in added)
             self._sql(f"ALTER TABLE {self._name(rows.table)} ADD COLUMNS ({columns})")
 
-    def _point(self, table: str, date: str, folder: Path | None) -> None:
+    def _point(self, table: str, date: str, folder: str | None) -> None:
         """Lets the date's partition be a folder; without one, there is no partition."""
         change = f"ALTER TABLE {self._name(table)}"
         if folder is None:
             self._sql(f"{change} DROP IF EXISTS {_partition(date)}")
         elif self._location(table, date) is None:
-            self._sql(f"{change} ADD {_partition(date)} LOCATION {_text(str(folder))}")
+            self._sql(f"{change} ADD {_partition(date)} LOCATION {_text(folder)}")
         else:
-            self._sql(f"{change} {_partition(date)} SET LOCATION {_text(str(folder))}")
+            self._sql(f"{change} {_partition(date)} SET LOCATION {_text(folder)}")
 
-    def _location(self, table: str, date: str) -> Path | None:
-        """The folder of the date's partition; None without one."""
+    def _location(self, table: str, date: str) -> str | None:
+        """The place of the date's partition; None without one."""
         if date not in self._dates(table):
             return None
         described = self._sql(f"DESCRIBE EXTENDED {self._name(table)} {_partition(date)}")
         location = next(row.data_type for row in described if row.col_name == "Location")
-        return Path(unquote(urlsplit(location).path))
+        parts = urlsplit(location)
+        path = unquote(parts.path)
+        return path if parts.scheme in ("", "file") else f"{parts.scheme}://{parts.netloc}{path}"
 
     def _exists(self, table: str) -> bool:
         return bool(self._session().catalog.tableExists(self._name(table)))
@@ -165,18 +168,18 @@ class HiveTarget(TableStore):
 
 def _version_in_place(run: Run, tables: Sequence[str]) -> Version:
     """The night's version; StageError if the target `files` does not have it."""
-    version, warehouse = Version.of(run, tables), Warehouse.of(run.lake)
+    version, warehouse = Version.of(run, tables), warehouse_of(run.lake)
     if warehouse.in_place(run.date) != version:
         raise StageError(
-            f"{warehouse.root}: tonight's tables are not published here, and hive's partitions are these folders; "
+            f"{warehouse.address}: tonight's tables are not published here, and hive's partitions are these folders; "
             "list files before hive in publish.targets"
         )
     return version
 
 
-def _folder(lake: Path, version: Version, table: str) -> Path | None:
-    """The folder of a table's files in the version; None if it is without that table."""
-    return Warehouse.of(lake).version(version) / table if table in version.tables else None
+def _folder(lake: Path, version: Version, table: str) -> str | None:
+    """The place of a table's files in the version; None if it is without that table."""
+    return warehouse_of(lake).version_of(version, table) if table in version.tables else None
 
 
 def _partition(date: str) -> str:

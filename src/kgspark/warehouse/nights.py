@@ -1,15 +1,13 @@
 """The nights of a lake: how far each one came, whether its tables are published, and the disk space that it takes."""
 
-import os
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
 from kgspark.locks import is_locked
 from kgspark.runs import Run
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RANKED, RATINGS, RECOMMENDATIONS, TRIPLES, WRITTEN_BY, Columns
+from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, RECOMMENDATIONS, TRIPLES, WRITTEN_BY, Columns
+from kgspark.warehouse.files import warehouse_of
 from kgspark.warehouse.retention import night_dates
 from kgspark.warehouse.versions import Warehouse
 
@@ -39,7 +37,7 @@ class NightState:
 
 def nights_of(lake: Path) -> list[NightState]:
     """All nights of a lake, newest first. Reads manifests and the sizes of files, and changes nothing."""
-    warehouse = Warehouse.of(lake)
+    warehouse = warehouse_of(lake)
     dates = {*night_dates(lake), *warehouse.dates()}
     return [_state_of(Run(lake, date), warehouse) for date in sorted(dates, reverse=True)]
 
@@ -47,13 +45,12 @@ def nights_of(lake: Path) -> list[NightState]:
 def _state_of(run: Run, warehouse: Warehouse) -> NightState:
     ranked, version = run.find_manifest(RECOMMENDATIONS), warehouse.in_place(run.date)
     model_id = version.model_id if version else ranked.details.get(Columns.MODEL_ID, "") if ranked else ""
-    days = [warehouse.day(table, run.date) for table in RANKED]
     latest = warehouse.latest()
     if version is not None and latest is not None and version.id == latest.id:
         published = "latest"
     else:
-        published = "yes" if any(map(Path.exists, days)) else "no"
-    sizes = _file_sizes([run.folder, *days, *warehouse.versions.glob(f"{run.date}-*")])
+        published = "yes" if run.date in warehouse.dates() else "no"
+    sizes = warehouse.file_sizes(run)
     return NightState(run.date, _state(run), published, model_id, sum(sizes), len(sizes))
 
 
@@ -75,15 +72,3 @@ def _is_current(run: Run, table: str) -> bool:
         return False
     inputs = {name: run.find_manifest(name) for name in manifest.inputs if name in WRITTEN_BY}
     return all(found is not None and found.fingerprint == manifest.inputs[name] for name, found in inputs.items())
-
-
-def _file_sizes(folders: Iterable[Path]) -> list[int]:
-    """Bytes of each file in the folders and below; hard links of one file count once."""
-    sizes = {}
-    for folder in folders:
-        for place, _, names in os.walk(folder):
-            for name in names:
-                with suppress(FileNotFoundError):  # removed meanwhile
-                    status = os.lstat(os.path.join(place, name))
-                    sizes[status.st_dev, status.st_ino] = status.st_size
-    return list(sizes.values())

@@ -6,8 +6,10 @@ from pathlib import Path
 from kgspark.errors import StageError
 from kgspark.runs import Run, run_dates
 from kgspark.tables import MODEL, SERVED
+from kgspark.warehouse.files import warehouse_of
+from kgspark.warehouse.folder import remove_folders
 from kgspark.warehouse.settings import KeepSettings
-from kgspark.warehouse.versions import Version, Warehouse, newest_first, remove_folders
+from kgspark.warehouse.versions import Version, Warehouse, newest_first
 
 _REMOVED = ".removed"
 
@@ -20,7 +22,7 @@ def remove_old(run: Run, keep: KeepSettings, needed: Collection[str] = ()) -> li
 
     A folder leaves its place in one rename before it is removed, so no reader finds a part of it. Raises OSError.
     """
-    warehouse = Warehouse.of(run.lake)
+    warehouse = warehouse_of(run.lake)
     with warehouse.locked():
         latest = warehouse.latest()
         serving = {run.date, latest.date if latest else run.date}
@@ -51,6 +53,8 @@ def _remove_nights(lake: Path, number: int | None, kept: Collection[str]) -> lis
         night = Run(lake, name)
         try:
             with night.locked():
+                if (copy := night.copy) is not None:
+                    copy.remove_night(name)
                 remove_folders([night.folder], trash)
         except StageError:  # another process is working on it
             continue
@@ -74,13 +78,10 @@ def _remove_dates(warehouse: Warehouse, number: int | None, kept: Collection[str
 
 def _remove_versions(warehouse: Warehouse, number: int | None, latest: Version | None) -> list[str]:
     """Versions that are in place under their date are kept: they are the same files, so they take no space."""
-    if not warehouse.versions.is_dir():
-        return []
     in_place = [latest, *(warehouse.in_place(name) for name in warehouse.dates())]
     kept = {version.id for version in in_place if version is not None}
-    folders = sorted(warehouse.versions.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    names = _surplus([path.name for path in folders if path.name not in kept], number)
-    remove_folders((warehouse.versions / name for name in names), warehouse.staging)
+    names = _surplus([name for name in warehouse.version_ids() if name not in kept], number)
+    warehouse.remove_versions(names)
     return names
 
 

@@ -1,36 +1,26 @@
-"""Versions: the published tables of one night, in a folder whose files never change, and the pointer to the newest one.
+"""Versions: the published tables of one night, in files that never change, and what a warehouse does with them.
 
-    warehouse/_latest.json                                     the pointer: the description of the newest version
-    warehouse/_versions/<version>/_version.json                its description
-    warehouse/_versions/<version>/<table>/part-00000-<hash>.parquet, _SUCCESS
-    warehouse/<table>/ds=<date>/part-00000-<hash>.parquet, _SUCCESS      hard links of the date's version
-    warehouse/_staging/                                        what is being written or removed
-
-A version's name has a hash of its content, and so has each file's. A reader that listed a folder before it was
-replaced finds the file that it listed, or none, but never another version's file.
+A version's name has a hash of its content, and so has each file's. A reader that listed a folder before it was replaced
+finds the file that it listed, or none, but never another version's file. `folder` and `object_store` have the layouts.
 """
 
 import datetime
 import hashlib
 import json
-import os
-import shutil
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kgspark.errors import AuditError
 from kgspark.files import DataFile, write_atomically
-from kgspark.locks import locked_in_turn
-from kgspark.manifests import find_changed
 from kgspark.runs import Run
-from kgspark.tables import RANKED, Columns
+from kgspark.tables import Columns
 
 SUCCESS = "_SUCCESS"
-_VERSIONS, _DESCRIPTION = "_versions", "_version.json"
+VERSIONS, DESCRIPTION = "_versions", "_version.json"
 _HASH_DIGITS = 12
 
 
@@ -68,7 +58,7 @@ class Version:
             "version": self.id,
             "tables": {
                 table: {
-                    "path": f"{_VERSIONS}/{self.id}/{table}",
+                    "path": f"{VERSIONS}/{self.id}/{table}",
                     "rows": sum(file.rows or 0 for file in files),
                     "files": [asdict(file) for file in files],
                 }
@@ -76,105 +66,113 @@ class Version:
             },
         }
 
+    def as_text(self) -> str:
+        """The content of a description."""
+        return json.dumps(self.as_json(), indent=2) + "\n"
+
     def write(self, path: Path) -> None:
         """Writes the description in one step."""
-        write_atomically(path, json.dumps(self.as_json(), indent=2) + "\n")
+        write_atomically(path, self.as_text())
 
     @classmethod
     def read(cls, path: Path) -> "Version | None":
         """The description in a file, or None if it is missing or cannot be read."""
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            return cls.from_text(path.read_bytes())
+        except OSError:
+            return None
+
+    @classmethod
+    def from_text(cls, text: bytes) -> "Version | None":
+        """The version of a description, or None if it is not one."""
+        try:
+            value = json.loads(text)
             tables = {
                 table: tuple(DataFile(**file) for file in found["files"]) for table, found in value["tables"].items()
             }
             return cls(value["date"], value[Columns.MODEL_ID], value["version"], tables)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
 
-@dataclass(frozen=True)
-class Warehouse:
-    """The places in the folder of published tables."""
+class Warehouse(ABC):
+    """The place of the target `files`: a folder, or a place in an object store.
 
-    root: Path
-
-    @classmethod
-    def of(cls, lake: Path) -> "Warehouse":
-        """`<lake>/warehouse`."""
-        return cls(lake / "warehouse")
+    `latest`  what the pointer names. `in_place`  what is published under a date.
+    """
 
     @property
-    def pointer(self) -> Path:
-        """The file that describes the newest version."""
-        return self.root / "_latest.json"
+    @abstractmethod
+    def address(self) -> str:
+        """The place of all published tables: a folder or a URI."""
 
-    @property
-    def staging(self) -> Path:
-        """The folder of what is being written or removed. No reader looks there; `*/*.parquet` finds nothing in it."""
-        return self.root / "_staging"
+    @abstractmethod
+    def publish(self, run: Run, version: Version) -> None:
+        """Writes a version of a night, puts it under its date, and moves the pointer last.
 
-    @property
-    def versions(self) -> Path:
-        """The folder of all versions."""
-        return self.root / _VERSIONS
+        The pointer names the version of the newest date, so an earlier date that is published again does not move it.
 
-    def version(self, version: Version) -> Path:
-        """The folder of a version."""
-        return self.versions / version.id
+        Raises AuditError if a file differs from the audited one, StageError if the warehouse cannot be written.
+        """
 
-    def description(self, version: Version) -> Path:
-        """The description in the folder of a version."""
-        return self.version(version) / _DESCRIPTION
+    @abstractmethod
+    def is_published(self, version: Version, checksums: bool) -> bool:
+        """True if the version, its date and the pointer hold exactly the version's files.
 
-    def day(self, table: str, date: str) -> Path:
-        """The folder of a table's published files of a date."""
-        return self.root / table / f"ds={date}"
+        checksums  reads the files; otherwise names, sizes and rows or ETags are compared
+        """
 
-    def dates(self) -> list[str]:
-        """The dates of which a table is published, newest first."""
-        return newest_first(
-            path.name.removeprefix("ds=") for table in RANKED for path in (self.root / table).glob("ds=*")
-        )
+    @abstractmethod
+    def point_to(self, version: Version, checksums: bool) -> None:
+        """Lets the pointer name a version, whose files are checked first; StageError if they are damaged."""
 
+    @abstractmethod
     def latest(self) -> Version | None:
         """The version that the pointer names; None without a pointer that agrees with the version's description."""
-        named = Version.read(self.pointer)
-        return named if named is not None and Version.read(self.description(named)) == named else None
 
+    @abstractmethod
     def in_place(self, date: str) -> Version | None:
-        """The version whose files are in the folders of a date, by their names; None if there is none."""
-        for table in RANKED:
-            for path in self.day(table, date).glob("*.parquet"):
-                digest = path.stem.rpartition("-")[2]
-                return Version.read(self.versions / f"{date}-{digest}" / _DESCRIPTION)
-        return None
+        """The version that is published under a date; None if there is none."""
 
+    @abstractmethod
+    def dates(self) -> list[str]:
+        """The dates of which a table is published, newest first."""
+
+    @abstractmethod
+    def version_ids(self) -> list[str]:
+        """The ids of all versions, the last published first."""
+
+    @abstractmethod
     def remove_dates(self, dates: Iterable[str]) -> None:
-        """Removes the folders of the dates, each in one rename before its files are removed."""
-        remove_folders((self.day(table, date) for date in dates for table in RANKED), self.staging)
+        """Removes what is published under the dates; their versions stay."""
 
-    def mark_newest(self, version: Version) -> None:
-        """Makes a version the one that was published last, for retention, even if the clock has gone back since."""
-        moments = (path.stat().st_mtime_ns for path in self.versions.iterdir() if path != self.version(version))
-        moment = max(time.time_ns(), max(moments, default=0) + 1)
-        os.utime(self.version(version), ns=(moment, moment))
+    @abstractmethod
+    def remove_versions(self, ids: Iterable[str]) -> None:
+        """Removes versions."""
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Waits until no other process changes the warehouse, and locks it."""
-        with locked_in_turn(self.root):
-            yield
+    @abstractmethod
+    def locked(self) -> AbstractContextManager[None]:
+        """Waits until no other process of this machine changes the warehouse, and locks it."""
 
+    @abstractmethod
+    def file_sizes(self, run: Run) -> list[int]:
+        """The size in bytes of each file of a night: its own, its published ones, and its versions'."""
 
-def remove_folders(folders: Iterable[Path], trash: Path) -> None:
-    """Removes the folders, and what a killed removal has left in `trash`."""
-    shutil.rmtree(trash, ignore_errors=True)
-    for folder in folders:
-        if folder.exists():
-            trash.mkdir(exist_ok=True)
-            folder.rename(trash / folder.name)
-            shutil.rmtree(trash)
+    @abstractmethod
+    def day_of(self, table: str, date: str) -> str:
+        """The place of a table's published files of a date."""
+
+    @abstractmethod
+    def table_of(self, table: str) -> str:
+        """The place of all dates of a table, as Spark names it."""
+
+    @abstractmethod
+    def version_of(self, version: Version, table: str) -> str:
+        """The place of a table's files in a version, as Spark names it."""
+
+    @abstractmethod
+    def readable(self, table: str, date: str) -> Path | None:
+        """A folder of this machine with a table's published files of a date; None if there are none."""
 
 
 def newest_first(names: Iterable[str]) -> list[str]:
@@ -187,23 +185,6 @@ def _is_date(name: str) -> bool:
         return datetime.date.fromisoformat(name).isoformat() == name
     except ValueError:
         return False
-
-
-def holds(folder: Path, files: Sequence[DataFile], checksums: bool, links: Path | None = None) -> bool:
-    """True if a folder has exactly these files, unchanged, and the mark `_SUCCESS`.
-
-    checksums  compares contents; otherwise names, sizes and rows
-    links      a folder that was found to hold the files; hard links of its files are not read again
-    """
-    try:
-        names = {path.name for path in folder.iterdir() if not path.name.startswith(".") or path.suffix == ".parquet"}
-        if names != {SUCCESS, *(file.name for file in files)}:
-            return False
-        if links is not None and all((folder / file.name).samefile(links / file.name) for file in files):
-            return True
-    except OSError:
-        return False
-    return find_changed(folder, files, checksums) is None
 
 
 def _renamed(file: DataFile, digest: str) -> DataFile:

@@ -1,7 +1,6 @@
 """The contract by the Open Data Contract Standard 3.1, https://bitol-io.github.io/open-data-contract-standard/."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from kgspark.ranking_schemas import RankedColumn
@@ -14,7 +13,7 @@ _VERSION = "v3.1.0"
 
 
 def odcs_contract(
-    settings: ContractSettings, warehouse: Path, tables: Sequence[PublishedTable], kept: int | None
+    settings: ContractSettings, warehouse: str, tables: Sequence[PublishedTable], kept: int | None
 ) -> dict[str, Any]:
     """The contract as plain values of YAML.
 
@@ -36,7 +35,7 @@ def odcs_contract(
             "purpose": "; ".join(f"{table.name}: {table.meaning}" for table in tables),
             "usage": "a date's rows are replaced as a whole; _latest.json in the folder names the newest night",
         },
-        "servers": [{"server": "files", "type": "local", "path": str(warehouse), "format": "parquet"}],
+        "servers": [{"server": "files", "type": "local", "path": warehouse, "format": "parquet"}],
         "schema": [_table(table) for table in tables],
         **({"team": {"name": settings.owner}} if settings.owner else {}),
         **({"support": [{"channel": settings.contact}]} if settings.contact else {}),
