@@ -80,6 +80,14 @@ class Copy:
         return None if mark is None else cls(lake, Store(mark.uri))
 
     @classmethod
+    def around(cls, folder: Path) -> "Copy | None":
+        """The copy that a folder of a night is in; None if it is in a lake of its own, or in none."""
+        parts = folder.parts
+        if "runs" not in parts:
+            return None
+        return cls.of(Path(*parts[: len(parts) - 1 - parts[::-1].index("runs")]))
+
+    @classmethod
     def open(cls, folder: Path, uri: str) -> "Copy":
         """The copy of a store's lake in a folder, which is made if it is missing.
 
@@ -148,8 +156,37 @@ class Copy:
                 _remove(path)
         return None
 
+    def key_of(self, folder: Path) -> str:
+        """The prefix of a folder of a night: of a complete table that of its version, else its path below the lake."""
+        manifest = _complete(folder)
+        return folder.relative_to(self.folder).as_posix() if manifest is None else self.prefix(folder, manifest)
+
+    def mirror(self, folder: Path) -> str:
+        """The prefix of a folder of a night. Files that a stage has written here, and not yet committed, are put there.
+
+        So tasks on other machines see them.
+        """
+        prefix = self.key_of(folder)
+        if _complete(folder) is None:
+            paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+            each_at_once(self.store.upload, paths, [f"{prefix}/{path.relative_to(folder)}" for path in paths])
+        return prefix
+
+    def bring(self, folder: Path) -> None:
+        """Gets the files of a folder that tasks on other machines have written, and that is not committed yet."""
+        store = self.store.below(self.key_of(folder))
+        missing = [each.key for each in store.objects() if not (folder / each.key).exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        each_at_once(store.download, missing, [folder / key for key in missing])
+
+    def discard(self, folder: Path) -> None:
+        """Removes what is in the store of a folder that a stage worked in."""
+        self.store.remove([each.key for each in self.store.objects(self.key_of(folder))])
+
     def send(self, staged: Path, target: Path, manifest: Manifest) -> Manifest:
         """Puts the files of a table that a stage wrote into the folder `staged`; returns the manifest with their ETags.
+
+        Files that tasks have written to the prefix of `staged` are copied inside the store.
 
         target  the folder that the table will have. The table is not complete until `commit`
         """
@@ -157,7 +194,13 @@ class Copy:
         named = replace(manifest, version=version)
         prefix = self.prefix(target, named)
         names = [file.name for file in manifest.files]
-        etags = each_at_once(lambda name: self.store.upload(staged / name, f"{prefix}/{name}"), names)
+
+        def put(name: str) -> str:
+            if (staged / name).exists():
+                return self.store.upload(staged / name, f"{prefix}/{name}")
+            return self.store.copy(f"{self.key_of(staged)}/{name}", self.store, f"{prefix}/{name}")
+
+        etags = each_at_once(put, names)
         return replace(named, etags=dict(zip(names, etags, strict=True)))
 
     def commit(self, target: Path, manifest: Manifest) -> None:
@@ -239,6 +282,11 @@ class Copy:
             known = {**self._known(), **changes}
             kept = {key: etag for key, etag in known.items() if etag is not None}
             _Mark(self.store.uri, kept).write(self.folder)
+
+
+def _complete(folder: Path) -> Manifest | None:
+    """The manifest of a complete table of a night; None for another folder."""
+    return Manifest.read(folder) if folder.parent.parent.name == "runs" else None
 
 
 def _date(key: str) -> str:

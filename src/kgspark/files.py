@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 # Numbers of the Linux kernel.
@@ -151,6 +153,11 @@ def count_rows(path: Path) -> int | None:
 def describe_folder(folder: Path) -> list[DataFile]:
     """`describe_file` of every plain file in `folder`, by name, without those that every reader skips."""
     return [describe_file(folder / name) for name in visible_names(folder) if (folder / name).is_file()]
+
+
+def footers_in(folder: Path) -> dict[str, Callable[[], pa.Schema]]:
+    """The name of each file of a table, to a function that reads the columns from its footer."""
+    return {name: partial(pq.read_schema, folder / name) for name in visible_names(folder)}
 
 
 def visible_names(folder: Path) -> list[str]:

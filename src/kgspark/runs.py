@@ -12,17 +12,20 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+import pyarrow as pa
 
 import kgspark
 from kgspark.copies import Copy
 from kgspark.errors import StageError
-from kgspark.files import TableFiles, replace_folder
+from kgspark.files import TableFiles, footers_in, replace_folder
 from kgspark.leases import leased
 from kgspark.lineage import check_lineage
 from kgspark.locks import locked
@@ -74,6 +77,15 @@ class Run:
         if (copy := self.copy) is not None:
             copy.fetch(folder)
         return folder
+
+    def footers(self, name: str) -> dict[str, Callable[[], pa.Schema]]:
+        """The name of each Parquet file of a table, to a function that reads the columns from its footer."""
+        folder, copy = self.place(name), self.copy
+        if copy is None:
+            return footers_in(folder)
+        names = [file.name for file in self.manifest(name).files]
+        prefix = copy.key_of(folder)
+        return {name: partial(copy.store.parquet_schema, f"{prefix}/{name}") for name in names}
 
     def place(self, name: str) -> Path:
         """The folder of a table of this night, of which this machine needs no file."""
@@ -197,6 +209,8 @@ class StageWork:
     def remove_remains(self) -> None:
         """Removes what an attempt that failed or was killed has left."""
         shutil.rmtree(self.staging, ignore_errors=True)
+        if (copy := self.run.copy) is not None:
+            copy.discard(self.staging)
 
     def begin(self) -> dict[str, Path]:
         """Removes the remains of an earlier attempt; returns the folder of each output, which does not exist yet."""
@@ -214,6 +228,7 @@ class StageWork:
         for name in self.outputs:
             manifest = self._manifest(name, tables[name], details.get(name, {}))
             if copy is not None:
+                (self.staging / name).mkdir(exist_ok=True)  # tasks may have written to the store only
                 manifest = copy.send(self.staging / name, self.run.place(name), manifest)
             manifest.write(self.staging / name)
             manifests[name] = manifest

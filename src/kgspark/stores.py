@@ -16,7 +16,11 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from kgspark.errors import ConfigError, StageError
+from kgspark.files import DataFile
 from kgspark.redaction import redact
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ _URI = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]+)/?(.*)", re.IGNORECASE)
 _EXTRA = "pip install 'kgspark[store]'"
 _AT_A_TIME = 8
 _CHUNK_BYTES = 8 << 20
+_FOOTER_BYTES = 64 << 10
 _CLIENT = {"connect_timeout": "5s", "timeout": "120s"}
 _RETRIES = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
 # Endpoints on the network itself, such as that of a server for tests, may be reached without TLS only if named so.
@@ -206,6 +211,40 @@ class Store:
             for chunk in obstore.get(self._handle, key).stream(min_chunk_size=_CHUNK_BYTES):
                 digest.update(chunk)
         return digest.hexdigest()
+
+    def describe(self, key: str) -> DataFile:
+        """Size, SHA-256 and, for Parquet, the row count of an object, which is read for it."""
+        found = self.find(key)
+        if found is None:
+            raise StageError(f"{self.uri}/{key}: the file is missing")
+        rows = self._footer(key).num_rows if key.endswith(".parquet") else None
+        return DataFile(key.rpartition("/")[2], found.bytes, self.sha256(key), rows)
+
+    def parquet_schema(self, key: str) -> pa.Schema:
+        """The columns of a Parquet file, from its footer."""
+        return self._footer(key).schema.to_arrow_schema()
+
+    def _footer(self, key: str) -> pq.FileMetaData:
+        """The footer of a Parquet file; nothing else of it is read."""
+        found = self.find(key)
+        if found is None:
+            raise StageError(f"{self.uri}/{key}: the file is missing")
+        length = min(_FOOTER_BYTES, found.bytes)
+        end = self._end(key, found.bytes, length)
+        needed = int.from_bytes(end[-8:-4], "little") + 8
+        if needed > length:
+            end = self._end(key, found.bytes, min(needed, found.bytes))
+        try:
+            return pq.read_metadata(pa.BufferReader(end))
+        except pa.ArrowException as error:
+            raise StageError(f"{self.uri}/{key}: not a readable Parquet file: {error}") from error
+
+    def _end(self, key: str, size: int, length: int) -> bytes:
+        """The last bytes of an object."""
+        import obstore
+
+        with self._told(key):
+            return bytes(obstore.get_range(self._handle, key, start=size - length, length=length))
 
     def remove(self, keys: Sequence[str]) -> None:
         """Removes objects; those that are not there do not matter."""

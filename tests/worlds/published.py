@@ -33,7 +33,7 @@ def rank(
         folder.mkdir()
         written = [
             write_ranked(
-                folder / f"part-{number:05d}.parquet", iter([_rows(number, more or {})]), _constants(run, model)
+                str(folder), f"part-{number:05d}.parquet", iter([_rows(number, more or {})]), _constants(run, model)
             )
             for number in range(files)
         ]

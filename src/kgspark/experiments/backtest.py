@@ -67,7 +67,7 @@ def _judge_night(night: Night, date: datetime.date) -> list[Judged]:
 def _checked_dates(night: Night) -> Sequence[datetime.date]:
     """The dates to evaluate. Raises ConfigError before anything is trained if one has no data."""
     settings, where = night.settings.evaluate, night.settings.target.where
-    ratings, longest = read_table(night.spark, night.run.table(RATINGS)), settings.days[-1]
+    ratings, longest = read_table(night.spark, night.run.place(RATINGS)), settings.days[-1]
     span = collect_span(ratings, where, (), longest)
     timezone = night.settings.source.timezone
     first, last = (date_of(second, timezone) for second in (span.first, span.last))

@@ -137,10 +137,10 @@ def read_ranks(past: Night, name: str) -> np.ndarray:
 def _find(past: Night, work: StageWork, night: Night) -> None:
     start, session = known_until(past), night.spark
     _check_past(past, start)
-    tables = {name: read_table(session, past.run.table(name)) for name in (ENTITIES, RECOMMENDATIONS)}
+    tables = {name: read_table(session, past.run.place(name)) for name in (ENTITIES, RECOMMENDATIONS)}
     layout, ids = entity_layout(past), id_type(past)
     users, movies = (position_of(tables[ENTITIES], layout, kind, ids) for kind in (USER, MOVIE))
-    ratings = read_table(session, night.run.table(RATINGS))
+    ratings = read_table(session, night.run.place(RATINGS))
     liked = later_likes.liked_ratings(ratings, past.settings.target.where)
     days = max(past.settings.evaluate.days)
     folders = work.begin()
@@ -156,10 +156,10 @@ def _check_past(past: Night, start: int) -> None:
     """StageError if a table that the night learned from has a row of its date or later."""
     timed = [name for name in (*cleaned_tables(past), TRIPLES) if name not in (MOVIES, USERS)]
     for name in timed:
-        latest = later_likes.find_latest([read_table(past.spark, past.run.table(name))])
+        latest = later_likes.find_latest([read_table(past.spark, past.run.place(name))])
         if latest is not None and latest >= start:
             raise StageError(
-                f"{past.run.table(name)}: a row is of second {latest}, and the night of {past.settings.run_date} knows "
+                f"{past.run.place(name)}: a row is of second {latest}, and the night of {past.settings.run_date} knows "
                 f"what was before second {start} only; remove {past.run.folder} and evaluate again"
             )
 

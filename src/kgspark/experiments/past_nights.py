@@ -56,7 +56,7 @@ def _write_known(night: Night, past: Night) -> Outcome:
 
 
 def _write(past: Night, work: StageWork, night: Night) -> None:
-    tables = {name: read_table(night.spark, night.run.table(name)) for name in cleaned_tables(night)}
+    tables = {name: read_table(night.spark, night.run.place(name)) for name in cleaned_tables(night)}
     folders, start, ids = work.begin(), known_until(past), id_type(night)
     files = {
         name: write_table(known_before(table, start), folders[name])

@@ -187,14 +187,14 @@ def _choose_ratings(night: Night, variant: Night, protocol: EvaluationProtocol) 
         return protocol.read(night.spark, *_files(night.settings, protocol).values(), id_type=ids)
     if protocol.choose is None:
         return None, id_type(night)
-    ratings = read_table(night.spark, night.run.table(RATINGS))
+    ratings = read_table(night.spark, night.run.place(RATINGS))
     return protocol.choose(ratings, variant.settings), id_type(night)
 
 
 def _write_named(night: Night, name: str, ratings: Path, folder: Path) -> TableFiles:
     """Writes the rows of a side table whose ids occur in the written ratings."""
     (key,) = KEYS[name]
-    side = read_table(night.spark, night.run.table(name))
+    side = read_table(night.spark, night.run.place(name))
     return write_table(named_by(side, read_table(night.spark, ratings), key), folder)
 
 

@@ -21,11 +21,11 @@ def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
     """The findings of all checks of the night's ranked tables; only those of the schema if it is broken."""
     names = night.settings.names
     schema = [
-        finding for name in tables for finding in check_schema(night.run.table(name), name, id_type(night), names)
+        finding for name in tables for finding in check_schema(night.run.footers(name), name, id_type(night), names)
     ]
     if any(finding.blocks for finding in schema):
         return schema
-    frames = {name: read_table(night.spark, night.run.table(name)) for name in tables}
+    frames = {name: read_table(night.spark, night.run.place(name)) for name in tables}
     ranked = [
         RankedTable(name, rows, DIRECTIONS[name], list_length(night, name), _last_published(night, name))
         for name, rows in frames.items()
@@ -40,7 +40,7 @@ def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
         ),
         Beside(
             ratings=seen_pairs(night),
-            entities=read_table(night.spark, night.run.table(ENTITIES)),
+            entities=read_table(night.spark, night.run.place(ENTITIES)),
             layout=entity_layout(night),
             id_type=id_type(night),
             candidates=read_candidates(night),

@@ -35,7 +35,7 @@ def check_candidates(night: Night) -> CheckedCandidates:
     often bad.
     """
     settings, tables = night.settings.candidates, relation_tables(night)
-    entities = read_table(night.spark, night.run.table(ENTITIES))
+    entities = read_table(night.spark, night.run.place(ENTITIES))
     built = build_candidates(settings, tables, entities, entity_layout(night), id_type(night), null_texts(night))
     used = own_tables_of(night.spark, settings, tables)
     return CheckedCandidates(built, refused_lines(night, used), unknown_ids(night, listed_ids(used, tables)))

@@ -127,7 +127,7 @@ def _likes(night: Night, model: ModelFile, users: np.ndarray) -> Histories:
     """The likes of the users that the model has learned, with weights and times."""
     relation, layout = model.target, model.header.layout
     first_head, first_tail = (layout.range(kind)[0] for kind in (relation.head_kind, relation.tail_kind))
-    triples = read_table(night.spark, night.run.table(TRIPLES))
+    triples = read_table(night.spark, night.run.place(TRIPLES))
     splits = model.header.settings.learned_splits
     found = collect_likes(triples, relation.index, splits, pa.array(users + first_head)).sort_by(Columns.HEAD)
     names = (Columns.HEAD, Columns.TAIL, Columns.WEIGHT, Columns.TIMESTAMP)

@@ -50,7 +50,7 @@ class Night:
     say: Callable[[str], None]
     session: LazySession
     outcomes: list[Outcome] = field(default_factory=list)
-    _sql_is_checked: bool = field(default=False, init=False)
+    _is_checked: bool = field(default=False, init=False)
 
     @property
     def run(self) -> Run:
@@ -61,12 +61,17 @@ class Night:
     def spark(self) -> "SparkSession":
         """The night's Spark session; starts when a stage first needs it.
 
-        Raises ConfigError if SQL of the settings reaches more than declared tables.
+        Raises ConfigError if SQL of the settings reaches more than declared tables, StageError if Spark cannot work on
+        the lake's store.
         """
         session = self.session.get(self.settings.spark)
-        if not self._sql_is_checked:
+        if not self._is_checked:
             check_configured_sql(session, self.settings)
-            self._sql_is_checked = True
+            if self.settings.store is not None:
+                from kgspark.spark.stored import check_connector
+
+                check_connector(session, self.run.folder)
+            self._is_checked = True
         return session
 
     def variant(self, settings: NightSettings) -> "Night":

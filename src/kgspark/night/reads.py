@@ -77,13 +77,13 @@ def knowledge_graph(night: Night) -> Graph:
 
 def seen_pairs(night: Night) -> DataFrame:
     """The pairs of user and movie that no list may repeat: the ratings, and refused ones with a null as rating."""
-    ratings, seen = (read_table(night.spark, night.run.table(name)) for name in (RATINGS, SEEN))
+    ratings, seen = (read_table(night.spark, night.run.place(name)) for name in (RATINGS, SEEN))
     return ratings.unionByName(seen, allowMissingColumns=True)
 
 
 def relation_tables(night: Night) -> dict[str, DataFrame]:
     """The tables that a relation may name: cleaned ones and the user's own. Derived tables are not among them."""
-    tables = {name: read_table(night.spark, night.run.table(name)) for name in cleaned_tables(night)}
+    tables = {name: read_table(night.spark, night.run.place(name)) for name in cleaned_tables(night)}
     for name, source in night.settings.source.tables.items():
         if name in DERIVED:
             raise ConfigError(f"source.tables.{name}: is the name of a derived table; choose another one")
@@ -102,7 +102,7 @@ def refused_lines(night: Night, tables: Collection[str]) -> list[RefusedLines]:
 
 def unknown_ids(night: Night, named: Sequence[NamedIds]) -> list[UnknownIds]:
     """The ids that name no user or movie of this night; InputError from source.tables.NAME.stop_at_unknown_share on."""
-    entities = read_table(night.spark, night.run.table(ENTITIES))
+    entities = read_table(night.spark, night.run.place(ENTITIES))
     unknown = count_unknown(named, entities, id_type(night), null_texts(night))
     names = night.settings.names
     unknown = [replace(ids, kind=names.of_kind(ids.kind)) for ids in unknown]
@@ -138,7 +138,7 @@ def vectors_by_source(night: Night, side: Side) -> Mapping[str, int]:
     """The number of users' (queries) or movies' (items) vectors of each source in `tables.SOURCES`."""
     sources: Mapping[str, Mapping[str, int]] | None = night.run.manifest(SEARCH_SPACE).details.get("sources")
     if sources is None:
-        raise StageError(f"{night.run.table(SEARCH_SPACE)}: of an earlier version; run train-embeddings again")
+        raise StageError(f"{night.run.place(SEARCH_SPACE)}: of an earlier version; run train-embeddings again")
     return sources[side]
 
 
@@ -169,7 +169,7 @@ def candidate_tables(night: Night) -> list[str]:
 
 def read_candidates(night: Night) -> Candidates | None:
     """The tables of `candidate_tables`, or None if there are none."""
-    tables = [read_table(night.spark, night.run.table(name)) for name in candidate_tables(night)]
+    tables = [read_table(night.spark, night.run.place(name)) for name in candidate_tables(night)]
     return Candidates(*tables) if tables else None
 
 

@@ -4,9 +4,8 @@ Arrow writes the same bytes for the same rows on every machine and in every proc
 lists encodings in the footer in an order that differs between JVMs.
 """
 
-import os
-import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,29 +14,30 @@ import pyarrow.parquet as pq
 from kgspark.content import signed, sum_of_rows
 from kgspark.files import DataFile, describe_file
 from kgspark.ranking_schemas import DS_TYPE
+from kgspark.shared_folders import PARTIAL, writing
 from kgspark.tables import Columns
 
-# Prefix of the name of a file that is being written.
-_PARTIAL = ".partial-"
 
+def write_ranked(
+    place: str, name: str, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]
+) -> tuple[DataFile, int]:
+    """Writes the batches (at least one) to a Parquet file; returns its description and `sum_of_rows`.
 
-def write_ranked(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> tuple[DataFile, int]:
-    """Writes the batches (at least one) to the Parquet file `path`; returns its description and `sum_of_rows`.
-
+    place      see `shared_folders`
     constants  further columns, each holding one string in every row; `ds` has the type `DS_TYPE`
 
     The file appears under its name only when it is complete. A task that runs again, or twice at the same time, writes
     the same bytes, so it replaces the file by an equal one.
     """
-    partial = path.with_name(f"{_PARTIAL}{path.name}.{uuid.uuid4().hex}")
-    total = _write(partial, ranked, constants)
-    os.replace(partial, path)
-    return describe_file(path), total
+    with writing(place, name) as path:
+        total = _write(path, ranked, constants)
+        file = describe_file(path)
+    return replace(file, name=name), total
 
 
 def discard_partial(folder: Path) -> None:
     """Removes the unfinished files in `folder` of tasks that failed, or that were stopped because a copy was faster."""
-    for path in folder.glob(f"{_PARTIAL}*"):
+    for path in folder.glob(f"{PARTIAL}*"):
         path.unlink(missing_ok=True)
 
 

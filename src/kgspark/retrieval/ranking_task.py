@@ -8,7 +8,6 @@ same code serves both.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +27,7 @@ from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking
 from kgspark.search_space import ITEMS, OPPOSITE, SearchSpace, Side, read_ids
+from kgspark.shared_folders import readable
 from kgspark.tables import AVERAGE, ROW_SOURCES, SOURCES, Columns
 
 
@@ -35,7 +35,7 @@ from kgspark.tables import AVERAGE, ROW_SOURCES, SOURCES, Columns
 class RankingTask:
     """Ranks one side of a search space for the queries of the other; small, and pickled with every task.
 
-    Every machine must be able to read the folders.
+    Folders are places that every machine can read (see `shared_folders`).
 
     space        folder of the search space and its external ids
     side         the ranked side: "items" recommends items to queries, "queries" finds queries for items
@@ -95,7 +95,7 @@ class RankingTask:
         number = first[QueryColumns.POSITION][0].as_py() // self.queries_per_file
         recall = Recall()
         ranked = self.rank(chain([first], batches), recall)
-        file, total = write_ranked(Path(self.out) / f"part-{number:05d}.parquet", ranked, self.constants)
+        file, total = write_ranked(self.out, f"part-{number:05d}.parquet", ranked, self.constants)
         direction = first[QueryColumns.DIRECTION][0].as_py()
         described = {QueryColumns.DIRECTION: direction, **asdict(file), "total": total, **asdict(recall)}
         yield pa.RecordBatch.from_pylist([described], schema=FILE_DESCRIPTION)
@@ -159,17 +159,17 @@ class _Opened:
 
 
 def _open(task: RankingTask) -> _Opened:
-    folder, query_side = Path(task.space), OPPOSITE[task.side]
+    folder, query_side = readable(task.space), OPPOSITE[task.side]
     space = SearchSpace.load(folder)
     index = load_index(folder, task.side, task.threads)
-    pools = [Pool(index)] if task.pools is None else load_pools(Path(task.pools), index)
+    pools = [Pool(index)] if task.pools is None else load_pools(readable(task.pools), index)
     engine = task.engine() if task.engine is not None else None
     if engine is not None:
         pools = [replace(pool, index=replace(pool.index, engine=engine)) for pool in pools]
     ids = read_ids(folder, task.side, len(index))
     queries = space.vectors(query_side)
     query_ids = read_ids(folder, query_side, len(queries))
-    popular = [] if task.popular is None else load_popular(Path(task.popular))
+    popular = [] if task.popular is None else load_popular(readable(task.popular))
     sources = space.sources(query_side), space.sources(task.side)
     alike = space.vectors(task.side)[:, : space.width or None]
     return _Opened(index, alike, pools, ids, query_ids, queries, *sources, popular)

@@ -16,6 +16,7 @@ from kgspark.errors import StageError
 from kgspark.spark.frames import task_cores
 from kgspark.spark.jvm.sql_parser import has_jvm
 from kgspark.spark.session import local_cores
+from kgspark.spark.stored import is_local
 
 _LOG = logging.getLogger("training.workers")  # torch prints the records of its own loggers
 _Argument = TypeVar("_Argument")
@@ -54,7 +55,7 @@ class Distributor:
     @property
     def local(self) -> bool:
         """True if Spark has no other machine than the driver's."""
-        return bool(re.fullmatch(r"local(\[.*\])?", self.session.conf.get("spark.master") or ""))
+        return is_local(self.session)
 
     @property
     def threads(self) -> int:

@@ -3,19 +3,22 @@
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameWriter, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
 from kgspark.content import content_hash
-from kgspark.files import TableFiles, describe_file
+from kgspark.copies import Copy
+from kgspark.files import DataFile, TableFiles, describe_file
+from kgspark.spark.stored import copy_in_store, read_stored, write_stored
 
 # The driver reads up to this many bytes of files itself, for their checksums; executors read what is larger.
 _READ_HERE = 256 << 20
@@ -42,11 +45,18 @@ def quoted(name: str) -> str:
 def read_table(session: SparkSession, folder: Path, tolerant: bool = False) -> DataFrame:
     """A complete table of a run. Lazy: the schema comes from one file's footer; Spark would run a job for it.
 
+    Of a lake on an object store, see `stored`.
+
     tolerant  leaves out files that are damaged or disappear
     """
+    options = {"ignoreCorruptFiles": tolerant, "ignoreMissingFiles": tolerant}
+    if (in_store := copy_in_store(session, folder)) is not None:
+        return read_stored(session, in_store, folder, options)
+    if (copy := Copy.around(folder)) is not None:
+        copy.fetch(folder)
     first = min(folder.glob("part-*.parquet"))
     reader = session.read.schema(from_arrow_schema(pq.read_schema(first)))
-    return reader.options(ignoreCorruptFiles=tolerant, ignoreMissingFiles=tolerant).parquet(spark_path(folder))
+    return reader.options(**options).parquet(spark_path(folder))
 
 
 def read_parquet(
@@ -73,14 +83,22 @@ def write_table(frame: DataFrame, folder: Path, rows_per_file: int = 0) -> Table
     writer = frame.observe(sums, *sums_of_rows(frame.schema)).write
     if rows_per_file:
         writer = writer.option("maxRecordsPerFile", rows_per_file)
+    files = _write(frame.sparkSession, writer, folder)
+    return TableFiles(files, _content(frame.schema, TableFiles(files).rows, sums.get))
+
+
+def _write(session: SparkSession, writer: DataFrameWriter, folder: Path) -> list[DataFile]:
+    in_store = copy_in_store(session, folder)
+    if in_store is not None:
+        store, names = write_stored(writer, in_store, folder)
+        return map_names(session, store.describe, names, sum(each.bytes for each in store.objects()))
     writer.parquet(str(folder))
     for leftover in (*folder.glob(".*.crc"), *folder.glob("_SUCCESS")):
         leftover.unlink()
     paths = []
     for number, path in enumerate(sorted(folder.glob("part-*.parquet"))):
         paths.append(path.rename(folder / f"part-{number:05d}.parquet"))
-    files = map_files(frame.sparkSession, describe_file, paths)
-    return TableFiles(files, _content(frame.schema, TableFiles(files).rows, sums.get))
+    return map_files(session, describe_file, paths)
 
 
 def collect_content(frame: DataFrame) -> str:
@@ -112,18 +130,36 @@ def _hashable(field: StructField) -> Column:
 
 def map_files(session: SparkSession, function: Callable[[Path], _T], paths: Sequence[Path]) -> list[_T]:
     """`function` of each file, which reads all of it: here if the files are small together, else in Spark tasks."""
-    if sum(path.stat().st_size for path in paths) <= _READ_HERE:
-        return [function(path) for path in paths]
+    named = [str(path) for path in paths]
+    return map_names(session, _OfPath(function), named, sum(path.stat().st_size for path in paths))
+
+
+@dataclass(frozen=True)
+class _OfPath(Generic[_T]):
+    """A function of a file, as one of its name."""
+
+    function: Callable[[Path], _T]
+
+    def __call__(self, name: str) -> _T:
+        return self.function(Path(name))
+
+
+def map_names(session: SparkSession, function: Callable[[str], _T], names: Sequence[str], size: int) -> list[_T]:
+    """`function` of each file's name, here if the files have few bytes together, else in Spark tasks.
+
+    size  bytes of all files
+    """
+    if size <= _READ_HERE:
+        return [function(name) for name in names]
 
     def answers(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             # Pickled by our own tasks and read by this driver, as an RDD would do, which Spark Connect does not have.
-            found = [pickle.dumps(function(Path(name))) for name in batch.column("name").to_pylist()]
+            found = [pickle.dumps(function(name)) for name in batch.column("name").to_pylist()]
             yield pa.RecordBatch.from_pydict({"at": batch.column("at"), "answer": pa.array(found, pa.binary())})
 
-    named = rows_frame(session, [(at, str(path)) for at, path in enumerate(paths)], "at int, name string")
-    spread = named.repartition(min(len(paths), _MOST_TASKS))
-    rows = spread.mapInArrow(answers, "at int, answer binary").collect()
+    spread = rows_frame(session, list(enumerate(names)), "at int, name string")
+    rows = spread.repartition(min(len(names), _MOST_TASKS)).mapInArrow(answers, "at int, answer binary").collect()
     return [pickle.loads(row["answer"]) for row in sorted(rows, key=itemgetter("at"))]
 
 

@@ -26,6 +26,7 @@ from kgspark.spark.jvm.gateway import end_jvm, exit_of, java_option, start_jvm
 from kgspark.spark.jvm.java import check_java
 from kgspark.spark.session_settings import all_settings, defaults, set_where_possible, spark_value
 from kgspark.spark.settings import SessionSettings
+from kgspark.spark.stored import ACCESS
 
 _LOG = logging.getLogger("spark.jvm")
 _EXECUTOR_PYTHON = "spark.pyspark.python"
@@ -144,7 +145,7 @@ def _start_session(settings: SessionSettings, app: str) -> SparkSession:
     os.environ.setdefault("SPARK_HOME", str(Path(pyspark.__file__).parent))
     # By default executors must run this same Python, not any `python3` on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", settings.conf.get(_EXECUTOR_PYTHON, sys.executable))
-    conf = defaults() | {"spark.app.name": app, "spark.master": settings.master}
+    conf = defaults() | {"spark.app.name": app, "spark.master": settings.master, ACCESS: settings.store_access}
     if settings.master.startswith("local"):
         conf |= {
             "spark.driver.bindAddress": "127.0.0.1",

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from kgspark.redaction import hide, is_secret
 from kgspark.spark.settings import SessionSettings
+from kgspark.spark.stored import ACCESS
 
 
 def defaults() -> dict[str, object]:
@@ -42,7 +43,8 @@ def spark_value(value: object) -> str:
 
 def all_settings(settings: SessionSettings) -> dict[str, str]:
     """`defaults` and `spark.conf`, whose secrets are hidden from now on."""
-    values = {key: spark_value(value) for key, value in (defaults() | settings.resolved_conf()).items()}
+    given = defaults() | {ACCESS: settings.store_access} | settings.resolved_conf()
+    values = {key: spark_value(value) for key, value in given.items()}
     for key, value in values.items():
         if is_secret(key):
             hide(value)

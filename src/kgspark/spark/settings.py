@@ -1,7 +1,7 @@
 """Settings of the Spark session."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -19,6 +19,11 @@ class SessionSettings(Settings):
     driver_memory: str = Field("2g", pattern=r"^[1-9][0-9]*[kmgt]$", description="heap of the driver's JVM")
     executor_wait: float | None = Field(
         30, gt=0, description="minutes that a job waits while a cluster gives no executor; null waits for ever"
+    )
+    store_access: Literal["auto", "copy", "connector"] = Field(
+        "auto",
+        description="how Spark works on a lake in an object store: copy, on this machine's copy; connector, on the "
+        "objects themselves, by its connector (s3a, gs, abfss), which a cluster needs; auto is copy if Spark is local",
     )
     conf: OtherSettings = Field(
         default_factory=dict,

@@ -52,7 +52,7 @@ def _index(night: Night, work: StageWork) -> None:
     ordered = write_table(sorted_members(members(tables, relations, kinds), integer_kinds), in_order)
     files = write_table(number_sorted(read_table(night.spark, in_order), ordered.files, kinds), folder)
     layout = EntityLayout.from_counts(count_kinds(read_table(night.spark, folder), kinds))
-    shutil.rmtree(in_order)
+    shutil.rmtree(in_order, ignore_errors=True)
     details = {
         "layout": layout.to_json(),
         "refused": [lines.to_json() for lines in refused],

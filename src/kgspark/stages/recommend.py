@@ -1,6 +1,7 @@
 """recommend: every user's top-K unseen movies, and every movie's top-K users, ranked on Spark's executors."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from kgspark.spark.ranking.executors import WrittenFiles, queries_per_file, quer
 from kgspark.spark.ranking.popularity import likes_by_segment
 from kgspark.spark.ranking.task_gpu import task_gpu
 from kgspark.spark.session import usable_cores
+from kgspark.spark.stored import bring_here, place_for_tasks
 from kgspark.spark.unknown_ids import UnknownIds
 from kgspark.tables import (
     AVERAGE,
@@ -176,7 +178,7 @@ def _write_pools(night: Night, task: RankingTask, staging: Path) -> list[str]:
     if task.pools is None:
         return ["flat"]
     whole = load_index(Path(task.space), task.side, usable_cores())
-    candidates = staging if night.settings.candidates.restrict else None
+    candidates = _candidates(night, staging)
     placed = None
     if task.side == ITEMS and vectors_by_source(night, ITEMS)[AVERAGE]:
         placed = SearchSpace.load(Path(task.space)).item_sources != SOURCES.index(AVERAGE)
@@ -192,7 +194,7 @@ def _write_popular(night: Night, layout: EntityLayout, task: RankingTask, stagin
     restricted = night.settings.candidates.restrict
     target = next(relation for relation in relations_of(night) if relation.name == train.target)
     likes = likes_by_segment(
-        read_table(night.spark, night.run.table(TRIPLES)),
+        read_table(night.spark, night.run.place(TRIPLES)),
         target,
         train.learned_splits,
         layout,
@@ -200,15 +202,32 @@ def _write_popular(night: Night, layout: EntityLayout, task: RankingTask, stagin
     )
     folder = staging / "likes"
     write_table(likes, folder)
-    candidates = staging if restricted else None
-    write_popular(Path(task.popular), folder, layout.count(MOVIE), candidates, segments.keys())
+    counted, candidates = bring_here(night.spark, folder), _candidates(night, staging)
+    write_popular(Path(task.popular), counted, layout.count(MOVIE), candidates, segments.keys())
+
+
+def _candidates(night: Night, staging: Path) -> Path | None:
+    """The folder with the files of `segments` and `candidates`; None if there are none."""
+    for name in candidate_tables(night):
+        bring_here(night.spark, staging / name)
+    return staging if night.settings.candidates.restrict else None
+
+
+def _for_executors(night: Night, task: RankingTask) -> RankingTask:
+    """The task with places that all executors see. What this machine has written for it is there from now on."""
+
+    def seen(folder: str) -> str:
+        return place_for_tasks(night.spark, Path(folder))
+
+    pools, popular = (None if folder is None else seen(folder) for folder in (task.pools, task.popular))
+    return replace(task, space=seen(task.space), out=seen(task.out), pools=pools, popular=popular)
 
 
 def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, RankingTask]) -> dict[str, WrittenFiles]:
     """Ranks all tables in one Spark job, and writes their files."""
     stream = query_stream(
         seen_pairs(night),
-        read_table(night.spark, night.run.table(ENTITIES)),
+        read_table(night.spark, night.run.place(ENTITIES)),
         layout,
         [DIRECTIONS[name] for name in tasks],
         id_type(night),
@@ -216,7 +235,7 @@ def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, Rank
     )
     for task in tasks.values():
         Path(task.out).mkdir()
-    written = write_on_executors(stream, list(tasks.values()))
+    written = write_on_executors(stream, [_for_executors(night, task) for task in tasks.values()])
     for task in tasks.values():
         discard_partial(Path(task.out))
     return dict(zip(tasks, written, strict=True))

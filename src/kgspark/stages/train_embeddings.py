@@ -70,7 +70,7 @@ def run(night: Night) -> Outcome:
         sources={"warm_start": earlier.manifest(MODEL).fingerprint} if earlier else None,
     )
     outcome = night.stage(work, partial(_train, earlier=earlier), _summary)
-    checkpoints.discard(night.run.table(TRAINING))  # also if a kill after the commit left one
+    checkpoints.discard(night.run.place(TRAINING))  # also if a kill after the commit left one
     return outcome
 
 
@@ -97,7 +97,7 @@ def _train(night: Night, work: StageWork, earlier: Run | None) -> None:
     if settings.inverse_relations:
         graph = graph.with_inverses()
     initial = _warm_start(night, earlier, graph.relations) if earlier else None
-    folder = night.run.table(TRAINING)
+    folder = night.run.place(TRAINING)
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("training", settings.epochs) as advance:
         trained = train(graph, settings, folder, _show_epochs(advance), initial, _team(night))

@@ -105,7 +105,7 @@ def _write_shards(
     # The exact number of triples is known only after writing; the sizes of the clean tables give an estimate.
     clean = cleaned_tables(night)
     expected = sum(night.run.manifest(r.table).rows for r in usable.values() if r.table in clean)
-    entities = read_table(night.spark, night.run.table(ENTITIES))
+    entities = read_table(night.spark, night.run.place(ENTITIES))
     triples = build_triples(usable, tables, entities, id_type(night), null_texts(night))
     shards = max(1, -(-expected // rows_per_shard))
     return write_table(sharded(triples, shards, layout.size), folder, rows_per_shard)

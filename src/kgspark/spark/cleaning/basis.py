@@ -112,7 +112,7 @@ def _is_whole(night: Run, ratings: Manifest) -> bool:
     """
     found = [night.find_manifest(name) for name in ratings.details.get("tables", ())]
     whole = [manifest for manifest in found if manifest is not None and manifest.fingerprint == ratings.fingerprint]
-    damaged = any(manifest.find_damage(night.table(manifest.table), checksums=True) for manifest in whole)
+    damaged = any(map(replace(night, verify="full").find_damage, whole))
     return bool(found) and len(whole) == len(found) and not damaged
 
 
@@ -145,8 +145,8 @@ def _basis(
     return Basis(
         night.date,
         {name: _earlier(session, night, name, accounts[name], read[name]) for name in same},
-        read_table(session, night.table(MOVIES)) if MOVIES in read else None,
-        read_table(session, night.table(REFUSED_PAIRS)),
+        read_table(session, night.place(MOVIES)) if MOVIES in read else None,
+        read_table(session, night.place(REFUSED_PAIRS)),
     )
 
 
@@ -169,7 +169,7 @@ def _that_change_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _earlier(session: SparkSession, night: Run, name: str, accounts: Accounts, read: Sequence[SourceFile]) -> Earlier:
     folder, manifest = night.table(name), night.manifest(name)
-    quarantine = read_table(session, night.table(QUARANTINE))
+    quarantine = read_table(session, night.place(QUARANTINE))
     return Earlier(
         folder,
         TableFiles(manifest.files, manifest.content),

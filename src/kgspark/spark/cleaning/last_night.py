@@ -1,5 +1,6 @@
 """Compares the ratings of a night with those of the night before: a delivery that is far smaller is incomplete."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -19,9 +20,7 @@ def last_night(run: Run, intact: str = "") -> Run | None:
     """
     for night in run.earlier():
         manifest = night.find_manifest(RATINGS)
-        if manifest is not None and (
-            night.date == intact or not manifest.find_damage(night.table(RATINGS), checksums=True)
-        ):
+        if manifest is not None and (night.date == intact or not replace(night, verify="full").find_damage(manifest)):
             return night
     return None
 
@@ -36,7 +35,7 @@ def check_size(
     Runs one Spark job per night if the rows suffice; it counts users and movies, within some 2 %.
     """
     _check(path, "ratings", rows, last.manifest(RATINGS).rows, last, least)
-    now, before = (_count_ids(session, table) for table in (folder, last.table(RATINGS)))
+    now, before = (_count_ids(session, table) for table in (folder, last.place(RATINGS)))
     for column, what in ((Columns.USER_ID, names.users), (Columns.MOVIE_ID, names.movies)):
         _check(path, what, now[column], before[column], last, least)
 

@@ -1,11 +1,13 @@
 """A file of a ranked table with other columns or types is named, from its footer alone."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kgspark.files import footers_in
 from kgspark.ranking_schemas import ranked_schema
 from kgspark.spark.ranking.audit.schema import check_schema
 
@@ -27,6 +29,10 @@ def _folder(path: Path, *tables: pa.Table) -> Path:
         pq.write_table(table, path / f"part-{number:05d}.parquet")
     (path / "_manifest.json").write_text("{}")
     return path
+
+
+def _footers(path: Path, *tables: pa.Table) -> Mapping[str, Callable[[], pa.Schema]]:
+    return footers_in(_folder(path, *tables))
 
 
 OTHERS = {
@@ -56,7 +62,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_part_with_another_schema_is_named(tmp_path: Path, name: str) -> None:
     other, column, difference = OTHERS[name]
-    (found,) = check_schema(_folder(tmp_path, RIGHT, other, RIGHT), "recommendations", "bigint")
+    (found,) = check_schema(_footers(tmp_path, RIGHT, other, RIGHT), "recommendations", "bigint")
     assert (found.column, found.example) == (column, f"part-00001.parquet: {difference}")
     assert (found.status, found.blocks, found.table) == ("failed", True, "recommendations")
 
@@ -64,7 +70,7 @@ def test_a_part_with_another_schema_is_named(tmp_path: Path, name: str) -> None:
 def test_every_part_and_difference_is_told(tmp_path: Path) -> None:
     (tmp_path / "part-00003.parquet").write_bytes(b"PAR1 cut")
     both = _cast("rank", pa.string()).drop_columns("score")
-    found = check_schema(_folder(tmp_path, both, RIGHT, both), "recommendations", "bigint")
+    found = check_schema(_footers(tmp_path, both, RIGHT, both), "recommendations", "bigint")
     assert [finding.example for finding in found[:4]] == [
         f"part-0000{part}.parquet: {difference}"
         for part in (0, 2)
@@ -79,15 +85,15 @@ def test_right_files_pass(tmp_path: Path, id_type: str) -> None:
     for table in ("recommendations", "audiences"):
         (tmp_path / table).mkdir()
         folder = _folder(tmp_path / table, ranked_schema(table, id_type).empty_table())
-        (found,) = check_schema(folder, table, id_type)
+        (found,) = check_schema(footers_in(folder), table, id_type)
         assert (found.check, found.status, found.value) == ("schema", "passed", 0.0)
 
 
 def test_audiences_have_no_reason(tmp_path: Path) -> None:
-    found = check_schema(_folder(tmp_path, RIGHT), "audiences", "bigint")
+    found = check_schema(_footers(tmp_path, RIGHT), "audiences", "bigint")
     assert "part-00000.parquet: unknown column reason_movie_id" in [finding.example for finding in found]
 
 
 def test_types_of_ids_follow_the_night(tmp_path: Path) -> None:
-    found = check_schema(_folder(tmp_path, RIGHT), "recommendations", "string")
+    found = check_schema(_footers(tmp_path, RIGHT), "recommendations", "string")
     assert [finding.column for finding in found] == ["user_id", "movie_id", "reason_movie_id"]

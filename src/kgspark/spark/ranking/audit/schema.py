@@ -3,12 +3,11 @@
 No query runs before. Nobody can switch it off, because no other check can read a table with other columns.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from kgspark.errors import StageError
 from kgspark.names import OURS, Names
 from kgspark.ranking_schemas import ranked_schema
 from kgspark.spark.ranking.audit.checks import Check
@@ -19,27 +18,27 @@ SCHEMA = "schema"
 _RULE = "files have the columns and types that the ranking writes"
 
 
-def check_schema(folder: Path, table: str, id_type: str, names: Names = OURS) -> list[Finding]:
-    """One failed finding per file and difference, from the footers alone; one that passed if there is none."""
+def check_schema(
+    footers: Mapping[str, Callable[[], pa.Schema]], table: str, id_type: str, names: Names = OURS
+) -> list[Finding]:
+    """One failed finding per file and difference; one that passed if there is none.
+
+    footers  the name of each file of the table, to a function that reads its columns
+    """
     expected = ranked_schema(table, id_type, names)
     found = [
-        _finding(table, column, 1.0, f"{path.name}: {difference}")
-        for path in _data_files(folder)
-        for column, difference in _differences(path, expected)
+        _finding(table, column, 1.0, f"{name}: {difference}")
+        for name, read in footers.items()
+        for column, difference in _differences(read, expected)
     ]
     return found or [_finding(table, "", 0.0, "")]
 
 
-def _data_files(folder: Path) -> list[Path]:
-    """The files that Spark reads as the table's data."""
-    return sorted(path for path in folder.iterdir() if path.name[0] not in "_.")
-
-
-def _differences(path: Path, expected: pa.Schema) -> Iterator[tuple[str, str]]:
+def _differences(read: Callable[[], pa.Schema], expected: pa.Schema) -> Iterator[tuple[str, str]]:
     """Each difference with the column that it is about."""
     try:
-        found = pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
+        found = read()
+    except (OSError, pa.ArrowException, StageError) as error:
         yield "", f"not a readable Parquet file: {' '.join(str(error).split())}"
         return
     for field in expected:
