@@ -48,7 +48,7 @@ test: .venv/.test
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-extended: .venv/.test $(PACKED_ENV)/.installed .venv-audit/.tried .venv-dbt/.tried
+test-extended: .venv/.test .venv/.jars $(PACKED_ENV)/.installed .venv-audit/.tried .venv-dbt/.tried
 	$(BIN)/pytest -m extended $(PYTEST_ARGS)
 
 faults: .venv/.test
@@ -84,6 +84,14 @@ package: $(PACKED)
 	@dpkg --status $(TEST_DEBIAN) >/dev/null 2>&1 || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TEST_DEBIAN); } > .venv/apt.log 2>&1 || \
 		echo "Not installed: $(TEST_DEBIAN). Tests that need them are skipped ($$(tail -n 1 .venv/apt.log))" >&2
+	@touch $@
+
+# Spark's connector for S3, out of a large wheel, for the tests of a cluster whose lake is in a store.
+.venv/.jars: .venv/.test
+	@$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps --dest .venv/wheel \
+		bodo-iceberg-connector==2026.10 && PYTHONPATH=tests $(BIN)/python tests/s3a.py .venv/wheel/bodo_*.whl || \
+		echo "No index: the connector for S3 is not tested" >&2
+	@rm -rf .venv/wheel
 	@touch $@
 
 # pip-audit has packages of its own, which must not decide the versions of ours. Without an index, its test is skipped.

@@ -46,7 +46,7 @@ def writing(place: str, name: str) -> Iterator[Path]:
             yield path
             Store(place).upload(path, name)
     else:
-        path = Path(place) / f"{PARTIAL}{name}.{uuid.uuid4().hex}"
+        path = Path(place) / f"{PARTIAL}{uuid.uuid4().hex}-{name}"
         yield path
         os.replace(path, Path(place) / name)
 
