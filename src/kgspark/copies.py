@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,11 @@ def open_lake(folder: Path, uri: str | None) -> None:
         copy.refresh()
 
 
+def lakes_around(folder: Path) -> list[Path]:
+    """The lakes that a folder of a night is in, the nearest first: an evaluation has one of its own in its night."""
+    return [above.parent for above in (folder, *folder.parents) if above.name == "runs"]
+
+
 def usual_folder(uri: str) -> Path:
     """The folder of the copy of a store's lake, below XDG_CACHE_HOME or ~/.cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -82,10 +87,8 @@ class Copy:
     @classmethod
     def around(cls, folder: Path) -> "Copy | None":
         """The copy that a folder of a night is in; None if it is in a lake of its own, or in none."""
-        parts = folder.parts
-        if "runs" not in parts:
-            return None
-        return cls.of(Path(*parts[: len(parts) - 1 - parts[::-1].index("runs")]))
+        lakes = lakes_around(folder)
+        return cls.of(lakes[0]) if lakes else None
 
     @classmethod
     def open(cls, folder: Path, uri: str) -> "Copy":
@@ -118,8 +121,10 @@ class Copy:
                 shutil.rmtree(self._table(key), ignore_errors=True)
                 self._remember({key: None})
 
-    def fetch(self, folder: Path) -> None:
+    def fetch(self, folder: Path, only: Collection[str] | None = None) -> None:
         """Gets the files of a table that are not in its folder of the copy.
+
+        only  the names of the files to get; None for all
 
         Raises StageError if an object is missing in the store, or is not as the manifest says.
         """
@@ -130,7 +135,8 @@ class Copy:
         for name in visible_names(folder):
             if name not in names:
                 _remove(folder / name)
-        missing = [file for file in manifest.files if not has_size(folder / file.name, file.bytes)]
+        wanted = [file for file in manifest.files if only is None or file.name in only]
+        missing = [file for file in wanted if not has_size(folder / file.name, file.bytes)]
         each_at_once(partial(self._get_file, folder, manifest), [file.name for file in missing])
 
     def find_damage(self, folder: Path, manifest: Manifest, checksums: bool) -> str | None:

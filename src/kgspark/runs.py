@@ -78,6 +78,13 @@ class Run:
             copy.fetch(folder)
         return folder
 
+    def first_file(self, name: str) -> Path:
+        """The first file of a table, for a look at it; only this one is fetched."""
+        folder, first = self.place(name), self.manifest(name).files[0].name
+        if (copy := self.copy) is not None:
+            copy.fetch(folder, only=[first])
+        return folder / first
+
     def footers(self, name: str) -> dict[str, Callable[[], pa.Schema]]:
         """The name of each Parquet file of a table, to a function that reads the columns from its footer."""
         folder, copy = self.place(name), self.copy

@@ -7,7 +7,7 @@ identifies the content of an object is its ETag: it changes with every put of ot
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -67,7 +67,7 @@ class StoredObject:
     @classmethod
     def of(cls, found: "ObjectMeta") -> "StoredObject":
         """The object that obstore describes."""
-        return cls(found["path"], found["size"], found["e_tag"] or "", found["last_modified"].timestamp())
+        return cls(found["path"], found["size"], _etag(found), found["last_modified"].timestamp())
 
 
 def is_uri(text: str) -> bool:
@@ -143,7 +143,7 @@ class Store:
         with self._told(key):
             try:
                 found = obstore.get(self._handle, key)
-                return bytes(found.bytes()), found.meta["e_tag"] or ""
+                return bytes(found.bytes()), _etag(found.meta)
             except FileNotFoundError:
                 return None
 
@@ -160,14 +160,14 @@ class Store:
         import obstore
 
         with self._told(key):
-            return obstore.put(self._handle, key, path)["e_tag"] or ""
+            return _etag(obstore.put(self._handle, key, path))
 
     def put(self, key: str, content: bytes) -> str:
         """Puts a small object, whatever is there; returns its ETag."""
         import obstore
 
         with self._told(key):
-            return obstore.put(self._handle, key, content)["e_tag"] or ""
+            return _etag(obstore.put(self._handle, key, content))
 
     def put_if(self, key: str, content: bytes, expected: str | None) -> str:
         """Puts a small object if the one that is there has the ETag `expected` (None: if there is none).
@@ -177,10 +177,9 @@ class Store:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        mode: Any = "create" if expected is None else {"e_tag": expected}
         with self._told(key):
             try:
-                return obstore.put(self._handle, key, content, mode=mode)["e_tag"] or ""
+                return _etag(obstore.put(self._handle, key, content, mode=self._condition(key, expected)))
             except (AlreadyExistsError, PreconditionError, FileNotFoundError):
                 pass
         # The client repeats a put whose answer was lost, and then finds its own object there.
@@ -200,7 +199,7 @@ class Store:
         whole = Store(bucket)
         with other._told(to):
             obstore.copy(whole._handle, f"{above}/{key}".lstrip("/"), f"{other_above}/{to}".lstrip("/"))
-            return obstore.head(other._handle, to)["e_tag"] or ""
+            return _etag(obstore.head(other._handle, to))
 
     def sha256(self, key: str) -> str:
         """SHA-256 of an object, which is read for it, in hexadecimal digits."""
@@ -253,6 +252,19 @@ class Store:
         with self._told(keys[0] if keys else ""), suppress(FileNotFoundError):
             obstore.delete(self._handle, list(keys))
 
+    def _condition(self, key: str, expected: str | None) -> Any:
+        """What obstore makes a conditional put of. LostError if it is already clear that the object is another one."""
+        import obstore
+
+        if expected is None:
+            return "create"
+        if not self.uri.startswith("gs:"):
+            return {"e_tag": f'"{expected}"'}
+        found = obstore.head(self._handle, key)  # Google's stores bind a put to the number of a version
+        if _etag(found) != expected:
+            raise LostError(f"{self.uri}/{key}")
+        return {"version": found["version"]}
+
     @property
     def _handle(self) -> "ObjectStore":
         return _handle(self.uri, tuple(os.environ.get(name, "") for name in _ENDPOINTS))
@@ -268,6 +280,11 @@ class Store:
             raise
         except (BaseError, FileNotFoundError, PermissionError) as error:
             raise StageError(f"{self.uri}/{key}: {_reason(error)}") from error
+
+
+def _etag(found: Mapping[str, Any]) -> str:
+    """The ETag without its quotes, which Azure's listings leave out."""
+    return (found["e_tag"] or "").strip('"')
 
 
 def each_at_once(function: Callable[..., _T], *arguments: Sequence[Any]) -> list[_T]:

@@ -60,7 +60,7 @@ def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _sample_lines(run: Run, names: Names) -> list[str]:
     """The first ranks of a few users, with titles if the data has them."""
-    rows = _first_rows(run.table(RECOMMENDATIONS), names.user_id)
+    rows = _first_rows(run.first_file(RECOMMENDATIONS), names.user_id)
     shown = {movie for name in (names.movie_id, names.reason_movie_id) for movie in rows[name].to_pylist()}
     titles = _titles(run.table(MOVIES), shown - {None})
     lines = []
@@ -73,9 +73,9 @@ def _sample_lines(run: Run, names: Names) -> list[str]:
     return lines
 
 
-def _first_rows(folder: Path, user_id: str) -> pa.Table:
-    """The first ranks of the first users in the first file; reads the head of that file only."""
-    table = ds.dataset(sorted(folder.glob("*.parquet"))[0]).head(100_000, filter=pc.field(Columns.RANK) <= _RANKS_SHOWN)
+def _first_rows(file: Path, user_id: str) -> pa.Table:
+    """The first ranks of the first users in a file; reads its head only."""
+    table = ds.dataset(file).head(100_000, filter=pc.field(Columns.RANK) <= _RANKS_SHOWN)
     users = table[user_id]
     return table.filter(pc.is_in(users, value_set=pc.unique(users)[:_USERS_SHOWN]))
 

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from kgspark.causes import cause_of
-from kgspark.copies import Copy
+from kgspark.copies import Copy, lakes_around
 from kgspark.errors import StageError
 from kgspark.stores import Store, each_at_once
 
@@ -28,13 +28,24 @@ def is_local(session: SparkSession) -> bool:
 
 
 def copy_in_store(session: SparkSession, folder: Path) -> Copy | None:
-    """The copy that a night's folder is in, if Spark works on the store's objects; None if it works on the folder."""
-    copy = Copy.around(folder)
-    if copy is None:
+    """The copy that a night's folder is in, if Spark works on the store's objects; None if it works on the folder.
+
+    Raises StageError for a folder of an evaluation, whose lake is never in the store.
+    """
+    copies = [Copy.of(lake) for lake in lakes_around(folder)]
+    if not any(copies) or not _by_connector(session):
         return None
+    if copies[0] is None:
+        raise StageError(
+            f"{folder}: an evaluation works on this machine's disk, which the cluster does not see; run it with "
+            "spark.master=local[*], or with spark.store_access=copy if all executors are on this machine"
+        )
+    return copies[0]
+
+
+def _by_connector(session: SparkSession) -> bool:
     access = session.conf.get(ACCESS, None) or "auto"
-    by_connector = access == "connector" or (access == "auto" and not is_local(session))
-    return copy if by_connector else None
+    return access == "connector" or (access == "auto" and not is_local(session))
 
 
 def check_connector(session: SparkSession, night: Path) -> None:

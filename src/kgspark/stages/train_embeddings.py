@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from kgspark.errors import StageError
 from kgspark.files import TableFiles, describe_folder
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import MOVIE, USER
@@ -219,6 +220,11 @@ def _team(night: Night) -> Team | None:
     from kgspark.spark.distributor import Distributor
 
     distributor = Distributor(night.spark, settings.workers, pick_device(settings).type == "cuda")
+    if night.run.copy is not None and not distributor.local:
+        raise StageError(
+            "train.workers: workers on other machines share a folder with the driver, and the lake is in an object "
+            "store; set it to 1, or put the lake on a disk that all machines see"
+        )
     launch = run_on_this_machine if distributor.local else distributor.run
     return Team(night.run.table(TRIPLES), launch, distributor.threads)
 
