@@ -1,4 +1,4 @@
-"""How Spark works on a lake in an object store; tests/stages/test_lake_of_a_cluster.py has a cluster with a connector."""
+"""Spark on a lake in an object store; tests/stages/test_lake_of_a_cluster.py has a cluster with a connector."""
 
 from collections.abc import Iterator
 from pathlib import Path
