@@ -1,5 +1,8 @@
 """The hash of a table's content, over the rows that ranking tasks write."""
 
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -49,3 +52,46 @@ def test_totals_are_equal_modulo_two_to_the_64() -> None:
         assert (
             content_hash("a", 1, signed(number)) == content_hash("a", 1, number) == content_hash("a", 1, 2**64 + number)
         )
+
+
+VECTORS = [[0.0, 1.5, -2.0], [3.0, 1.5, 0.25], None, [0.0, None, 0.0], [0.5, 0.5, 0.5]]
+FIXED = pa.list_(pa.float32(), 3)
+LISTS = {
+    "the last bit of a number": [[0.0, np.nextafter(np.float32(1.5), np.float32(2)), -2.0], *VECTORS[1:]],
+    "two numbers change places": [[1.5, 0.0, -2.0], *VECTORS[1:]],
+    "two rows exchange a number": [[3.0, 1.5, -2.0], [0.0, 1.5, 0.25], *VECTORS[2:]],
+    "two rows exchange their vectors": [VECTORS[1], VECTORS[0], *VECTORS[2:]],
+    "a missing number is zero": [*VECTORS[:3], [0.0, 0.0, 0.0], VECTORS[4]],
+    "a missing number is in another place": [*VECTORS[:3], [None, 0.0, 0.0], VECTORS[4]],
+    "a missing vector is one of zeros": [*VECTORS[:2], [0.0, 0.0, 0.0], *VECTORS[3:]],
+    "a missing vector is one of missing numbers": [*VECTORS[:2], [None, None, None], *VECTORS[3:]],
+}
+
+
+def total_of(lists: list[Any], kind: pa.DataType = FIXED) -> int:
+    return total(pa.table({"id": pa.array(range(len(lists))), "vector": pa.array(lists, kind)}))
+
+
+@pytest.mark.parametrize("difference", LISTS)
+def test_every_difference_of_vectors_matters(difference: str) -> None:
+    assert total_of(LISTS[difference]) != total_of(VECTORS)
+
+
+def test_lists_of_any_type_and_in_any_batches_have_the_hash_of_their_values() -> None:
+    for kind in (pa.list_(pa.float32()), pa.large_list(pa.float32())):
+        assert total_of(VECTORS, kind) == total_of(VECTORS)
+    many = pa.table({"vector": pa.array(VECTORS * 2000, FIXED)})  # more rows than are hashed at a time
+    assert total(many, 7) == total(many, 10_000) == 2000 * total(many.slice(0, 5)) % 2**64
+    assert total(many.slice(1, 3)) == total(pa.table({"vector": pa.array(VECTORS[1:4], FIXED)}))
+
+
+def test_where_a_list_ends_matters() -> None:
+    kind = pa.list_(pa.float32())
+    alike = (
+        [[1.0, 2.0], [3.0]],
+        [[1.0], [2.0, 3.0]],
+        [[1.0, 2.0, 3.0], []],
+        [[1.0, 2.0, 3.0], None],
+        [[1.0, 2.0, 0.0], [3.0]],
+    )
+    assert len({total_of(lists, kind) for lists in alike}) == len(alike)

@@ -5,7 +5,7 @@ import pytest
 from kgspark import config
 from kgspark.errors import ConfigError
 from kgspark.names import OURS, Names
-from kgspark.ranking_schemas import ranked_schema
+from kgspark.published_schemas import published_schema
 from kgspark.tables import RANKED
 
 
@@ -41,10 +41,10 @@ def test_only_the_words_of_a_text_are_filled_in() -> None:
 def test_the_files_have_the_own_columns_in_the_same_places() -> None:
     names = Names(user="customer", movie="sku", movie_id="sku")
     for table in RANKED:
-        ours, own = (ranked_schema(table, "string", of) for of in (OURS, names))
+        ours, own = (published_schema(table, "string", of) for of in (OURS, names))
         assert own.names == [names.column(name) for name in ours.names]
         assert own.types == ours.types
-    assert ranked_schema("audiences", "string", names).names == [
+    assert published_schema("audiences", "string", names).names == [
         "sku", "rank", "customer_id", "score", "source", "model_id", "ds"
     ]  # fmt: skip
 

@@ -1,21 +1,13 @@
-"""The Arrow schemas between Spark and a ranking task: the stream of queries, the ranked files, and the task's answer.
+"""The Arrow schemas between Spark and a task that writes published files: the stream of queries, and the answer.
 
 Spark writes the stream and reads the answers; `retrieval` reads the stream and writes the answers. Neither imports the
 other, so both take names and types from this module.
 """
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 
-from kgspark.names import OURS, Names
-from kgspark.tables import AUDIENCES, RECOMMENDATIONS, ROW_SOURCES, SIMILAR_ITEMS, Columns
-
-# Arrow's types of external ids, by Spark's name of the same type.
-ID_TYPES: dict[str, pa.DataType] = {"bigint": pa.int64(), "string": pa.string()}
-# The type that pandas and pyarrow give to `ds=...` in the name of a folder. With the same type in the files, they read
-# a table's folder as a whole.
-DS_TYPE = pa.dictionary(pa.int32(), pa.string())
+from kgspark.published_schemas import ID_TYPES
+from kgspark.tables import Columns
 
 
 class QueryColumns:
@@ -45,64 +37,10 @@ def query_schema(id_type: str) -> pa.Schema:
     )
 
 
-# What each ranked table holds, for its readers; `Names.fill` completes the texts.
-MEANINGS = {
-    RECOMMENDATIONS: "for each {user}, the best {movies} that the {user} has not rated or seen",
-    AUDIENCES: "for each {movie}, the best {users} who have not rated or seen it",
-    SIMILAR_ITEMS: "for each {movie}, the {movies} that are most like it by the model",
-}
-_SCORES = {
-    RECOMMENDATIONS: "score of the model; popular {movies} have numbers of likes",
-    AUDIENCES: "score of the model, comparable between {users}",
-    SIMILAR_ITEMS: "cosine of the model's vectors of both {movies}, at most 1",
-}
-
-
-@dataclass(frozen=True)
-class RankedColumn:
-    """A column of a ranked table.
-
-    name     ours; `Names.column` gives that of the files
-    meaning  a text for readers of the table, with words to fill in by `Names.fill`
-    key      True if it is part of the primary key
-    nullable True if a value may be missing
-    """
-
-    name: str
-    type: pa.DataType
-    meaning: str
-    key: bool = False
-    nullable: bool = False
-
-
-def ranked_columns(table: str, id_type: str) -> tuple[RankedColumn, ...]:
-    """The columns of a ranked table in their order, for external ids of a type in `ID_TYPES`."""
-    ids, recommends = ID_TYPES[id_type], table == RECOMMENDATIONS
-    user = RankedColumn(Columns.USER_ID, ids, "id of the {user}, as in the source", key=recommends)
-    movie = RankedColumn(Columns.MOVIE_ID, ids, "id of the {movie}, as in the source", key=not recommends)
-    similar = RankedColumn(Columns.SIMILAR, ids, "id of the similar {movie}, as in the source")
-    query, item = {RECOMMENDATIONS: (user, movie), AUDIENCES: (movie, user), SIMILAR_ITEMS: (movie, similar)}[table]
-    reason = "id of the liked {movie} that is most similar to the recommended one; null if there is none"
-    return (
-        query,
-        RankedColumn(Columns.RANK, pa.int32(), "place in the list, from 1", key=True),
-        item,
-        RankedColumn(Columns.SCORE, pa.float32(), _SCORES[table]),
-        RankedColumn(Columns.SOURCE, pa.string(), f"what ranked the row: {', '.join(ROW_SOURCES)}"),
-        *([RankedColumn(Columns.REASON, ids, reason, nullable=True)] if recommends else []),
-        RankedColumn(Columns.MODEL_ID, pa.string(), "model that the scores are of"),
-        RankedColumn(Columns.DS, DS_TYPE, "date of the night, YYYY-MM-DD; the partition", key=True),
-    )
-
-
-def ranked_schema(table: str, id_type: str, names: Names = OURS) -> pa.Schema:
-    """The schema of every file of a ranked table, for external ids of a type in `ID_TYPES`."""
-    return pa.schema({names.column(column.name): column.type for column in ranked_columns(table, id_type)})
-
-
 # A task's answer: one row for the file that it wrote. name, bytes, sha256 and rows are those of `files.DataFile`, and
 # `total` is the sum of the hashes of its rows (see `content.sum_of_rows`). The exact lists of a sample of the queries
-# have `listed` rows, and `found` of these rows are in the file.
+# have `listed` rows, and `found` of these rows are in the file; both are 0 for vectors. `direction` is the number of
+# the table, here and in the stream.
 FILE_DESCRIPTION = pa.schema(
     {
         QueryColumns.DIRECTION: pa.int32(),

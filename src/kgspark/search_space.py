@@ -12,6 +12,8 @@ that were moved towards the user's latest likes (`train.export.recent_share`), a
 inner_product, also for TransE (`kge.export.trend`). Recommendations rank by these scores. Audiences rank by a further
 search space, whose scores are comparable between users (`kge.export.audience`).
 
+`RANK_BY` has the same for readers of published vectors.
+
 Seven functions implement these formulas, each for its purpose. A new metric needs all of them, an error bound in
 `retrieval.bounds`, and FAISS's name in `retrieval.index`; tests/test_search_space.py compares them all.
 
@@ -26,9 +28,10 @@ retrieval.cuda_search    torch on a GPU, all pairs, best first: finds candidates
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -45,8 +48,57 @@ ITEMS: Side = "items"
 QUERIES: Side = "queries"
 OPPOSITE: dict[Side, Side] = {ITEMS: QUERIES, QUERIES: ITEMS}
 
+# How a reader of published vectors ranks by them, per metric; {n} is half the number of coordinates.
+RANK_BY: dict[Metric, str] = {
+    "inner_product": "rank by the largest inner product (vector stores say ip, inner or dot; do not normalize)",
+    "l2": "rank by the smallest Euclidean distance (vector stores say l2; do not normalize)",
+    "l1": "rank by the smallest distance, which is the sum of absolute differences (vector stores say l1, Manhattan or "
+    "taxicab; do not normalize)",
+    "modulus": "rank by the smallest distance, which is the sum over i < {n} of "
+    "sqrt((q[i] - t[i])^2 + (q[i+{n}] - t[i+{n}])^2) (vector stores do not have it; do not normalize)",
+}
+
 # Arrow IPC files of one column `id` (int64 or string); row i names vector i.
 _ID_FILES: dict[Side, str] = {ITEMS: "item_ids.arrow", QUERIES: "query_ids.arrow"}
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How scores follow from the vectors of a search space, for those who have the vectors alone.
+
+    metric, offset, width  those of `SearchSpace`
+    dimension  number of all coordinates
+    """
+
+    metric: Metric
+    offset: float
+    dimension: int
+    width: int
+
+    @property
+    def rank_by(self) -> str:
+        """The rule in words."""
+        parts = [RANK_BY[self.metric].format(n=self.dimension // 2)]
+        if self.metric == "inner_product":
+            parts += ["the score is the inner product"]
+        else:
+            parts += [f"the score is {self.offset} minus the distance" if self.offset else "the score is -distance"]
+        if self.width < self.dimension:
+            parts += [f"to compare items with each other, take their first {self.width} numbers"]
+        return "; ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields and `rank_by`, in JSON's types."""
+        return asdict(self) | {"rank_by": self.rank_by}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Scoring":
+        """The reverse of `as_json`."""
+        return cls(**{field.name: value[field.name] for field in fields(cls)})
+
+    def as_metadata(self) -> dict[str, str]:
+        """The key-value metadata of a file of vectors: `as_json` with the prefix `kgspark.`, as texts."""
+        return {f"kgspark.{name}": f"{value}" for name, value in self.as_json().items()}
 
 
 @dataclass(frozen=True)
@@ -88,6 +140,12 @@ class SearchSpace:
         """A search space whose vectors were all learned from likes."""
         users, movies = (np.full(len(vectors), SOURCES.index(LEARNED), np.uint8) for vectors in (queries, items))
         return cls(queries, items, users, movies, metric)
+
+    @property
+    def scoring(self) -> Scoring:
+        """How scores follow from the vectors."""
+        dimension = self.items.shape[1]
+        return Scoring(self.metric, self.offset, dimension, self.width or dimension)
 
     def vectors(self, side: Side) -> np.ndarray:
         """The vectors of one side, float32 (rows, d)."""

@@ -216,15 +216,15 @@ class Store:
         found = self.find(key)
         if found is None:
             raise StageError(f"{self.uri}/{key}: the file is missing")
-        rows = self._footer(key).num_rows if key.endswith(".parquet") else None
+        rows = pq.read_metadata(pa.BufferReader(self._footer(key))).num_rows if key.endswith(".parquet") else None
         return DataFile(key.rpartition("/")[2], found.bytes, self.sha256(key), rows)
 
     def parquet_schema(self, key: str) -> pa.Schema:
         """The columns of a Parquet file, from its footer."""
-        return self._footer(key).schema.to_arrow_schema()
+        return pq.ParquetFile(pa.BufferReader(self._footer(key))).schema_arrow
 
-    def _footer(self, key: str) -> pq.FileMetaData:
-        """The footer of a Parquet file; nothing else of it is read."""
+    def _footer(self, key: str) -> bytes:
+        """The end of a Parquet file with its footer, which is a file without rows; nothing else of it is read."""
         found = self.find(key)
         if found is None:
             raise StageError(f"{self.uri}/{key}: the file is missing")
@@ -233,10 +233,7 @@ class Store:
         needed = int.from_bytes(end[-8:-4], "little") + 8
         if needed > length:
             end = self._end(key, found.bytes, min(needed, found.bytes))
-        try:
-            return pq.read_metadata(pa.BufferReader(end))
-        except pa.ArrowException as error:
-            raise StageError(f"{self.uri}/{key}: not a readable Parquet file: {error}") from error
+        return end
 
     def _end(self, key: str, size: int, length: int) -> bytes:
         """The last bytes of an object."""

@@ -7,13 +7,16 @@ MODEL = "model"
 SEARCH_SPACE, AUDIENCE_SPACE, SIMILAR_SPACE = "search_space", "audience_space", "similar_space"
 SEGMENTS, CANDIDATES = "segments", "candidates"
 RECOMMENDATIONS, AUDIENCES, SIMILAR_ITEMS = "recommendations", "audiences", "similar_items"
+USER_VECTORS, MOVIE_VECTORS = "user_vectors", "movie_vectors"
 PUBLISHED = "published"
 
 # The tables of the source after cleaning, and those that are derived from the ratings for relations.
 CLEAN = (RATINGS, MOVIES, USERS, TAGS)
 CO_WATCHED = "co_watched"
-# The tables that a night may rank and publish.
+# The tables that a night may publish: ranked ones, and the vectors that recommendations are ranked by.
 RANKED = (RECOMMENDATIONS, AUDIENCES, SIMILAR_ITEMS)
+VECTORS = (USER_VECTORS, MOVIE_VECTORS)
+PUBLISHABLE = (*RANKED, *VECTORS)
 
 # The stage that writes each table, for the error about a missing table.
 WRITTEN_BY = {
@@ -22,6 +25,7 @@ WRITTEN_BY = {
     TRIPLES: "write-triples",
     **dict.fromkeys((MODEL, SEARCH_SPACE, AUDIENCE_SPACE, SIMILAR_SPACE), "train-embeddings"),
     **dict.fromkeys((SEGMENTS, CANDIDATES, *RANKED), "recommend"),
+    **dict.fromkeys(VECTORS, "write-vectors"),
     PUBLISHED: "publish",
 }
 
@@ -51,6 +55,7 @@ class Columns:
     POSITION, SEGMENT = "position", "segment"
     RANK, SCORE, SOURCE, REASON, MODEL_ID, DS = "rank", "score", "source", "reason_movie_id", "model_id", "ds"
     SIMILAR = "similar_movie_id"
+    VECTOR = "vector"
 
 
 # Primary keys of the clean tables; tags have none.
@@ -62,6 +67,9 @@ KEYS = {
 
 # The names of the splits in the triples table.
 TRAIN, VALID, TEST = "train", "valid", "test"
+
+# The key in the details of a published table: what the table and its columns hold (see `published_schemas.described`).
+DESCRIBED = "described"
 
 # The key in the details of a model that was not trained in its night: the night that it is of, and what is new since.
 SERVED = "served"

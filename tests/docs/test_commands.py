@@ -29,6 +29,8 @@ pytestmark = pytest.mark.slow
 
 # Settings of every night: a few seconds instead of a good model.
 SHORT = (f"run_date={DATE}", "train.epochs=1", "train.dim=16", "publish.beat_popularity=false", "spark.master=local[2]")
+# A page reads the vectors of the bundled night.
+VECTORS = ("vectors.enabled=true",)
 SHORTER = {"evaluate": ("evaluate.baselines=[popularity]",), "generate": ("ratings=2000", "users=60", "movies=80")}
 
 BUNDLED_CONF = "conf/ml-latest-small.yaml"
@@ -88,7 +90,7 @@ def run(checkout: Path) -> Callable[[list[str]], str]:
 @pytest.fixture(scope="module")
 def night(run: Callable[[list[str]], str]) -> None:
     """The README's night, which the other commands and the queries read."""
-    run(["nightly", BUNDLED_CONF, *SHORT])
+    run(["nightly", BUNDLED_CONF, *SHORT, *VECTORS])
 
 
 Rows = list[dict[str, str]]
@@ -191,8 +193,8 @@ def _short(words: list[str]) -> tuple[str, ...]:
     if stage == "generate":
         return SHORTER[stage]
     # Nights of other ratings must not replace the night that is read afterwards.
-    lake = () if subject == BUNDLED_CONF else (f"lake=lake-of-{Path(subject).stem}",)
-    return (*SHORT, *SHORTER.get(stage, ()), *lake)
+    own = VECTORS if subject == BUNDLED_CONF else (f"lake=lake-of-{Path(subject).stem}",)
+    return (*SHORT, *SHORTER.get(stage, ()), *own)
 
 
 def _positional(words: list[str]) -> list[str]:

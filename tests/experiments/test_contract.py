@@ -14,8 +14,12 @@ import pytest
 import yaml
 
 from kgspark.experiments import contract
-from kgspark.ranking_schemas import DS_TYPE
-from nights import ROOT, a_night, a_small_night
+from kgspark.files import TableFiles
+from kgspark.published_schemas import DS_TYPE
+from kgspark.runs import Run, StageWork
+from kgspark.search_space import Scoring
+from kgspark.tables import USER_VECTORS, VECTORS
+from nights import DATE, ROOT, a_night, a_small_night
 
 DBT = ROOT / ".venv-dbt" / "bin" / "dbt"
 OWN = {"no_negative": {"where": "movie_id < 0"}, "few": {"where": "rank > 9", "bound": 0.5}}
@@ -118,6 +122,34 @@ def _queries(table: dict[str, Any]) -> list[str]:
                 values = tuple(rule["arguments"]["validValues"])
                 queries.append(f"SELECT count(*) FROM {name} WHERE {column['name']} NOT IN {values}")
     return queries
+
+
+def test_vectors_are_described_with_how_to_rank_by_them(small_night: Path, tmp_path: Path) -> None:
+    """By the newest night that has them; before the first one, the metadata of the files is named."""
+    schema = json.loads((files("open_data_contract_standard") / "schema.json").read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    shutil.copytree(small_night / "lake", tmp_path / "lake")
+    told = {}
+    for when in ("before", "after"):
+        found = _of(small_night / "source", tmp_path / "lake", tmp_path / "out", vectors={"enabled": True})
+        assert [problem.message for problem in validator.iter_errors(found["odcs"])] == []
+        told[when] = found["odcs"]["schema"][2]["properties"][1]
+        run = Run(tmp_path / "lake", DATE)
+        work = StageWork.plan(run, "write-vectors", writes=(USER_VECTORS,), settings={})
+        work.begin()[USER_VECTORS].mkdir()
+        details = {"scoring": Scoring("l1", 2.5, 9, 8).as_json()}
+        work.commit({USER_VECTORS: TableFiles([])}, {USER_VECTORS: details})
+    assert [table["name"] for table in found["odcs"]["schema"]][2:] == list(VECTORS)
+    assert {told[when]["physicalType"] for when in told} == {"array<float>"}
+    assert told["before"]["description"].endswith("in the metadata of each Parquet file, as kgspark.rank_by")
+    assert told["after"]["logicalTypeOptions"] == {"minItems": 9, "maxItems": 9}
+    assert "9 numbers; rank by the smallest distance" in told["after"]["description"]
+    assert "the score is 2.5 minus the distance" in told["after"]["description"]
+    rules = _quality(found, 2)
+    assert rules["incomplete"]["arguments"] == {"properties": ["user_id", "ds"]}
+    assert rules["vector_source"]["arguments"] == {"validValues": ["average", "facts", "model"]}
+    assert {"vector_values", "vector_scores", "model_id"} <= set(rules)
+    assert "ranks" not in rules
 
 
 def test_ids_have_the_type_of_the_newest_night(small_night: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from kgspark.retrieval.ranked_files import discard_partial
+from kgspark.retrieval.published_files import discard_partial
 from standalone_cluster import standalone_cluster
 from worlds import retried_ranking
 from worlds.rankings import random_world

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
 from kgspark.errors import StageError
 from kgspark.night.night import Night
-from kgspark.night.reads import ranked_tables
+from kgspark.night.reads import tables_to_publish
 from kgspark.runs import Run
-from kgspark.stages import publish
-from kgspark.tables import PUBLISHED, RANKED
+from kgspark.stages import publish, write_vectors
+from kgspark.tables import PUBLISHED, RANKED, USER_VECTORS
 from kgspark.warehouse.files import held
 from nights import DATE, a_small_night
 from postgres import Postgres
@@ -43,10 +44,12 @@ def hive(spark: Any, tmp_path: Path) -> Iterator[None]:
         yield
 
 
-def night_of(small_night: Path, lake: Path, spark: Any, stores: dict[str, Store], targets: list[str]) -> Night:
+def night_of(
+    small_night: Path, lake: Path, spark: Any, stores: dict[str, Store], targets: list[str], **more: Any
+) -> Night:
     settings = {name: store.target._settings for name, store in stores.items()}
     sections = {"targets": targets, "beat_popularity": False, **settings}
-    return a_small_night(small_night / "source", lake, spark, publish=sections)
+    return a_small_night(small_night / "source", lake, spark, publish=sections, **more)
 
 
 def in_files(run: Run, table: str) -> list[dict[str, Any]]:
@@ -54,8 +57,9 @@ def in_files(run: Run, table: str) -> list[dict[str, Any]]:
 
 
 def comparable(rows: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The rows in one order of rows and columns; scores as float32, of which psql writes the shortest digits."""
-    exact = [row | {"score": float(np.float32(row["score"]))} for row in rows]
+    """The rows in one order of rows and columns; numbers as float32, of which psql writes the shortest digits."""
+    numbers = {"score", "vector"}
+    exact = [row | {name: np.float32(row[name]).tolist() for name in numbers & row.keys()} for row in rows]
     return tuple(sorted(str(sorted(row.items())) for row in exact))
 
 
@@ -63,14 +67,18 @@ def comparable(rows: list[dict[str, Any]]) -> tuple[str, ...]:
 def test_every_target_has_the_same_rows(
     spark: Any, small_night: Path, lake: Path, stores: dict[str, Store], hive: None
 ) -> None:
-    night = night_of(small_night, lake, spark, stores, ["files", "hive", *stores])
+    night = night_of(small_night, lake, spark, stores, ["files", "hive", *stores], vectors={"enabled": True})
+    write_vectors.run(night)
     assert publish.run(night).ran
-    for table in ranked_tables(night):
+    for table in tables_to_publish(night):
         in_hive = [row.asDict() for row in spark.table(f"kgspark.{table}").collect()]
         found = {"hive": in_hive, **{name: store.rows(table) for name, store in stores.items()}}
         assert {name: comparable(rows) for name, rows in found.items()} == dict.fromkeys(
             found, comparable(in_files(night.run, table))
         )
+    how = night.run.manifest(USER_VECTORS).details["scoring"]["rank_by"]
+    assert DeltaTable(stores["delta"].root / USER_VECTORS).history(1)[0]["kgspark.rank_by"] == how
+    assert stores["iceberg"].table(USER_VECTORS).current_snapshot().summary["kgspark.rank_by"] == how
     told = night.run.manifest(PUBLISHED).details["targets"]
     assert {told[name]["version"] for name in ("files", "hive", *stores)} == {told["files"]["version"]}
     assert not publish.run(night).ran

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from kgspark.errors import StageError
 from kgspark.runs import Run
-from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS
+from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS, USER_VECTORS
 from kgspark.warehouse import files
 from kgspark.warehouse.hive import HiveSettings, HiveTarget
 from nights import ROOT
@@ -69,6 +70,15 @@ def test_a_new_column_is_added_and_other_changes_are_one_line(spark: Any, target
     with pytest.raises(StageError, match="the published table has the column why, which tonight's table lacks"):
         publish(target, second, "three")
     assert models(spark, RECOMMENDATIONS) == {FIRST: "one", SECOND: "two"}
+
+
+def test_vectors_are_arrays(spark: Any, target: HiveTarget, tmp_path: Path) -> None:
+    """Those of a later night may be longer."""
+    for date, length in ((FIRST, 2), (SECOND, 3)):
+        vector = pa.scalar([0.5] * length, pa.list_(pa.field("element", pa.float32()), length))
+        publish(target, Run(tmp_path / "lake", date), "one", (USER_VECTORS,), vector=vector)
+    rows = spark.sql("SELECT DISTINCT ds, vector FROM kgspark.user_vectors ORDER BY ds").collect()
+    assert [tuple(row) for row in rows] == [(FIRST, [0.5, 0.5]), (SECOND, [0.5, 0.5, 0.5])]
 
 
 def test_an_error_takes_back_what_was_done(spark: Any, target: HiveTarget, tmp_path: Path) -> None:

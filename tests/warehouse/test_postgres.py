@@ -8,9 +8,11 @@ import pytest
 
 from kgspark import config
 from kgspark.errors import ConfigError, StageError
+from kgspark.names import OURS, Names
+from kgspark.published_schemas import described
 from kgspark.redaction import redact
 from kgspark.runs import Run
-from kgspark.tables import RANKED, RECOMMENDATIONS
+from kgspark.tables import DESCRIBED, RANKED, RECOMMENDATIONS
 from kgspark.warehouse.postgres import PostgresSettings, PostgresTarget
 from postgres import Postgres
 from worlds.published import rank
@@ -39,6 +41,31 @@ def test_tables_have_keys_and_comments_and_a_view_of_the_newest_date(store: Post
     plan = "\n".join(line for (line,) in store.server.execute(f'EXPLAIN SELECT * FROM "{store.schema}".audiences'))
     assert "2026_02_01" in plan
     assert "2026_02_02" not in plan
+
+
+def test_comments_say_what_tables_and_columns_hold(store: PostgreSql, tmp_path: Path) -> None:
+    """They are those of the newest publication, also in a table that had none."""
+
+    def comments(name: str) -> dict[str, str | None]:
+        found = store.server.execute(f"""
+            SELECT attname, col_description(attrelid, attnum), obj_description(attrelid) FROM pg_attribute
+            WHERE attrelid = '"{store.schema}".{name}'::regclass AND attnum > 0""")
+        return {"": found[0][2], **{column: comment for column, comment, _ in found}}
+
+    run = rank(Run(tmp_path / "lake", "2026-02-01"), "one")
+    store.target.publish(run, RANKED)
+    assert set(comments(RECOMMENDATIONS).values()) == {comments(RECOMMENDATIONS)[""], None}
+    for model, names in (("two", OURS), ("three", Names(user="customer", user_id="user_id"))):
+        told = described(RECOMMENDATIONS, "bigint", names)
+        written = {column: told["columns"][column] for column in ("user_id", "rank", "movie_id", "model_id", "ds")}
+        rank(run, model, details={DESCRIBED: {**told, "columns": written}})
+        store.target.publish(run, RANKED)
+    for name in (RECOMMENDATIONS, f"{RECOMMENDATIONS}_latest"):
+        found = comments(name)
+        assert found[""].startswith("for each customer, the best movies that the customer has not rated or seen. ")
+        assert found["user_id"] == "id of the customer, as in the source"
+        assert found["rank"] == "place in the list, from 1"
+        assert found["ds"] == "date of the night, YYYY-MM-DD; the partition"
 
 
 def test_all_tables_change_at_one_moment(store: PostgreSql, tmp_path: Path) -> None:

@@ -9,14 +9,16 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from faults.scale import trials
 from kgspark.errors import AuditError, BusyError, StageError
 from kgspark.runs import Run
-from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS
+from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS, USER_VECTORS
 from kgspark.warehouse.publications import PUBLICATIONS
-from kgspark.warehouse.ranked_rows import Stream
+from kgspark.warehouse.table_rows import Stream
 from nights import ROOT
 from worlds.published import ROWS_PER_FILE, rank
 from worlds.stores import STORES, Store, make_store
@@ -125,6 +127,23 @@ def test_a_new_column_is_added_and_empty_in_earlier_dates(store: Store, run: Run
     store.target.publish(rank(Run(run.lake, LATER), "two", more={"why": "liked"}), RANKED)
     assert {(row["ds"], row["why"]) for row in store.rows(RECOMMENDATIONS)} == {(DATE, None), (LATER, "liked")}
     assert store.target.is_there(run, RANKED)
+
+
+def test_vectors_of_any_length_are_lists_to_the_bit(store: Store, run: Run) -> None:
+    """A later night's vectors may be longer. Another writer's change of one number is noticed."""
+    vectors = {DATE: np.array([0.1, -0.0, 1e-40], np.float32), LATER: np.array([1 / 3, 2, 3, 4], np.float32)}
+    runs = []
+    for date, vector in vectors.items():
+        more = {"vector": pa.scalar(vector, pa.list_(pa.field("element", pa.float32()), len(vector)))}
+        runs.append(rank(Run(run.lake, date), f"model of {date}", (USER_VECTORS,), more=more))
+        store.target.publish(runs[-1], (USER_VECTORS,))
+    assert all(store.target.is_there(of_date, (USER_VECTORS,)) for of_date in runs)
+    found = {row["ds"]: np.array(row["vector"], np.float32) for row in store.rows(USER_VECTORS)}
+    assert {date: vector.tolist() for date, vector in found.items()} == {
+        date: vector.tolist() for date, vector in vectors.items()
+    }
+    store.spoil(USER_VECTORS, DATE)
+    assert [store.target.is_there(of_date, (USER_VECTORS,)) for of_date in runs] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from typing import Any
 
 from kgspark.runs import Run
 from kgspark.tables import RANKED
-from kgspark.warehouse.ranked_rows import Stream
 from kgspark.warehouse.settings import PublishSettings
+from kgspark.warehouse.table_rows import Stream
 from kgspark.warehouse.targets import TARGETS
 
 

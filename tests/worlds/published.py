@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from kgspark.content import columns_text, content_hash
 from kgspark.files import TableFiles
-from kgspark.retrieval.ranked_files import write_ranked
+from kgspark.retrieval.published_files import write_published
 from kgspark.runs import Run, StageWork
 from kgspark.tables import RANKED
 from kgspark.warehouse.folder import FolderWarehouse
@@ -20,11 +20,18 @@ ROWS_PER_FILE = 3
 
 
 def rank(
-    run: Run, model: str, tables: Sequence[str] = RANKED, files: int = 2, more: Mapping[str, Any] | None = None
+    run: Run,
+    model: str,
+    tables: Sequence[str] = RANKED,
+    files: int = 2,
+    more: Mapping[str, Any] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> Run:
     """Ranked tables whose rows all name the model, committed in the way of the stage recommend.
 
-    more  values of columns that are added, or that replace those of the same name, in every row
+    more  values of columns that are added, or that replace those of the same name, in every row; a scalar of Arrow's
+          says the type, too
+    details  of the tables' manifests, besides the model
     """
     work = StageWork.plan(run, "recommend", writes=tables, settings={"model": model})
     folders = work.begin()
@@ -32,7 +39,7 @@ def rank(
     for table, folder in folders.items():
         folder.mkdir()
         written = [
-            write_ranked(
+            write_published(
                 str(folder), f"part-{number:05d}.parquet", iter([_rows(number, more or {})]), _constants(run, model)
             )
             for number in range(files)
@@ -40,7 +47,7 @@ def rank(
         columns = columns_text(pq.read_schema(folder / written[0][0].name))
         content = content_hash(columns, files * ROWS_PER_FILE, sum(total for _, total in written))
         described[table] = TableFiles([file for file, _ in written], content)
-    work.commit(described, {table: {"model_id": model} for table in tables})
+    work.commit(described, {table: {"model_id": model, **(details or {})} for table in tables})
     return run
 
 
@@ -51,7 +58,7 @@ def _constants(run: Run, model: str) -> dict[str, str]:
 def _rows(number: int, more: Mapping[str, Any]) -> pa.RecordBatch:
     ids = pa.array(range(number * ROWS_PER_FILE, (number + 1) * ROWS_PER_FILE), pa.int64())
     ranks = pa.array([1] * ROWS_PER_FILE, pa.int32())
-    added = {name: pa.array([value] * ROWS_PER_FILE) for name, value in more.items()}
+    added = {name: pa.repeat(value, ROWS_PER_FILE) for name, value in more.items()}
     return pa.RecordBatch.from_pydict({"user_id": ids, "rank": ranks, "movie_id": ids} | added)
 
 

@@ -73,6 +73,11 @@ COMMANDS = {
         "Every user's top-K unseen movies, and every movie's audience.",
         ("candidates", "recommend", "audiences"),
     ),
+    "write-vectors": Command(
+        f"{_STAGES}.write_vectors",
+        "The vectors of users and movies as tables for a vector store.",
+        ("vectors",),
+    ),
     "publish": Command(f"{_STAGES}.publish", "Audit, then one atomic move into the warehouse.", ("publish", "keep")),
     "evaluate": Command(
         f"{_EXPERIMENTS}.evaluate",

@@ -8,7 +8,7 @@ import pyarrow as pa
 from kgspark.night.day import first_second
 from kgspark.night.night import Night
 from kgspark.night.reads import cleaned_tables, id_type
-from kgspark.ranking_schemas import ID_TYPES
+from kgspark.published_schemas import ID_TYPES
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.evaluation_sets import named_by
 from kgspark.spark.frames import read_table, write_empty, write_table

@@ -5,50 +5,77 @@ from itertools import chain
 
 import pyarrow as pa
 
+from kgspark.graph.layout import MOVIE, USER
 from kgspark.night.night import Night
 from kgspark.night.reads import DIRECTIONS, entity_layout, id_type, list_length, read_candidates, seen_pairs
+from kgspark.night.vector_scores import check_vector_scores
+from kgspark.search_space import SearchSpace
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.ranking.audit.checks import check_named
 from kgspark.spark.ranking.audit.counts import NightFacts, RankedTable, with_our_names
 from kgspark.spark.ranking.audit.findings import Finding
 from kgspark.spark.ranking.audit.lists import Beside, audit_lists
 from kgspark.spark.ranking.audit.schema import check_schema
-from kgspark.tables import ENTITIES, SEARCH_SPACE, SIMILAR_ITEMS
+from kgspark.spark.ranking.audit.vectors import VectorTable, audit_vectors
+from kgspark.tables import (
+    ENTITIES,
+    MOVIE_VECTORS,
+    RANKED,
+    SEARCH_SPACE,
+    SIMILAR_ITEMS,
+    USER_VECTORS,
+    VECTORS,
+)
 from kgspark.warehouse.files import warehouse_of
+
+# The kind of the entities that have the vectors of a table.
+_VECTORS_OF = {USER_VECTORS: USER, MOVIE_VECTORS: MOVIE}
 
 
 def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
-    """The findings of all checks of the night's ranked tables; only those of the schema if it is broken."""
-    names = night.settings.names
+    """The findings of all checks of these tables, ranked ones or vectors; only those of the schema if it is broken."""
+    names, scoring = night.settings.names, SearchSpace.load(night.run.table(SEARCH_SPACE)).scoring
     schema = [
-        finding for name in tables for finding in check_schema(night.run.footers(name), name, id_type(night), names)
+        finding
+        for name in tables
+        for finding in check_schema(night.run.footers(name), name, id_type(night), names, scoring)
     ]
     if any(finding.blocks for finding in schema):
         return schema
     frames = {name: read_table(night.spark, night.run.place(name)) for name in tables}
+    facts = NightFacts(
+        ds=night.run.date,
+        model_id=night.run.manifest(SEARCH_SPACE).details["model_id"],
+        liked=night.settings.target.where or "true",
+        names=names,
+    )
+    beside = Beside(
+        ratings=seen_pairs(night),
+        entities=read_table(night.spark, night.run.place(ENTITIES)),
+        layout=entity_layout(night),
+        id_type=id_type(night),
+        candidates=read_candidates(night),
+    )
     ranked = [
         RankedTable(name, rows, DIRECTIONS[name], list_length(night, name), _last_published(night, name))
         for name, rows in frames.items()
+        if name in RANKED
     ]
-    lists = audit_lists(
-        ranked,
-        NightFacts(
-            ds=night.run.date,
-            model_id=night.run.manifest(SEARCH_SPACE).details["model_id"],
-            liked=night.settings.target.where or "true",
-            names=names,
-        ),
-        Beside(
-            ratings=seen_pairs(night),
-            entities=read_table(night.spark, night.run.place(ENTITIES)),
-            layout=entity_layout(night),
-            id_type=id_type(night),
-            candidates=read_candidates(night),
-        ),
-        night.settings.audit,
-    )
+    lists = audit_lists(ranked, facts, beside, night.settings.audit) if ranked else []
+    vectors = [
+        audit_vectors(VectorTable(name, frames[name], kind, scoring.dimension), facts, beside, night.settings.audit)
+        for name, kind in _VECTORS_OF.items()
+        if name in frames
+    ]
     ours = {name: with_our_names(rows, names) for name, rows in frames.items()}
-    return [*schema, *chain.from_iterable(lists), *_compare_with_model(night, ours)]
+    return [*schema, *chain.from_iterable(lists + vectors), *_measured(night, ours)]
+
+
+def _measured(night: Night, frames: Mapping[str, DataFrame]) -> Iterator[Finding]:
+    """The findings of the checks that compute scores again, from the model's file or from the vectors."""
+    yield from _compare_with_model(night, {name: rows for name, rows in frames.items() if name in RANKED})
+    if frames.keys() >= set(VECTORS):
+        yield from check_vector_scores(night, frames)
 
 
 def _compare_with_model(night: Night, frames: Mapping[str, DataFrame]) -> Iterator[Finding]:

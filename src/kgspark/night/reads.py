@@ -32,6 +32,7 @@ from kgspark.tables import (
     SEGMENTS,
     SIMILAR_ITEMS,
     TRIPLES,
+    VECTORS,
 )
 from kgspark.warehouse.targets import TARGETS, Target
 
@@ -128,10 +129,20 @@ def related_table_signatures(night: Night) -> dict[str, str]:
 
 
 def ranked_tables(night: Night) -> list[str]:
-    """The tables that this night ranks and publishes."""
+    """The tables that this night ranks. All of them are published."""
     settings = night.settings
     optional = {AUDIENCES: settings.audiences.enabled, SIMILAR_ITEMS: settings.similar_items.enabled}
     return [RECOMMENDATIONS, *(table for table, enabled in optional.items() if enabled)]
+
+
+def vector_tables(night: Night) -> list[str]:
+    """The tables of vectors that this night writes and publishes; empty without `vectors.enabled`."""
+    return list(VECTORS) if night.settings.vectors.enabled else []
+
+
+def tables_to_publish(night: Night) -> list[str]:
+    """The tables that this night publishes."""
+    return [*ranked_tables(night), *vector_tables(night)]
 
 
 def vectors_by_source(night: Night, side: Side) -> Mapping[str, int]:
@@ -208,4 +219,4 @@ def each_target(night: Night, act: Callable[[str, Target], Found]) -> dict[str, 
 def published_places(night: Night) -> dict[str, list[str]]:
     """Each published table with its location in every target."""
     targets = publish_targets(night).values()
-    return {table: [target.place(night.run, table) for target in targets] for table in ranked_tables(night)}
+    return {table: [target.place(night.run, table) for target in targets] for table in tables_to_publish(night)}

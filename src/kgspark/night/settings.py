@@ -16,7 +16,7 @@ from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.times import check_needs_no_times
 from kgspark.night.tune_space import check_space
 from kgspark.report.contract.settings import ContractSettings
-from kgspark.retrieval.settings import AudienceSettings, RecommendSettings, SimilarSettings
+from kgspark.retrieval.settings import AudienceSettings, RecommendSettings, SimilarSettings, VectorSettings
 from kgspark.runs import Verify, run_dates
 from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings, has_column
 from kgspark.spark.graph.settings import RelationSettings, SplitSettings, TriplesSettings
@@ -62,6 +62,7 @@ class NightSettings(Settings):
     recommend: RecommendSettings = Field(default_factory=RecommendSettings)
     audiences: AudienceSettings = Field(default_factory=AudienceSettings)
     similar_items: SimilarSettings = Field(default_factory=SimilarSettings)
+    vectors: VectorSettings = Field(default_factory=VectorSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     tune: TuneSettings = Field(default_factory=TuneSettings)

@@ -21,8 +21,8 @@ from kgspark.retrieval.index import Engine, FlatIndex, load_index
 from kgspark.retrieval.pool_files import load_pools
 from kgspark.retrieval.pools import Pool, rank_pools
 from kgspark.retrieval.popular import PopularList, load_popular
+from kgspark.retrieval.published_files import write_published
 from kgspark.retrieval.query_blocks import QueryBlock, read_blocks
-from kgspark.retrieval.ranked_files import write_ranked
 from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking
@@ -43,7 +43,7 @@ class RankingTask:
     queries      number of all queries
     queries_per_file  file i holds the queries [i · queries_per_file, (i + 1) · queries_per_file)
     out          existing folder to write the files to
-    constants    further columns of the files, each holding one string in every row (see `write_ranked`)
+    constants    further columns of the files, each holding one string in every row (see `write_published`)
     query_name   column of the query's external id
     item_name    column of the ranked entity's external id
     reason_name  column of the liked item that is nearest to the recommended one, or None to leave it out
@@ -95,7 +95,7 @@ class RankingTask:
         number = first[QueryColumns.POSITION][0].as_py() // self.queries_per_file
         recall = Recall()
         ranked = self.rank(chain([first], batches), recall)
-        file, total = write_ranked(self.out, f"part-{number:05d}.parquet", ranked, self.constants)
+        file, total = write_published(self.out, f"part-{number:05d}.parquet", ranked, self.constants)
         direction = first[QueryColumns.DIRECTION][0].as_py()
         described = {QueryColumns.DIRECTION: direction, **asdict(file), "total": total, **asdict(recall)}
         yield pa.RecordBatch.from_pylist([described], schema=FILE_DESCRIPTION)

@@ -65,6 +65,13 @@ class AudienceSettings(Settings):
     k: int = Field(default=100, ge=1, description="users listed for each movie")
 
 
+class VectorSettings(Settings):
+    """The vectors that recommendations are ranked by, one of each user and movie, for a vector store."""
+
+    enabled: bool = Field(default=False, description="write the tables user_vectors and movie_vectors")
+    rows_per_file: int = Field(default=1_000_000, ge=1, description="largest number of vectors per Parquet file")
+
+
 class SimilarSettings(Settings):
     """Every movie's top-K most similar movies, by the cosine of their vectors."""
 

@@ -11,12 +11,25 @@ from kgspark.errors import StageError
 from kgspark.night.comparison import format_comparison, last_full_night, list_churn, write_times
 from kgspark.night.earlier_model import earlier_run
 from kgspark.night.night import Night
-from kgspark.night.reads import held_out_metrics, publish_targets, published_places, ranked_tables
+from kgspark.night.reads import held_out_metrics, publish_targets, published_places, ranked_tables, vector_tables
 from kgspark.report.summary import night_summary
 from kgspark.runs import as_written, first_difference
 from kgspark.tables import WRITTEN_BY
 
-STAGES = ("clean_ratings", "index_entities", "write_triples", "train_embeddings", "recommend", "publish")
+STAGES = (
+    "clean_ratings",
+    "index_entities",
+    "write_triples",
+    "train_embeddings",
+    "recommend",
+    "write_vectors",
+    "publish",
+)
+
+
+def stages_of(night: Night) -> list[str]:
+    """The stages that a night with these settings has, in order: modules' names, of `STAGES`."""
+    return [name for name in STAGES if name != "write_vectors" or vector_tables(night)]
 
 
 def run(night: Night) -> dict[str, Any]:
@@ -26,7 +39,7 @@ def run(night: Night) -> dict[str, Any]:
     earlier_run(night)
     publish_targets(night)
     threading.Thread(target=_import_ahead, daemon=True).start()
-    for name in STAGES:
+    for name in stages_of(night):
         _stage(name).run(night)
     metrics, full, churn = held_out_metrics(night), last_full_night(night.run), list_churn(night.run)
     write_times(night, night.outcomes)
@@ -50,7 +63,8 @@ def check_earlier_stages(night: Night, stage: str) -> None:
 
     Raises StageError with the dotted key that differs, and the stage to run.
     """
-    for name in STAGES[: STAGES.index(stage)]:
+    before = STAGES[: STAGES.index(stage)]
+    for name in filter(before.__contains__, stages_of(night)):
         written = name.replace("_", "-")
         tables = [table for table, writer in WRITTEN_BY.items() if writer == written]
         manifest = next(filter(None, (night.run.find_manifest(table) for table in tables)), None)

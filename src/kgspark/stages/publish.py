@@ -1,4 +1,4 @@
-"""publish: audits the night's ranked tables, and then publishes them to every target of `publish.targets`."""
+"""publish: audits the night's tables, and then publishes them to every target of `publish.targets`."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from kgspark.night.audit import audit_night
 from kgspark.night.champion import find_champion
 from kgspark.night.gate import check_model
 from kgspark.night.night import Night
-from kgspark.night.reads import candidate_tables, each_target, publish_targets, ranked_tables
+from kgspark.night.reads import candidate_tables, each_target, publish_targets, tables_to_publish
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.ranking.audit.findings import Finding, json_lines
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, TRIPLES
@@ -22,7 +22,7 @@ from kgspark.warehouse.targets import Target
 
 def run(night: Night) -> Outcome:
     """Audits and publishes, unless every target has these tables already."""
-    tables, champion = ranked_tables(night), find_champion(night)
+    tables, champion = tables_to_publish(night), find_champion(night)
     work = StageWork.plan(
         night.run,
         "publish",
@@ -41,16 +41,16 @@ def stage_settings(night: Night) -> dict[str, Any]:
         "audit": settings.audit.model_dump(),
         "names": settings.names.model_dump(),
         "publish": settings.publish.model_dump(),
-        "tables": ranked_tables(night),
+        "tables": tables_to_publish(night),
     }
 
 
 def _is_published(night: Night) -> bool:
-    return all(target.is_there(night.run, ranked_tables(night)) for target in publish_targets(night).values())
+    return all(target.is_there(night.run, tables_to_publish(night)) for target in publish_targets(night).values())
 
 
 def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
-    tables = ranked_tables(night)
+    tables = tables_to_publish(night)
     measured = check_model(night, champion)
     findings = audit_night(night, tables)
     folder = work.begin()[PUBLISHED]

@@ -26,12 +26,12 @@ from kgspark.night.reads import (
     seen_pairs,
     vectors_by_source,
 )
-from kgspark.ranking_schemas import ranked_schema
+from kgspark.published_schemas import described, published_schema
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import load_index
 from kgspark.retrieval.pool_files import write_pools
 from kgspark.retrieval.popular import write_popular
-from kgspark.retrieval.ranked_files import discard_partial
+from kgspark.retrieval.published_files import discard_partial
 from kgspark.retrieval.ranking_task import RankingTask
 from kgspark.runs import Outcome, StageWork
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace
@@ -46,6 +46,7 @@ from kgspark.spark.unknown_ids import UnknownIds
 from kgspark.tables import (
     AVERAGE,
     CANDIDATES,
+    DESCRIBED,
     ENTITIES,
     POPULAR,
     RANKED_WITH,
@@ -105,7 +106,12 @@ def _recommend(night: Night, work: StageWork) -> None:
     written = _write_rankings(night, layout, tasks)
     details: dict[str, dict[str, Any]] = dict.fromkeys(candidate_files, candidate_details)
     for name, task in tasks.items():
-        details[name] = {"model_id": task.constants[Columns.MODEL_ID], "k": task.k, "search": kinds[name]}
+        details[name] = {
+            "model_id": task.constants[Columns.MODEL_ID],
+            "k": task.k,
+            "search": kinds[name],
+            DESCRIBED: described(name, id_type(night), night.settings.names),
+        }
         if name == RECOMMENDATIONS:
             of_users = vectors_by_source(night, QUERIES)
             details[name]["users"] = {POPULAR if of == AVERAGE else of: count for of, count in of_users.items()}
@@ -242,7 +248,7 @@ def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, Rank
 
 
 def _table_files(night: Night, name: str, table: WrittenFiles) -> TableFiles:
-    columns = columns_text(ranked_schema(name, id_type(night), night.settings.names))
+    columns = columns_text(published_schema(name, id_type(night), night.settings.names))
     return TableFiles(table.files, content_hash(columns, TableFiles(table.files).rows, table.total))
 
 

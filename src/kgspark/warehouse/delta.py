@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from kgspark.config import OtherSettings, Settings, from_environment, refuse_written_secrets
 from kgspark.errors import StageError
 from kgspark.runs import Run
-from kgspark.tables import RANKED, Columns
+from kgspark.tables import PUBLISHABLE, Columns
 from kgspark.warehouse.extras import other_writer, packages_of, refused
 from kgspark.warehouse.publications import (
     PUBLICATIONS,
@@ -25,7 +25,7 @@ from kgspark.warehouse.publications import (
     publications_of,
     same_publications,
 )
-from kgspark.warehouse.ranked_rows import RankedRows, Stream, columns_to_add
+from kgspark.warehouse.table_rows import Stream, TableRows, columns_to_add
 from kgspark.warehouse.table_store import TableStore
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class DeltaTarget(TableStore):
         publications = publications_of(run, tables)
         if not self.is_there(run, tables):
             with ExitStack() as undo:
-                for table in RANKED:
+                for table in PUBLISHABLE:
                     if table in tables:
-                        self._write(RankedRows(run, table), publications, undo)
+                        self._write(TableRows(run, table), publications, undo)
                     else:
                         self._remove(self._path(run.lake, table), [run.date], undo)
                 self._write_publications(run, publications, undo)
@@ -89,7 +89,7 @@ class DeltaTarget(TableStore):
     def remove(self, lake: Path, dates: Collection[str]) -> None:
         """Removes the rows of the dates, in one commit per table. The history of the tables keeps them."""
         with ExitStack() as undo:
-            for table in (PUBLICATIONS, *RANKED):
+            for table in (PUBLICATIONS, *PUBLISHABLE):
                 self._remove(self._path(lake, table), dates, undo)
             undo.pop_all()
 
@@ -123,7 +123,7 @@ class DeltaTarget(TableStore):
                 path, schema, mode="ignore", partition_by=[Columns.DS], storage_options=self._options
             )
 
-    def _write(self, rows: RankedRows, publications: pa.Table, undo: ExitStack) -> None:
+    def _write(self, rows: TableRows, publications: pa.Table, undo: ExitStack) -> None:
         """Replaces the rows of a table's date by the night's, in one commit."""
         path, stream = self._path(rows.run.lake, rows.table), rows.stream()
         table = self._open_or_create(path, rows.schema)
@@ -132,6 +132,7 @@ class DeltaTarget(TableStore):
             "kgspark.date": rows.run.date,
             "kgspark.model_id": publications[Columns.MODEL_ID][0].as_py(),
             "kgspark.version": publications["version"][0].as_py(),
+            **rows.properties,
         }
         before = table.version()
         with _one_line(path, stream):
@@ -191,10 +192,10 @@ class DeltaTarget(TableStore):
     def _holds(self, run: Run, tables: Sequence[str], contents: bool) -> bool:
         named = self._publications(run.lake, _is_date(run.date))
         return same_publications(named, publications_of(run, tables)) and all(
-            self._holds_table(RankedRows(run, table), table in tables, contents) for table in RANKED
+            self._holds_table(TableRows(run, table), table in tables, contents) for table in PUBLISHABLE
         )
 
-    def _holds_table(self, rows: RankedRows, wanted: bool, contents: bool) -> bool:
+    def _holds_table(self, rows: TableRows, wanted: bool, contents: bool) -> bool:
         """True if a table has exactly the night's rows of the date, or none of the date if it is not `wanted`."""
         from deltalake.exceptions import DeltaError
 

@@ -29,7 +29,7 @@ from kgspark.files import (
 from kgspark.locks import locked_in_turn
 from kgspark.manifests import find_changed
 from kgspark.runs import Run
-from kgspark.tables import RANKED
+from kgspark.tables import PUBLISHABLE
 from kgspark.warehouse.versions import DESCRIPTION, SUCCESS, VERSIONS, Version, Warehouse, newest_first
 
 
@@ -74,7 +74,7 @@ class FolderWarehouse(Warehouse):
     def dates(self) -> list[str]:
         """The dates of which a table is published, newest first."""
         return newest_first(
-            path.name.removeprefix("ds=") for table in RANKED for path in (self.root / table).glob("ds=*")
+            path.name.removeprefix("ds=") for table in PUBLISHABLE for path in (self.root / table).glob("ds=*")
         )
 
     def latest(self) -> Version | None:
@@ -84,7 +84,7 @@ class FolderWarehouse(Warehouse):
 
     def in_place(self, date: str) -> Version | None:
         """The version whose files are in the folders of a date, by their names; None if there is none."""
-        for table in RANKED:
+        for table in PUBLISHABLE:
             for path in self.day(table, date).glob("*.parquet"):
                 digest = path.stem.rpartition("-")[2]
                 return Version.read(self.versions / f"{date}-{digest}" / DESCRIPTION)
@@ -92,7 +92,7 @@ class FolderWarehouse(Warehouse):
 
     def remove_dates(self, dates: Iterable[str]) -> None:
         """Removes the folders of the dates, each in one rename before its files are removed."""
-        remove_folders((self.day(table, date) for date in dates for table in RANKED), self.staging)
+        remove_folders((self.day(table, date) for date in dates for table in PUBLISHABLE), self.staging)
 
     def mark_newest(self, version: Version) -> None:
         """Makes a version the one that was published last, for retention, even if the clock has gone back since."""
@@ -134,7 +134,7 @@ class FolderWarehouse(Warehouse):
             and latest is not None
             and (latest == version or latest.date > version.date)
             and _is_written(self, version, checksums)
-            and all(_is_in_place(self, version, table, checksums) for table in RANKED)
+            and all(_is_in_place(self, version, table, checksums) for table in PUBLISHABLE)
         )
 
     def point_to(self, version: Version, checksums: bool) -> None:
@@ -159,7 +159,7 @@ class FolderWarehouse(Warehouse):
 
     def file_sizes(self, run: Run) -> list[int]:
         """See `Warehouse`; a file with several names counts once."""
-        days = [self.day(table, run.date) for table in RANKED]
+        days = [self.day(table, run.date) for table in PUBLISHABLE]
         return file_sizes([run.folder, *days, *self.versions.glob(f"{run.date}-*")])
 
     def day_of(self, table: str, date: str) -> str:
@@ -257,7 +257,7 @@ def _is_in_place(warehouse: FolderWarehouse, version: Version, table: str, check
 
 def _move_into_place(warehouse: FolderWarehouse, version: Version) -> None:
     with ExitStack() as undo:
-        for table in RANKED:
+        for table in PUBLISHABLE:
             folder, staged = warehouse.day(table, version.date), warehouse.staging / table
             if table in version.tables:
                 _link(warehouse.version(version) / table, staged)

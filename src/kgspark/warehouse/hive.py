@@ -15,11 +15,12 @@ from pydantic import Field
 
 from kgspark.config import Settings, SqlName
 from kgspark.errors import StageError
+from kgspark.published_schemas import VECTOR_TYPE
 from kgspark.runs import Run
-from kgspark.tables import RANKED, Columns
+from kgspark.tables import PUBLISHABLE, Columns
 from kgspark.warehouse.extras import one_line
 from kgspark.warehouse.files import warehouse_of
-from kgspark.warehouse.ranked_rows import RankedRows, columns_to_add
+from kgspark.warehouse.table_rows import TableRows, columns_to_add
 from kgspark.warehouse.table_store import TableStore
 from kgspark.warehouse.versions import Version
 
@@ -32,6 +33,7 @@ _TYPES = {
     pa.float64(): "double",
     pa.bool_(): "boolean",
     pa.string(): "string",
+    VECTOR_TYPE: "array<float>",
 }
 
 
@@ -54,9 +56,9 @@ class HiveTarget(TableStore):
             with one_line(self._address()), ExitStack() as undo:
                 if not self._session().catalog.databaseExists(self._settings.database):
                     self._sql(f"CREATE DATABASE IF NOT EXISTS {self._settings.database}")
-                for table in RANKED:
+                for table in PUBLISHABLE:
                     if table in tables:
-                        self._make_table(RankedRows(run, table))
+                        self._make_table(TableRows(run, table))
                     if self._exists(table):
                         before, after = self._location(table, run.date), _folder(run.lake, version, table)
                         undo.callback(self._point, table, run.date, before)
@@ -73,14 +75,14 @@ class HiveTarget(TableStore):
     def held(self, lake: Path) -> Mapping[str, str]:
         """The model of each date with a partition; empty if its version is no more in the warehouse."""
         with one_line(self._address()):
-            dates = {date for table in RANKED for date in self._dates(table)}
+            dates = {date for table in PUBLISHABLE for date in self._dates(table)}
         versions = {date: warehouse_of(lake).in_place(date) for date in sorted(dates, reverse=True)}
         return {date: version.model_id if version else "" for date, version in versions.items()}
 
     def remove(self, lake: Path, dates: Collection[str]) -> None:
         """Drops the partitions of the dates. The files stay."""
         with one_line(self._address()):
-            for table in RANKED:
+            for table in PUBLISHABLE:
                 partitions = [_partition(date) for date in self._dates(table) if date in dates]
                 if partitions:
                     self._sql(f"ALTER TABLE {self._name(table)} DROP IF EXISTS {', '.join(partitions)}")
@@ -100,7 +102,7 @@ class HiveTarget(TableStore):
             )
         return session
 
-    def _make_table(self, rows: RankedRows) -> None:
+    def _make_table(self, rows: TableRows) -> None:
         """Makes the table, or its new columns, as far as they are missing."""
         wanted = {field.name: _TYPES.get(field.type, str(field.type)) for field in rows.schema}
         if not self._exists(rows.table):
@@ -153,7 +155,7 @@ class HiveTarget(TableStore):
                 and not (
                     contents and table in version.tables and self._count(table, version) != run.manifest(table).rows
                 )
-                for table in RANKED
+                for table in PUBLISHABLE
             )
 
     def _count(self, table: str, version: Version) -> int:

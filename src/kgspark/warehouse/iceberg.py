@@ -18,8 +18,9 @@ from pydantic import Field, field_validator
 
 from kgspark.config import OtherSettings, PlainName, Settings, from_environment, refuse_written_secrets
 from kgspark.errors import StageError
+from kgspark.published_schemas import VECTOR_TYPE
 from kgspark.runs import Run
-from kgspark.tables import RANKED, Columns
+from kgspark.tables import PUBLISHABLE, Columns
 from kgspark.warehouse.extras import one_line, other_writer, packages_of
 from kgspark.warehouse.publications import (
     PUBLICATIONS,
@@ -29,7 +30,7 @@ from kgspark.warehouse.publications import (
     publications_of,
     same_publications,
 )
-from kgspark.warehouse.ranked_rows import RankedRows, columns_to_add
+from kgspark.warehouse.table_rows import TableRows, columns_to_add
 from kgspark.warehouse.table_store import TableStore
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ _TYPES = {
     pa.float64(): "double",
     pa.bool_(): "boolean",
     pa.string(): "string",
+    VECTOR_TYPE: "list<float>",
 }
 
 
@@ -88,8 +90,8 @@ class IcebergTarget(TableStore):
             with _one_line(self._address()), ExitStack() as branches, ExitStack() as undo:
                 catalog = self._catalog(run.lake)
                 ready = [
-                    self._prepare(catalog, RankedRows(run, table), table in tables, publications, branches)
-                    for table in RANKED
+                    self._prepare(catalog, TableRows(run, table), table in tables, publications, branches)
+                    for table in PUBLISHABLE
                 ]
                 for change in filter(None, ready):
                     change.make_current(run.date, self._settings.tag_days, undo)
@@ -114,7 +116,7 @@ class IcebergTarget(TableStore):
         condition = f"{Columns.DS} IN ({', '.join(map(repr, dates))})"
         with _one_line(self._address()):
             catalog = self._catalog(lake)
-            for name in (PUBLICATIONS, *RANKED):
+            for name in (PUBLICATIONS, *PUBLISHABLE):
                 table = self._load(catalog, name)
                 if table is not None and _has_rows(table, condition):
                     table.delete(condition, snapshot_properties={"kgspark.removed": ", ".join(dates)})
@@ -164,7 +166,7 @@ class IcebergTarget(TableStore):
         return catalog.load_table(identifier)
 
     def _prepare(
-        self, catalog: "Catalog", rows: RankedRows, wanted: bool, publications: pa.Table, branches: ExitStack
+        self, catalog: "Catalog", rows: TableRows, wanted: bool, publications: pa.Table, branches: ExitStack
     ) -> "_Change | None":
         """Replaces a table's date on a new branch, and reads it back there; None if there is nothing to change."""
         date = _is_date(rows.run.date)
@@ -178,6 +180,7 @@ class IcebergTarget(TableStore):
             "kgspark.date": rows.run.date,
             "kgspark.model_id": publications[Columns.MODEL_ID][0].as_py(),
             "kgspark.version": publications["version"][0].as_py(),
+            **rows.properties,
         }
         paths = _write_files(table, rows) if wanted else []
         try:
@@ -193,7 +196,7 @@ class IcebergTarget(TableStore):
             raise StageError(f"{self._address()}, table {rows.table}: what is read back is not what was written")
         return change
 
-    def _add_columns(self, table: "Table", rows: RankedRows) -> None:
+    def _add_columns(self, table: "Table", rows: TableRows) -> None:
         held = {field.name: str(field.field_type) for field in table.schema().fields}
         wanted = {field.name: _TYPES.get(field.type, str(field.type)) for field in rows.schema}
         added = columns_to_add(f"{self._address()}, table {rows.table}", held, wanted)
@@ -225,10 +228,10 @@ class IcebergTarget(TableStore):
             catalog = self._catalog(run.lake)
             named = self._publications(catalog, _is_date(run.date))
             return same_publications(named, publications_of(run, tables)) and all(
-                self._holds_table(catalog, RankedRows(run, table), table in tables, contents) for table in RANKED
+                self._holds_table(catalog, TableRows(run, table), table in tables, contents) for table in PUBLISHABLE
             )
 
-    def _holds_table(self, catalog: "Catalog", rows: RankedRows, wanted: bool, contents: bool) -> bool:
+    def _holds_table(self, catalog: "Catalog", rows: TableRows, wanted: bool, contents: bool) -> bool:
         """True if a table has exactly the night's rows of the date, or none of the date if it is not `wanted`."""
         table, date = self._load(catalog, rows.table), _is_date(rows.run.date)
         if table is None or not wanted:
@@ -292,7 +295,7 @@ def _is_date(date: str) -> str:
     return f"{Columns.DS} = '{date}'"
 
 
-def _write_files(table: "Table", rows: RankedRows) -> list[str]:
+def _write_files(table: "Table", rows: TableRows) -> list[str]:
     """Writes a night's rows into new files of the table, which no snapshot has yet; returns their paths."""
     paths: list[str] = []
     batches = rows.stream().batches()
@@ -320,7 +323,7 @@ def _remove_files(table: "Table", paths: Sequence[str]) -> None:
         table.io.delete(path)
 
 
-def _content(table: "Table", rows: RankedRows, snapshot: int | None = None) -> str:
+def _content(table: "Table", rows: TableRows, snapshot: int | None = None) -> str:
     """The content of the table's rows of the date, read file by file: PyIceberg's own reader may hold them all."""
     from pyiceberg.io.pyarrow import ArrowScan
 

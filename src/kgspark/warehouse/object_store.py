@@ -24,7 +24,7 @@ from kgspark.leases import leased
 from kgspark.locks import locked_in_turn
 from kgspark.runs import Run
 from kgspark.stores import LostError, Store, each_at_once
-from kgspark.tables import RANKED
+from kgspark.tables import PUBLISHABLE
 from kgspark.warehouse.versions import DESCRIPTION, SUCCESS, VERSIONS, Version, Warehouse, newest_first
 
 _POINTER, _DATES = "_latest.json", "_dates"
@@ -56,7 +56,7 @@ class StoreWarehouse(Warehouse):
             self._remove_unfinished(version)
             self._write_version(run, version)
             self._put_if(_dated(version.date), version, before)
-            for table in RANKED:
+            for table in PUBLISHABLE:
                 self._fill_day(version, table)
             self._move_pointer(version)
 
@@ -68,7 +68,7 @@ class StoreWarehouse(Warehouse):
             and (latest == version or latest.date > version.date)
             and self.in_place(version.date) == version
             and self._is_written(version)
-            and all(self._is_filled(version, table) for table in RANKED)
+            and all(self._is_filled(version, table) for table in PUBLISHABLE)
         )
 
     def point_to(self, version: Version, checksums: bool) -> None:
@@ -105,7 +105,7 @@ class StoreWarehouse(Warehouse):
         """See `Warehouse`; the pointers go first."""
         for date in dates:
             self.store.remove([_dated(date)])
-            for table in RANKED:
+            for table in PUBLISHABLE:
                 self._remove_below(_day(table, date))
 
     def remove_versions(self, ids: Iterable[str]) -> None:
@@ -124,7 +124,7 @@ class StoreWarehouse(Warehouse):
     def file_sizes(self, run: Run) -> list[int]:
         """See `Warehouse`."""
         store, versions = self.store, self.store.folders(VERSIONS)
-        places = [_day(table, run.date) for table in RANKED]
+        places = [_day(table, run.date) for table in PUBLISHABLE]
         places += [f"{VERSIONS}/{name}" for name in versions if name.startswith(f"{run.date}-")]
         published = [each.bytes for place in places for each in store.objects(place)]
         return [*self.copy.night_bytes(run.date), *published]

@@ -1,7 +1,7 @@
 """Target `postgres`: one table per published table, partitioned by `ds`, and a view of the newest date of each.
 
-    recommendations, audiences                  partitions recommendations_2026_01_02, ...; key: ds, query, rank
-    recommendations_latest, audiences_latest    views: the rows of the newest date in kgspark_published
+    recommendations, audiences, ...             partitions recommendations_2026_01_02, ...; key: ds, query, rank
+    recommendations_latest, ...                 views: the rows of the newest date in kgspark_published
     kgspark_published                           what is published (see `publications`)
 
 All rows of a night are replaced in one transaction, by COPY. Partitions are made in a transaction before it, because
@@ -19,9 +19,10 @@ from pydantic import Field, field_validator
 
 from kgspark.config import Settings, from_environment, refuse_written_secrets
 from kgspark.errors import BusyError, StageError
+from kgspark.published_schemas import VECTOR_TYPE
 from kgspark.redaction import hide
 from kgspark.runs import Run
-from kgspark.tables import RANKED, Columns
+from kgspark.tables import DESCRIBED, PUBLISHABLE, Columns
 from kgspark.warehouse.extras import other_writer, packages_of, refused
 from kgspark.warehouse.publications import (
     PUBLICATIONS,
@@ -31,7 +32,7 @@ from kgspark.warehouse.publications import (
     publications_of,
     same_publications,
 )
-from kgspark.warehouse.ranked_rows import RankedRows, columns_to_add
+from kgspark.warehouse.table_rows import TableRows, columns_to_add
 from kgspark.warehouse.table_store import TableStore
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ _TYPES = {
     pa.float64(): "double precision",
     pa.bool_(): "boolean",
     pa.string(): "text",
+    VECTOR_TYPE: "real[]",
 }
+_COMMENT_OF_VIEW = "The rows of the newest date in {}."
 _COMMENT = "Written by kgspark. One partition per date; the newest date is in the view {}_latest."
 
 
@@ -83,12 +86,12 @@ class PostgresTarget(TableStore):
         publications = publications_of(run, tables)
         if not self.is_there(run, tables):
             with self._session() as (connection, cursor):
-                self._make_tables(cursor, [RankedRows(run, table) for table in tables])
+                self._make_tables(cursor, [TableRows(run, table) for table in tables])
                 connection.commit()
-                for table in RANKED:
+                for table in PUBLISHABLE:
                     self._delete(cursor, table, run.date)
                     if table in tables:
-                        self._ingest(cursor, RankedRows(run, table))
+                        self._ingest(cursor, TableRows(run, table))
                 self._delete(cursor, PUBLICATIONS, run.date)
                 self._copy(cursor, PUBLICATIONS, _with_dates(publications).to_reader())
                 connection.commit()
@@ -115,8 +118,8 @@ class PostgresTarget(TableStore):
                 self._delete(cursor, PUBLICATIONS, date)
             connection.commit()
             named = models_by_date(self._publications(cursor))
-            kept = {_partition(table, date) for table in RANKED for date in named}
-            for table in RANKED:
+            kept = {_partition(table, date) for table in PUBLISHABLE for date in named}
+            for table in PUBLISHABLE:
                 for partition in self._partitions(cursor, table):
                     if partition not in kept:
                         cursor.execute(f"DROP TABLE {self._name(partition)}")
@@ -145,7 +148,7 @@ class PostgresTarget(TableStore):
                 ) from error
             raise refused(self._address(), error) from error
 
-    def _make_tables(self, cursor: "Cursor", tables: Sequence[RankedRows]) -> None:
+    def _make_tables(self, cursor: "Cursor", tables: Sequence[TableRows]) -> None:
         """Makes the schema, the tables, their new columns and partitions, and the views, as far as they are missing."""
         schema = self._settings.schema_name
         if not _value(cursor, f"SELECT count(*) FROM pg_namespace WHERE nspname = {_text(schema)}"):
@@ -154,18 +157,17 @@ class PostgresTarget(TableStore):
             self._make_table(cursor, PUBLICATIONS, PUBLICATIONS_SCHEMA, PUBLICATIONS_SCHEMA.names[:2])
             cursor.execute(f"COMMENT ON TABLE {self._name(PUBLICATIONS)} IS 'What kgspark has published, by date.'")
         for rows in tables:
-            self._make_ranked_table(cursor, rows)
+            self._make_published_table(cursor, rows)
             cursor.execute(
                 f"CREATE TABLE IF NOT EXISTS {self._name(_partition(rows.table, rows.run.date))} "
                 f"PARTITION OF {self._name(rows.table)} FOR VALUES IN ('{rows.run.date}')"
             )
 
-    def _make_ranked_table(self, cursor: "Cursor", rows: RankedRows) -> None:
+    def _make_published_table(self, cursor: "Cursor", rows: TableRows) -> None:
         held, wanted = self._columns(cursor, rows.table), _columns(rows.schema)
         if not held:
             key = (Columns.DS, *rows.key)
             self._make_table(cursor, rows.table, rows.schema, key, f"PARTITION BY LIST ({Columns.DS})")
-            cursor.execute(f"COMMENT ON TABLE {self._name(rows.table)} IS {_text(_COMMENT.format(rows.table))}")
         added = columns_to_add(f"{self._address()}, table {rows.table}", held, wanted) if held else []
         for name in added:
             cursor.execute(f"ALTER TABLE {self._name(rows.table)} ADD COLUMN {_quoted(name)} {wanted[name]}")
@@ -175,6 +177,31 @@ class PostgresTarget(TableStore):
                 f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {self._name(rows.table)} "
                 f"WHERE {Columns.DS} = (SELECT max({Columns.DS}) FROM {self._name(PUBLICATIONS)})"
             )
+        self._write_comments(cursor, rows)
+
+    def _write_comments(self, cursor: "Cursor", rows: TableRows) -> None:
+        """Says what the table, its view, and their columns hold, where they do not say it already."""
+        described = rows.manifest.details.get(DESCRIBED, {})  # tables of earlier versions do not have it
+        meaning = f"{described['table']}. " if described else ""
+        for kind, name, text in (
+            ("TABLE", rows.table, f"{meaning}{_COMMENT.format(rows.table)}"),
+            ("VIEW", f"{rows.table}_latest", f"{meaning}{_COMMENT_OF_VIEW.format(rows.table)}"),
+        ):
+            wanted = {"": text, **described.get("columns", {})}
+            held = self._comments(cursor, name)
+            for column in wanted:
+                if wanted[column] != held.get(column):
+                    what = f"COLUMN {self._name(name)}.{_quoted(column)}" if column else f"{kind} {self._name(name)}"
+                    cursor.execute(f"COMMENT ON {what} IS {_text(wanted[column])}")
+
+    def _comments(self, cursor: "Cursor", name: str) -> dict[str, str]:
+        """The comments on the columns of a table or view, and on itself under the name ''."""
+        cursor.execute(
+            "SELECT coalesce(attname, ''), description FROM pg_description LEFT JOIN pg_attribute "
+            "ON attrelid = objoid AND attnum = objsubid AND objsubid > 0 "
+            f"WHERE classoid = 'pg_class'::regclass AND objoid = to_regclass({_text(self._name(name))})"
+        )
+        return dict(cursor.fetchall())
 
     def _make_table(self, cursor: "Cursor", table: str, schema: pa.Schema, key: Sequence[str], more: str = "") -> None:
         columns = [f"{_quoted(name)} {kind}" for name, kind in _columns(schema).items()]
@@ -185,7 +212,7 @@ class PostgresTarget(TableStore):
         if self._columns(cursor, table):
             cursor.execute(f"DELETE FROM {self._name(table)} WHERE ds = '{date}'")
 
-    def _ingest(self, cursor: "Cursor", rows: RankedRows) -> None:
+    def _ingest(self, cursor: "Cursor", rows: TableRows) -> None:
         from adbc_driver_manager import Error
 
         stream = rows.stream()
@@ -208,10 +235,10 @@ class PostgresTarget(TableStore):
         with self._session(locked=False) as (_, cursor):
             named = self._publications(cursor, f"ds = '{run.date}'")
             return same_publications(named, publications_of(run, tables)) and all(
-                self._holds_table(cursor, RankedRows(run, table), table in tables, contents) for table in RANKED
+                self._holds_table(cursor, TableRows(run, table), table in tables, contents) for table in PUBLISHABLE
             )
 
-    def _holds_table(self, cursor: "Cursor", rows: RankedRows, wanted: bool, contents: bool) -> bool:
+    def _holds_table(self, cursor: "Cursor", rows: TableRows, wanted: bool, contents: bool) -> bool:
         """True if a table has exactly the night's rows of the date, or none of the date if it is not `wanted`."""
         held, where = self._columns(cursor, rows.table), f"ds = '{rows.run.date}'"
         if not set(rows.schema.names) <= set(held) if wanted else not held:

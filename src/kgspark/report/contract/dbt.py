@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kgspark.ranking_schemas import RankedColumn
+from kgspark.published_schemas import PublishedColumn
 from kgspark.report.contract.settings import ContractSettings
 from kgspark.report.contract.tables import PublishedTable
-from kgspark.report.contract.types import SQL_TYPES
+from kgspark.report.contract.types import sql_type
 from kgspark.tables import Columns
 
 
@@ -50,13 +50,13 @@ def _unique(table: PublishedTable) -> dict[str, Any]:
     return {"unique": {"name": f"{table.name}_key", "arguments": {"column_name": f"concat({parts})"}}}
 
 
-def _column(column: RankedColumn, table: PublishedTable) -> dict[str, Any]:
+def _column(column: PublishedColumn, table: PublishedTable) -> dict[str, Any]:
     values = [rule.values for rule in table.rules if rule.column == column.name and rule.values]
     tests: list[Any] = [] if column.nullable else ["not_null"]
     tests += [{"accepted_values": {"arguments": {"values": list(allowed)}}} for allowed in values]
     return {
         "name": column.name,
         "description": column.meaning,
-        "data_type": SQL_TYPES[column.type],
+        "data_type": sql_type(column.type),
         **({"data_tests": tests} if tests else {}),
     }

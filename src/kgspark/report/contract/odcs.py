@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kgspark.ranking_schemas import RankedColumn
+from kgspark.published_schemas import PublishedColumn
 from kgspark.report.contract.settings import ContractSettings
 from kgspark.report.contract.tables import PublishedTable, Rule
-from kgspark.report.contract.types import LOGICAL_TYPES, SQL_TYPES
+from kgspark.report.contract.types import odcs_type
 from kgspark.tables import Columns
 
 _VERSION = "v3.1.0"
@@ -56,15 +56,14 @@ def _table(table: PublishedTable) -> dict[str, Any]:
     }
 
 
-def _column(column: RankedColumn, table: PublishedTable) -> dict[str, Any]:
+def _column(column: PublishedColumn, table: PublishedTable) -> dict[str, Any]:
     of_column = [rule for rule in table.rules if rule.column == column.name]
     key = {"primaryKey": True, "primaryKeyPosition": table.key.index(column.name) + 1} if column.key else {}
     partition = {"partitioned": True, "partitionKeyPosition": 1} if column.name == Columns.DS else {}
     quality = [quality for rule in of_column for quality in _qualities(rule, table)]
     return {
         "name": column.name,
-        "logicalType": LOGICAL_TYPES[column.type],
-        "physicalType": SQL_TYPES[column.type],
+        **odcs_type(column.type),
         "description": column.meaning,
         "required": not column.nullable,
         **key,

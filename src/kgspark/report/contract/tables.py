@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kgspark.ranking_schemas import RankedColumn
+from kgspark.published_schemas import PublishedColumn
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PublishedTable:
     name: str
     meaning: str
     place: str
-    columns: Sequence[RankedColumn]
+    columns: Sequence[PublishedColumn]
     rules: Sequence[Rule]
 
     @property

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from kgspark.files import TableFiles
-from kgspark.ranking_schemas import ID_TYPES
+from kgspark.published_schemas import ID_TYPES
 from kgspark.spark.frames import read_table, write_empty, write_table
 from kgspark.tables import MOVIES, RATINGS, REFUSED_PAIRS, SEEN, USERS, Columns
 

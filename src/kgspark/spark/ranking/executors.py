@@ -134,7 +134,7 @@ class RankingFunction(Protocol):
 
 @dataclass
 class WrittenFiles:
-    """The files of one direction, in order, and the sums over them of the numbers in `FILE_DESCRIPTION`."""
+    """The files of one table, in order, and the sums over them of the numbers in `FILE_DESCRIPTION`."""
 
     files: list[DataFile] = field(default_factory=list)
     total: int = 0
@@ -155,13 +155,18 @@ def write_on_executors(stream: DataFrame, functions: Sequence[RankingFunction]) 
     placed = stream.repartitionById(sum(tasks), task.cast("int"))
     ordered = placed.sortWithinPartitions(QueryColumns.POSITION, F.col(QueryColumns.SEEN).asc_nulls_first())
     described = ordered.mapInArrow(partial(_run_task, functions=functions), from_arrow_schema(FILE_DESCRIPTION))
-    written = [WrittenFiles() for _ in functions]
+    return collect_written(described, len(functions))
+
+
+def collect_written(described: DataFrame, tables: int) -> list[WrittenFiles]:
+    """The files of each of several tables, from the rows `FILE_DESCRIPTION` that the tasks return."""
+    written = [WrittenFiles() for _ in range(tables)]
     for row in sorted(described.collect(), key=lambda row: (row["direction"], row["name"])):
-        of_direction = written[row[QueryColumns.DIRECTION]]
-        of_direction.files.append(DataFile(row["name"], row["bytes"], row["sha256"], row["rows"]))
-        of_direction.total += row["total"]
-        of_direction.listed += row["listed"]
-        of_direction.found += row["found"]
+        of_table = written[row[QueryColumns.DIRECTION]]
+        of_table.files.append(DataFile(row["name"], row["bytes"], row["sha256"], row["rows"]))
+        of_table.total += row["total"]
+        of_table.listed += row["listed"]
+        of_table.found += row["found"]
     return written
 
 

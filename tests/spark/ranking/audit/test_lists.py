@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from kgspark.errors import ConfigError
 from kgspark.graph.layout import EntityLayout
-from kgspark.ranking_schemas import ranked_schema
+from kgspark.published_schemas import published_schema
 from kgspark.spark.ranking.audit import checks
 from kgspark.spark.ranking.audit.checks import Check
 from kgspark.spark.ranking.audit.counts import NightFacts, RankedTable, earlier_rows, listed_rows, union
@@ -18,7 +18,10 @@ from kgspark.spark.ranking.audit.lists import Beside, audit_lists, audit_rows, s
 from kgspark.spark.ranking.audit.settings import AuditSettings
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Direction
+from kgspark.tables import RANKED
 
+# The checks of lists; tests/night/test_vectors.py has those of vectors.
+CHECKS = {check.name for check in checks.CHECKS if set(check.tables) & set(RANKED)}
 K = 3
 USERS, MOVIES = [1, 2, 3, 40], [7, 8, 9, 10, 11]
 LAYOUT = EntityLayout.from_counts([("user", len(USERS)), ("movie", len(MOVIES)), ("genre", 1)])
@@ -75,7 +78,7 @@ def _of_movies(rows: list[Row]) -> Given:
 
 def _frame(spark: Any, name: str, of_cases: Mapping[int, list[Row]]) -> Any:
     """The rows of several tables of one name in one frame, whose column `case` counts the tables."""
-    schema = ranked_schema(name, "bigint").append(pa.field("case", pa.int32()))
+    schema = published_schema(name, "bigint").append(pa.field("case", pa.int32()))
     rows = [row | {"case": case} for case, some in of_cases.items() for row in some]
     return spark.createDataFrame(pa.Table.from_pylist(rows, schema=schema)).coalesce(1)
 
@@ -133,7 +136,7 @@ def test_a_right_table_passes_every_check_and_shares_are_told(spark: Any, beside
     assert of_popular["fallback_rows"].value == 4 / 11
     # User 1 leads the audiences of 4 of 5 movies, and 1 % of 4 users is one user.
     assert _failed(audiences) == {"concentration": 0.8}
-    expected = {check.name for check in checks.CHECKS} - {"not_offered", "model_scores", "top_k"}
+    expected = CHECKS - {"not_offered", "model_scores", "top_k"}
     assert set(lists) == expected - {"concentration"}
     assert set(audiences) == expected - {"coverage", "reason", "source_order"}
     values = {name: lists[name].value for name in ("fallback_rows", "coverage", "list_churn", "id_churn")}
@@ -249,7 +252,7 @@ def test_each_check_fires_on_what_it_is_for_and_on_nothing_else(of_broken: Any, 
 def test_every_check_has_a_table_that_breaks_it() -> None:
     elsewhere = {"not_offered", "coverage", "concentration", "list_churn", "id_churn", "model_scores", "top_k"}
     broken = {name for _, failures, _ in BROKEN.values() for name in failures}
-    assert broken | elsewhere == {check.name for check in checks.CHECKS}
+    assert broken | elsewhere == CHECKS
 
 
 def test_tables_in_one_pass_are_kept_apart(spark: Any, beside: Beside) -> None:

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.files import footers_in
-from kgspark.ranking_schemas import ranked_schema
+from kgspark.published_schemas import published_schema
 from kgspark.spark.ranking.audit.schema import check_schema
 
-SCHEMA = ranked_schema("recommendations", "bigint")
+SCHEMA = published_schema("recommendations", "bigint")
 RIGHT = pa.table(
     {"user_id": [1], "rank": [1], "movie_id": [7], "score": [0.5], "source": ["model"], "reason_movie_id": [8]}
     | {"model_id": ["transe-1"], "ds": ["2026-01-02"]},
@@ -84,7 +84,7 @@ def test_every_part_and_difference_is_told(tmp_path: Path) -> None:
 def test_right_files_pass(tmp_path: Path, id_type: str) -> None:
     for table in ("recommendations", "audiences"):
         (tmp_path / table).mkdir()
-        folder = _folder(tmp_path / table, ranked_schema(table, id_type).empty_table())
+        folder = _folder(tmp_path / table, published_schema(table, id_type).empty_table())
         (found,) = check_schema(footers_in(folder), table, id_type)
         assert (found.check, found.status, found.value) == ("schema", "passed", 0.0)
 

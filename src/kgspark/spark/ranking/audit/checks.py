@@ -1,29 +1,45 @@
 """The table of audit checks. To add one, add a line: its rule, and SQL that finds what breaks it. Needs no Spark."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from kgspark.tables import AUDIENCES, LEARNED, RANKED, RECOMMENDATIONS, ROW_SOURCES, SIMILAR_ITEMS, Columns
+from kgspark.tables import (
+    AUDIENCES,
+    LEARNED,
+    PUBLISHABLE,
+    RANKED,
+    RECOMMENDATIONS,
+    ROW_SOURCES,
+    SIMILAR_ITEMS,
+    SOURCES,
+    VECTORS,
+    Columns,
+)
 
 Severity = Literal["block", "warn", "off"]
 
-_SOURCES = ", ".join(f"'{source}'" for source in ROW_SOURCES)
+
+def _texts(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check of a ranked table. The SQL of the first four levels is a condition, true for what breaks the rule.
+    """One check of a published table. The SQL of the first four levels is a condition, true for what breaks the rule.
 
     name      its key in `audit.checks`
     rule      what holds in a good table, as a sentence without a period; `Names.fill` completes it, and `unit`
     column    the column that it looks at, by our name; empty if there are several
-    of        row: the SQL sees the columns of a row, and ds and model_id of the night as `night` and `night_model`
+    of        row: the SQL sees the columns of a row, ds and model_id of the night as `night` and `night_model`, and
+              the length of vectors as `dimension`
               step: it sees a row with the one before it in its list: rank, score, popular (0 for a row of a vector, 1
               for a popular movie of the segment, 2 of all users), previous_rank (0 at the start of a list),
               previous_score and previous_popular (null there), known_item (false if the item is no entity of the
               ranked kind)
               item: it sees one item of a list: listed (rows with that item)
-              query: it sees the counts of a list, see `lists.COUNTS`
+              query: it sees the counts of a list, see `lists.COUNTS`; those of a vector are `known_query`, `listed` and
+              `due`, as if it were a list of one row
               table: it is an aggregate over the lists, and gives the value itself
               measured: there is no SQL; Python computes the value
     sql       see `of`
@@ -51,8 +67,8 @@ class Check:
 
 CHECKS = (
     Check("not_offered", "only what is offered", "", "query", "not_offered > 0", restricted_only=True),
-    Check("incomplete", "every id has its rows", "", "query", "known_query > 0 AND listed != due"),
-    Check("unknown_id", "no rows of an unknown id", "", "query", "known_query = 0 AND listed > 0"),
+    Check("incomplete", "every id has its rows", "", "query", "known_query > 0 AND listed != due", tables=PUBLISHABLE),
+    Check("unknown_id", "no rows of an unknown id", "", "query", "known_query = 0 AND listed > 0", tables=PUBLISHABLE),
     Check(
         "ranks",
         "ranks run from 1 without gap",
@@ -77,9 +93,49 @@ CHECKS = (
         "step",
         "score > previous_score",
     ),
-    Check("ds", "ds is the night's", Columns.DS, "row", "NOT (ds <=> night)"),
-    Check("model_id", "model_id is the night's", Columns.MODEL_ID, "row", "NOT (model_id <=> night_model)"),
-    Check("source", "sources are known", Columns.SOURCE, "row", f"source IS NULL OR source NOT IN ({_SOURCES})"),
+    Check("ds", "ds is the night's", Columns.DS, "row", "NOT (ds <=> night)", tables=PUBLISHABLE),
+    Check(
+        "model_id",
+        "model_id is the night's",
+        Columns.MODEL_ID,
+        "row",
+        "NOT (model_id <=> night_model)",
+        tables=PUBLISHABLE,
+    ),
+    Check(
+        "source",
+        "sources are known",
+        Columns.SOURCE,
+        "row",
+        f"source IS NULL OR source NOT IN ({_texts(ROW_SOURCES)})",
+    ),
+    Check(
+        "vector_source",
+        "sources of vectors are known",
+        Columns.SOURCE,
+        "row",
+        f"source IS NULL OR source NOT IN ({_texts(SOURCES)})",
+        unit="of the vectors",
+        tables=VECTORS,
+    ),
+    Check(
+        "vector_values",
+        "vectors have finite numbers, all of them equally many",
+        Columns.VECTOR,
+        "row",
+        "vector IS NULL OR size(vector) != dimension OR "
+        "exists(vector, x -> x IS NULL OR isnan(x) OR abs(x) = double('infinity'))",
+        unit="of the vectors",
+        tables=VECTORS,
+    ),
+    Check(
+        "vector_scores",
+        "scores of recommendations follow from the vectors, for a sample",
+        Columns.VECTOR,
+        "measured",
+        unit="of the compared rows have another score",
+        tables=VECTORS,
+    ),
     Check(
         "source_order",
         "popular {movies} come after those that vectors rank",
@@ -104,6 +160,7 @@ CHECKS = (
         "abs(sum(due) - sum(listed))",
         unit="rows too many or too few",
         example="format_string('%,d rows, %,d expected', sum(listed), sum(due))",
+        tables=PUBLISHABLE,
     ),
     Check(
         "constant_lists",

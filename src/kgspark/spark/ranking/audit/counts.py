@@ -90,7 +90,7 @@ def listed_rows(
         F.col(Columns.REASON).alias("reason"),
         F.when(F.col(Columns.SOURCE) != LEARNED, 1).otherwise(0).alias("fallback"),
         F.coalesce(F.array_position(F.lit(list(POPULAR_SOURCES)), F.col(Columns.SOURCE)), F.lit(0)).alias("popular"),
-        _broken(chosen, "row").alias("broken"),
+        broken_bits(chosen, "row").alias("broken"),
         *of_own,
     )
 
@@ -112,7 +112,7 @@ def _own_condition(name: str, check: OwnCheckSettings, table: RankedTable) -> Co
     return F.when(F.expr(check.where), 1).otherwise(0)
 
 
-def _broken(chosen: Sequence[Check], level: str) -> Column:
+def broken_bits(chosen: Sequence[Check], level: str) -> Column:
     """A bit for each check of the level, which is set if the rule is broken."""
     bits = [
         F.when(F.expr(check.sql), F.lit(1 << i).cast("bigint")).otherwise(F.lit(0).cast("bigint"))
@@ -149,7 +149,7 @@ def listed_counts(listed: DataFrame, known_items: DataFrame, chosen: Sequence[Ch
         F.lag("score").over(in_order).alias("previous_score"),
         F.lag("popular").over(in_order).alias("previous_popular"),
     )
-    rows = rows.withColumn("broken", F.col("broken").bitwiseOR(_broken(chosen, "step")))
+    rows = rows.withColumn("broken", F.col("broken").bitwiseOR(broken_bits(chosen, "step")))
     summed = ["fallback", *(f"own_{i}" for i in range(own))]
     of_vector = F.when(F.col("popular") == 0, F.col("score"))
     items = rows.groupBy("number", "query", "item").agg(
@@ -162,7 +162,7 @@ def listed_counts(listed: DataFrame, known_items: DataFrame, chosen: Sequence[Ch
         F.max(of_vector).alias("highest"),
         *[F.sum(name).alias(name) for name in summed],
     )
-    items = items.withColumn("broken", F.col("broken").bitwiseOR(_broken(chosen, "item")))
+    items = items.withColumn("broken", F.col("broken").bitwiseOR(broken_bits(chosen, "item")))
     same = (F.sum("by_vector") > 1) & (F.min("lowest") == F.max("highest"))
     return items.groupBy("number", "query").agg(
         F.bit_or("broken").alias("broken"),

@@ -30,7 +30,7 @@ from kgspark.spark.ranking.audit.counts import (
 from kgspark.spark.ranking.audit.findings import Finding, judge
 from kgspark.spark.ranking.audit.settings import AuditSettings
 from kgspark.spark.ranking.candidates import Candidates
-from kgspark.tables import RECOMMENDATIONS, Columns
+from kgspark.tables import RANKED, RECOMMENDATIONS, Columns
 
 # Concentration looks at this share of the users.
 _TOP = 0.01
@@ -71,7 +71,7 @@ def audit_lists(
 
 def sql_checks() -> list[Check]:
     """The checks that the pass answers by their SQL."""
-    return [check for check in checks.CHECKS if check.of != "measured"]
+    return [check for check in checks.CHECKS if check.of != "measured" and set(check.tables) & set(RANKED)]
 
 
 def audit_rows(
@@ -146,7 +146,13 @@ def _by_table(values: Sequence[int]) -> Column:
 def _measured(queries: DataFrame, own: int) -> DataFrame:
     """One row per table: the value and the example of each check, and the bad rows of each check of the user."""
     columns = [F.sum("listed").alias("listed"), *[F.sum(f"own_{i}").alias(f"own_{i}") for i in range(own)]]
-    for i, check in enumerate(sql_checks()):
+    return queries.groupBy("number").agg(*columns, *measures(sql_checks()))
+
+
+def measures(chosen: Sequence[Check]) -> list[Column]:
+    """For the check number i of the chosen ones: `value_i` and `example_i`, aggregates over the counts of queries."""
+    columns = []
+    for i, check in enumerate(chosen):
         if check.of == "table":
             value = F.expr(check.sql)
             example = F.expr(check.example) if check.example else F.lit("")
@@ -156,7 +162,7 @@ def _measured(queries: DataFrame, own: int) -> DataFrame:
             value = F.count_if(is_broken)
             example = F.min(F.when(is_broken, F.col("query"))).cast("string")
         columns += [value.cast("double").alias(f"value_{i}"), example.alias(f"example_{i}")]
-    return queries.groupBy("number").agg(*columns)
+    return columns
 
 
 def _item_counts(tables: Sequence[RankedTable], listed: DataFrame, candidates: Candidates | None) -> list[DataFrame]:

@@ -1,4 +1,4 @@
-"""The first check: every file of a ranked table has exactly the columns and types that the ranking writes.
+"""The first check: every file of a published table has exactly the columns and types that its stage writes.
 
 No query runs before. Nobody can switch it off, because no other check can read a table with other columns.
 """
@@ -9,23 +9,29 @@ import pyarrow as pa
 
 from kgspark.errors import StageError
 from kgspark.names import OURS, Names
-from kgspark.ranking_schemas import ranked_schema
+from kgspark.published_schemas import published_schema
+from kgspark.search_space import Scoring
 from kgspark.spark.ranking.audit.checks import Check
 from kgspark.spark.ranking.audit.findings import Finding, judge
 from kgspark.spark.ranking.audit.settings import CheckSettings
 
 SCHEMA = "schema"
-_RULE = "files have the columns and types that the ranking writes"
+_RULE = "files have the columns and types that their stage writes"
 
 
 def check_schema(
-    footers: Mapping[str, Callable[[], pa.Schema]], table: str, id_type: str, names: Names = OURS
+    footers: Mapping[str, Callable[[], pa.Schema]],
+    table: str,
+    id_type: str,
+    names: Names = OURS,
+    scoring: Scoring | None = None,
 ) -> list[Finding]:
     """One failed finding per file and difference; one that passed if there is none.
 
-    footers  the name of each file of the table, to a function that reads its columns
+    footers  the name of each file of the table, to a function that reads its columns and metadata
+    scoring  how the vectors are scored; the files of vectors must say the same
     """
-    expected = ranked_schema(table, id_type, names)
+    expected = published_schema(table, id_type, names, scoring)
     found = [
         _finding(table, column, 1.0, f"{name}: {difference}")
         for name, read in footers.items()
@@ -53,6 +59,10 @@ def _differences(read: Callable[[], pa.Schema], expected: pa.Schema) -> Iterator
             yield name, f"unknown column {name}"
     if sorted(found.names) == sorted(expected.names) and found.names != expected.names:
         yield "", f"the columns are in the order {', '.join(found.names)}, expected {', '.join(expected.names)}"
+    for key, value in (expected.metadata or {}).items():
+        told = (found.metadata or {}).get(key, b"nothing")
+        if told != value:
+            yield "", f"the metadata {key.decode()} says {told.decode()}, expected {value.decode()}"
 
 
 def _finding(table: str, column: str, value: float, example: str) -> Finding:

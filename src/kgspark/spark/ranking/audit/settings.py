@@ -38,12 +38,14 @@ def _defaults() -> dict[str, CheckSettings]:
 
 
 class AuditSettings(Settings):
-    """The checks of the ranked tables before they are published; docs/ranking.md explains them."""
+    """The checks of the tables before they are published; docs/ranking.md explains them."""
 
     users: int = Field(
-        200, ge=1, description="model_scores, top_k: largest number of users whose scores are computed again"
+        200,
+        ge=1,
+        description="model_scores, top_k, vector_scores: largest number of users whose scores are computed again",
     )
-    seed: int = Field(42, ge=0, description="model_scores, top_k: seed of the draw of these users")
+    seed: int = Field(42, ge=0, description="model_scores, top_k, vector_scores: seed of the draw of these users")
     checks: dict[str, CheckSettings] = Field(
         default_factory=_defaults,
         description="check: {severity: block, warn or off, bound: number}; a file's checks are merged into these",

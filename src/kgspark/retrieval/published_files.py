@@ -1,4 +1,4 @@
-"""Writes ranked rows to Parquet files, in the task that ranks them.
+"""Writes rows of published tables to Parquet files, in the task that makes them.
 
 Arrow writes the same bytes for the same rows on every machine and in every process. Spark's Parquet writer does not: it
 lists encodings in the footer in an order that differs between JVMs.
@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 
 from kgspark.content import signed, sum_of_rows
 from kgspark.files import DataFile, describe_file
-from kgspark.ranking_schemas import DS_TYPE
+from kgspark.published_schemas import DS_TYPE
 from kgspark.shared_folders import PARTIAL, writing
 from kgspark.tables import Columns
 
 
-def write_ranked(
-    place: str, name: str, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]
+def write_published(
+    place: str, name: str, rows: Iterator[pa.RecordBatch], constants: Mapping[str, str]
 ) -> tuple[DataFile, int]:
     """Writes the batches (at least one) to a Parquet file; returns its description and `sum_of_rows`.
 
@@ -30,7 +30,7 @@ def write_ranked(
     the same bytes, so it replaces the file by an equal one.
     """
     with writing(place, name) as path:
-        total = _write(path, ranked, constants)
+        total = _write(path, rows, constants)
         file = describe_file(path)
     return replace(file, name=name), total
 
@@ -41,9 +41,9 @@ def discard_partial(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(path: Path, ranked: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> int:
+def _write(path: Path, rows: Iterator[pa.RecordBatch], constants: Mapping[str, str]) -> int:
     writer, total = None, 0
-    for batch in ranked:
+    for batch in rows:
         for name, value in constants.items():
             column = pa.repeat(pa.scalar(value), batch.num_rows)
             batch = batch.append_column(name, column.cast(DS_TYPE) if name == Columns.DS else column)

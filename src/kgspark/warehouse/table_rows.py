@@ -1,4 +1,4 @@
-"""A night's ranked table as a stream of record batches, for targets that copy rows, and the check of what they hold."""
+"""A night's table as a stream of record batches, for targets that copy rows, and the check of what they hold."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 from kgspark.content import columns_text, content_hash, sum_of_rows
 from kgspark.errors import AuditError, StageError
 from kgspark.manifests import Manifest
+from kgspark.published_schemas import VECTOR_TYPE
 from kgspark.runs import Run
 from kgspark.tables import Columns
 
 
 @dataclass(frozen=True)
-class RankedRows:
-    """The rows of a ranked table of a night."""
+class TableRows:
+    """The rows of a published table of a night."""
 
     run: Run
     table: str
@@ -28,14 +29,20 @@ class RankedRows:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Columns and types; `ds` is a plain string here, not a dictionary as in the files."""
+        """Columns and types; other than in the files, `ds` is a plain string, and lists may have any length."""
         plain = [(field.name, _plain(field.type)) for field in self._file_schema]
         return pa.schema(plain)
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The columns that, with `ds`, name a row: the query of the list, and the rank."""
-        return (self.schema.names[0], Columns.RANK)
+        """The columns that, with `ds`, name a row: the query of the list, and the rank; of vectors, the id alone."""
+        return (self.schema.names[0], *filter(Columns.RANK.__eq__, self.schema.names))
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What the files say of their rows, by keys that begin with `kgspark.`: how vectors rank."""
+        metadata = {key.decode(): value.decode() for key, value in (self._file_schema.metadata or {}).items()}
+        return {key: value for key, value in metadata.items() if key.startswith("kgspark.")}
 
     @cached_property
     def _file_schema(self) -> pa.Schema:
@@ -63,7 +70,7 @@ class Stream:
     failure  the error that ended the stream; a target's library may have wrapped it in one of its own
     """
 
-    rows: RankedRows
+    rows: TableRows
     failure: AuditError | None = field(default=None, init=False)
 
     @property
@@ -95,6 +102,9 @@ class Stream:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
+    """A type that every store has."""
+    if pa.types.is_fixed_size_list(kind):
+        return VECTOR_TYPE
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
