@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from importlib.util import find_spec
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,6 +44,16 @@ _REMEDIES = {
     "UnauthenticatedError": "set the credentials in the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "NotFoundError": "no such bucket or container",
     "FileNotFoundError": "no such bucket or container",
+}
+# One request reads no more of an object.
+_PART_BYTES = 64 << 20
+# What an error says whose class is that of any error.
+_SIGNS = {
+    "NoSuchBucket": _REMEDIES["NotFoundError"],
+    "ContainerNotFound": _REMEDIES["NotFoundError"],
+    "169.254.169.254": _REMEDIES["UnauthenticatedError"],  # the machine is asked for its role if there is no key
+    "403 Forbidden": _REMEDIES["PermissionDeniedError"],
+    "error sending request": "the store does not answer; check the network and the endpoint in the environment",
 }
 _T = TypeVar("_T")
 
@@ -92,9 +103,16 @@ def checked_uri(text: str) -> str:
 
 @dataclass(frozen=True)
 class Store:
-    """The objects below one URI. Every function raises StageError, in one line, if the store cannot be used."""
+    """The objects below one URI. Every function raises StageError, in one line, if the store cannot be used.
+
+    Raises ConfigError if the package for stores is not installed.
+    """
 
     uri: str
+
+    def __post_init__(self) -> None:
+        if find_spec("obstore") is None:
+            raise ConfigError(f"{self.uri}: object stores need the package obstore; {_EXTRA}")
 
     def below(self, prefix: str) -> "Store":
         """The store of the objects below `prefix/`."""
@@ -147,13 +165,31 @@ class Store:
             except FileNotFoundError:
                 return None
 
-    def download(self, key: str, path: Path) -> None:
-        """Writes an object to a new file."""
+    def download(self, key: str, path: Path, expected: StoredObject | None = None) -> None:
+        """Writes an object to a new file, which is on the disk when the call returns.
+
+        expected  the object as it was listed; None takes the present one
+        Raises LostError if another object is there, or comes there meanwhile. An object is read in parts, because one
+        of many gigabytes takes longer than a request may.
+        """
         import obstore
 
+        found = self.find(key) if expected is None else expected
+        if found is None:
+            raise StageError(f"{self.uri}/{key}: the file is missing")
         with self._told(key), open(path, "wb") as stream:
-            for chunk in obstore.get(self._handle, key).stream(min_chunk_size=_CHUNK_BYTES):
-                stream.write(chunk)
+            for start in range(0, found.bytes, _PART_BYTES):
+                try:
+                    part = obstore.get(self._handle, key, options={"range": (start, start + _PART_BYTES)})
+                except FileNotFoundError:
+                    raise LostError(f"{self.uri}/{key}") from None
+                # What one answer holds is of one state of the object.
+                if (part.meta["e_tag"] or "").strip('"') != found.etag.strip('"'):
+                    raise LostError(f"{self.uri}/{key}")
+                for chunk in part.stream(min_chunk_size=_CHUNK_BYTES):
+                    stream.write(chunk)
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def upload(self, path: Path, key: str) -> str:
         """Puts a file; returns the object's ETag."""
@@ -301,10 +337,8 @@ def _bucket(uri: str) -> tuple[str, str]:
 @lru_cache(maxsize=64)
 def _handle(uri: str, endpoints: tuple[str, ...]) -> "ObjectStore":
     """The client of a store; credentials come from the environment, or from the machine's or pod's own role."""
-    try:
-        from obstore.store import from_url
-    except ImportError as error:
-        raise ConfigError(f"{uri}: object stores need the package obstore; {_EXTRA}") from error
+    from obstore.store import from_url
+
     plain = any(endpoint.startswith("http://") for endpoint in endpoints)
     client: Any = {**_CLIENT, **({"allow_http": True} if plain else {})}
     retries: Any = _RETRIES
@@ -315,7 +349,5 @@ def _reason(error: Exception) -> str:
     """What went wrong and what to do, from the first lines of an error, which has many."""
     text = re.sub(r"<[^>]+>", " ", str(error).partition("Debug source")[0])
     said = redact(" ".join(text.split()))[:300]
-    remedy = _REMEDIES.get(type(error).__name__)
-    if remedy is None and "error sending request" in said:
-        remedy = "the store does not answer; check the network and the endpoint in the environment"
+    remedy = _REMEDIES.get(type(error).__name__) or next((r for sign, r in _SIGNS.items() if sign in said), None)
     return f"{remedy}: {said}" if remedy else said

@@ -14,6 +14,7 @@ from kgspark.machine import peak_memory
 from kgspark.night.configured_sql import check_configured_sql
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome, Run, StageWork
+from kgspark.spark.cleaning.source.fetched import objects_named
 from kgspark.spark.settings import SessionSettings
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Night:
         summary    describes the present output in a few words
         is_intact  returns False if a result outside the night's folder is missing, so that the stage must run again
         """
-        with lines_of(work.stage):
+        with lines_of(work.stage), objects_named(self.run.lake):
             started = time.perf_counter()
             ran = not (work.is_current() and is_intact(self))
             with peak_memory(os.getpid()) as peak:

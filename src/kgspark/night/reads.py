@@ -88,14 +88,14 @@ def relation_tables(night: Night) -> dict[str, DataFrame]:
     for name, source in night.settings.source.tables.items():
         if name in DERIVED:
             raise ConfigError(f"source.tables.{name}: is the name of a derived table; choose another one")
-        tables[name] = read_own_table(night.spark, name, source)
+        tables[name] = read_own_table(night.spark, name, source, night.run.lake)
     return tables
 
 
 def refused_lines(night: Night, tables: Collection[str]) -> list[RefusedLines]:
     """The refused lines of the user's own tables among `tables`; InputError above clean.max_quarantined_share."""
     sources = {name: source for name, source in night.settings.source.tables.items() if name in tables}
-    refused = count_refused(night.spark, sources)
+    refused = count_refused(night.spark, sources, night.run.lake)
     for lines in refused:
         lines.check(night.settings.clean.max_quarantined_share)
     return refused
@@ -117,7 +117,8 @@ def own_table_signatures(night: Night) -> dict[str, str]:
     """Signatures of all tables of the user, with the settings that they are read by, by dotted key."""
     signatures = {}
     for name, source in night.settings.source.tables.items():
-        rows, read_by = own_signature(lambda: night.spark, name, source), source.model_dump_json(exclude={"path"})
+        rows = own_signature(lambda: night.spark, name, source, night.run.lake)
+        read_by = source.model_dump_json(exclude={"path"})
         signatures[f"source.tables.{name}"] = f"{rows} {read_by}"
     return signatures
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -13,10 +14,11 @@ from kgspark.errors import InputError
 from kgspark.spark.cleaning.accounts import format_reasons
 from kgspark.spark.cleaning.settings import TableSource
 from kgspark.spark.cleaning.source.csv_layouts import shared_header, split_header
-from kgspark.spark.cleaning.source.files import SourceFiles, find_files, local_path
+from kgspark.spark.cleaning.source.files import SourceFiles, find_files
 from kgspark.spark.cleaning.source.kinds import are_parquet, shown
 from kgspark.spark.cleaning.source.layouts import TextLayout
 from kgspark.spark.cleaning.source.lines import LINE_PROBLEMS, fields, is_header, line_problem, read_lines
+from kgspark.spark.cleaning.source.places import local_path
 from kgspark.spark.cleaning.source.spark_tables import content_version, open_table, table_version
 from kgspark.spark.frames import quoted
 from kgspark.spark.own_parquet import read_own_parquet
@@ -54,41 +56,44 @@ class RefusedLines:
             )
 
 
-def read_own_table(session: SparkSession, name: str, source: TableSource) -> DataFrame:
+def read_own_table(session: SparkSession, name: str, source: TableSource, lake: Path | None = None) -> DataFrame:
     """The rows of `source.tables.NAME`. Blanks around texts are removed, and blank texts are null. Lazy.
 
     Every column of a CSV table is a string. Folders such as `day=1` are a column, too. A table that Spark opens has its
     own types.
+
+    lake  the lake that copies of objects are kept in
+
     Raises InputError if there is no file, if a file is of another format, or if the header cannot be used.
     """
     if source.by_spark:
         table = open_table(session, source, f"source.tables.{name}")
     elif source.format == "csv":
-        layout, lines = _csv_lines(session, name, source)
+        layout, lines = _csv_lines(session, name, source, lake)
         values = {column: F.try_element_at("fields", F.lit(i + 1)) for i, column in enumerate(layout.columns)}
         good = lines.where(F.col("is_data") & F.col("reason").isNull())
         return good.select(*[_trimmed(value, StringType()).alias(column) for column, value in values.items()])
     else:
-        table = read_own_parquet(session, _checked_files(name, source))
+        table = read_own_parquet(session, _checked_files(name, source, lake))
     return table.select(
         *[_trimmed(F.col(quoted(field.name)), field.dataType).alias(field.name) for field in table.schema]
     )
 
 
-def own_signature(session: Callable[[], SparkSession], name: str, source: TableSource) -> str:
+def own_signature(session: Callable[[], SparkSession], name: str, source: TableSource, lake: Path | None = None) -> str:
     """Changes with the rows of `source.tables.NAME`; see `source_signature` and `table_version`.
 
     session  gives the session, which only a table needs that Spark opens; one without a version is read for its hash
     """
     if not source.by_spark:
-        return _own_files(name, source).signature
+        return _own_files(name, source, lake).signature
     key = f"source.tables.{name}"
     return table_version(session(), source, key) or content_version(session(), source, key)
 
 
-def _own_files(name: str, source: TableSource) -> SourceFiles:
+def _own_files(name: str, source: TableSource, lake: Path | None) -> SourceFiles:
     """The files of a table, found as those of the ratings; InputError if there is none."""
-    return find_files(source.path, f"source.tables.{name}.path names it")
+    return find_files(source.path, f"source.tables.{name}.path names it", lake)
 
 
 def _trimmed(value: Column, data_type: DataType) -> Column:
@@ -100,12 +105,14 @@ def _trimmed(value: Column, data_type: DataType) -> Column:
     return value
 
 
-def count_refused(session: SparkSession, sources: Mapping[str, TableSource]) -> list[RefusedLines]:
+def count_refused(
+    session: SparkSession, sources: Mapping[str, TableSource], lake: Path | None = None
+) -> list[RefusedLines]:
     """The refused lines of CSV tables, in one job; tables without a refused line are left out."""
     parts = []
     for name, source in sources.items():
         if source.format == "csv" and not source.by_spark:
-            _, lines = _csv_lines(session, name, source)
+            _, lines = _csv_lines(session, name, source, lake)
             parts.append(lines.select(F.lit(name).alias("table"), "file", "block", "row", "is_data", "reason"))
     if not parts:
         return []
@@ -123,7 +130,7 @@ def count_refused(session: SparkSession, sources: Mapping[str, TableSource]) -> 
     rows = sorted(blocks.collect(), key=lambda row: (row["file"], row["block"]))
     of_table = {name: [row for row in rows if row["table"] == name] for name in sources}
     return [
-        _refused(name, _own_files(name, sources[name]), own)
+        _refused(name, _own_files(name, sources[name], lake), own)
         for name, own in of_table.items()
         if any(row["refused"] is not None for row in own)
     ]
@@ -142,12 +149,14 @@ def _refused(name: str, files: SourceFiles, blocks: Sequence[Row]) -> RefusedLin
     )
 
 
-def _csv_lines(session: SparkSession, name: str, source: TableSource) -> tuple[TextLayout, DataFrame]:
+def _csv_lines(
+    session: SparkSession, name: str, source: TableSource, lake: Path | None
+) -> tuple[TextLayout, DataFrame]:
     """The layout, and every line with `fields`, position, `is_data`, and the `reason` to refuse it (or null).
 
     Headers and blank lines hold no data.
     """
-    files = _checked_files(name, source)
+    files = _checked_files(name, source, lake)
     layout = _csv_layout(name, source, files)
     lines = read_lines(session, files, layout).withColumn("fields", fields(layout))
     is_data = ~is_header(layout) & (F.length(F.trim("raw")) > 0)
@@ -171,9 +180,9 @@ def _csv_layout(name: str, source: TableSource, files: SourceFiles) -> TextLayou
     return layout.with_folders({name: name for name in folders}, folders)
 
 
-def _checked_files(name: str, source: TableSource) -> SourceFiles:
-    """The files of a table; InputError if they are not of its format."""
-    files = _own_files(name, source)
+def _checked_files(name: str, source: TableSource, lake: Path | None) -> SourceFiles:
+    """The files of a table, which are fetched if they are in a store; InputError if they are not of its format."""
+    files = _own_files(name, source, lake).fetch()
     found = "parquet" if are_parquet(files) else "csv"
     if found != source.format:
         is_so = "are" if found == "parquet" else "are not"

@@ -2,9 +2,9 @@
 
 import datetime
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from kgspark.spark.cleaning.accounts import (
     count_and_quarantine,
     format_accounts,
 )
-from kgspark.spark.cleaning.basis import Basis, open_basis
+from kgspark.spark.cleaning.basis import Basis, EarlierNight, basis_of, open_earlier
 from kgspark.spark.cleaning.clean_tables import write_clean_tables
 from kgspark.spark.cleaning.events import events_of
 from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint, collect_time_hint
@@ -32,10 +32,10 @@ from kgspark.spark.cleaning.seen import write_seen
 from kgspark.spark.cleaning.settings import Location
 from kgspark.spark.cleaning.source.dialects import (
     Source,
-    find_source,
     find_tables,
     own_columns,
     own_locations,
+    read_layouts,
     required_columns,
 )
 from kgspark.spark.cleaning.source.file_accounts import SourceFile, format_unfinished, unfinished_lines
@@ -52,23 +52,27 @@ def run(night: Night) -> Outcome:
     """Cleans the source unless its files and rules are unchanged."""
     given = night.settings.source
     spark_tables = {name: place for name, place in own_locations(given).items() if place[1].by_spark}
-    source = None if spark_tables else find_source(given)
-    side_tables = [name for name in (MOVIES, USERS, TAGS) if name in (source.paths if source else own_locations(given))]
+    tables = find_tables(given, lake=night.run.lake)
     work = StageWork.plan(
         night.run,
         "clean-ratings",
-        writes=(RATINGS, QUARANTINE, SEEN, REFUSED_PAIRS, *side_tables),
+        writes=(
+            *(RATINGS, QUARANTINE, SEEN, REFUSED_PAIRS),
+            *[name for name in (MOVIES, USERS, TAGS) if name in tables or name in spark_tables],
+        ),
         settings=stage_settings(night),
-        sources=source.signatures if source else _present_signatures(night, spark_tables),
+        sources=_signatures(tables) | _present_versions(night, spark_tables),
     )
-    return night.stage(work, partial(_clean, source=source, spark_tables=spark_tables), _summary)
+    return night.stage(work, partial(_clean, tables=tables, spark_tables=spark_tables), _summary)
 
 
-def _present_signatures(night: Night, spark_tables: Mapping[str, tuple[str, Location]]) -> dict[str, str]:
-    """Signatures of the tables before they are read; empty if it is only known afterwards, so that they are read."""
-    files = find_tables(night.settings.source, {})
-    versions = {name: table_version(night.spark, place, key) for name, (key, place) in spark_tables.items()}
-    return {name: found.signature for name, found in files.items()} | {n: v or "" for n, v in versions.items()}
+def _signatures(tables: Mapping[str, SourceFiles]) -> dict[str, str]:
+    return {name: files.signature for name, files in tables.items()}
+
+
+def _present_versions(night: Night, spark_tables: Mapping[str, tuple[str, Location]]) -> dict[str, str]:
+    """Versions of the tables that Spark opens; empty if it is only known afterwards, so that they are read."""
+    return {name: table_version(night.spark, place, key) or "" for name, (key, place) in spark_tables.items()}
 
 
 def stage_settings(night: Night) -> dict[str, Any]:
@@ -80,35 +84,73 @@ def stage_settings(night: Night) -> dict[str, Any]:
     }
 
 
-def _with_unfinished_lines(night: Night, source: Source) -> Source:
-    layout = source.layouts[RATINGS]
-    if layout is None:
-        return source
-    handling = night.settings.clean.unfinished_last_line
-    return replace(source, unfinished=unfinished_lines(source.files[RATINGS], layout, handling))
+@dataclass(frozen=True)
+class _Reading:
+    """How the source is read tonight, and the basis that this is for; `reading` is what the manifest says of it."""
+
+    source: Source
+    limits: Limits
+    reading: Mapping[str, Any]
+    basis: Basis
 
 
 def _clean(
-    night: Night, work: StageWork, source: Source | None, spark_tables: Mapping[str, tuple[str, Location]]
+    night: Night,
+    work: StageWork,
+    tables: Mapping[str, SourceFiles],
+    spark_tables: Mapping[str, tuple[str, Location]],
 ) -> None:
     folders = work.begin()
     with ExitStack() as stack:
-        if source is None:
+        if spark_tables:
             copies = stack.enter_context(_copied_tables(night, work, spark_tables))
-            work = replace(work, sources={**work.sources, **{name: files.signature for name, files in copies.items()}})
+            tables = {**tables, **copies}
+            work = replace(work, sources={**work.sources, **_signatures(copies)})
             if work.is_current():  # tables without a version were read anew, and have the same rows as before
                 work.remove_remains()
                 return
-            source = find_source(night.settings.source, copies)
-        source = _with_unfinished_lines(night, source)
-        limits = _limits(night, source)
-        layouts = {name: None if layout is None else asdict(layout) for name, layout in source.layouts.items()}
-        # `until` differs from night to night, and changes no row that was before it.
-        reading = as_written({"limits": asdict(replace(limits, until=None)), "layouts": layouts})
-        basis = Basis()
+        earlier = None
         if night.settings.clean.incremental and RATINGS not in spark_tables:
-            basis = stack.enter_context(open_basis(night.spark, night.run, source, work.settings, reading))
-        _clean_onto(basis, night, work, folders, source, limits, reading)
+            earlier = stack.enter_context(open_earlier(night.run))
+        read = partial(_read, night, work, tables, earlier)
+        _clean_onto(_read_new(read, earlier, tables) or read(unread={}), night, work, folders, read)
+
+
+def _read_new(
+    read: Callable[..., _Reading], earlier: EarlierNight | None, tables: Mapping[str, SourceFiles]
+) -> _Reading | None:
+    """The reading by the files that are to be fetched, if the earlier night, which has read the others, fits it.
+
+    Otherwise None, so that all files are read: also if these files alone cannot be.
+    """
+    unread = earlier.unread(tables) if earlier is not None else {}
+    if not unread:
+        return None
+    try:
+        found = read(unread=unread)
+    except InputError:
+        return None
+    return found if unread.keys() <= found.basis.tables.keys() else None
+
+
+def _read(
+    night: Night,
+    work: StageWork,
+    tables: Mapping[str, SourceFiles],
+    earlier: EarlierNight | None,
+    unread: Mapping[str, Collection[str]],
+) -> _Reading:
+    source = read_layouts(night.settings.source, tables, unread)
+    layout, limits = source.layouts[RATINGS], _limits(night, source)
+    cut = []
+    if layout is not None:
+        cut = unfinished_lines(source.files[RATINGS], layout, night.settings.clean.unfinished_last_line)
+    layouts = {name: None if layout is None else asdict(layout) for name, layout in source.layouts.items()}
+    # `until` differs from night to night, and changes no row that was before it.
+    types = {name: parquet.groups for name, parquet in source.parquet.items() if name == RATINGS}
+    reading = as_written({"limits": asdict(replace(limits, until=None)), "layouts": layouts, "types": types})
+    source = replace(source, files=tables, unread=unread, unfinished=cut)
+    return _Reading(source, limits, reading, basis_of(night.spark, earlier, source, work.settings, reading))
 
 
 @contextmanager
@@ -127,19 +169,16 @@ def _copied_tables(
 
 
 def _clean_onto(
-    basis: Basis,
-    night: Night,
-    work: StageWork,
-    folders: Mapping[str, Path],
-    source: Source,
-    limits: Limits,
-    reading: Mapping[str, Any],
+    found: _Reading, night: Night, work: StageWork, folders: Mapping[str, Path], read: Callable[..., _Reading]
 ) -> None:
-    written, basis = write_clean_tables(night.spark, source, limits, folders, basis)
+    source, limits = found.source, found.limits
+    written, basis = write_clean_tables(
+        night.spark, source, limits, folders, found.basis, whole=lambda: read(unread={}).source
+    )
     ratings = written[RATINGS]
     accounts, quarantine = count_and_quarantine(night.spark, written, folders[QUARANTINE])
     copies = {name: files for name, files in source.files.items() if files.version}
-    if find_source(night.settings.source, copies).signatures != work.sources:
+    if _signatures(find_tables(night.settings.source, copies, night.run.lake)) != work.sources:
         raise InputError(f"{night.settings.source.path}: the source changed while it was read; run clean-ratings again")
     for name, counts in accounts.items():
         counts.check(name)
@@ -153,7 +192,7 @@ def _clean_onto(
         "format": source.format,
         "id_type": limits.id_type,
         "scale": asdict(limits.scale),
-        "reading": reading,
+        "reading": found.reading,
         "tables": sorted(files),
         "accounts": {name: asdict(counts) for name, counts in accounts.items()},
         "source_files": {name: [asdict(file) for file in table.all_read] for name, table in written.items()},

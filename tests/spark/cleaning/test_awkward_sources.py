@@ -135,8 +135,8 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(
     path = _csv(tmp_path / "ratings.csv", LINES)
     write = clean_ratings.write_clean_tables
 
-    def changing(*arguments: Any) -> Any:
-        written, status = write(*arguments), path.stat()
+    def changing(*arguments: Any, **others: Any) -> Any:
+        written, status = write(*arguments, **others), path.stat()
         path.write_text(path.read_text().replace(",5.0,", ",0.5,"))
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         return written

@@ -189,7 +189,7 @@ def count_superseded(checked: DataFrame, earlier: Earlier | None, key: tuple[str
 
 
 def check_ratings(
-    path: Path, ratings: Accounts, new: Accounts, limit: float, quarantine: Path, explain: Callable[[], str]
+    path: str, ratings: Accounts, new: Accounts, limit: float, quarantine: Path, explain: Callable[[], str]
 ) -> None:
     """InputError if a larger fraction than `limit` of the ratings at `path` is quarantined, or if none was kept.
 

@@ -21,7 +21,8 @@ from kgspark.runs import Run, first_difference
 from kgspark.spark.cleaning.accounts import Accounts, Earlier
 from kgspark.spark.cleaning.rating_rules import AFTER_RUN_DATE, UNKNOWN_MOVIE, Limits
 from kgspark.spark.cleaning.source.dialects import Source
-from kgspark.spark.cleaning.source.file_accounts import SourceFile, find_changed_file
+from kgspark.spark.cleaning.source.file_accounts import SourceFile, find_changed_file, find_other_state
+from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.frames import read_table
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, Columns
 
@@ -52,15 +53,45 @@ class Basis:
         return self.tables.get(RATINGS)
 
 
+@dataclass(frozen=True)
+class EarlierNight:
+    """A night that may be the basis; `ratings` is the manifest of its ratings."""
+
+    run: Run
+    ratings: Manifest
+
+    @property
+    def accounts(self) -> dict[str, Accounts]:
+        """The accounts of each table."""
+        return {name: Accounts(**counts) for name, counts in self.ratings.details["accounts"].items()}
+
+    @property
+    def read(self) -> dict[str, list[SourceFile]]:
+        """The files of each table, as the night read them."""
+        found = self.ratings.details["source_files"].items()
+        return {name: [SourceFile(**file) for file in files] for name, files in found}
+
+    @property
+    def cut(self) -> set[str]:
+        """The tables of which the night left out lines, because they were after it."""
+        return {name for name, counts in self.accounts.items() if AFTER_RUN_DATE in counts.left_out}
+
+    def unread(self, tables: Mapping[str, SourceFiles]) -> dict[str, set[str]]:
+        """By table, the names of files in object stores that need not be fetched if this night is the basis."""
+        read = self.read
+        return {
+            name: {file.name for file in read[name]}
+            for name in tables.keys() & read.keys() - self.cut
+            if tables[name].fetched is not None and not find_other_state(tables[name], read[name])
+            if name == RATINGS or len(read[name]) == len(tables[name].files)
+        }
+
+
 @contextmanager
-def open_basis(
-    session: SparkSession, run: Run, source: Source, settings: Mapping[str, Any], reading: Mapping[str, Any]
-) -> Iterator[Basis]:
-    """The basis of the night `run`: the newest earlier one that is complete, undamaged, and not being worked on.
+def open_earlier(run: Run) -> Iterator[EarlierNight | None]:
+    """The newest night before `run` that is complete, undamaged, and not being worked on; None if there is none.
 
     That night is locked in this context, so that no other process removes it or works on it.
-
-    settings, reading  of tonight's cleaning, as a manifest gives them back; `reading` is in the details of the ratings
     """
     for night in run.earlier():
         ratings = night.find_manifest(RATINGS)
@@ -68,9 +99,9 @@ def open_basis(
             continue
         with ExitStack() as stack:
             if _lock(night, stack) and _is_whole(night, ratings):
-                yield _basis(session, night, ratings, source, settings, reading)
+                yield EarlierNight(night, ratings)
                 return
-    yield Basis()
+    yield None
 
 
 def with_movies(basis: Basis, movies: DataFrame | None, limits: Limits) -> Basis:
@@ -116,23 +147,26 @@ def _is_whole(night: Run, ratings: Manifest) -> bool:
     return bool(found) and len(whole) == len(found) and not damaged
 
 
-def _basis(
+def basis_of(
     session: SparkSession,
-    night: Run,
-    ratings: Manifest,
+    earlier: EarlierNight | None,
     source: Source,
     settings: Mapping[str, Any],
     reading: Mapping[str, Any],
 ) -> Basis:
-    unfit = _first_change(night.date, ratings, settings, reading)
+    """The basis that an earlier night is for tonight.
+
+    settings, reading  of tonight's cleaning, as a manifest gives them back; `reading` is in the details of the ratings
+    """
+    if earlier is None:
+        return Basis()
+    night, read, accounts, later = earlier.run, earlier.read, earlier.accounts, earlier.cut
+    unfit = _first_change(night.date, earlier.ratings, settings, reading)
     if unfit:
         return Basis(night.date, unfit=unfit)
-    accounts = {name: Accounts(**counts) for name, counts in ratings.details["accounts"].items()}
-    later = {name for name, counts in accounts.items() if AFTER_RUN_DATE in counts.left_out}
     if RATINGS in later:
         count = accounts[RATINGS].left_out[AFTER_RUN_DATE]
         return Basis(night.date, unfit=f"{count:,} lines that {night.date} has read were after it")
-    read = {name: [SourceFile(**file) for file in files] for name, files in ratings.details["source_files"].items()}
     checksums = night.verify == "full"
     changed = find_changed_file(session, source.files[RATINGS], read[RATINGS], checksums)
     if changed:

@@ -1,6 +1,6 @@
 """Writes the clean tables of a source: ratings, and movies, users and tags if the source has them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -22,12 +22,19 @@ from kgspark.tables import MOVIES, RATINGS
 
 
 def write_clean_tables(
-    session: SparkSession, source: Source, limits: Limits, folders: Mapping[str, Path], basis: Basis
+    session: SparkSession,
+    source: Source,
+    limits: Limits,
+    folders: Mapping[str, Path],
+    basis: Basis,
+    whole: Callable[[], Source],
 ) -> tuple[dict[str, WrittenTable], Basis]:
     """Writes every clean table to its new folder, from the tables of `basis` and the files that it has not read.
 
     Ratings are written after the movies, which they need; users and tags are written meanwhile, to keep all cores busy.
-    Also returns the basis that was used: without its ratings if tonight's movies do not fit them.
+    whole  the source with all its files; it is needed if tonight's movies do not fit the ratings of the basis
+
+    Also returns the basis that was used: without its ratings in this case.
     """
     recipes = side_tables(limits.genre_separator, limits.null_texts)
     named = {name: recipe for name, recipe in recipes.items() if name in source.paths}
@@ -41,6 +48,8 @@ def write_clean_tables(
             futures[MOVIES].result()
             movies = read_table(session, folders[MOVIES])
         basis = with_movies(basis, movies, limits)
+        if basis.ratings is None and source.unread.get(RATINGS):
+            source = whole()
         ratings = _write_ratings(session, source, limits, movies, folders[RATINGS], basis.ratings)
         return {RATINGS: ratings} | {name: future.result() for name, future in futures.items()}, basis
 

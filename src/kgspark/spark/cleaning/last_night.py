@@ -26,7 +26,7 @@ def last_night(run: Run, intact: str = "") -> Run | None:
 
 
 def check_size(
-    session: SparkSession, path: Path, rows: int, folder: Path, last: Run, least: float, names: Names = OURS
+    session: SparkSession, path: str, rows: int, folder: Path, last: Run, least: float, names: Names = OURS
 ) -> None:
     """InputError if this night has less than `least` times the ratings, users or movies of the last night.
 
@@ -40,7 +40,7 @@ def check_size(
         _check(path, what, now[column], before[column], last, least)
 
 
-def _check(path: Path, what: str, now: int, before: int, last: Run, least: float) -> None:
+def _check(path: str, what: str, now: int, before: int, last: Run, least: float) -> None:
     if now < least * before:
         raise InputError(
             f"{path}: {now:,} {what} are left after cleaning, {now / before:.1%} of the {before:,} of {last.date}, and "

@@ -15,6 +15,7 @@ from kgspark.config import (
     from_environment,
     refuse_written_secrets,
 )
+from kgspark.stores import checked_uri, is_uri
 from kgspark.tables import CO_WATCHED, WRITTEN_BY
 
 # The formats whose columns are named in source.columns.
@@ -30,7 +31,8 @@ class Location(Settings):
     """
 
     path: str = Field(
-        description="a file, folder or pattern; for format spark, the path of the reader, if it takes one"
+        description="a file, folder or pattern, as a path or a URI (s3://, gs:// or abfss://); for format spark, the "
+        "path of the reader, if it takes one"
     )
     format: str = Field("table", description="table (CSV or Parquet files) or spark")
     reader: str | None = Field(
@@ -77,6 +79,8 @@ class Location(Settings):
             raise ValueError("format spark needs a reader, such as jdbc, or a table")
         if not self.by_spark and (self.reader is not None or self.options or self.version is not None):
             raise ValueError("reader, options and version need format: spark")
+        if not self.by_spark and is_uri(self.path):
+            checked_uri(self.path)
         return self
 
     @property
@@ -98,7 +102,7 @@ class Location(Settings):
 class MovieTable(Location):
     """The movie table of format table or spark."""
 
-    path: str = Field(description="a file, folder or pattern, of CSV or Parquet")
+    path: str = Field(description="a file, folder or pattern, of CSV or Parquet; a path or a URI, as source.path")
     format: Literal["table", "spark"] = Field(
         "table", description="table: CSV or Parquet files; spark: see source.reader"
     )
@@ -107,7 +111,9 @@ class MovieTable(Location):
 class TableSource(Location):
     """One of the user's own tables, for use in relations and candidates."""
 
-    path: str = Field(description="a file, folder or pattern on a disk that every executor can read")
+    path: str = Field(
+        description="a file, folder or pattern: a path on a disk that every executor can read, or a URI, as source.path"
+    )
     format: Literal["csv", "parquet", "spark"] = Field(
         "csv", description="CSV needs a header line, and every column is a string; spark: see source.reader"
     )
@@ -153,7 +159,7 @@ class SourceSettings(Location):
 
     path: str = Field(
         description="folder of a MovieLens data set, or the ratings table for format table: a file, a folder with its "
-        "sub-folders, or a pattern such as in/*.csv",
+        "sub-folders, or a pattern such as in/*.csv; a path, or a URI: s3://, gs:// or abfss://",
         examples=["data/ml-1m"],
     )
     format: Literal["auto", "ml-latest", "ml-1m", "ml-100k", "table", "spark"] = Field(

@@ -89,7 +89,15 @@ def test_patterns_uris_and_names_that_look_like_patterns(tmp_path: Path) -> None
     assert find_files(f"{tmp_path}/export[12]/x.csv", "").files == (tmp_path / "export[12]" / "x.csv",)
     assert find_files(f"file://{tmp_path}/a%20b.csv", "").files == (tmp_path / "a b.csv",)
     assert _problem(f"{tmp_path}/in/*.parquet").startswith(f"{tmp_path}/in/*.parquet: no such file or folder")
-    assert _problem("s3://bucket/ratings").startswith("s3://bucket/ratings: s3 is not read; mount the storage")
+    assert _problem("dbfs:/ratings").startswith("dbfs:/ratings: dbfs is not read; mount the storage")
+
+
+def test_a_pattern_reads_nothing_of_a_folder_that_is_skipped(tmp_path: Path) -> None:
+    _write(tmp_path, "a/x.csv", "_temporary/0/x.csv", "b.tmp/x.csv")
+    for pattern in ("*", "**/*.csv"):
+        found = find_files(f"{tmp_path}/{pattern}", "")
+        assert [found.name(file) for file in found.files] == ["a/x.csv"]
+        assert found.skipped == {"_temporary": "hidden", "b.tmp": "an unfinished copy"}
 
 
 def test_a_file_that_spark_hides_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ def main(folder: str, out: str, k: int, master: str) -> dict[str, int]:
     if layout is None:
         raise SystemExit(f"{folder}: expected MovieLens text files, the only format that bench nightly reads")
     with plain_session(master) as session:
-        ratings = mllib_als.read_movielens(session, source.paths[RATINGS], layout.separator, layout.header is not None)
+        ratings = mllib_als.read_movielens(
+            session, source.files[RATINGS].files[0], layout.separator, layout.header is not None
+        )
         ratings = ratings.cache()
         model = mllib_als.fit(ratings.where("rating >= 4.0"), rank=64, iterations=10, alpha=10.0, seed=42)
         mllib_als.top_unseen(model, ratings, k).write.parquet(out)

@@ -8,11 +8,12 @@ from pathlib import Path
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.settings import Location, SourceColumns, SourceSettings
 from kgspark.spark.cleaning.source.csv_layouts import header_layout, layout_without_header
-from kgspark.spark.cleaning.source.files import SourceFiles, find_files, local_path
+from kgspark.spark.cleaning.source.files import SourceFiles, find_files
 from kgspark.spark.cleaning.source.json_lines import is_json_lines, json_layout
 from kgspark.spark.cleaning.source.kinds import Kind, are_parquet, first_line, kind_of, refuse_other_texts, shown
 from kgspark.spark.cleaning.source.layouts import TextLayout
 from kgspark.spark.cleaning.source.parquet_files import ParquetFiles, read_footers
+from kgspark.spark.cleaning.source.places import Found, find, joined
 from kgspark.tables import MOVIES, RATINGS, TAGS, USERS, Columns
 
 ML_100K_GENRES = (
@@ -32,11 +33,12 @@ class Scale:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set found on disk.
+    """A data set, found on a disk or in an object store.
 
     files       the files of each table
     layouts     the layout of each table's lines; None for Parquet
-    parquet     the columns of each Parquet table
+    parquet     the columns of each Parquet table, by those of its files that are not `unread`
+    unread      names of files of each table that an earlier night has read, and that nobody needs tonight
     unfinished  file and text of the last lines of ratings that count as cut off
     """
 
@@ -46,25 +48,19 @@ class Source:
     scale: Scale
     integer_ids: bool = True
     parquet: Mapping[str, ParquetFiles] = field(default_factory=dict)
+    unread: Mapping[str, Collection[str]] = field(default_factory=dict)
     unfinished: Sequence[tuple[Path, str]] = ()
 
     @property
-    def signatures(self) -> dict[str, str]:
-        """The signature of each table's files."""
-        return {table: files.signature for table, files in self.files.items()}
-
-    @property
-    def paths(self) -> dict[str, Path]:
+    def paths(self) -> dict[str, str]:
         """The file or folder of each table, as it was configured."""
         return {table: files.path for table, files in self.files.items()}
 
     def without(self, table: str, names: Collection[str]) -> "Source":
         """The source without the files of a table that have these names."""
-        files = self.files[table]
-        left = tuple(file for file in files.files if files.name(file) not in names)
-        parquet = {table: self.parquet[table].only(left)} if table in self.parquet else {}
-        changed = {table: replace(files, files=left)}
-        return replace(self, files={**self.files, **changed}, parquet={**self.parquet, **parquet})
+        left = self.files[table].without(names)
+        parquet = {table: self.parquet[table].only(left.files)} if table in self.parquet else {}
+        return replace(self, files={**self.files, table: left}, parquet={**self.parquet, **parquet})
 
 
 _HALF_STARS = Scale(0.5, 5.0, 0.5)
@@ -96,28 +92,49 @@ _HUNDRED_K = {
 _DIALECTS = {"ml-latest": _LATEST, "ml-1m": _DAT, "ml-100k": _HUNDRED_K}
 
 
-def find_source(settings: SourceSettings, copies: Mapping[str, SourceFiles] | None = None) -> Source:
-    """Finds the data set's files and layouts; raises InputError if something is missing, empty, or of no known kind.
-
-    copies  the copies of the tables that Spark opens, by our names of the tables
-    """
-    if settings.format == "table" or settings.by_spark:
-        return _table_source(settings, find_tables(settings, copies or {}))
-    return _movielens_source(settings)
+def find_source(settings: SourceSettings) -> Source:
+    """Finds the data set's files and layouts, see `find_tables` and `read_layouts`."""
+    return read_layouts(settings, find_tables(settings))
 
 
-def find_tables(settings: SourceSettings, copies: Mapping[str, SourceFiles]) -> dict[str, SourceFiles]:
-    """The files of ratings and movies in own tables; InputError if there are none.
+def find_tables(
+    settings: SourceSettings, copies: Mapping[str, SourceFiles] | None = None, lake: Path | None = None
+) -> dict[str, SourceFiles]:
+    """The files of each table, of which none is read; InputError if there are none.
 
-    copies  of the tables that Spark opens; a table without its copy is left out
+    copies  of the tables that Spark opens, by our names of the tables; a table without its copy is left out
+    lake    the lake that copies of objects are kept in
     """
     locations = own_locations(settings)
+    if not locations:
+        return _movielens_tables(settings, lake)
     advice = {
         RATINGS: "set source.path to a MovieLens folder or a ratings table",
         MOVIES: "source.movies names the movie table",
     }
-    found = {n: find_files(location.path, advice[n]) for n, (_, location) in locations.items() if not location.by_spark}
-    return {name: found.get(name) or copies[name] for name in locations if name in found or name in copies}
+    own = {n: location.path for n, (_, location) in locations.items() if not location.by_spark}
+    found = {**(copies or {}), **{name: find_files(path, advice[name], lake) for name, path in own.items()}}
+    return {name: found[name] for name in locations if name in found}
+
+
+def read_layouts(
+    settings: SourceSettings, tables: Mapping[str, SourceFiles], unread: Mapping[str, Collection[str]] | None = None
+) -> Source:
+    """The layout of the tables' lines, by what the files begin with, and by the footers of Parquet.
+
+    unread  names of files that are not looked at; if these are all of a table, one of them is
+
+    Fetches the other files if they are in an object store; the source that it returns has these files only.
+    Raises InputError for a file of another kind, header or types.
+    """
+    seen = {table: _some(files, (unread or {}).get(table, ())).fetch() for table, files in tables.items()}
+    return _table_source(settings, seen) if own_locations(settings) else _movielens_source(settings, seen)
+
+
+def _some(files: SourceFiles, unread: Collection[str]) -> SourceFiles:
+    """The files without those that are `unread`; if nothing is left, the smallest of them."""
+    left = files.without(unread)
+    return left if left.files else replace(files, files=(min(files.files, key=files.size),))
 
 
 def own_locations(settings: SourceSettings) -> dict[str, tuple[str, Location]]:
@@ -134,28 +151,38 @@ def own_columns(settings: SourceSettings) -> dict[str, dict[str, str]]:
     return {RATINGS: rating_columns(settings.columns), MOVIES: movie_columns(settings.columns)}
 
 
-def _movielens_source(settings: SourceSettings) -> Source:
-    root = local_path(settings.path)
-    if not root.exists():
-        raise InputError(f"{root}: no such file or folder; set source.path to a MovieLens folder or a ratings table")
+def _movielens_tables(settings: SourceSettings, lake: Path | None) -> dict[str, SourceFiles]:
+    root = find(settings.path)
+    if root.exact is None:
+        raise InputError(
+            f"{root.shown}: no such file or folder; set source.path to a MovieLens folder or a ratings table"
+        )
     dialect = _find_dialect(root) if settings.format == "auto" else settings.format
-    names = _DIALECTS[dialect]
+    names = {table: name for table, (name, _) in _DIALECTS[dialect].items()}
+    places = {table: joined(settings.path, name) for table, name in names.items() if _holds(root, name)}
     for table in (RATINGS, MOVIES):
-        if not (root / names[table][0]).is_file():
-            raise InputError(f"{root / names[table][0]}: no such file; format {dialect} needs it")
-    files = {
-        table: find_files(str(root / name), "source.path names its folder")
-        for table, (name, _) in names.items()
-        if (root / name).is_file()
-    }
+        if table not in places:
+            raise InputError(f"{joined(root.shown, names[table])}: no such file; format {dialect} needs it")
+    return {table: find_files(place, "source.path names its folder", lake) for table, place in places.items()}
+
+
+def _holds(root: Found, name: str) -> bool:
+    """True if the folder has a file of this name."""
+    folder = root.exact.folder if root.exact is not None else None
+    return folder is not None and any(each.name == name and each.folder is None for each in folder.entries())
+
+
+def _movielens_source(settings: SourceSettings, tables: Mapping[str, SourceFiles]) -> Source:
+    ratings = tables[RATINGS].files[0].name
+    dialect = next(name for name, files in _DIALECTS.items() if files[RATINGS][0] == ratings)
     # MovieLens-10M has the 1M file layout, but no users.dat, half stars, and UTF-8.
-    is_10m = dialect == "ml-1m" and USERS not in files
+    is_10m = dialect == "ml-1m" and USERS not in tables
     encoding = "utf-8" if is_10m and settings.encoding == "auto" else settings.encoding
-    layouts = {table: _with_encoding(names[table][1], encoding) for table in files}
+    layouts = {table: _with_encoding(_DIALECTS[dialect][table][1], encoding) for table in tables}
     for table, layout in layouts.items():
-        _check_file(files[table].files[0], layout)
+        _check_file(tables[table].files[0], layout)
     half_stars = dialect == "ml-latest" or is_10m
-    return Source(dialect, files, layouts, _HALF_STARS if half_stars else _WHOLE_STARS)
+    return Source(dialect, tables, layouts, _HALF_STARS if half_stars else _WHOLE_STARS)
 
 
 def _check_file(file: Path, layout: TextLayout) -> None:
@@ -171,13 +198,13 @@ def _check_file(file: Path, layout: TextLayout) -> None:
         )
 
 
-def _find_dialect(root: Path) -> str:
+def _find_dialect(root: Found) -> str:
     """The dialect whose ratings file is in the folder."""
-    found = [name for name, files in _DIALECTS.items() if (root / files[RATINGS][0]).is_file()]
+    found = [name for name, files in _DIALECTS.items() if _holds(root, files[RATINGS][0])]
     if len(found) != 1:
         wanted = ", ".join(files[RATINGS][0] for files in _DIALECTS.values())
         problem = "holds more than one of" if found else "holds none of"
-        raise InputError(f"{root}: {problem} {wanted}; set source.format, or source.path to another folder")
+        raise InputError(f"{root.shown}: {problem} {wanted}; set source.format, or source.path to another folder")
     return found[0]
 
 

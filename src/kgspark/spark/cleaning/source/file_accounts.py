@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Literal
 from pyspark.sql import SparkSession
 
 from kgspark.errors import InputError
-from kgspark.files import source_signature
 from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.cleaning.source.kinds import LONGEST_HEADER, UNPACKING_ERRORS, is_compressed, line_at, open_text
 from kgspark.spark.cleaning.source.layouts import TextLayout
@@ -31,7 +30,7 @@ class SourceFile:
     lines     number of lines with headers, or of rows in Parquet
     headers   1 if the first line is the header
     finished  False if the last line has no line end
-    state     its `source_signature` before it was read
+    state     its `SourceFiles.state` before it was read
     """
 
     name: str
@@ -66,14 +65,14 @@ def text_accounts(session: SparkSession, files: SourceFiles, layout: TextLayout)
 
     It counts without Spark's reader, at some 500 MB per second and core. So it also checks that Spark read every line.
     """
-    states = _states(files)
+    states = list(map(files.state, files.files))
     read = map_files(session, partial(_text_account, root=files.root, layout=layout), files.files)
     return [replace(file, state=state) for file, state in zip(read, states, strict=True)]
 
 
 def parquet_accounts(session: SparkSession, files: SourceFiles, rows: Mapping[Path, int]) -> list[SourceFile]:
     """Reads every byte of Parquet files, for their checksums. `rows` has the number of rows of each file."""
-    states = _states(files)
+    states = list(map(files.state, files.files))
     sums = map_files(session, _checksum, files.files)
     return [
         SourceFile(files.name(file), size, digest, rows[file], state=state)
@@ -86,23 +85,37 @@ def find_changed_file(
 ) -> str | None:
     """The first of the files `read` earlier that is not among `files` as it was, with the difference; None if all are.
 
-    checksums  reads every byte; otherwise names, sizes and `SourceFile.state` are compared
+    checksums  reads every byte; otherwise it is `find_other_state`. Objects of a store are never read: no content has
+               the ETag of another one
     """
+    if not checksums or files.fetched is not None:
+        return find_other_state(files, read)
+    return _first_difference(
+        files,
+        read,
+        lambda file: file.sha256,
+        lambda paths: [digest for _, digest in map_files(session, _checksum, paths)],
+    )
+
+
+def find_other_state(files: SourceFiles, read: Sequence[SourceFile]) -> str | None:
+    """As `find_changed_file`, by names, sizes and `SourceFile.state` alone; reads no file."""
+    return _first_difference(files, read, lambda file: file.state, lambda paths: list(map(files.state, paths)))
+
+
+def _first_difference(
+    files: SourceFiles,
+    read: Sequence[SourceFile],
+    before: Callable[[SourceFile], str],
+    now: Callable[[list[Path]], list[str]],
+) -> str | None:
     present = {files.name(file): file for file in files.files}
     for file in read:
         if file.name not in present:
             return f"{file.name} is missing"
-    paths = [present[file.name] for file in read]
-    if checksums:
-        before, now = [file.sha256 for file in read], [digest for _, digest in map_files(session, _checksum, paths)]
-    else:
-        before, now = [file.state for file in read], [source_signature([path]) for path in paths]
-    changed = (file.name for file, one, other in zip(read, before, now, strict=True) if one != other)
+    found = now([present[file.name] for file in read])
+    changed = (file.name for file, other in zip(read, found, strict=True) if before(file) != other)
     return next((f"{name} has changed" for name in changed), None)
-
-
-def _states(files: SourceFiles) -> list[str]:
-    return [source_signature([file]) for file in files.files]
 
 
 def _text_account(file: Path, root: Path, layout: TextLayout) -> SourceFile:

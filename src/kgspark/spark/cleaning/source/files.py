@@ -1,16 +1,17 @@
 """The data files of a table of the source, found once: every later step reads exactly this list."""
 
-import glob
-import os
+import hashlib
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import unquote
 
 from kgspark.errors import InputError
 from kgspark.files import source_signature
+from kgspark.spark.cleaning.source.fetched import Fetched
+from kgspark.spark.cleaning.source.places import Entry, Folder, find
 
 _BOOKKEEPING = "bookkeeping of its writer"
 _EMPTY = "empty"
@@ -23,7 +24,6 @@ _SKIPPED = {
     "an unfinished copy": re.compile(rf".*({_COPYING})", re.IGNORECASE),
     "a backup copy": re.compile(r".*(~|\.bak|\.orig)", re.IGNORECASE),
 }
-_PATTERN = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,24 @@ class SourceFiles:
     files    the files to read, absolute, in the order of their names
     skipped  the name of each file or folder below `root` that is not read, to the reason
     version  if the files are a copy of a table that Spark opened: the table's version that was copied
+    fetched  if the source is in an object store: the copies of its objects, which `files` are; they are there only
+             after `fetch`
     """
 
-    path: Path
+    path: str
     root: Path
     files: tuple[Path, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
+    fetched: Fetched | None = None
 
     def name(self, file: Path) -> str:
         """The name of one of the files below `root`, such as `2026-11/part-0.csv`."""
         return file.relative_to(self.root).as_posix()
+
+    def place(self, file: Path) -> str:
+        """Where a file lies: its path or, in an object store, its URI."""
+        return str(file) if self.fetched is None else f"{self.fetched.uri}/{self.name(file)}"
 
     @property
     def folders(self) -> set[str]:
@@ -53,42 +60,71 @@ class SourceFiles:
         paths = {file.relative_to(self.root).parent.parts for file in self.files}
         return set.intersection(*[{part.partition("=")[0] for part in path if "=" in part} for path in paths])
 
+    def size(self, file: Path) -> int:
+        """Bytes of a file."""
+        return file.stat().st_size if self.fetched is None else self.fetched.objects[self.name(file)].bytes
+
     @property
     def bytes(self) -> int:
         """Size of all files together."""
-        return sum(file.stat().st_size for file in self.files)
+        return sum(map(self.size, self.files))
+
+    def state(self, file: Path) -> str:
+        """Changes if a file is replaced or written, see `source_signature` and `Fetched.state`; no file is read."""
+        return source_signature([file]) if self.fetched is None else self.fetched.state(self.name(file))
 
     @property
     def signature(self) -> str:
-        """Changes if a file is added, removed, replaced or written, see `source_signature`; of a copy, its version."""
-        return self.version or source_signature(self.files)
+        """Changes if a file is added, removed, replaced or written, see `state`; of a copy, its version."""
+        if self.version or self.fetched is None:
+            return self.version or source_signature(self.files)
+        return hashlib.sha256(json.dumps([self.state(file) for file in self.files]).encode()).hexdigest()
+
+    def without(self, names: Collection[str]) -> "SourceFiles":
+        """Without the files that have these names."""
+        return replace(self, files=tuple(file for file in self.files if self.name(file) not in names))
+
+    def fetch(self) -> "SourceFiles":
+        """Gets the files from the object store, if it has them; see `Fetched.fetch`."""
+        if self.fetched is not None:
+            self.fetched.fetch([self.name(file) for file in self.files])
+        return self
 
 
-def find_files(text: str, setting: str) -> SourceFiles:
+def find_files(text: str, setting: str, lake: Path | None = None) -> SourceFiles:
     """The data files of a file, of a folder with all its sub-folders, or of a pattern such as `in/*.csv`.
 
     setting  the key that names the path, for messages
+    lake     the lake that copies of objects are kept in; only a source on a disk needs none
+
     Raises InputError if there is no file with a byte in it.
-    Takes one `stat` per file; with their first lines, 2,000 files take 0.4 s on a local disk.
+    Takes one `stat` per file; with their first lines, 2,000 files take 0.4 s on a local disk. In a store, it takes one
+    request per thousand objects, and reads none.
     """
-    path = local_path(text)
-    if path.is_file():
-        return _single(path)
-    if path.is_dir():
-        root, found = path.absolute(), _walk(path.absolute(), set())
-    elif _PATTERN.search(text) and (matches := sorted(glob.glob(str(path.absolute()), recursive=True))):
-        root = _fixed_part(path.absolute())
-        found = (pair for match in map(Path, matches) for pair in _matched(match))
+    found = find(text)
+    if found.exact is not None and found.exact.folder is None:
+        _check_single(found.shown, found.exact)
+        reasons: dict[str, str | None] = {found.exact.name: None}
+    elif found.exact is not None and found.exact.folder is not None:
+        reasons = dict(_walk(found.exact.folder, ""))
+    elif found.matches:
+        reasons = dict(pair for name, entry in found.matches.items() for pair in _matched(name, entry))
     else:
-        raise InputError(f"{path}: no such file or folder; {setting}")
-    reasons = dict(found)
-    files = tuple(sorted(file for file, reason in reasons.items() if reason is None))
-    skipped = {file.relative_to(root).as_posix(): reason for file, reason in sorted(reasons.items()) if reason}
-    if not files:
+        raise InputError(f"{found.shown}: no such file or folder; {setting}")
+    skipped = {name: reason for name, reason in sorted(reasons.items()) if reason}
+    if len(skipped) == len(reasons):
         if _EMPTY in skipped.values():
-            raise InputError(f"{path}: the file is empty; expected at least one line of data")
-        raise InputError(f"{path}: the folder holds no file" + (f"; {format_skipped(skipped)}" if skipped else ""))
-    return SourceFiles(path, root, files, skipped)
+            raise InputError(f"{found.shown}: the file is empty; expected at least one line of data")
+        told = f"; {format_skipped(skipped)}" if skipped else ""
+        raise InputError(f"{found.shown}: the folder holds no file{told}")
+    fetched = None
+    if found.store is not None:
+        if lake is None:
+            raise InputError(f"{found.shown}: objects of a store are read by a night only, which has a lake for copies")
+        fetched = Fetched.of(found.shown, found.root, found.store, found.objects, lake)
+    root = Path(found.root) if fetched is None else fetched.root
+    files = sorted(root / name for name, reason in reasons.items() if not reason)
+    return SourceFiles(found.shown, root, tuple(files), skipped, fetched=fetched)
 
 
 def format_skipped(skipped: Mapping[str, str]) -> str:
@@ -104,79 +140,68 @@ def format_skipped(skipped: Mapping[str, str]) -> str:
     return f"skipped {total:,} {'file' if total == 1 else 'files'} ({told})"
 
 
-def local_path(text: str) -> Path:
-    """The path in `text`, which may be a URI; InputError if it is not on a disk."""
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", text)
-    if scheme is None:
-        return Path(text)
-    if scheme[1].lower() != "file":
-        raise InputError(
-            f"{text}: {scheme[1]} is not read; mount the storage, or copy the files to a disk that all executors see"
-        )
-    return Path(re.sub(r"^[^:]*:/+", "/", unquote(text)))
-
-
-def _single(path: Path) -> SourceFiles:
-    if not path.stat().st_size:
-        raise InputError(f"{path}: the file is empty; expected at least one line of data")
-    reason = _skip_reason(path.name)
+def _check_single(shown: str, file: Entry) -> None:
+    if file.problem:
+        raise InputError(f"{shown}: this is {file.problem}; expected a file or folder")
+    if not file.bytes:
+        raise InputError(f"{shown}: the file is empty; expected at least one line of data")
+    reason = _name_reason(file.name)
     if reason is not None:
-        raise InputError(f"{path}: by its name, this file is {reason}; rename it if it holds the data")
-    return SourceFiles(path, path.absolute().parent, (path.absolute(),))
+        raise InputError(f"{shown}: by its name, this file is {reason}; rename it if it holds the data")
 
 
-def _fixed_part(pattern: Path) -> Path:
-    """The folder above the first component of a pattern that is not literal."""
-    literal = [part for part in pattern.parents if not _PATTERN.search(str(part))]
-    return literal[0]
+def _matched(name: str, entry: Entry) -> Iterator[tuple[str, str | None]]:
+    """What `_walk` gives for something that a pattern fits; `name` is relative to the root.
+
+    Something in a folder that is skipped counts as this folder.
+    """
+    *above, _ = parts = name.split("/")
+    for depth, folder in enumerate(above, 1):
+        if (reason := _name_reason(folder)) is not None:
+            return iter([("/".join(parts[:depth]), reason)])
+    reason = _reason(entry)
+    if reason is None and entry.folder is not None:
+        return _walk(entry.folder, f"{name}/")
+    return iter([(name, reason)])
 
 
-def _matched(path: Path) -> Iterator[tuple[Path, str | None]]:
-    if path.is_dir():
-        return _walk(path, set())
-    return iter([(path, _skip_reason(path.name) or (None if path.stat().st_size else _EMPTY))])
-
-
-def _walk(folder: Path, above: set[tuple[int, int]]) -> Iterator[tuple[Path, str | None]]:
+def _walk(folder: Folder, above: str) -> Iterator[tuple[str, str | None]]:
     """Every file below a folder with the reason to skip it, or None; a skipped folder counts as one file.
 
-    above  device and inode of the folders above: links are followed, but not in a circle
+    above  the name of the folder, with a slash; names are relative to the root
     """
-    try:
-        status = folder.stat()
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be read: {error.strerror}") from None
-    _refuse_table_formats(folder, {entry.name for entry in entries})
-    above = above | {(status.st_dev, status.st_ino)}
+    entries = folder.entries()
+    _refuse_table_formats(folder, entries)
     for entry in entries:
-        path, reason = Path(entry.path), _skip_reason(entry.name)
-        if reason is not None:
-            yield path, reason
-        elif entry.is_dir():
-            inside = entry.stat()
-            if (inside.st_dev, inside.st_ino) in above:
-                yield path, "a link to a folder above"
-            else:
-                yield from _walk(path, above)
-        elif entry.is_file():
-            yield path, None if entry.stat().st_size else _EMPTY
-        elif entry.is_symlink():
-            raise InputError(f"{path}: a link to a file that is not there; remove the link, or deliver the file")
+        name, reason = f"{above}{entry.name}", _reason(entry)
+        if reason is None and entry.folder is not None:
+            yield from _walk(entry.folder, f"{name}/")
         else:
-            yield path, "no plain file"
+            yield name, reason
 
 
-def _skip_reason(name: str) -> str | None:
+def _reason(entry: Entry) -> str | None:
+    """Why a file or folder is skipped; None if it is read."""
+    reason = _name_reason(entry.name)
+    if reason is not None or entry.folder is not None:
+        return reason
+    if entry.missing:
+        raise InputError(f"{entry.missing}: a link to a file that is not there; remove the link, or deliver the file")
+    return entry.problem or (None if entry.bytes else _EMPTY)
+
+
+def _name_reason(name: str) -> str | None:
     return next((reason for reason, pattern in _SKIPPED.items() if pattern.fullmatch(name)), None)
 
 
-def _refuse_table_formats(folder: Path, names: set[str]) -> None:
+def _refuse_table_formats(folder: Folder, entries: Sequence[Entry]) -> None:
     """InputError for the folder of a table format: its log says which of the files count, and some of them do not."""
+    names = {entry.name: entry for entry in entries}
+    metadata = names["metadata"].folder if "metadata" in names else None
     formats = {
         "Delta": "_delta_log" in names,
         "Hudi": ".hoodie" in names,
-        "Iceberg": "metadata" in names and any((folder / "metadata").glob("*.metadata.json")),
+        "Iceberg": metadata is not None and any(each.name.endswith(".metadata.json") for each in metadata.entries()),
     }
     for name, is_found in formats.items():
         if is_found:

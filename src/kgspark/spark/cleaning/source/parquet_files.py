@@ -72,6 +72,12 @@ class ParquetFiles:
         """True if one of our columns has timestamps or dates."""
         return "time" in self._groups(column)
 
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """What each of our columns that has values holds: one group of types."""
+        found = {ours: self._groups(ours) - {""} for types in self.parts for ours, _ in types}
+        return {ours: sorted(groups) for ours, groups in sorted(found.items()) if groups}
+
     def _groups(self, column: str) -> set[str]:
         return {_group(dict(types)[column]) for types in self.parts}
 

@@ -121,7 +121,7 @@ def copy_table(
     after = table_version(session, location, key)
     version = before if before is not None and before == after else f"{_CONTENT}{written.content}"
     files = tuple(copy / file.name for file in written.files)
-    return SourceFiles(Path(location.name), copy.parent, files, version=version)
+    return SourceFiles(location.name, copy.parent, files, version=version)
 
 
 @contextmanager
