@@ -178,6 +178,11 @@ class Copy:
             each_at_once(self.store.upload, paths, [f"{prefix}/{path.relative_to(folder)}" for path in paths])
         return prefix
 
+    def copy_inside(self, folder: Path, to: Path, names: Sequence[str]) -> None:
+        """Copies files of a complete table inside the store, to a folder that a stage works in."""
+        keys, copies = ([f"{self.key_of(place)}/{name}" for name in names] for place in (folder, to))
+        each_at_once(lambda key, copied: self.store.copy(key, self.store, copied), keys, copies)
+
     def bring(self, folder: Path) -> None:
         """Gets the files of a folder that tasks on other machines have written, and that is not committed yet."""
         store = self.store.below(self.key_of(folder))

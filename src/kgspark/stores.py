@@ -15,7 +15,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,6 +101,12 @@ def checked_uri(text: str) -> str:
     return f"{scheme}://{host}/{path}".rstrip("/")
 
 
+def for_spark(uri: str) -> str:
+    """A URI as Spark's connectors name the same place."""
+    scheme, _, rest = uri.partition("://")
+    return f"{SPARK_SCHEMES[scheme]}://{rest}"
+
+
 @dataclass(frozen=True)
 class Store:
     """The objects below one URI. Every function raises StageError, in one line, if the store cannot be used.
@@ -120,8 +126,7 @@ class Store:
 
     def spark_uri(self, key: str) -> str:
         """The place of an object, as Spark's connectors name it."""
-        scheme, _, rest = self.uri.partition("://")
-        return f"{SPARK_SCHEMES[scheme]}://{rest}/{key}"
+        return f"{for_spark(self.uri)}/{key}"
 
     def objects(self, prefix: str = "") -> list[StoredObject]:
         """All objects below `prefix/`, by key."""
@@ -172,24 +177,40 @@ class Store:
         Raises LostError if another object is there, or comes there meanwhile. An object is read in parts, because one
         of many gigabytes takes longer than a request may.
         """
-        import obstore
-
         found = self.find(key) if expected is None else expected
         if found is None:
             raise StageError(f"{self.uri}/{key}: the file is missing")
-        with self._told(key), open(path, "wb") as stream:
-            for start in range(0, found.bytes, _PART_BYTES):
-                try:
-                    part = obstore.get(self._handle, key, options={"range": (start, start + _PART_BYTES)})
-                except FileNotFoundError:
-                    raise LostError(f"{self.uri}/{key}") from None
-                # What one answer holds is of one state of the object.
-                if (part.meta["e_tag"] or "").strip('"') != found.etag.strip('"'):
-                    raise LostError(f"{self.uri}/{key}")
-                for chunk in part.stream(min_chunk_size=_CHUNK_BYTES):
-                    stream.write(chunk)
+        self._write_parts(path, found, [(0, found.bytes)])
+
+    def download_ends(self, path: Path, found: StoredObject, length: int) -> None:
+        """Writes a new file of the object's size that has its first and last `length` bytes, and zeros between.
+
+        Raises LostError if another object than `found` is there.
+        """
+        self._write_parts(path, found, [(0, min(length, found.bytes)), (max(0, found.bytes - length), found.bytes)])
+
+    def _write_parts(self, path: Path, found: StoredObject, parts: Sequence[tuple[int, int]]) -> None:
+        with self._told(found.key), open(path, "wb") as stream:
+            stream.truncate(found.bytes)
+            for first, end in parts:
+                stream.seek(first)
+                for start in range(first, end, _PART_BYTES):
+                    self._write_part(stream, found, start, min(start + _PART_BYTES, end))
             stream.flush()
             os.fsync(stream.fileno())
+
+    def _write_part(self, stream: IO[bytes], found: StoredObject, start: int, end: int) -> None:
+        import obstore
+
+        try:
+            part = obstore.get(self._handle, found.key, options={"range": (start, end)})
+        except FileNotFoundError:
+            raise LostError(f"{self.uri}/{found.key}") from None
+        # What one answer holds is of one state of the object.
+        if _etag(part.meta) != found.etag:
+            raise LostError(f"{self.uri}/{found.key}")
+        for chunk in part.stream(min_chunk_size=_CHUNK_BYTES):
+            stream.write(chunk)
 
     def upload(self, path: Path, key: str) -> str:
         """Puts a file; returns the object's ETag."""

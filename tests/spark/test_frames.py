@@ -65,7 +65,7 @@ def test_large_files_are_read_in_tasks_in_their_order(spark: Any, tmp_path: Path
     for path in paths:
         path.write_bytes(b"x" * int(path.stem))
     here = frames.map_files(spark, describe_file, paths)
-    monkeypatch.setattr(frames, "_READ_HERE", -1)
+    monkeypatch.setattr(frames, "READ_HERE", -1)
     processes = frames.map_files(spark, lambda path: os.getpid(), paths)
     assert os.getpid() not in processes
     assert frames.map_files(spark, describe_file, paths) == here

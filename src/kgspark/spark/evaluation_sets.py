@@ -8,8 +8,8 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
-from kgspark.spark.frames import spark_path
 from kgspark.spark.ids import read_id
+from kgspark.spark.stored import spark_path
 from kgspark.tables import TEST, TRAIN, Columns
 
 _PAIR = (Columns.USER_ID, Columns.MOVIE_ID)
@@ -99,7 +99,7 @@ def read_sequences(session: SparkSession, path: Path, id_type: str | None = None
 def _read_lines(session: SparkSession, path: Path) -> DataFrame:
     """user string (null in a blank line), items array<string>, readable boolean, row bigint (ascending). Lazy."""
     try:
-        text = session.read.text(spark_path(path))
+        text = session.read.text(spark_path(session, path))
     except AnalysisException:
         raise InputError(f"{path}: no such file of lines `user item item ...`") from None
     words = F.filter(F.split(F.make_valid_utf8("value"), r"\s+"), lambda word: word != "")

@@ -1,7 +1,7 @@
 """Reads tables into data frames and writes them: the only place where Spark writes tables."""
 
 import pickle
-import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -17,24 +17,18 @@ from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
 from kgspark.content import content_hash
 from kgspark.copies import Copy
+from kgspark.errors import InputError
 from kgspark.files import DataFile, TableFiles, describe_file
-from kgspark.spark.stored import copy_in_store, read_stored, write_stored
+from kgspark.spark.stored import copy_in_store, object_root, read_stored, spark_path, write_stored
+from kgspark.stores import LostError, Store, for_spark
 
 # The driver reads up to this many bytes of files itself, for their checksums; executors read what is larger.
-_READ_HERE = 256 << 20
+READ_HERE = 256 << 20
 _MOST_TASKS = 256
 # A row's hash is summed in parts of so many bits, because an overflow is an error in ANSI mode. The sum of a part holds
 # 2^41 rows.
 _PART_BITS = 22
 _T = TypeVar("_T")
-
-
-def spark_path(path: Path) -> str:
-    """The path of a file or folder for one of Spark's readers, which take a path with one of `[]{}*?\\` for a pattern.
-
-    Spark's writers take a path as it is: to them, give `str(path)`.
-    """
-    return re.sub(r"[][{}*?\\]", r"\\\g<0>", str(path.absolute()))
 
 
 def quoted(name: str) -> str:
@@ -56,7 +50,7 @@ def read_table(session: SparkSession, folder: Path, tolerant: bool = False) -> D
         copy.fetch(folder)
     first = min(folder.glob("part-*.parquet"))
     reader = session.read.schema(from_arrow_schema(pq.read_schema(first)))
-    return reader.options(**options).parquet(spark_path(folder))
+    return reader.options(**options).parquet(spark_path(session, folder))
 
 
 def read_parquet(
@@ -66,7 +60,9 @@ def read_parquet(
 
     of_folders  types of these columns, if these files alone do not tell them
     """
-    reader, paths = session.read.option("basePath", str(root)), [spark_path(file) for file in files]
+    objects = object_root(session, root)
+    base = str(root) if objects is None else for_spark(objects[1])
+    reader, paths = session.read.option("basePath", base), [spark_path(session, file) for file in files]
     frame = reader.parquet(*paths)
     types = {field.name: field for field in of_folders}
     schema = StructType([types.get(field.name, field) for field in frame.schema])
@@ -129,9 +125,16 @@ def _hashable(field: StructField) -> Column:
 
 
 def map_files(session: SparkSession, function: Callable[[Path], _T], paths: Sequence[Path]) -> list[_T]:
-    """`function` of each file, which reads all of it: here if the files are small together, else in Spark tasks."""
-    named = [str(path) for path in paths]
-    return map_names(session, _OfPath(function), named, sum(path.stat().st_size for path in paths))
+    """`function` of each file, which reads all of it: here if the files are small together, else in Spark tasks.
+
+    If Spark reads the object that a file is a copy of, a task fetches it, and gives `function` a file with its name.
+    """
+    size = sum(path.stat().st_size for path in paths)
+    objects = object_root(session, paths[0]) if paths and size > READ_HERE else None
+    if objects is None:
+        return map_names(session, _OfPath(function), [str(path) for path in paths], size)
+    root, uri = objects
+    return map_names(session, _OfObject(function, uri), [path.relative_to(root).as_posix() for path in paths], size)
 
 
 @dataclass(frozen=True)
@@ -144,12 +147,29 @@ class _OfPath(Generic[_T]):
         return self.function(Path(name))
 
 
+@dataclass(frozen=True)
+class _OfObject(Generic[_T]):
+    """A function of a file, as one of the name of an object below a URI."""
+
+    function: Callable[[Path], _T]
+    uri: str
+
+    def __call__(self, name: str) -> _T:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / Path(name).name
+            try:
+                Store(self.uri).download(name, path)
+            except LostError as error:
+                raise InputError(f"{error}: the object changed while it was read; run the command again") from None
+            return self.function(path)
+
+
 def map_names(session: SparkSession, function: Callable[[str], _T], names: Sequence[str], size: int) -> list[_T]:
     """`function` of each file's name, here if the files have few bytes together, else in Spark tasks.
 
     size  bytes of all files
     """
-    if size <= _READ_HERE:
+    if size <= READ_HERE:
         return [function(name) for name in names]
 
     def answers(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

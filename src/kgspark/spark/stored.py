@@ -4,6 +4,7 @@ Where Spark is local, it works on the copy, and needs no connector. A cluster do
 works on the objects: below `runs/<date>/.staging/` before a stage commits, and below the table's own prefix afterwards.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from kgspark.causes import cause_of
 from kgspark.copies import Copy, lakes_around
 from kgspark.errors import StageError
-from kgspark.stores import Store, each_at_once
+from kgspark.stores import Store, each_at_once, for_spark
 
 # The session's setting that has `spark.store_access`.
 ACCESS = "spark.kgspark.store_access"
 _WRITTEN = ".spark"
+# Copies of a source's objects are in `<lake>/sources/<name>/files/`; the file beside has the URI of their folder.
+FILES, PLACE = "files", "place.json"
 
 
 def is_local(session: SparkSession) -> bool:
@@ -46,6 +49,44 @@ def copy_in_store(session: SparkSession, folder: Path) -> Copy | None:
 def _by_connector(session: SparkSession) -> bool:
     access = session.conf.get(ACCESS, None) or "auto"
     return access == "connector" or (access == "auto" and not is_local(session))
+
+
+def reads_objects(session: SparkSession, lake: Path) -> bool:
+    """True if Spark reads the objects of a source themselves, and not their copies in a lake.
+
+    Copies in a lake on a disk that all executors see are as good.
+    """
+    access = session.conf.get(ACCESS, None) or "auto"
+    return access == "connector" or (access == "auto" and not is_local(session) and Copy.of(lake) is not None)
+
+
+def object_root(session: SparkSession, path: Path) -> tuple[Path, str] | None:
+    """If Spark reads the object that a file of the source is a copy of: a folder of copies, and its URI.
+
+    None if it reads the file. Files that a stage has written and not committed are copies, too.
+    """
+    if (copy := copy_in_store(session, path)) is not None:
+        return copy.folder, copy.store.uri
+    root = next((above for above in (path, *path.parents) if above.name == FILES and _place(above).exists()), None)
+    if root is None or not reads_objects(session, root.parents[2]):
+        return None
+    return root, str(json.loads(_place(root).read_text(encoding="utf-8"))["uri"])
+
+
+def spark_path(session: SparkSession, path: Path) -> str:
+    """A file or folder for one of Spark's readers, which take a path with one of `[]{}*?\\` for a pattern.
+
+    Spark's writers take a path as it is: to them, give `str(path)`.
+    """
+    found, place = object_root(session, path), str(path.absolute())
+    if found is not None:
+        root, uri = found
+        place = "/".join([for_spark(uri), *path.relative_to(root).parts])
+    return re.sub(r"[][{}*?\\]", r"\\\g<0>", place)
+
+
+def _place(root: Path) -> Path:
+    return root.parent / PLACE
 
 
 def check_connector(session: SparkSession, night: Path) -> None:

@@ -44,7 +44,8 @@ from kgspark.spark.cleaning.source.lines import of_file
 from kgspark.spark.cleaning.source.spark_tables import copy_table, is_content, table_version
 from kgspark.spark.cleaning.time_units import collect_unit, known_unit
 from kgspark.spark.cleaning.worst_file import WorstFile, find_worst_file
-from kgspark.spark.frames import read_table
+from kgspark.spark.frames import READ_HERE, read_table
+from kgspark.spark.stored import reads_objects
 from kgspark.tables import MOVIES, QUARANTINE, RATINGS, REFUSED_PAIRS, SEEN, TAGS, USERS
 
 
@@ -140,7 +141,7 @@ def _read(
     earlier: EarlierNight | None,
     unread: Mapping[str, Collection[str]],
 ) -> _Reading:
-    source = read_layouts(night.settings.source, tables, unread)
+    source = read_layouts(night.settings.source, tables, unread, whole=not _reads_large_objects(night, tables))
     layout, limits = source.layouts[RATINGS], _limits(night, source)
     cut = []
     if layout is not None:
@@ -151,6 +152,13 @@ def _read(
     reading = as_written({"limits": asdict(replace(limits, until=None)), "layouts": layouts, "types": types})
     source = replace(source, files=tables, unread=unread, unfinished=cut)
     return _Reading(source, limits, reading, basis_of(night.spark, earlier, source, work.settings, reading))
+
+
+def _reads_large_objects(night: Night, tables: Mapping[str, SourceFiles]) -> bool:
+    """True if executors read the objects of the source themselves, so that this machine needs no whole copies."""
+    in_store = [files for files in tables.values() if files.fetched is not None]
+    large = any(files.bytes > READ_HERE for files in in_store)
+    return large and reads_objects(night.spark, night.run.lake)
 
 
 @contextmanager

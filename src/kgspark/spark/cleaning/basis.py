@@ -202,7 +202,7 @@ def _that_change_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _earlier(session: SparkSession, night: Run, name: str, accounts: Accounts, read: Sequence[SourceFile]) -> Earlier:
-    folder, manifest = night.table(name), night.manifest(name)
+    folder, manifest = night.place(name), night.manifest(name)
     quarantine = read_table(session, night.place(QUARANTINE))
     return Earlier(
         folder,

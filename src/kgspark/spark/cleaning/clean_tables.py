@@ -18,6 +18,7 @@ from kgspark.spark.cleaning.source.dialects import Source
 from kgspark.spark.cleaning.source.file_accounts import SourceFile, parquet_accounts, text_accounts
 from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.frames import map_files, read_table, write_table
+from kgspark.spark.stored import copy_in_store
 from kgspark.tables import MOVIES, RATINGS
 
 
@@ -76,8 +77,12 @@ def _write_ratings(
 
 def _taken_over(session: SparkSession, source: SourceFiles, earlier: Earlier, folder: Path) -> WrittenTable:
     """A copy of the earlier table, as no file of the source is new. The copy stands alone: links would not."""
-    folder.mkdir()
-    map_files(session, partial(_copy_to, folder), [earlier.folder / file.name for file in earlier.files.files])
+    names = [file.name for file in earlier.files.files]
+    if (copy := copy_in_store(session, folder)) is not None:
+        copy.copy_inside(earlier.folder, folder, names)
+    else:
+        folder.mkdir()
+        map_files(session, partial(_copy_to, folder), [earlier.folder / name for name in names])
     return WrittenTable(earlier.files, None, replace(source, files=()), (), earlier)
 
 

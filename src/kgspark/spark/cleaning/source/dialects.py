@@ -118,16 +118,20 @@ def find_tables(
 
 
 def read_layouts(
-    settings: SourceSettings, tables: Mapping[str, SourceFiles], unread: Mapping[str, Collection[str]] | None = None
+    settings: SourceSettings,
+    tables: Mapping[str, SourceFiles],
+    unread: Mapping[str, Collection[str]] | None = None,
+    whole: bool = True,
 ) -> Source:
     """The layout of the tables' lines, by what the files begin with, and by the footers of Parquet.
 
     unread  names of files that are not looked at; if these are all of a table, one of them is
+    whole   False if of files in an object store the beginnings and ends are enough
 
     Fetches the other files if they are in an object store; the source that it returns has these files only.
     Raises InputError for a file of another kind, header or types.
     """
-    seen = {table: _some(files, (unread or {}).get(table, ())).fetch() for table, files in tables.items()}
+    seen = {table: _some(files, (unread or {}).get(table, ())).fetch(whole) for table, files in tables.items()}
     return _table_source(settings, seen) if own_locations(settings) else _movielens_source(settings, seen)
 
 

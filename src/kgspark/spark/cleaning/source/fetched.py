@@ -3,7 +3,7 @@
 Below the lake, in `sources/<name>/`:
 
     place.json      the URI of the folder that the objects are in
-    objects.jsonl   name and ETag of each object that was fetched, the latest last
+    objects.jsonl   name and ETag of each object that was fetched, and if it is whole, the latest last
     files/...       the objects, by their names
 
 An object is fetched if its ETag or size in the store differs from that of its copy. What the store has no more is
@@ -26,9 +26,13 @@ from kgspark.causes import cause_of
 from kgspark.errors import InputError, KgsparkError
 from kgspark.files import has_size, write_atomically
 from kgspark.locks import locked_in_turn
+from kgspark.spark.stored import FILES, PLACE
 from kgspark.stores import LostError, Store, StoredObject, each_at_once
 
-_FOLDER, _FILES, _PLACE, _LOG = "sources", "files", "place.json", "objects.jsonl"
+_FOLDER, _LOG = "sources", "objects.jsonl"
+# What is fetched of the beginning and the end of an object, where Spark reads the object itself: enough for the first
+# line, and for the footer of Parquet.
+_END_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -55,25 +59,28 @@ class Fetched:
     @property
     def root(self) -> Path:
         """The folder that has the copies by their names."""
-        return self.folder / _FILES
+        return self.folder / FILES
 
     def state(self, name: str) -> str:
         """Changes with every other content of the object: a hash of its URI, size and ETag."""
         found = self.objects[name]
         return hashlib.sha256(json.dumps([f"{self.uri}/{name}", found.bytes, found.etag]).encode()).hexdigest()
 
-    def fetch(self, names: Collection[str]) -> None:
+    def fetch(self, names: Collection[str], whole: bool = True) -> None:
         """Gets the objects of these names that have no copy yet; removes the copies of those that are not listed.
+
+        whole  False if the beginnings and ends are enough: then a large copy has zeros between them
 
         Raises InputError if an object is not any more what was listed, StageError if the store cannot be used.
         """
         with locked_in_turn(self.folder):
-            write_atomically(self.folder / _PLACE, json.dumps({"uri": self.uri}) + "\n")
+            write_atomically(self.folder / PLACE, json.dumps({"uri": self.uri}) + "\n")
             shutil.rmtree(self._partial, ignore_errors=True)
             self._partial.mkdir()
             try:
-                have = self._tidy()
-                each_at_once(partial(self._fetch, Lock()), sorted(name for name in names if name not in have))
+                have = self._tidy(whole)
+                missing = sorted(name for name in names if name not in have)
+                each_at_once(partial(self._fetch, Lock(), whole), missing)
             finally:
                 shutil.rmtree(self._partial, ignore_errors=True)
 
@@ -81,39 +88,50 @@ class Fetched:
     def _partial(self) -> Path:
         return self.folder / ".partial"
 
-    def _tidy(self) -> set[str]:
-        """Removes the copies that are not as their objects were listed; returns the names of the others."""
+    def _tidy(self, whole: bool) -> set[str]:
+        """Removes the copies that are not as their objects were listed; returns the names of the others.
+
+        whole  removes also the copies without a middle
+        """
         known, present = self._known(), [path for path in self.root.rglob("*") if not path.is_dir()]
         have = set()
+
+        def allowed(found: StoredObject) -> list[tuple[str, bool]]:
+            return [(found.etag, True)] if whole else [(found.etag, True), (found.etag, False)]
+
         for path in present:
             name = path.relative_to(self.root).as_posix()
             found = self.objects.get(name)
-            if found is not None and known.get(name) == found.etag and has_size(path, found.bytes):
+            if found is not None and known.get(name) in allowed(found) and has_size(path, found.bytes):
                 have.add(name)
             else:
                 path.unlink()
         for folder in sorted((path for path in self.root.rglob("*") if path.is_dir()), reverse=True):
             if not any(folder.iterdir()):
                 folder.rmdir()
-        lines = [json.dumps([name, self.objects[name].etag]) + "\n" for name in sorted(have)]
+        lines = [json.dumps([name, *known[name]]) + "\n" for name in sorted(have)]
         write_atomically(self.folder / _LOG, "".join(lines))
         return have
 
-    def _known(self) -> dict[str, str]:
-        """The ETags of the copies."""
+    def _known(self) -> dict[str, tuple[str, bool]]:
+        """The ETags of the copies, and if they are whole."""
         try:
             lines = (self.folder / _LOG).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return {}
         if lines and not lines[-1].endswith("]"):
             lines.pop()  # a process was killed while it wrote this line
-        return dict(json.loads(line) for line in lines)
+        return {name: (etag, whole) for name, etag, whole in map(json.loads, lines)}
 
-    def _fetch(self, writing: Lock, name: str) -> None:
+    def _fetch(self, writing: Lock, whole: bool, name: str) -> None:
         found, path = self.objects[name], self.root / name
         unfinished = self._partial / hashlib.sha256(name.encode()).hexdigest()
         try:
-            self.store.download(found.key, unfinished, found)
+            if whole or found.bytes <= 2 * _END_BYTES:
+                self.store.download(found.key, unfinished, found)
+                whole = True
+            else:
+                self.store.download_ends(unfinished, found, _END_BYTES)
         except LostError:
             raise InputError(
                 f"{self.uri}/{name}: the object changed after it was listed; run the command again"
@@ -121,7 +139,7 @@ class Fetched:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.replace(path)
         with writing, open(self.folder / _LOG, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps([name, found.etag]) + "\n")
+            stream.write(json.dumps([name, found.etag, whole]) + "\n")
 
 
 @contextmanager
@@ -132,9 +150,9 @@ def objects_named(lake: Path) -> Iterator[None]:
     except Exception as error:
         said = str(error) if isinstance(error, KgsparkError) else cause_of(error)
         told = said
-        for place in (lake / _FOLDER).glob(f"*/{_PLACE}"):
+        for place in (lake / _FOLDER).glob(f"*/{PLACE}"):
             uri = json.loads(place.read_text(encoding="utf-8"))["uri"]
-            told = told.replace(os.fspath(place.parent / _FILES), uri)
+            told = told.replace(os.fspath(place.parent / FILES), uri)
         if told == said:
             raise
         raise (type(error) if isinstance(error, KgsparkError) else InputError)(told) from error

@@ -66,8 +66,9 @@ def text_accounts(session: SparkSession, files: SourceFiles, layout: TextLayout)
     It counts without Spark's reader, at some 500 MB per second and core. So it also checks that Spark read every line.
     """
     states = list(map(files.state, files.files))
-    read = map_files(session, partial(_text_account, root=files.root, layout=layout), files.files)
-    return [replace(file, state=state) for file, state in zip(read, states, strict=True)]
+    read = map_files(session, partial(_text_account, layout=layout), files.files)
+    names = map(files.name, files.files)
+    return [replace(file, name=name, state=state) for file, name, state in zip(read, names, states, strict=True)]
 
 
 def parquet_accounts(session: SparkSession, files: SourceFiles, rows: Mapping[Path, int]) -> list[SourceFile]:
@@ -118,7 +119,7 @@ def _first_difference(
     return next((f"{name} has changed" for name in changed), None)
 
 
-def _text_account(file: Path, root: Path, layout: TextLayout) -> SourceFile:
+def _text_account(file: Path, layout: TextLayout) -> SourceFile:
     lines = _Lines()
     size, digest = _checksum(file, None if is_compressed(file) else lines)
     if is_compressed(file):
@@ -129,7 +130,7 @@ def _text_account(file: Path, root: Path, layout: TextLayout) -> SourceFile:
         except UNPACKING_ERRORS as error:
             raise InputError(f"{file}: the file cannot be unpacked: {error}; it may be cut off") from None
     return SourceFile(
-        file.relative_to(root).as_posix(),
+        file.name,
         size,
         digest,
         lines=lines.count + (not lines.are_finished),

@@ -84,10 +84,10 @@ class SourceFiles:
         """Without the files that have these names."""
         return replace(self, files=tuple(file for file in self.files if self.name(file) not in names))
 
-    def fetch(self) -> "SourceFiles":
+    def fetch(self, whole: bool = True) -> "SourceFiles":
         """Gets the files from the object store, if it has them; see `Fetched.fetch`."""
         if self.fetched is not None:
-            self.fetched.fetch([self.name(file) for file in self.files])
+            self.fetched.fetch([self.name(file) for file in self.files], whole)
         return self
 
 

@@ -9,7 +9,8 @@ from pyspark.sql import functions as F
 
 from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.cleaning.source.layouts import TextLayout
-from kgspark.spark.frames import quoted, spark_path
+from kgspark.spark.frames import quoted
+from kgspark.spark.stored import object_root, spark_path
 
 # The control characters of iso-8859-1 that are printable in windows-1252; five others are undefined there.
 _CONTROLS = "".join(chr(code) for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
@@ -34,9 +35,9 @@ def read_lines(session: SparkSession, files: SourceFiles, layout: TextLayout) ->
     Columns: `raw` (string; bytes that are not valid in the encoding are replaced), `readable` (boolean), and the
     position: `file` (URI), `block` (byte offset of the input split), `row` (ascending inside a block).
     """
-    lines = session.read.text([spark_path(file) for file in files.files]).select(
+    lines = session.read.text([spark_path(session, file) for file in files.files]).select(
         "value",
-        F.col("_metadata.file_path").alias("file"),
+        _file(session, files.files[0]).alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
         F.monotonically_increasing_id().alias("row"),
     )
@@ -54,12 +55,22 @@ def read_lines(session: SparkSession, files: SourceFiles, layout: TextLayout) ->
     )
 
 
-def parquet_positions(table: DataFrame) -> list[Column]:
+def _file(session: SparkSession, file: Path) -> Column:
+    """The URI of a row's file; of the copy, if Spark reads the objects. `file` is any of the files."""
+    found, place = object_root(session, file), F.col("_metadata.file_path")
+    if found is None:
+        return place
+    root, uri = found
+    # By the number of folders, because Spark writes some characters of a URI in another way than we do.
+    return F.regexp_replace(place, f"^[a-z0-9]+://([^/]+/){{{uri.count('/') - 1}}}", f"{root.as_uri()}/")
+
+
+def parquet_positions(table: DataFrame, file: Path) -> list[Column]:
     """`header` and `LINE_COLUMNS` for a Parquet table, as lines have them; `raw` is the row's columns as JSON."""
     return [
         F.lit(False).alias("header"),
         F.to_json(F.struct(*map(quoted, table.columns))).alias("raw"),
-        F.col("_metadata.file_path").alias("file"),
+        _file(table.sparkSession, file).alias("file"),
         F.lit(0).cast("bigint").alias("block"),
         F.col("_metadata.row_index").alias("row"),
     ]

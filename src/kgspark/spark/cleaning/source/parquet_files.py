@@ -15,7 +15,8 @@ from pyspark.sql.types import StructType
 from kgspark.errors import InputError
 from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.cleaning.source.lines import of_folder, parquet_positions
-from kgspark.spark.frames import quoted, spark_path
+from kgspark.spark.frames import quoted
+from kgspark.spark.stored import spark_path
 from kgspark.tables import Columns
 
 _NANOSECONDS, _LOCAL_NANOSECONDS = "nanoseconds", "nanoseconds without zone"
@@ -103,9 +104,11 @@ class ParquetFiles:
         stored = {ours: spark_type for ours, spark_type in types.items() if spark_type not in (_NO_VALUES, _FOLDER)}
         folders = [ours for ours, spark_type in types.items() if spark_type == _FOLDER]
         schema = ", ".join(f"{quoted(self.names[ours])} {_STORED.get(t, t)}" for ours, t in stored.items())
-        table = session.read.schema(schema or StructType()).parquet(*map(spark_path, files))
+        table = session.read.schema(schema or StructType()).parquet(*[spark_path(session, file) for file in files])
         columns = {**nulls, **{ours: self._typed(ours, spark_type) for ours, spark_type in stored.items()}}
-        rows = table.select(*[column.alias(ours) for ours, column in columns.items()], *parquet_positions(table))
+        rows = table.select(
+            *[column.alias(ours) for ours, column in columns.items()], *parquet_positions(table, files[0])
+        )
         for ours in folders:  # one by one: Spark Connect takes no empty set of columns
             rows = rows.withColumn(ours, of_folder(self.names[ours]))
         return rows

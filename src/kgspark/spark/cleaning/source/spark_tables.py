@@ -26,6 +26,7 @@ from kgspark.spark.cleaning.source.files import SourceFiles
 from kgspark.spark.cleaning.source.parquet_files import column_types
 from kgspark.spark.frames import collect_content, quoted, write_table
 from kgspark.spark.jvm.sql_parser import has_jvm
+from kgspark.spark.stored import bring_here
 
 # What a version begins with that is the hash of the rows, because the table has no other.
 _CONTENT = "content "
@@ -118,6 +119,7 @@ def copy_table(
     folder.mkdir(parents=True)
     with _one_line(location, key):
         written = write_table(table.select(*map(quoted, found)), copy)
+        bring_here(session, copy)  # the footers are read here
     after = table_version(session, location, key)
     version = before if before is not None and before == after else f"{_CONTENT}{written.content}"
     files = tuple(copy / file.name for file in written.files)
