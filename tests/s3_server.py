@@ -62,7 +62,15 @@ class S3:
             "AWS_DEFAULT_REGION": self.region,
             "AWS_ALLOW_HTTP": "true",  # of object_store, below obstore, deltalake and Polars
             "AWS_EC2_METADATA_DISABLED": "true",
+            "ICEBERG_CREDENTIAL": f"{self.access_key}:{self.secret_key}",
         }
+
+    @property
+    def iceberg_catalog(self) -> dict[str, str]:
+        """PyIceberg's properties of the server's catalogue."""
+        uri = f"http://{self.host}:{self.iceberg_port}"
+        access = {"oauth2-server-uri": f"{uri}/v1/oauth/tokens", "credential": "${ENV:ICEBERG_CREDENTIAL}"}
+        return {"type": "rest", "uri": uri, "warehouse": self.iceberg_warehouse} | access
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Lets the clients of this process, and of those that it starts, find the server until the test ends."""
@@ -94,7 +102,7 @@ def s3() -> Iterator[S3]:
 def s3_server() -> Iterator[S3]:
     """Starts a server on free ports, and ends it."""
     folder = Path(tempfile.mkdtemp(prefix="kgspark-s3-"))
-    ports = _free_ports(2 * len(_PARTS) + 1)
+    ports = free_ports(2 * len(_PARTS) + 1)
     server, log = S3(ports[_PARTS.index("s3")], ports[-1]), folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -140,7 +148,7 @@ def _has_bucket(server: S3) -> bool:
     return False
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     """All at once, so that they differ."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(number)]

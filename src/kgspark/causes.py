@@ -72,6 +72,38 @@ _PLACES = (
         " (while {} was written)",
     ),
 )
+# Conditions of an object store or a catalogue, in the words of the clients of S3, GCS and Azure. The text that is found
+# stands in the sentence.
+_STORE_CONDITIONS = tuple(
+    (re.compile(pattern), sentence)
+    for pattern, sentence in (
+        (
+            r"169\.254\.169\.254",
+            "no key was found, also not from the machine's role ({}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ),
+        (
+            r"NoSuchBucket|NO_SUCH_BUCKET|ContainerNotFound|The specified bucket does not exist",
+            "the bucket does not exist ({}); make it, or correct its name or AWS_ENDPOINT_URL",
+        ),
+        (
+            r"SignatureDoesNotMatch|SIGNATURE_DOES_NOT_MATCH|InvalidAccessKeyId|INVALID_ACCESS_KEY_ID|ExpiredToken|"
+            r"AuthenticationFailed|Unauthorized",
+            "the store refuses the key ({}); correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the keys in the "
+            "settings",
+        ),
+        (
+            r"AccessDenied|ACCESS_DENIED|AuthorizationPermissionMismatch|lacked the necessary privileges|403 Forbidden",
+            "the key may not do this ({}), or there is none; give it the right to read, write, list and delete there",
+        ),
+        (
+            r"Connection refused|Could not (?:connect|resolve)[\w ]*|failed to lookup address[\w ]*|"
+            r"Failed to (?:resolve|establish)[\w ]*|Timeout was reached|(?:operation|Read) timed out",
+            "the store does not answer ({}); correct AWS_ENDPOINT_URL or the address in the settings, or wait for it",
+        ),
+    )
+)
+_DECORATION = re.compile(r"\x1b\[[\d;]*m|↳")  # colours and branches of the trees that deltalake writes
+_LINES = 4
 _TRACEBACK = "Traceback (most recent call last):"
 _CAUSED_BY = re.compile(r"^Caused by: (.*)$", re.MULTILINE)
 _CLASS = re.compile(r"^(?:[a-z_][\w$]*\.)+([A-Z][\w$]*)(?:: |$)")
@@ -101,6 +133,16 @@ def condition_in(text: str) -> str:
             found = (words.format(match.group(1)) for place, words in _PLACES if (match := place.search(text)))
             return sentence.format(place=next(found, ""))
     return ""
+
+
+def store_cause(error: BaseException) -> str:
+    """The error of a client of an object store or a catalogue, as one line; if it is known, with what to do."""
+    text = _DECORATION.sub("", _text_of(error))
+    for pattern, sentence in _STORE_CONDITIONS:
+        if found := pattern.search(text):
+            return sentence.format(found.group(0))
+    lines = _DECORATION.sub("", _safe_str(error)).splitlines()
+    return ": ".join(filter(None, map(str.strip, lines[:_LINES]))) or type(error).__name__
 
 
 def traceback_error(text: str) -> str:

@@ -59,7 +59,7 @@ with spark_session(SessionSettings(), "client") as session:
     paths = [folder / f"{i}.txt" for i in range(7)]
     for i, path in enumerate(paths):
         path.write_bytes(b"x" * i)
-    frames._READ_HERE = -1
+    frames.READ_HERE = -1
     from kgspark.files import describe_file  # a function of the package that the client sends
     print([file.bytes for file in map_files(session, describe_file, paths)])
     print(map_files(session, lambda path: __import__("kgspark").__file__, paths[:1])[0])

@@ -82,7 +82,7 @@ def test_events_of_a_database_become_tables_of_a_warehouse_in_the_shops_words(
     spark: Any, tables: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OF_A_TEST", tables.password)
-    stores: dict[str, Any] = {"iceberg": Iceberg(tmp_path), "postgres": PostgreSql(tmp_path, tables)}
+    stores: dict[str, Any] = {"iceberg": Iceberg.embedded(tmp_path), "postgres": PostgreSql(tmp_path, tables)}
     said: list[str] = []
     night = _night(spark, tmp_path, tables, stores, said)
     nightly.run(night)

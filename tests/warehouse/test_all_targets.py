@@ -35,7 +35,11 @@ def lake(small_night: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def stores(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> dict[str, Store]:
     monkeypatch.setenv("OF_A_TEST", postgres.password)
-    return {"delta": Delta(tmp_path), "iceberg": Iceberg(tmp_path), "postgres": PostgreSql(tmp_path, postgres)}
+    return {
+        "delta": Delta(f"{tmp_path}/delta"),
+        "iceberg": Iceberg.embedded(tmp_path),
+        "postgres": PostgreSql(tmp_path, postgres),
+    }
 
 
 @pytest.fixture

@@ -5,12 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from faults.scale import trials
 from kgspark.errors import StageError
 from kgspark.runs import Run
 from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS, USER_VECTORS
@@ -45,6 +49,52 @@ def models(spark: Any, table: str) -> dict[str, str]:
     return {row.ds: row.model_id for row in rows}
 
 
+def newest(spark: Any) -> tuple[str, dict[str, dict[str, int]]]:
+    """By docs/targets.md: the newest partition that all tables have, and the rows of each model there by table."""
+    dates = [
+        {row.partition.removeprefix("ds=") for row in spark.sql(f"SHOW PARTITIONS kgspark.{table}").collect()}
+        for table in RANKED
+    ]
+    day = max(set.intersection(*dates))
+    query = "SELECT model_id, count(*) FROM kgspark.{} WHERE ds = '{}' GROUP BY model_id"
+    return day, {table: dict(map(tuple, spark.sql(query.format(table, day)).collect())) for table in RANKED}
+
+
+@pytest.mark.extended
+@pytest.mark.faults
+def test_readers_of_the_newest_partition_find_a_whole_night_at_every_moment(
+    spark: Any, target: HiveTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reader reads all the time, another one after each change of a partition."""
+    first = date(2026, 1, 1)
+    publish(target, Run(tmp_path / "lake", str(first)), f"of {first}")
+    done, between, point = Event(), list[Any](), HiveTarget._point
+
+    def then_read(target: HiveTarget, *arguments: Any) -> None:
+        point(target, *arguments)
+        between.append(newest(spark))
+
+    monkeypatch.setattr(HiveTarget, "_point", then_read)
+
+    def poll() -> list[tuple[str, dict[str, dict[str, int]]]]:
+        found = [newest(spark)]
+        while not done.is_set():
+            found.append(newest(spark))
+        return found
+
+    with ThreadPoolExecutor() as readers:
+        polled = readers.submit(poll)
+        try:
+            for number in range(1, trials(6, 50)):
+                day = first + timedelta(number)
+                publish(target, Run(tmp_path / "lake", str(day)), f"of {day}")
+        finally:
+            done.set()
+    found = [*polled.result(), *between]
+    assert len({day for day, _ in found}) > 2
+    assert all(rows == {table: {f"of {day}": ALL} for table in RANKED} for day, rows in found)
+
+
 def test_dates_are_replaced_left_out_and_rolled_back(spark: Any, target: HiveTarget, tmp_path: Path) -> None:
     first, second = (Run(tmp_path / "it's a lake", date) for date in (FIRST, SECOND))
     publish(target, first, "one")
@@ -74,9 +124,9 @@ def test_a_new_column_is_added_and_other_changes_are_one_line(spark: Any, target
 
 def test_vectors_are_arrays(spark: Any, target: HiveTarget, tmp_path: Path) -> None:
     """Those of a later night may be longer."""
-    for date, length in ((FIRST, 2), (SECOND, 3)):
+    for night, length in ((FIRST, 2), (SECOND, 3)):
         vector = pa.scalar([0.5] * length, pa.list_(pa.field("element", pa.float32()), length))
-        publish(target, Run(tmp_path / "lake", date), "one", (USER_VECTORS,), vector=vector)
+        publish(target, Run(tmp_path / "lake", night), "one", (USER_VECTORS,), vector=vector)
     rows = spark.sql("SELECT DISTINCT ds, vector FROM kgspark.user_vectors ORDER BY ds").collect()
     assert [tuple(row) for row in rows] == [(FIRST, [0.5, 0.5]), (SECOND, [0.5, 0.5, 0.5])]
 

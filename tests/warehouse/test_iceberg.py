@@ -1,15 +1,16 @@
 """The target `iceberg`: branches, tags, and data files of its own."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyiceberg.table import Table
 
 from kgspark import config
-from kgspark.errors import AuditError, ConfigError
+from kgspark.errors import AuditError, BusyError, ConfigError
 from kgspark.runs import Run
 from kgspark.tables import RANKED, RECOMMENDATIONS
-from kgspark.warehouse.iceberg import IcebergSettings, IcebergTarget
+from kgspark.warehouse.iceberg import IcebergSettings, IcebergTarget, _Change
 from worlds.published import ROWS_PER_FILE, rank
 from worlds.stores import Iceberg
 
@@ -22,7 +23,7 @@ def models(table: Table, ref: str) -> set[str]:
 
 
 def test_each_date_is_a_tag_that_a_rollback_leaves_and_no_branch_is_left(tmp_path: Path) -> None:
-    store = Iceberg(tmp_path)
+    store = Iceberg.embedded(tmp_path)
     for date, model in ((FIRST, "one"), (SECOND, "two"), (SECOND, "three")):
         store.target.publish(rank(Run(tmp_path / "lake", date), model), RANKED)
     store.target.roll_back(Run(tmp_path / "lake", FIRST))
@@ -34,7 +35,7 @@ def test_each_date_is_a_tag_that_a_rollback_leaves_and_no_branch_is_left(tmp_pat
 
 
 def test_files_of_a_publication_that_fails_are_removed_and_a_killed_ones_branch_is_replaced(tmp_path: Path) -> None:
-    store, run = Iceberg(tmp_path), rank(Run(tmp_path / "lake", FIRST), "one")
+    store, run = Iceberg.embedded(tmp_path), rank(Run(tmp_path / "lake", FIRST), "one")
     store.target.publish(run, RANKED)
     table = store.table(RECOMMENDATIONS)
     table.manage_snapshots().create_branch(table.current_snapshot().snapshot_id, f"audit-{FIRST}").commit()
@@ -49,6 +50,29 @@ def test_files_of_a_publication_that_fails_are_removed_and_a_killed_ones_branch_
     part.write_bytes(good)
     store.target.publish(run, RANKED)
     assert set(store.table(RECOMMENDATIONS).refs()) == {"main", FIRST}
+
+
+def test_a_second_writer_that_gives_up_leaves_the_first_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one prepares its tables after the first one has read back its own, and before they become current."""
+    store = Iceberg.embedded(tmp_path)
+    run, other = (rank(Run(tmp_path / model, FIRST), model) for model in ("one", "other"))
+    make_current = _Change.make_current
+
+    def give_up(change: _Change, *arguments: Any) -> None:
+        raise BusyError("too late")
+
+    def after_the_other(change: _Change, *arguments: Any) -> None:
+        monkeypatch.setattr(_Change, "make_current", give_up)
+        with pytest.raises(BusyError, match="too late"):
+            store.target.publish(other, RANKED)
+        monkeypatch.setattr(_Change, "make_current", make_current)
+        make_current(change, *arguments)
+
+    monkeypatch.setattr(_Change, "make_current", after_the_other)
+    store.target.publish(run, RANKED)
+    assert [models(store.table(name), "main") for name in RANKED] == [{"one"}] * len(RANKED)
 
 
 def test_without_a_catalogue_it_is_in_the_lake(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pydantic import Field, field_validator
 
+from kgspark.causes import store_cause
 from kgspark.config import OtherSettings, Settings, from_environment, refuse_written_secrets
 from kgspark.errors import StageError
 from kgspark.runs import Run
@@ -30,6 +31,11 @@ from kgspark.warehouse.table_store import TableStore
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+
+
+# How long a request may take, by deltalake's names. By its defaults, each request to a store that does not answer takes
+# three minutes. A store that is busy is asked again for a minute.
+_PATIENCE = {"connect_timeout": "5s", "timeout": "30s", "retry_timeout": "60s"}
 
 
 class DeltaSettings(Settings):
@@ -57,7 +63,7 @@ class DeltaTarget(TableStore):
         with packages_of("delta"):
             import deltalake  # noqa: F401
         self._settings = settings
-        self._options = from_environment("publish.delta.storage_options", settings.storage_options)
+        self._options = _PATIENCE | from_environment("publish.delta.storage_options", settings.storage_options)
 
     def publish(self, run: Run, tables: Sequence[str]) -> Mapping[str, Any]:
         """Writes the tables one after the other, then what is published; an error takes all of it back."""
@@ -241,4 +247,4 @@ def _one_line(path: str, stream: Stream | None = None) -> Iterator[None]:
     except (DeltaError, OSError) as error:
         if stream is not None and stream.failure is not None:
             raise stream.failure from error
-        raise refused(path, error) from error
+        raise refused(path, error, store_cause) from error

@@ -3,7 +3,7 @@
 Each of these targets has an extra of its own name in pyproject.toml.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kgspark.errors import BusyError, KgsparkError, StageError
@@ -28,11 +28,19 @@ def other_writer(place: str) -> BusyError:
     )
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line; its class if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 @contextmanager
-def one_line(place: str, overtaken: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def one_line(
+    place: str, overtaken: tuple[type[Exception], ...] = (), cause: Callable[[BaseException], str] = first_line
+) -> Iterator[None]:
     """Turns any error of a package into one of ours, of one line.
 
     overtaken  the errors that mean that another writer was faster
+    cause      what an error means, in one line
     """
     try:
         yield
@@ -41,10 +49,9 @@ def one_line(place: str, overtaken: tuple[type[Exception], ...] = ()) -> Iterato
     except overtaken as error:
         raise other_writer(place) from error
     except Exception as error:  # of the package, the client of its catalogue, pyarrow, or a file system
-        raise refused(place, error) from error
+        raise refused(place, error, cause) from error
 
 
-def refused(place: str, error: Exception) -> StageError:
+def refused(place: str, error: Exception, cause: Callable[[BaseException], str] = first_line) -> StageError:
     """The error of a package, as one line."""
-    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return StageError(f"{place}: {first}; nothing is published there; run publish again after the repair")
+    return StageError(f"{place}: {cause(error)}; nothing is published there; run publish again after the repair")

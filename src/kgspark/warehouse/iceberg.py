@@ -5,9 +5,10 @@ the date as its tag. All tables are ready on their branches before the first of 
 are the table's own: expiring snapshots may delete them.
 """
 
+import os
 import uuid
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
+from kgspark.causes import store_cause
 from kgspark.config import OtherSettings, PlainName, Settings, from_environment, refuse_written_secrets
 from kgspark.errors import StageError
 from kgspark.published_schemas import VECTOR_TYPE
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 _MAIN = "main"
+_BRANCH = "audit-"
 _ROWS_PER_FILE = 1_000_000
 _DAY_MS = 24 * 60 * 60 * 1000
+# The environment variables by which the other clients of S3 find a store; PyIceberg itself does not read them.
+_OF_ENVIRONMENT = {"s3.endpoint": "AWS_ENDPOINT_URL", "s3.region": "AWS_REGION"}
 _TYPES = {
     pa.int64(): "long",
     pa.int32(): "int",
@@ -87,14 +92,15 @@ class IcebergTarget(TableStore):
         """Prepares each table on a branch, then makes the branches current; an error takes all of it back."""
         publications = publications_of(run, tables)
         if not self.is_there(run, tables):
-            with _one_line(self._address()), ExitStack() as branches, ExitStack() as undo:
+            with _one_line(self._address()), ExitStack() as undo:
                 catalog = self._catalog(run.lake)
-                ready = [
-                    self._prepare(catalog, TableRows(run, table), table in tables, publications, branches)
-                    for table in PUBLISHABLE
-                ]
-                for change in filter(None, ready):
-                    change.make_current(run.date, self._settings.tag_days, undo)
+                with ExitStack() as branches:
+                    ready = [
+                        self._prepare(catalog, TableRows(run, table), table in tables, publications, branches)
+                        for table in PUBLISHABLE
+                    ]
+                    for change in filter(None, ready):
+                        change.make_current(run.date, self._settings.tag_days, undo)
                 self._write_publications(catalog, run, publications)
                 undo.pop_all()
             # The contents were read on the branches, and a snapshot does not change.
@@ -137,7 +143,8 @@ class IcebergTarget(TableStore):
                 "uri": f"sqlite:///{folder}/catalog.db",
                 "warehouse": folder.as_uri(),
             }
-        return load_catalog(self._settings.catalog_name, **properties)
+        found = {key: os.environ[name] for key, name in _OF_ENVIRONMENT.items() if name in os.environ}
+        return load_catalog(self._settings.catalog_name, **found | properties)
 
     def _load(self, catalog: "Catalog", name: str) -> "Table | None":
         from pyiceberg.exceptions import NoSuchTableError
@@ -175,11 +182,12 @@ class IcebergTarget(TableStore):
             return None
         if wanted:
             self._add_columns(table, rows)
-        change = _Change.begin(table, f"audit-{rows.run.date}", branches)
+        version = publications["version"][0].as_py()
+        change = _Change.begin(table, version, branches)
         properties = {
             "kgspark.date": rows.run.date,
             "kgspark.model_id": publications[Columns.MODEL_ID][0].as_py(),
-            "kgspark.version": publications["version"][0].as_py(),
+            "kgspark.version": version,
             **rows.properties,
         }
         paths = _write_files(table, rows) if wanted else []
@@ -247,20 +255,20 @@ class IcebergTarget(TableStore):
 
 
 class _Change:
-    """A change of a table on a branch.
+    """A change of a table on a branch of its own, so that two writers of a date do not meet there.
 
     base  the snapshot that was current when the branch began
     """
 
     def __init__(self, table: "Table", branch: str, base: int) -> None:
-        self._table, self.branch, self._base = table, branch, base
+        self._table, self.branch, self._base, self._left = table, branch, base, branch
 
     @classmethod
-    def begin(cls, table: "Table", branch: str, stack: ExitStack) -> "_Change":
-        """A branch of the current snapshot, in place of one that a killed publication has left; `stack` removes it."""
+    def begin(cls, table: "Table", version: str, stack: ExitStack) -> "_Change":
+        """A branch of the current snapshot for a version of a night's tables; `stack` removes it."""
         base = table.refs()[_MAIN].snapshot_id
-        change = cls(table, branch, base)
-        table.manage_snapshots().create_branch(base, branch).commit()
+        change = cls(table, f"{_BRANCH}{version}", base)
+        table.manage_snapshots().create_branch(base, change.branch).commit()
         stack.callback(change.remove)
         return change
 
@@ -271,18 +279,27 @@ class _Change:
 
     def make_current(self, date: str, tag_days: int | None, undo: ExitStack) -> None:
         """Makes the branch's snapshot the current one, with the date as its tag."""
+        audited = self.snapshot
         self._table.refresh()
         if self._table.refs()[_MAIN].snapshot_id != self._base:
             raise other_writer(".".join(self._table.name()))
-        changes = self._table.manage_snapshots().set_current_snapshot(ref_name=self.branch)
-        changes.create_tag(self.snapshot, date, tag_days and tag_days * _DAY_MS).commit()
-        undo.callback(self._take_back, self.snapshot)
+        changes = self._table.manage_snapshots().set_current_snapshot(audited)
+        changes.create_tag(audited, date, tag_days and tag_days * _DAY_MS).commit()
+        undo.callback(self._take_back, audited)
+        self._left = f"{_BRANCH}{date}"
 
     def remove(self) -> None:
-        """Removes the branch, if it exists."""
+        """Removes the branch; after success, also those of the date that killed publications have left."""
+        from pyiceberg.exceptions import CommitFailedException
+
         self._table.refresh()
-        if self.branch in self._table.refs():
-            self._table.manage_snapshots().remove_branch(self.branch).commit()
+        names = [name for name in self._table.refs() if name.startswith(self._left)]
+        changes = self._table.manage_snapshots()
+        for name in names:
+            changes = changes.remove_branch(name)
+        with suppress(CommitFailedException):  # of another writer; the next publication removes the branch
+            if names:
+                changes.commit()
 
     def _take_back(self, ours: int) -> None:
         """Makes the earlier snapshot current again, unless another writer has changed the table since."""
@@ -337,8 +354,15 @@ def _has_rows(table: "Table", where: str) -> bool:
     return next(iter(table.scan(where).plan_files()), None) is not None
 
 
-def _one_line(place: str) -> AbstractContextManager[None]:
+@contextmanager
+def _one_line(place: str) -> Iterator[None]:
     """Turns an error of PyIceberg, or of the packages below it, into one of ours, of one line."""
-    from pyiceberg.exceptions import CommitFailedException
+    from pyiceberg.exceptions import BadRequestError, CommitFailedException, ValidationException
 
-    return one_line(place, (CommitFailedException,))
+    with one_line(place, (CommitFailedException, ValidationException), store_cause):
+        try:
+            yield
+        except BadRequestError as error:  # a server that compares the numbers of snapshots before their branches
+            if "sequence number" in str(error):
+                raise other_writer(place) from error
+            raise
