@@ -31,8 +31,9 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class S3:
-    """A running server with one user and one bucket, which belongs to the user.
+    """A running server with one bucket, a user who may do everything, and one who may only read.
 
+    reader_key         the access key of the user who may only read; both have the same secret
     iceberg_port       the port of its REST catalogue for Iceberg
     iceberg_warehouse  a bucket of tables, which only the catalogue may make
     """
@@ -42,7 +43,8 @@ class S3:
     host: str = "127.0.0.1"
     bucket: str = "lake"
     iceberg_warehouse: str = "tables"
-    access_key: str = "kgspark-test"
+    access_key: str = "writer-of-tests"
+    reader_key: str = "reader-of-tests"
     secret_key: str = "open-Sesame-43"
     region: str = "us-east-1"
 
@@ -119,10 +121,13 @@ def s3_server() -> Iterator[S3]:
 
 
 def _options(server: S3, folder: Path, ports: list[int]) -> list[str]:
-    key = {"accessKey": server.access_key, "secretKey": server.secret_key}
-    identity = {"name": "test", "credentials": [key], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    rights = {server.access_key: ["Admin", "Read", "Write", "List", "Tagging"], server.reader_key: ["Read", "List"]}
+    identities = [
+        {"name": key, "credentials": [{"accessKey": key, "secretKey": server.secret_key}], "actions": actions}
+        for key, actions in rights.items()
+    ]
     users, data = folder / "users.json", folder / "data"
-    users.write_text(json.dumps({"identities": [identity]}))
+    users.write_text(json.dumps({"identities": identities}))
     data.mkdir()
     kinds = [f"{part}.port{kind}" for kind in ("", ".grpc") for part in _PARTS]
     return [

@@ -5,11 +5,11 @@ In the store, below the lake's URI:
     manifests/<date>/<table>.json        the manifest of a table; the table is complete as soon as this object is there
     runs/<date>/<table>/<version>/...    its files, below a prefix of their own: no object here is ever written twice
     leases/<date>.json                   the process that works on the night (see `leases`)
-    warehouse/                           the published tables (see `warehouse.store_files`)
+    warehouse/                           the published tables (see `warehouse.object_store`)
 
 The copy is a folder with the layout of a lake on a disk. It has the manifests of all nights, and the files of those
-tables that were written or read here. `_store.json` in it names the store, and the manifests that it has. So every part
-of kgspark works on folders, and only what is in this module sends and fetches.
+tables that were written or read here lately. `_store.json` in it names the store, and the manifests that it has. So
+every part of kgspark works on folders, and only what is in this module sends and fetches.
 """
 
 import hashlib
@@ -19,18 +19,21 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from kgspark.errors import BusyError, ConfigError, StageError
-from kgspark.files import has_size, hash_file, visible_names, write_atomically
+from kgspark.files import has_size, hash_file, replace_folder, visible_names, write_atomically
+from kgspark.leases import check_lease, leased
 from kgspark.locks import is_locked, locked_in_turn
 from kgspark.manifests import MANIFEST, Manifest, find_changed
 from kgspark.stores import LostError, Store, each_at_once
 
 _MARK = "_store.json"
+_KEY = re.compile(r"manifests/\d{4}-\d\d-\d\d/[A-Za-z]\w*\.json")
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,6 +50,10 @@ class _Mark:
             return cls(**json.loads((folder / _MARK).read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except (ValueError, TypeError):
+            raise ConfigError(
+                f"lake: {folder / _MARK} cannot be read; remove {folder}, which is only a copy: it is made again"
+            ) from None
 
     def write(self, folder: Path) -> None:
         write_atomically(folder / _MARK, json.dumps(asdict(self), indent=2) + "\n")
@@ -57,6 +64,12 @@ def open_lake(folder: Path, uri: str | None) -> None:
     copy = Copy.of(folder) if uri is None else Copy.open(folder, uri)
     if copy is not None:
         copy.refresh()
+
+
+def address_in(lake: Path, name: str) -> str:
+    """The place of a folder in a lake: its path, or its URI if the lake is on a store."""
+    copy = Copy.of(lake)
+    return str(lake / name) if copy is None else f"{copy.store.uri}/{name}"
 
 
 def lakes_around(folder: Path) -> list[Path]:
@@ -94,32 +107,55 @@ class Copy:
     def open(cls, folder: Path, uri: str) -> "Copy":
         """The copy of a store's lake in a folder, which is made if it is missing.
 
-        Raises ConfigError if the folder is something else.
+        Raises ConfigError if the folder is something else, StageError if it cannot be written.
         """
         mark = _Mark.read(folder)
         if mark is None:
             if (folder / "runs").exists() or (folder / "warehouse").exists():
                 raise ConfigError(f"lake: {folder} is a lake of its own; the copy of {uri} needs another folder")
-            folder.mkdir(parents=True, exist_ok=True)
-            _Mark(uri, {}).write(folder)
-        elif mark.uri != uri:
+            try:
+                with locked_in_turn(folder):
+                    mark = _Mark.read(folder) or _Mark(uri, {})
+                    mark.write(folder)
+            except OSError as error:
+                raise StageError(
+                    f"{folder}: the copy of {uri} cannot be written: {error.strerror}; set XDG_CACHE_HOME to a "
+                    "folder that can, or store to the URI and lake to such a folder"
+                ) from error
+        if mark.uri != uri:
             raise ConfigError(f"lake: {folder} is a copy of {mark.uri}; the copy of {uri} needs another folder")
         return cls(folder, Store(uri))
+
+    @contextmanager
+    def leased(self, date: str) -> Iterator[None]:
+        """Takes the lease of a night that this process has locked, and refreshes the copy; BusyError if it is taken."""
+        with leased(self.store, _lease(date), "this night"):
+            self.refresh(own=date)
+            yield
 
     def refresh(self, own: str = "") -> None:
         """Gets the manifests that are new or have changed in the store, and removes tables that are not there any more.
 
         own  the date of the night that this process has locked; other nights that are locked here are left alone
         """
-        present = {each.key: each.etag for each in self.store.objects("manifests")}
-        known = self._known()
-        differing = [key for key in {**present, **known} if present.get(key) != known.get(key)]
-        free = [key for key in differing if _date(key) == own or not is_locked(self._night(_date(key)))]
-        each_at_once(self._get_manifest, [key for key in free if key in present])
-        for key in free:
-            if key not in present:
+        with locked_in_turn(self.folder):
+            present = {each.key: each.etag for each in self.store.objects("manifests") if _KEY.fullmatch(each.key)}
+            known = self._known()
+            differing = {
+                key
+                for key in {**present, **known}
+                if present.get(key) != known.get(key) or not (self._table(key) / MANIFEST).exists()
+            }
+            busy = {date for date in map(_date, differing) if date != own and is_locked(self._night(date))}
+            free = {key for key in differing if _date(key) not in busy}
+            wanted, gone = sorted(free & present.keys()), free - present.keys()
+            known.update(zip(wanted, each_at_once(self._get_manifest, wanted), strict=True))
+            for key in gone:
                 shutil.rmtree(self._table(key), ignore_errors=True)
-                self._remember({key: None})
+                del known[key]
+            _Mark(self.store.uri, known).write(self.folder)
+            for date in {*map(_date, gone)} - {own, *map(_date, present)}:
+                shutil.rmtree(self._night(date), ignore_errors=True)
 
     def fetch(self, folder: Path, only: Collection[str] | None = None) -> None:
         """Gets the files of a table that are not in its folder of the copy.
@@ -129,15 +165,14 @@ class Copy:
         Raises StageError if an object is missing in the store, or is not as the manifest says.
         """
         manifest = Manifest.read(folder)
-        if manifest is None:
+        if manifest is None or _is_whole(folder, manifest):
             return
-        names = {file.name: file for file in manifest.files}
-        for name in visible_names(folder):
-            if name not in names:
-                _remove(folder / name)
         wanted = [file for file in manifest.files if only is None or file.name in only]
-        missing = [file for file in wanted if not has_size(folder / file.name, file.bytes)]
-        each_at_once(partial(self._get_file, folder, manifest), [file.name for file in missing])
+        with locked_in_turn(folder):  # another process may fetch them at this moment
+            for foreign in set(visible_names(folder)) - {file.name for file in manifest.files}:
+                _remove(folder / foreign)
+            missing = [file.name for file in wanted if not has_size(folder / file.name, file.bytes)]
+            each_at_once(partial(self._get_file, folder, manifest), missing)
 
     def find_damage(self, folder: Path, manifest: Manifest, checksums: bool) -> str | None:
         """The first file of a table that is not in the store as its manifest says; None if all are.
@@ -146,8 +181,8 @@ class Copy:
         checksums  as in `Manifest.find_damage`, for the files of the copy
         """
         prefix = self.prefix(folder, manifest)
-        present = {each.key.rpartition("/")[2]: each for each in self.store.objects(prefix)}
-        expected = {file.name: (file.bytes, manifest.etags[file.name]) for file in manifest.files}
+        present = {each.key.removeprefix(f"{prefix}/"): each for each in self.store.objects(prefix)}
+        expected = {file.name: (file.bytes, manifest.etags.get(file.name)) for file in manifest.files}
         for name in sorted(present.keys() | expected.keys()):
             if name not in present:
                 return f"{self.store.uri}/{prefix}/{name}: the file is missing"
@@ -204,22 +239,26 @@ class Copy:
         version = f"{manifest.fingerprint[:12]}-{uuid.uuid4().hex[:8]}"
         named = replace(manifest, version=version)
         prefix = self.prefix(target, named)
-        names = [file.name for file in manifest.files]
 
-        def put(name: str) -> str:
+        names, hashes = [file.name for file in manifest.files], [file.sha256 for file in manifest.files]
+
+        def put(name: str, sha256: str) -> str:
             if (staged / name).exists():
-                return self.store.upload(staged / name, f"{prefix}/{name}")
+                return self.store.upload(staged / name, f"{prefix}/{name}", sha256)
             return self.store.copy(f"{self.key_of(staged)}/{name}", self.store, f"{prefix}/{name}")
 
-        etags = each_at_once(put, names)
-        return replace(named, etags=dict(zip(names, etags, strict=True)))
+        return replace(named, etags=dict(zip(names, each_at_once(put, names, hashes), strict=True)))
 
-    def commit(self, target: Path, manifest: Manifest) -> None:
+    def commit(self, staged: Path, target: Path, manifest: Manifest) -> None:
         """Puts the manifest: from now on, the table is complete, and replaces the one that this copy knew.
 
-        Raises BusyError if another process has written this table since.
+        Then moves the folder `staged` to `target`, and removes the files of earlier versions from the store, and of
+        attempts that were killed. Raises BusyError if another process has written this table or works on this night.
         """
-        key = self._key(target)
+        key, above = self._key(target), self.prefix(target, manifest).rpartition("/")[0]
+        # What is there before the put is of earlier versions for sure. Later, another process may have sent its own.
+        replaced = [version for version in self.store.folders(above) if version != manifest.version]
+        check_lease(self.store, _lease(_date(key)))
         try:
             etag = self.store.put_if(key, manifest.as_text().encode(), self._known().get(key))
         except LostError:
@@ -227,19 +266,32 @@ class Copy:
                 f"{self.store.uri}/{key}: another process has written this table meanwhile; nothing was changed; run "
                 "the command again"
             ) from None
+        replace_folder(staged, target)
         self._remember({key: etag})
-
-    def remove_replaced(self, target: Path, manifest: Manifest) -> None:
-        """Removes the files of earlier versions of a table, and what attempts that were killed have left."""
-        above = self.prefix(target, manifest).rpartition("/")[0]
-        others = [version for version in self.store.folders(above) if version != manifest.version]
-        self.store.remove([each.key for version in others for each in self.store.objects(f"{above}/{version}")])
+        self.store.remove([each.key for version in replaced for each in self.store.objects(f"{above}/{version}")])
 
     def remove_night(self, date: str) -> None:
         """Removes a night from the store: first its manifests, so that no table is seen without its files."""
         for prefix in (f"manifests/{date}", f"runs/{date}"):
             self.store.remove([each.key for each in self.store.objects(prefix)])
         self._remember({key: None for key in self._known() if _date(key) == date})
+
+    def drop_files(self, own: str, kept: Collection[str]) -> None:
+        """Removes the files of all nights from the copy, but for the `kept` ones; they are fetched when they are read.
+
+        own  the date of the night that this process has locked. If another process of this machine has locked any
+             night, nothing is removed, because it may read all of them
+        """
+        nights = {path.name: path for path in (self.folder / "runs").iterdir() if path.is_dir()}
+        if any(is_locked(path) for date, path in nights.items() if date != own):
+            return
+        for folder in (folder for date, path in nights.items() if date not in kept for folder in path.iterdir()):
+            if Manifest.read(folder) is not None:
+                for name in visible_names(folder):
+                    _remove(folder / name)
+        for version in (self.folder / "warehouse" / "_versions").glob("*"):
+            if not version.name.startswith(tuple(kept)):
+                _remove(version)
 
     def night_bytes(self, date: str) -> Sequence[int]:
         """The size of each object of a night."""
@@ -249,22 +301,27 @@ class Copy:
         """The prefix, in the store, of the files of the table that has or will have this folder."""
         return f"runs/{folder.parent.name}/{folder.name}/{manifest.version}"
 
-    def _get_manifest(self, key: str) -> None:
-        found, folder = self.store.read(key), self._table(key)
-        if found is None:  # removed meanwhile
-            return
-        content, etag = found
+    def _get_manifest(self, key: str) -> str:
+        """Makes the table's folder that of the manifest in the store; returns its ETag."""
+        content, etag = self.store.read(key) or (b"", "")  # empty if it was removed meanwhile
+        folder = self._table(key)
         if not (folder / MANIFEST).exists() or (folder / MANIFEST).read_bytes() != content:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            write_atomically(folder / MANIFEST, content.decode())
-        self._remember({key: etag})
+            write_atomically(folder / MANIFEST, content.decode(errors="replace"))
+        return etag
 
     def _get_file(self, folder: Path, manifest: Manifest, name: str) -> None:
         key, partial_file = f"{self.prefix(folder, manifest)}/{name}", folder / f".{name}.partial"
-        partial_file.unlink(missing_ok=True)
-        self.store.download(key, partial_file)
+        found = self.store.find(key)
+        if found is None:
+            raise StageError(
+                f"{self.store.uri}/{key}: the file is missing; if {manifest.stage} runs for this night just now, run "
+                f"the command again afterwards, else run {manifest.stage} again"
+            )
         expected = next(file.sha256 for file in manifest.files if file.name == name)
+        with suppress(LostError):  # then the file is not the expected one either
+            self.store.download(key, partial_file, found)
         if hash_file(partial_file) != expected:
             partial_file.unlink()
             raise StageError(
@@ -302,6 +359,17 @@ def _complete(folder: Path) -> Manifest | None:
 
 def _date(key: str) -> str:
     return key.split("/")[1]
+
+
+def _lease(date: str) -> str:
+    return f"leases/{date}.json"
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    """True if a folder has the files of its table and no others."""
+    return set(visible_names(folder)) == {file.name for file in manifest.files} and all(
+        has_size(folder / file.name, file.bytes) for file in manifest.files
+    )
 
 
 def _remove(path: Path) -> None:

@@ -26,7 +26,6 @@ import kgspark
 from kgspark.copies import Copy
 from kgspark.errors import StageError
 from kgspark.files import TableFiles, footers_in, replace_folder
-from kgspark.leases import leased
 from kgspark.lineage import check_lineage
 from kgspark.locks import locked
 from kgspark.manifests import MANIFEST, Manifest, versions
@@ -148,8 +147,7 @@ class Run:
             if (copy := self.copy) is None:
                 yield
                 return
-            with leased(copy.store, f"leases/{self.date}.json", "this night"):
-                copy.refresh(own=self.date)
+            with copy.leased(self.date):
                 yield
 
 
@@ -240,13 +238,11 @@ class StageWork:
             manifest.write(self.staging / name)
             manifests[name] = manifest
         for name, manifest in manifests.items():
-            if copy is not None:
-                copy.commit(self.run.place(name), manifest)
-            replace_folder(self.staging / name, self.run.place(name))
+            if copy is None:
+                replace_folder(self.staging / name, self.run.place(name))
+            else:
+                copy.commit(self.staging / name, self.run.place(name), manifest)
         self.remove_remains()
-        if copy is not None:
-            for name, manifest in manifests.items():
-                copy.remove_replaced(self.run.place(name), manifest)
 
     def _manifest(self, name: str, files: TableFiles, details: Mapping[str, Any]) -> Manifest:
         return Manifest(

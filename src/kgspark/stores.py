@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from kgspark.errors import ConfigError, StageError
 from kgspark.files import DataFile
-from kgspark.redaction import redact
+from kgspark.redaction import hide, is_secret, redact
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -35,26 +35,34 @@ _EXTRA = "pip install 'kgspark[store]'"
 _AT_A_TIME = 8
 _CHUNK_BYTES = 8 << 20
 _FOOTER_BYTES = 64 << 10
-_CLIENT = {"connect_timeout": "5s", "timeout": "120s"}
-_RETRIES = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
+# Of the store's own words about an error, in characters.
+_SAID = 120
+# A store that does not answer ends a night after a minute or less. A download may take as long as bytes still arrive.
+# A part of an upload must get through in the time of one answer, so not many are sent at a time.
+_CLIENT = {"connect_timeout": "5s", "read_timeout": "30s", "timeout": "6h"}
+_RETRIES = {"max_retries": 10, "retry_timeout": timedelta(seconds=30)}
+_PARTS_AT_A_TIME = 2
 # Endpoints on the network itself, such as that of a server for tests, may be reached without TLS only if named so.
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "GOOGLE_BASE_URL", "AZURE_STORAGE_ENDPOINT")
-_REMEDIES = {
-    "PermissionDeniedError": "the key, or the rights of its user, do not allow it",
-    "UnauthenticatedError": "set the credentials in the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "NotFoundError": "no such bucket or container",
-    "FileNotFoundError": "no such bucket or container",
+# What to do about an error, by a pattern of its text; the first that matches.
+_REMEDIES = (
+    (r"169\.254\.169\.254|metadata\.google|NoCredentials", "no credentials; {credentials}"),
+    (
+        r"NoSuchBucket|ContainerNotFound|bucket does not exist",
+        "no such bucket or container; make it, or correct its name",
+    ),
+    (r"\b40[13] ", "the store refuses this; {credentials}, of a user who may read, list, write and delete there"),
+    (r"error sending request|timed out", "the store does not answer; check the network and the endpoint"),
+    (r"\b404 ", "the object is missing"),
+)
+_CREDENTIALS = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or give the machine a role",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS in the environment, or give the machine an account",
+    "abfss": "set AZURE_STORAGE_ACCOUNT_KEY in the environment, or give the machine an identity",
 }
+_CLOUDS = ("AWS_", "GOOGLE_", "AZURE_")
 # One request reads no more of an object.
 _PART_BYTES = 64 << 20
-# What an error says whose class is that of any error.
-_SIGNS = {
-    "NoSuchBucket": _REMEDIES["NotFoundError"],
-    "ContainerNotFound": _REMEDIES["NotFoundError"],
-    "169.254.169.254": _REMEDIES["UnauthenticatedError"],  # the machine is asked for its role if there is no key
-    "403 Forbidden": _REMEDIES["PermissionDeniedError"],
-    "error sending request": "the store does not answer; check the network and the endpoint in the environment",
-}
 _T = TypeVar("_T")
 
 
@@ -167,7 +175,9 @@ class Store:
             try:
                 found = obstore.get(self._handle, key)
                 return bytes(found.bytes()), _etag(found.meta)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if _lacks_bucket(error):
+                    raise
                 return None
 
     def download(self, key: str, path: Path, expected: StoredObject | None = None) -> None:
@@ -212,12 +222,25 @@ class Store:
         for chunk in part.stream(min_chunk_size=_CHUNK_BYTES):
             stream.write(chunk)
 
-    def upload(self, path: Path, key: str) -> str:
-        """Puts a file; returns the object's ETag."""
+    def upload(self, path: Path, key: str, sha256: str | None = None) -> str:
+        """Puts a file; returns the object's ETag. StageError if what was sent has another SHA-256 than a given one."""
         import obstore
 
+        digest = hashlib.sha256()
+
+        def chunks() -> Iterator[bytes]:
+            with open(path, "rb") as stream:
+                while chunk := stream.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    yield chunk
+
         with self._told(key):
-            return _etag(obstore.put(self._handle, key, path))
+            small = path.stat().st_size <= _CHUNK_BYTES
+            content = b"".join(chunks()) if small else chunks()
+            put = obstore.put(self._handle, key, content, max_concurrency=_PARTS_AT_A_TIME)
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise StageError(f"{path}: the file changed after it was written; run the command again")
+        return _etag(put)
 
     def put(self, key: str, content: bytes) -> str:
         """Puts a small object, whatever is there; returns its ETag."""
@@ -237,7 +260,7 @@ class Store:
         with self._told(key):
             try:
                 return _etag(obstore.put(self._handle, key, content, mode=self._condition(key, expected)))
-            except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError, LostError):
                 pass
         # The client repeats a put whose answer was lost, and then finds its own object there.
         found = self.read(key)
@@ -303,8 +326,9 @@ class Store:
         """Removes objects; those that are not there do not matter."""
         import obstore
 
-        with self._told(keys[0] if keys else ""), suppress(FileNotFoundError):
-            obstore.delete(self._handle, list(keys))
+        if keys:
+            with self._told(keys[0]), suppress(FileNotFoundError):
+                obstore.delete(self._handle, list(keys))
 
     def _condition(self, key: str, expected: str | None) -> Any:
         """What obstore makes a conditional put of. LostError if it is already clear that the object is another one."""
@@ -333,7 +357,18 @@ class Store:
         except (AlreadyExistsError, PreconditionError):
             raise
         except (BaseError, FileNotFoundError, PermissionError) as error:
-            raise StageError(f"{self.uri}/{key}: {_reason(error)}") from error
+            # Without the error itself, whose text may have parts of the signed request.
+            raise StageError(f"{self.uri}/{key}".rstrip("/") + f": {self._reason(error)}") from None
+
+    def _reason(self, error: Exception) -> str:
+        """What went wrong and what to do, from an error of many lines."""
+        text = " ".join(str(error).partition("Debug source")[0].split())
+        remedies = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, text))
+        remedy = next(remedies, "the store failed").format(credentials=_CREDENTIALS[self.uri.partition(":")[0]])
+        status = re.search(r"status code: ([^:<]*)", text)
+        words = re.findall(r"<(?:Code|Message)>([^<]*)<", text)
+        said = ": ".join([status[1].strip(), *words]) if status else text.rpartition("error: ")[2]
+        return f"{remedy} ({redact(said)[:_SAID].strip()})"
 
 
 def _etag(found: Mapping[str, Any]) -> str:
@@ -360,15 +395,15 @@ def _handle(uri: str, endpoints: tuple[str, ...]) -> "ObjectStore":
     """The client of a store; credentials come from the environment, or from the machine's or pod's own role."""
     from obstore.store import from_url
 
+    for name, value in os.environ.items():
+        if name.startswith(_CLOUDS) and is_secret(name):
+            hide(value)
     plain = any(endpoint.startswith("http://") for endpoint in endpoints)
     client: Any = {**_CLIENT, **({"allow_http": True} if plain else {})}
     retries: Any = _RETRIES
     return from_url(uri, client_options=client, retry_config=retries)
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong and what to do, from the first lines of an error, which has many."""
-    text = re.sub(r"<[^>]+>", " ", str(error).partition("Debug source")[0])
-    said = redact(" ".join(text.split()))[:300]
-    remedy = _REMEDIES.get(type(error).__name__) or next((r for sign, r in _SIGNS.items() if sign in said), None)
-    return f"{remedy}: {said}" if remedy else said
+def _lacks_bucket(error: Exception) -> bool:
+    """True if not only an object is missing, but also its bucket."""
+    return re.search("NoSuchBucket|ContainerNotFound", str(error)) is not None

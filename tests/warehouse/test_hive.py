@@ -21,7 +21,9 @@ from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS, USER_VECTORS
 from kgspark.warehouse import files
 from kgspark.warehouse.hive import HiveSettings, HiveTarget
 from nights import ROOT
+from s3_server import S3
 from worlds.published import ROWS_PER_FILE, rank
+from worlds.stored_lakes import copy_at
 from worlds.stores import hive_database
 
 FIRST, SECOND = "2026-02-01", "2026-02-02"
@@ -169,3 +171,17 @@ def test_another_session_finds_the_tables_in_a_metastore(tmp_path: Path) -> None
     assert again == {
         "there": [True, True], "rows": rows, "rollback": f"removed {SECOND}", "held": {FIRST: f"model {FIRST}"}
     }  # fmt: skip
+
+
+def test_without_a_connector_for_the_store_it_is_one_line(
+    target: HiveTarget, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark's catalogue names the folders of the store, so Spark must be able to read them."""
+    s3.use(monkeypatch)
+    run = rank(Run(copy_at(tmp_path / "copy", s3.new_uri()), FIRST), "one")
+    files.publish(run, RANKED)
+    with pytest.raises(StageError, match="S3AFileSystem not found; nothing is published there") as caught:
+        target.publish(run, RANKED)
+    assert "\n" not in str(caught.value)
+    assert not target.is_there(run, RANKED)
+    assert files.is_there(run, RANKED)

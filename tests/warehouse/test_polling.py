@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.fs import FileSystem
 
 from kgspark.runs import Run
 from kgspark.tables import RANKED, RECOMMENDATIONS
@@ -56,8 +57,8 @@ def of_version(warehouse: Path, read: Callable[[Path, list[str]], Iterable[str]]
     return models
 
 
-def with_pyarrow(folder: Path) -> list[str]:
-    return pq.read_table(folder, columns=["model_id"])["model_id"].to_pylist()
+def with_pyarrow(place: Path | list[str], client: FileSystem | None = None) -> list[str]:
+    return pq.read_table(place, columns=["model_id"], filesystem=client)["model_id"].to_pylist()
 
 
 def with_duckdb(pattern: str | list[str]) -> list[str]:

@@ -16,15 +16,15 @@ _ROW = "{:<12}{:<22}{:<11}{:<24}{:>10}{:>8}"
 def run(night: Night) -> dict[str, Any]:
     """Prints one line per night, newest first; returns the same, which `--json` prints."""
     lake = night.run.lake
-    nights = nights_of(lake)
+    nights, place = nights_of(lake), night.settings.store or str(lake)
     if not nights:
-        night.say(f"{lake}: no nights here")
+        night.say(f"{place}: no nights here")
     else:
         night.say(_ROW.format(*_HEADER))
     for state in nights:
         night.say(_line(state))
     others = {name: _held(night, name) for name in night.settings.publish.targets if name != "files"}
-    return {"lake": str(lake), "nights": [asdict(state) for state in nights], "targets": others}
+    return {"lake": place, "nights": [asdict(state) for state in nights], "targets": others}
 
 
 def _held(night: Night, name: str) -> Mapping[str, str] | None:

@@ -78,7 +78,10 @@ class NightSettings(Settings):
         """`lake: s3://...` is short for `store: s3://...` with the usual folder for the copy."""
         if not isinstance(value, dict) or not is_uri(str(value.get("lake", ""))):
             return value
-        uri = checked_uri(str(value["lake"]))
+        try:
+            uri = checked_uri(str(value["lake"]))
+        except ValueError as error:
+            raise ValueError(f"lake: {error}") from None
         return value | {"lake": usual_folder(uri), "store": uri}
 
     @model_validator(mode="before")
@@ -154,6 +157,13 @@ class NightSettings(Settings):
             if name is not None and name not in self.source.tables:
                 known = ", ".join(self.source.tables) or "none is declared"
                 raise ValueError(f"candidates.{key}: no table {name!r} in source.tables ({known})")
+        return self
+
+    @model_validator(mode="after")
+    def _catalog_is_reachable(self) -> "NightSettings":
+        """The catalogue in the lake is a file, which is written in place, as no object store can."""
+        if self.store is not None and "iceberg" in self.publish.targets and not self.publish.iceberg.catalog:
+            raise ValueError("publish.iceberg.catalog: expected a catalogue, because the lake is on an object store")
         return self
 
     @property

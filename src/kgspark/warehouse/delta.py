@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from kgspark.causes import store_cause
 from kgspark.config import OtherSettings, Settings, from_environment, refuse_written_secrets
+from kgspark.copies import address_in
 from kgspark.errors import StageError
 from kgspark.runs import Run
 from kgspark.tables import PUBLISHABLE, Columns
@@ -100,7 +101,7 @@ class DeltaTarget(TableStore):
             undo.pop_all()
 
     def _address(self, lake: Path) -> str:
-        return (self._settings.path or str(lake / "delta")).rstrip("/")
+        return (self._settings.path or address_in(lake, "delta")).rstrip("/")
 
     def _path(self, lake: Path, table: str) -> str:
         return f"{self._address(lake)}/{table}"

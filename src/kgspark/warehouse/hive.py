@@ -13,12 +13,13 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 from pydantic import Field
 
+from kgspark.causes import cause_of
 from kgspark.config import Settings, SqlName
 from kgspark.errors import StageError
 from kgspark.published_schemas import VECTOR_TYPE
 from kgspark.runs import Run
 from kgspark.tables import PUBLISHABLE, Columns
-from kgspark.warehouse.extras import one_line
+from kgspark.warehouse.extras import one_line, refused
 from kgspark.warehouse.files import warehouse_of
 from kgspark.warehouse.table_rows import TableRows, columns_to_add
 from kgspark.warehouse.table_store import TableStore
@@ -91,7 +92,11 @@ class HiveTarget(TableStore):
         return f"Spark's catalogue, database {self._settings.database}"
 
     def _sql(self, statement: str) -> list[Any]:
-        return list(self._session().sql(statement).collect())
+        session = self._session()
+        try:
+            return list(session.sql(statement).collect())
+        except Exception as error:  # the first line of a Java exception says nothing, as that of a missing connector
+            raise refused(self._address(), RuntimeError(cause_of(error))) from error
 
     def _session(self) -> Any:
         session = self._spark()

@@ -20,7 +20,7 @@ from pathlib import Path
 from kgspark.copies import Copy
 from kgspark.errors import AuditError, BusyError, StageError
 from kgspark.files import DataFile, has_size, hash_file
-from kgspark.leases import leased
+from kgspark.leases import check_lease, leased
 from kgspark.locks import locked_in_turn
 from kgspark.runs import Run
 from kgspark.stores import LostError, Store, each_at_once
@@ -28,6 +28,7 @@ from kgspark.tables import PUBLISHABLE
 from kgspark.warehouse.versions import DESCRIPTION, SUCCESS, VERSIONS, Version, Warehouse, newest_first
 
 _POINTER, _DATES = "_latest.json", "_dates"
+_LEASE = "leases/warehouse.json"
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,18 @@ class StoreWarehouse(Warehouse):
     def publish(self, run: Run, version: Version) -> None:
         """Copies the files into a version, moves the date's pointer, fills the date's folders, moves `_latest.json`.
 
-        Each step leaves what readers of the pointers see complete, so nothing needs to be undone after an error.
+        Each step leaves what readers of the pointers see complete, so nothing needs to be undone after an error. What
+        is there already is not written again.
         """
+        if self.is_published(version, checksums=False):
+            return
         with self.locked():
             _, before = self._read(_dated(version.date))
             self._remove_unfinished(version)
             self._write_version(run, version)
             self._put_if(_dated(version.date), version, before)
             for table in PUBLISHABLE:
+                self._check_lease()
                 self._fill_day(version, table)
             self._move_pointer(version)
 
@@ -91,8 +96,7 @@ class StoreWarehouse(Warehouse):
 
     def dates(self) -> list[str]:
         """See `Warehouse`."""
-        keys = [each.key for each in self.store.objects(_DATES)]
-        return newest_first(key.rpartition("/")[2].removesuffix(".json") for key in keys)
+        return newest_first(each.key.rpartition("/")[2].removesuffix(".json") for each in self.store.objects(_DATES))
 
     def version_ids(self) -> list[str]:
         """See `Warehouse`."""
@@ -102,11 +106,11 @@ class StoreWarehouse(Warehouse):
         return sorted(moments, key=moments.__getitem__, reverse=True)
 
     def remove_dates(self, dates: Iterable[str]) -> None:
-        """See `Warehouse`; the pointers go first."""
+        """See `Warehouse`; the pointer of a date goes last, so that a removal that was killed is repeated."""
         for date in dates:
-            self.store.remove([_dated(date)])
             for table in PUBLISHABLE:
                 self._remove_below(_day(table, date))
+            self.store.remove([_dated(date)])
 
     def remove_versions(self, ids: Iterable[str]) -> None:
         """See `Warehouse`; the descriptions go first."""
@@ -117,7 +121,7 @@ class StoreWarehouse(Warehouse):
     @contextmanager
     def locked(self) -> Iterator[None]:
         """See `Warehouse`; other machines wait, too."""
-        lease = leased(self.copy.store, "leases/warehouse.json", "the warehouse", wait=True)
+        lease = leased(self.copy.store, _LEASE, "the warehouse", wait=True)
         with locked_in_turn(self.copy.folder / "warehouse"), lease:
             yield
 
@@ -149,8 +153,13 @@ class StoreWarehouse(Warehouse):
         folder = self.copy.folder / "warehouse" / _files(version, table)
         folder.mkdir(parents=True, exist_ok=True)
         for file in version.tables[table]:
-            if not has_size(folder / file.name, file.bytes) or hash_file(folder / file.name) != file.sha256:
-                self.store.download(f"{_files(version, table)}/{file.name}", folder / file.name)
+            path = folder / file.name
+            if has_size(path, file.bytes) and hash_file(path) == file.sha256:
+                continue
+            found = self.store.find(f"{_files(version, table)}/{file.name}")
+            if found is None:
+                return None
+            self.store.download(found.key, path, found)
         return folder
 
     def _write_version(self, run: Run, version: Version) -> None:
@@ -164,6 +173,7 @@ class StoreWarehouse(Warehouse):
                 names = [f"{source}/{file.name}" for file in manifest.files]
                 etags = [manifest.etags[file.name] for file in manifest.files]
                 self._copy(self.copy.store, names, etags, files, _files(version, table), version)
+        self._check_lease()
         self.store.put(_description(version.id), version.as_text().encode())
 
     def _is_written(self, version: Version) -> bool:
@@ -181,8 +191,6 @@ class StoreWarehouse(Warehouse):
             etags = self._etags(source, version)
             names = [f"{source}/{file.name}" for file in files]
             self._copy(self.store, names, [etags[file.name] for file in files], files, day, version)
-            kept = {SUCCESS, *(file.name for file in files)}
-            self._remove_below(day, kept)
 
     def _is_filled(self, version: Version, table: str) -> bool:
         day = _day(table, version.date)
@@ -194,7 +202,7 @@ class StoreWarehouse(Warehouse):
         self, store: Store, keys: Sequence[str], etags: Sequence[str], files: Sequence[DataFile], prefix: str,
         version: Version,
     ) -> None:  # fmt: skip
-        """Copies objects of `store` to `prefix`, under the names of `files`, and puts `_SUCCESS` after them.
+        """Copies objects of `store` to `prefix`, under the names of `files`, puts `_SUCCESS`, and removes all others.
 
         AuditError if a copy is not what `files` says.
         """
@@ -206,26 +214,29 @@ class StoreWarehouse(Warehouse):
                 raise AuditError(f"{store.uri}/{key}: the content changed after it was written; run recommend again")
         written = {file.name: etag for file, etag in zip(files, copied, strict=True)}
         self.store.put(f"{prefix}/{SUCCESS}", json.dumps({"version": version.id, "etags": written}).encode())
+        self._remove_below(prefix, kept={SUCCESS, *written})
 
     def _holds(self, prefix: str, files: Sequence[DataFile], version: Version) -> bool:
         """True if exactly these files of the version are below a prefix, unchanged since they were copied there."""
-        present = {each.key.rpartition("/")[2]: (each.bytes, each.etag) for each in self.store.objects(prefix)}
+        found = self.store.objects(prefix)
+        present = {each.key.removeprefix(f"{prefix}/"): (each.bytes, each.etag) for each in found}
         present.pop(SUCCESS, None)
         etags = self._etags(prefix, version)
         return present == {file.name: (file.bytes, etags.get(file.name)) for file in files}
 
     def _etags(self, prefix: str, version: Version) -> Mapping[str, str]:
-        """The ETags in `_SUCCESS`; empty if it is missing, or of another version."""
+        """The ETags in `_SUCCESS`; empty if it is missing, cannot be read, or is of another version."""
         found = self.store.read(f"{prefix}/{SUCCESS}")
-        if found is None:
+        try:
+            value = json.loads(found[0]) if found is not None else {}
+            return dict(value["etags"]) if value["version"] == version.id else {}
+        except (ValueError, TypeError, KeyError):
             return {}
-        value = json.loads(found[0])
-        etags: Mapping[str, str] = value["etags"] if value["version"] == version.id else {}
-        return etags
 
     def _move_pointer(self, version: Version) -> None:
-        named, etag = self._read(_POINTER)
-        if named is None or named.date <= version.date:
+        _, etag = self._read(_POINTER)
+        latest = self.latest()
+        if latest is None or latest.date <= version.date:
             self._put_if(_POINTER, version, etag)
 
     def _remove_unfinished(self, version: Version) -> None:
@@ -235,15 +246,20 @@ class StoreWarehouse(Warehouse):
             self._remove_below(f"{VERSIONS}/{name}")
 
     def _remove_below(self, prefix: str, kept: Iterable[str] = ()) -> None:
-        keys = [each.key for each in self.store.objects(prefix)]
-        self.store.remove([key for key in keys if key.rpartition("/")[2] not in set(kept)])
+        keys = {each.key for each in self.store.objects(prefix)}
+        self.store.remove(sorted(keys - {f"{prefix}/{name}" for name in kept}))
 
     def _read(self, key: str) -> tuple[Version | None, str | None]:
         """The description of an object, and its ETag; None without the object."""
         found = self.store.read(key)
         return (None, None) if found is None else (Version.from_text(found[0]), found[1])
 
+    def _check_lease(self) -> None:
+        """BusyError if this process stood still for so long that another one works on the warehouse now."""
+        check_lease(self.copy.store, _LEASE)
+
     def _put_if(self, key: str, version: Version, etag: str | None) -> None:
+        self._check_lease()
         try:
             self.store.put_if(key, version.as_text().encode(), etag)
         except LostError as error:

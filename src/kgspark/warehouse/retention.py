@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from kgspark.copies import Copy
 from kgspark.errors import StageError
 from kgspark.runs import Run, run_dates
 from kgspark.tables import MODEL, SERVED
@@ -12,6 +13,8 @@ from kgspark.warehouse.settings import KeepSettings
 from kgspark.warehouse.versions import Version, Warehouse, newest_first
 
 _REMOVED = ".removed"
+# The newest nights whose files this machine's copy of a lake in a store keeps.
+_NIGHTS_IN_COPY = 3
 
 
 def remove_old(run: Run, keep: KeepSettings, needed: Collection[str] = ()) -> list[str]:
@@ -19,6 +22,9 @@ def remove_old(run: Run, keep: KeepSettings, needed: Collection[str] = ()) -> li
 
     needed  dates of further nights to keep. The night `run`, the version of the pointer, the night that made it, and
             the nights that trained their models are always kept, and so are nights that another process is working on
+
+    If the lake is on a store, this machine's copy then keeps the files of the newest nights and of those that are
+    needed, and the manifests of all.
 
     A folder leaves its place in one rename before it is removed, so no reader finds a part of it. Raises OSError.
     """
@@ -32,6 +38,8 @@ def remove_old(run: Run, keep: KeepSettings, needed: Collection[str] = ()) -> li
             "published dates": _remove_dates(warehouse, keep.published, kept),
             "versions": _remove_versions(warehouse, keep.versions, latest),
         }
+    if (copy := Copy.of(run.lake)) is not None:
+        copy.drop_files(run.date, {*kept, *run_dates(run.lake)[-_NIGHTS_IN_COPY:]})
     return [f"keep: removed {what}: {_outline(names)}" for what, names in removed.items() if names]
 
 

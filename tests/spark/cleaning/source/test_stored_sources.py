@@ -397,11 +397,11 @@ def test_what_is_wrong_is_said_in_one_line(
     assert (
         _problem(f"{uri}/in", tmp_path, format="ml-1m") == f"{uri}/in/ratings.dat: no such file; format ml-1m needs it"
     )
-    assert _problem("s3://nobody/in", tmp_path).startswith("s3://nobody/in: no such bucket or container: ")
+    assert _problem("s3://nobody/in", tmp_path).startswith("s3://nobody/in: no such bucket or container; ")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint.replace("127.0.0.1", "localhost"))  # a new client
     told = _problem(f"{uri}/in", tmp_path)
-    assert told.startswith(f"{uri}/in: the key, or the rights of its user, do not allow it: ")
+    assert told.startswith(f"{uri}/in: the store refuses this; ")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert _problem(f"{uri}/in", tmp_path).startswith(f"{uri}/in: the store does not answer; ")
     monkeypatch.setitem(sys.modules, "obstore", None)
