@@ -32,6 +32,8 @@ from kgspark.locks import is_locked, locked_in_turn
 from kgspark.manifests import MANIFEST, Manifest, find_changed
 from kgspark.stores import LostError, Store, each_at_once
 
+# Copies of a source's objects are in `<lake>/sources/<name>/files/`; the file beside has the URI of their folder.
+FILES, PLACE = "files", "place.json"
 _MARK = "_store.json"
 _KEY = re.compile(r"manifests/\d{4}-\d\d-\d\d/[A-Za-z]\w*\.json")
 _LOG = logging.getLogger(__name__)

@@ -14,15 +14,13 @@ from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from kgspark.causes import cause_of
-from kgspark.copies import Copy, lakes_around
+from kgspark.copies import FILES, PLACE, Copy, lakes_around
 from kgspark.errors import StageError
 from kgspark.stores import Store, each_at_once, for_spark
 
 # The session's setting that has `spark.store_access`.
 ACCESS = "spark.kgspark.store_access"
 _WRITTEN = ".spark"
-# Copies of a source's objects are in `<lake>/sources/<name>/files/`; the file beside has the URI of their folder.
-FILES, PLACE = "files", "place.json"
 
 
 def is_local(session: SparkSession) -> bool:
