@@ -60,7 +60,8 @@ def _group_of_file(name: str) -> str:
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     jvm = next((jvm for jvm, pattern in _JVMS.items() if re.search(pattern, text, re.MULTILINE)), None)
     if jvm == "session" and name.startswith("tests/spark/"):
-        return "session of cleaning" if name.startswith("tests/spark/cleaning/") else "session of spark"
+        in_cleaning = name.startswith("tests/spark/cleaning/") and not name.startswith("tests/spark/cleaning/source/")
+        return "session of cleaning" if in_cleaning else "session of spark"
     return jvm or name
 
 
