@@ -45,7 +45,7 @@ class Columns:
     """
 
     USER_ID, MOVIE_ID, RATING, TIMESTAMP = "user_id", "movie_id", "rating", "timestamp"
-    EVENT = "event"
+    EVENT, EVENTS = "event", "events"
     TITLE, YEAR, GENRES, TAG = "title", "year", "genres", "tag"
     INDEX, KIND, EXTERNAL_ID = "index", "kind", "external_id"
     HEAD, RELATION, TAIL, SPLIT, WEIGHT = "head", "relation", "tail", "split", "weight"

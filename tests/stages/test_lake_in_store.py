@@ -6,20 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from kgspark.cli import main
+from kgspark.config import from_environment
 from kgspark.copies import open_lake, usual_folder
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
 from kgspark.runs import Run
 from kgspark.stages import nightly
 from kgspark.stores import Store
-from nights import DATE, a_small_night, configuration, small_sections
+from nights import DATE, a_small_night, configuration, small_sections, table_contents
 from s3_server import S3
 from worlds.stored_lakes import keys_of
 
 pytestmark = pytest.mark.slow
+
+SHOWN = ["user_id", "rank", "movie_id", "score", "source"]
 
 
 def tables_of(run: Run) -> dict[str, Manifest]:
@@ -122,3 +126,45 @@ def test_a_store_that_cannot_be_used_is_one_line(
     told = line + ((tmp_path / "trace").read_text() if (tmp_path / "trace").exists() else "")
     assert "Sesame" not in told
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.extended
+def test_source_lake_and_all_targets_in_a_store(
+    spark: Any, small_night: Path, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of a night on a disk, wherever a reader finds them."""
+    import polars
+    from pyiceberg.catalog import load_catalog
+
+    s3.use(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    uri, namespace = s3.new_uri(), "everything"
+    for file in (small_night / "source").iterdir():
+        Store(f"{uri}/logs").upload(file, file.name)
+    targets = {
+        "targets": ["files", "delta", "iceberg"],
+        "iceberg": {"catalog": s3.iceberg_catalog, "namespace": namespace},
+        "beat_popularity": False,
+    }
+    run_here(
+        a_small_night(small_night / "source", f"{uri}/lake", spark, source={"path": f"{uri}/logs"}, publish=targets)
+    )
+
+    copy = usual_folder(f"{uri}/lake")
+    assert table_contents(copy) == table_contents(small_night / "lake")
+    rows = pq.read_table(small_night / "lake" / "warehouse" / "recommendations" / f"ds={DATE}", partitioning=None)
+    expected = sorted(map(str, rows.select(SHOWN).to_pylist()))
+    latest = json.loads(Store(f"{uri}/lake").read("warehouse/_latest.json")[0])["tables"]["recommendations"]
+    read = [
+        f"{s3.bucket}/{uri.rpartition('/')[2]}/lake/warehouse/{latest['path']}/{f['name']}" for f in latest["files"]
+    ]
+    by_pointer = pq.read_table(read, filesystem=s3.file_system(), partitioning=None)
+    catalog = load_catalog("test", **from_environment("test", s3.iceberg_catalog), **{"s3.endpoint": s3.endpoint})
+    found = {
+        "files": by_pointer,
+        "delta": polars.scan_delta(f"{uri}/lake/delta/recommendations").collect().to_arrow(),
+        "iceberg": catalog.load_table(f"{namespace}.recommendations").scan().to_arrow(),
+    }
+    assert {name: sorted(map(str, table.select(SHOWN).to_pylist())) for name, table in found.items()} == dict.fromkeys(
+        found, expected
+    )

@@ -26,7 +26,7 @@ from kgspark.spark.cleaning.clean_tables import write_clean_tables
 from kgspark.spark.cleaning.events import events_of
 from kgspark.spark.cleaning.hints import collect_genre_hint, collect_hint, collect_time_hint
 from kgspark.spark.cleaning.last_night import check_size, last_night
-from kgspark.spark.cleaning.rating_rules import Limits, resolve_scale, seen_reasons
+from kgspark.spark.cleaning.rating_rules import Limits, rating_columns, resolve_scale, seen_reasons
 from kgspark.spark.cleaning.ratings import has_integer_ids, read_rating_texts
 from kgspark.spark.cleaning.seen import write_seen
 from kgspark.spark.cleaning.settings import Location
@@ -149,7 +149,9 @@ def _read(
     layouts = {name: None if layout is None else asdict(layout) for name, layout in source.layouts.items()}
     # `until` differs from night to night, and changes no row that was before it.
     types = {name: parquet.groups for name, parquet in source.parquet.items() if name == RATINGS}
-    reading = as_written({"limits": asdict(replace(limits, until=None)), "layouts": layouts, "types": types})
+    limited = asdict(replace(limits, until=None))
+    columns = rating_columns(limits)
+    reading = as_written({"limits": limited, "layouts": layouts, "types": types, "columns": columns})
     source = replace(source, files=tables, unread=unread, unfinished=cut)
     return _Reading(source, limits, reading, basis_of(night.spark, earlier, source, work.settings, reading))
 

@@ -14,7 +14,7 @@ from kgspark.night.settings import NightSettings
 from kgspark.spark.cleaning.accounts import Accounts
 from kgspark.spark.cleaning.events import Events
 from kgspark.spark.cleaning.source.dialects import Scale
-from kgspark.stages import clean_ratings
+from kgspark.stages import clean_ratings, index_entities, write_triples
 from nights import a_night, configuration
 
 TYPES = {"view": 1, "cart": 3, "purchase": 5, "abandoned": None, "returned": -1}
@@ -182,3 +182,50 @@ def test_the_default_relations_of_events_like_every_event_above_0(tmp_path: Path
     changed = configuration(tmp_path, source=source, relations={"liked": {"weight": 2}})
     liked = load(NightSettings, changed).relations["liked"]
     assert (liked.where, liked.weight) == ("rating > 0", "2")
+
+
+def test_the_table_has_all_types_of_a_pair(spark: Any, tmp_path: Path) -> None:
+    source = _shop(tmp_path / "shop", *DAY) | TYPED
+    night = _clean(spark, tmp_path, source)
+    assert _types(night) == {"aX": ["view", "cart", "purchase"], "bY": ["returned"]}
+    _shop(tmp_path / "shop", "500,b,Y,view,1", "500,c,X,cart,1", "500,a,X,abandoned,1")
+    later = _clean(spark, tmp_path, source, date="02")
+    assert "1 of 2 files" in clean_ratings.run(later).summary  # the other one was read on the night before
+    assert _types(later) == {"aX": ["view", "cart", "purchase"], "bY": ["view", "returned"], "cX": ["cart"]}
+    for repeated in ("latest", "sum"):
+        assert _types(_clean(spark, tmp_path / repeated, source, {"repeated": repeated})) == _types(later)
+
+
+def test_only_events_with_types_have_a_column_for_them(spark: Any, tmp_path: Path) -> None:
+    night = _clean(spark, tmp_path, _shop(tmp_path / "shop", *DAY))
+    assert "events" not in pq.read_schema(night.run.table("ratings") / "part-00000.parquet").names
+
+
+def test_each_type_can_be_a_relation_with_a_weight(spark: Any, tmp_path: Path) -> None:
+    """Also of pairs whose strongest event is of another type. A pair that is held out is held out of all of them."""
+    pairs = [(user, item) for user in "abcdef" for item in "XYZUVW" if user != item.lower()]
+    lines = [f"{100 + i},{u},{m},{kind},1" for i, (u, m) in enumerate(pairs) for kind in ("view", "purchase")]
+    source = _shop(tmp_path / "shop", *lines, "900,a,X,cart,1") | TYPED
+    ends = {"table": "ratings", "head": "user", "tail": "movie"}
+    relations = {
+        "viewed": {**ends, "where": "array_contains(events, 'view')", "weight": 0.25},
+        "in_cart": {**ends, "where": "array_contains(events, 'cart')", "weight": 0.5},
+        "liked": {"where": "array_contains(events, 'purchase')", "weight": 1.0},
+    }
+    source = {"format": "table", "ids": "string", **source}
+    night = a_night(tmp_path / "lake", spark, source=source, clean=FREE, relations=relations, split={"test": 0.3})
+    for stage in (clean_ratings, index_entities, write_triples):
+        stage.run(night)
+    names = {relation["index"]: relation["name"] for relation in night.run.manifest("triples").details["relations"]}
+    found: dict[str, dict[tuple[int, int], tuple[str, float]]] = {name: {} for name in names.values()}
+    for row in _rows(night, "triples"):
+        found[names[row["relation"]]][row["head"], row["tail"]] = (row["split"], row["weight"])
+    split = {pair: split for pair, (split, _) in found["liked"].items()}
+    assert len(split) == len(pairs)
+    assert "test" in split.values()
+    assert found["viewed"] == {pair: (split[pair], 0.25) for pair in split}
+    assert len(found["in_cart"]) == 1
+
+
+def _types(night: Night) -> dict[str, list[str]]:
+    return {row["user_id"] + row["movie_id"]: row["events"] for row in _rows(night)}

@@ -12,7 +12,7 @@ from kgspark.files import copy_file
 from kgspark.spark.cleaning.accounts import Earlier, WrittenTable
 from kgspark.spark.cleaning.basis import Basis, with_movies
 from kgspark.spark.cleaning.rating_rules import Limits, good_ratings, with_reason
-from kgspark.spark.cleaning.ratings import deduplication_tasks, one_per_pair, read_rating_texts
+from kgspark.spark.cleaning.ratings import deduplication_tasks, one_per_pair, read_rating_texts, with_earlier
 from kgspark.spark.cleaning.side_tables import SideTable, good_rows, read_parquet_movies, read_side_table, side_tables
 from kgspark.spark.cleaning.source.dialects import Source
 from kgspark.spark.cleaning.source.file_accounts import SourceFile, parquet_accounts, text_accounts
@@ -70,7 +70,7 @@ def _write_ratings(
             return _taken_over(session, source.files[RATINGS], earlier, folder)
     raw = read_rating_texts(session, source, limits)
     good = good_ratings(raw, limits, movies)
-    rows = good if earlier is None else good.unionByName(earlier.rows)
+    rows = good if earlier is None else with_earlier(good, earlier.rows, limits)
     files = write_table(one_per_pair(rows, limits, tasks), folder)
     return WrittenTable(files, with_reason(raw, limits, movies), *_read(session, source, RATINGS), earlier)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
@@ -47,6 +48,11 @@ class Events:
         step = (math.gcd(*thousandths) or 1000) / 1000
         return Scale(values[0], max(values[-1], values[0] + step), step)
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types that make ratings, in the order of the configuration; empty if events have no type."""
+        return tuple(name for name, value in self.values.items() if value is not None)
+
 
 def events_of(settings: SourceSettings) -> Events | None:
     """How the source's events become ratings; None if its lines have ratings."""
@@ -88,6 +94,28 @@ def has_ignored_type(events: Events | None) -> Column:
     """True for a line whose type has null as its value. Never null."""
     ignored = [] if events is None else [name for name, value in events.values.items() if value is None]
     return F.coalesce(F.col(Columns.EVENT).isin(*ignored), F.lit(False)) if ignored else F.lit(False)
+
+
+def bit_of_type(events: Events) -> Column:
+    """A long with one bit, that of the type in the column `event`: the types of a pair are the OR of these, which Spark
+    aggregates by hashing."""
+    pairs = [part for i, name in enumerate(events.types) for part in (F.lit(name), F.lit(1 << i).cast("bigint"))]
+    return F.try_element_at(F.create_map(*pairs), F.col(Columns.EVENT))
+
+
+def bits_of_types(events: Events) -> Column:
+    """The bits of the types in the column `events` of an earlier table."""
+    bits = [
+        F.when(F.array_contains(Columns.EVENTS, name), F.lit(1 << i).cast("bigint")).otherwise(F.lit(0).cast("bigint"))
+        for i, name in enumerate(events.types)
+    ]
+    return reduce(Column.__add__, bits)
+
+
+def types_of_bits(events: Events) -> Column:
+    """The types as array<string>, in the order of the configuration, of bits in the column `events`."""
+    has = [F.getbit(Columns.EVENTS, F.lit(i)) == 1 for i in range(len(events.types))]
+    return F.array_compact(F.array(*[F.when(bit, F.lit(name)) for bit, name in zip(has, events.types, strict=True)]))
 
 
 def _value_of_type(events: Events) -> Column:

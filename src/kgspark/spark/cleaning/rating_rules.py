@@ -8,7 +8,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.errors import InputError
-from kgspark.spark.cleaning.events import EVENT_RATING, Events, has_ignored_type, has_unknown_type, with_event_ratings
+from kgspark.spark.cleaning.events import (
+    EVENT_RATING,
+    Events,
+    bit_of_type,
+    has_ignored_type,
+    has_unknown_type,
+    with_event_ratings,
+)
 from kgspark.spark.cleaning.scales import nearest, steps_above
 from kgspark.spark.cleaning.settings import CleanSettings
 from kgspark.spark.cleaning.source.dialects import Scale
@@ -61,6 +68,11 @@ class Limits:
     def id_type(self) -> str:
         """Spark type of user and movie ids."""
         return "bigint" if self.integer_ids else "string"
+
+    @property
+    def has_types(self) -> bool:
+        """True if events have types, which the clean table keeps."""
+        return self.events is not None and bool(self.events.types)
 
 
 @dataclass(frozen=True)
@@ -147,17 +159,23 @@ def with_reason(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> Dat
 
 
 def good_ratings(raw: DataFrame, limits: Limits, movies: DataFrame | None) -> DataFrame:
-    """user_id, movie_id, rating, timestamp of the data lines to which `with_reason` gives no reason. Lazy.
+    """`rating_columns` of the data lines to which `with_reason` gives no reason; `events` is a bit. Lazy.
 
     The movies are joined after the other rules, with four columns: this is faster than to join all lines with text.
     """
     rules = _rules_in_force(limits, movies)
     of_line = [rule for rule in rules if not rule.of_movie]
     of_movie = [rule for rule in rules if rule.of_movie]
-    good = _typed(raw, limits).where(~F.col("header") & _is_good(of_line, limits)).select(*_VALUES)
+    columns = rating_columns(limits)
+    good = _typed(raw, limits).where(~F.col("header") & _is_good(of_line, limits)).select(*columns)
     if movies is None or not of_movie:
         return good
-    return _with_known(good, limits, movies).where(_none_holds(of_movie, limits)).select(*_VALUES)
+    return _with_known(good, limits, movies).where(_none_holds(of_movie, limits)).select(*columns)
+
+
+def rating_columns(limits: Limits) -> list[str]:
+    """The columns of the clean ratings: user_id, movie_id, rating, timestamp; and events, if events have types."""
+    return [*_VALUES, *([Columns.EVENTS] if limits.has_types else [])]
 
 
 def _rules_in_force(limits: Limits, movies: DataFrame | None) -> list[Rule]:
@@ -202,6 +220,7 @@ def _typed(raw: DataFrame, limits: Limits) -> DataFrame:
         *[read_id(F.col(i), limits.id_type, limits.null_texts).alias(i) for i in (Columns.USER_ID, Columns.MOVIE_ID)],
         rating.alias(Columns.RATING),
         time.alias(Columns.TIMESTAMP),
+        *([bit_of_type(limits.events).alias(Columns.EVENTS)] if limits.events is not None and limits.has_types else []),
         Columns.EVENT, "problem", "header", *LINE_COLUMNS,
     )  # fmt: skip
 

@@ -7,7 +7,8 @@ from pyspark.sql import Column, DataFrame, GroupedData, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from kgspark.spark.cleaning.rating_rules import Limits
+from kgspark.spark.cleaning.events import bits_of_types, types_of_bits
+from kgspark.spark.cleaning.rating_rules import Limits, rating_columns
 from kgspark.spark.cleaning.scales import code_bits, nearest, parts_of_one, rating_at, steps_above
 from kgspark.spark.cleaning.source.dialects import Source
 from kgspark.spark.cleaning.source.lines import LINE_COLUMNS, fields, is_header, line_problem, read_lines
@@ -73,7 +74,7 @@ def has_integer_ids(source: Source) -> bool:
 
 
 def one_per_pair(good: DataFrame, limits: Limits, tasks: int) -> DataFrame:
-    """One row per (user, movie) of `good_ratings`: user_id, movie_id, rating, timestamp. Lazy.
+    """One row per (user, movie) of `good_ratings`: `rating_columns`, with all types of the pair in `events`. Lazy.
 
     By `limits.repeated`: the latest row (of equal times, the one with the highest rating); the one with the highest
     rating (of equal ratings, the latest); or the sum of the ratings with the latest time. The result does not depend
@@ -82,7 +83,20 @@ def one_per_pair(good: DataFrame, limits: Limits, tasks: int) -> DataFrame:
     tasks  number of tasks; the hash table of each should fit its memory, or Spark sorts and spills the rows
     """
     rows = _summed(good, limits, tasks) if limits.repeated == "sum" else _best(good, limits, tasks)
-    return rows.select(Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
+    if limits.events is not None and limits.has_types:
+        rows = rows.withColumn(Columns.EVENTS, types_of_bits(limits.events))
+    return rows.select(*rating_columns(limits))
+
+
+def with_earlier(good: DataFrame, earlier: DataFrame, limits: Limits) -> DataFrame:
+    """The `good_ratings`, and the rows that `one_per_pair` made before. Lazy."""
+    if limits.events is not None and limits.has_types:
+        earlier = earlier.withColumn(Columns.EVENTS, bits_of_types(limits.events))
+    return good.unionByName(earlier)
+
+
+def _all_types(limits: Limits) -> list[Column]:
+    return [F.bit_or(Columns.EVENTS).alias(Columns.EVENTS)] if limits.has_types else []
 
 
 def _best(good: DataFrame, limits: Limits, tasks: int) -> DataFrame:
@@ -108,8 +122,9 @@ def _best(good: DataFrame, limits: Limits, tasks: int) -> DataFrame:
     else:
         order = F.struct(numbers[first].alias(first), numbers[second].alias(second))
         parts = {name: F.col(_BEST)[name] for name in numbers}
-    rows = good.select(Columns.USER_ID, Columns.MOVIE_ID, order.alias(_BEST))
-    winners = _by_pair(rows, tasks).agg(F.max(_BEST).alias(_BEST))
+    types = [Columns.EVENTS] if limits.has_types else []
+    rows = good.select(Columns.USER_ID, Columns.MOVIE_ID, order.alias(_BEST), *types)
+    winners = _by_pair(rows, tasks).agg(F.max(_BEST).alias(_BEST), *_all_types(limits))
     rating, timestamp = rating_at(parts["code"], limits.scale), parts["time"]
     if not limits.whole_seconds:
         timestamp = timestamp / float(_MICROSECONDS)
@@ -123,7 +138,9 @@ def _summed(good: DataFrame, limits: Limits, tasks: int) -> DataFrame:
     parts = float(parts_of_one(limits.scale) or _PARTS)
     numbers = good.withColumn(Columns.RATING, nearest(F.col(Columns.RATING) * parts))
     summed = _by_pair(numbers, tasks).agg(
-        F.sum(Columns.RATING).alias(Columns.RATING), F.max(Columns.TIMESTAMP).alias(Columns.TIMESTAMP)
+        F.sum(Columns.RATING).alias(Columns.RATING),
+        F.max(Columns.TIMESTAMP).alias(Columns.TIMESTAMP),
+        *_all_types(limits),
     )
     return summed.withColumn(Columns.RATING, F.col(Columns.RATING) / F.lit(parts))
 

@@ -20,6 +20,8 @@ from kgspark.tables import CO_WATCHED, WRITTEN_BY
 
 # The formats whose columns are named in source.columns.
 _OWN_COLUMNS = ("table", "spark")
+# The types of a pair are the bits of one number.
+_MOST_TYPES = 62
 # What databases, pandas and spreadsheets write for a missing value.
 NULL_TEXTS = ("NULL", "null", r"\N", "nan", "NaN", "None", "<NA>", "N/A")
 
@@ -256,6 +258,8 @@ class SourceSettings(Location):
             raise ValueError("events and columns.event belong together: the types with their values, and their column")
         if self.events and all(value is None for value in self.events.values()):
             raise ValueError("events: expected a value for one type or more, or every event is left out")
+        if sum(value is not None for value in self.events.values()) > _MOST_TYPES:
+            raise ValueError(f"events: expected at most {_MOST_TYPES} types with a value")
         return self
 
 
