@@ -122,6 +122,7 @@ def _past(lake: Path) -> Path:
     return lake / "runs" / DATE / "evaluations" / "nights" / "runs" / str(FIRST)
 
 
+@pytest.mark.extended
 def test_a_like_counts_from_its_day_on(evaluated: tuple[Path, dict[str, Any], str]) -> None:
     answer = evaluated[1]
     counts = {(row["date"], row["days"]): row for row in answer["nights"]}
@@ -142,6 +143,7 @@ def test_a_like_counts_from_its_day_on(evaluated: tuple[Path, dict[str, Any], st
     ]
 
 
+@pytest.mark.extended
 def test_the_lines_have_the_own_words(evaluated: tuple[Path, dict[str, Any], str]) -> None:
     told = evaluated[2]
     assert "of new users   of new films" in told
@@ -149,6 +151,7 @@ def test_the_lines_have_the_own_words(evaluated: tuple[Path, dict[str, Any], str
     assert re.search(r"likes in 30 days .* of known users and films; \d+ are in the lists", told)
 
 
+@pytest.mark.extended
 def test_the_withheld_movies_lead_the_lists(evaluated: tuple[Path, dict[str, Any], str]) -> None:
     answer = evaluated[1]
     # The two movies that are left of a user's group have the first two places, in an unknown order.
@@ -163,6 +166,7 @@ def test_the_withheld_movies_lead_the_lists(evaluated: tuple[Path, dict[str, Any
     assert popular["lead"]["ndcg@2"]["ci95"][0] > 0
 
 
+@pytest.mark.extended
 def test_what_is_new_is_out_of_reach_and_counted(evaluated: tuple[Path, dict[str, Any], str]) -> None:
     answer = evaluated[1]
     week = next(row for row in answer["nights"] if (row["date"], row["days"]) == (str(FIRST), 7))
@@ -171,6 +175,7 @@ def test_what_is_new_is_out_of_reach_and_counted(evaluated: tuple[Path, dict[str
     assert week["likes"] == week["likes_in_reach"] + 3
 
 
+@pytest.mark.extended
 def test_popularity_of_the_day_is_counted_by_hand(evaluated: tuple[Path, dict[str, Any], str]) -> None:
     answer = evaluated[1]
     before = [like for like in WORLD if like.day < 0]
@@ -188,6 +193,7 @@ def test_popularity_of_the_day_is_counted_by_hand(evaluated: tuple[Path, dict[st
     assert _row(answer, FIRST, 7, "popularity")["recall@4"] == pytest.approx(sum(found) / len(found))
 
 
+@pytest.mark.extended
 def test_both_tables_are_printed(evaluated: tuple[Path, dict[str, Any], str]) -> None:
     printed = evaluated[2]
     assert "NDCG@2 of its lists" in printed
@@ -195,6 +201,7 @@ def test_both_tables_are_printed(evaluated: tuple[Path, dict[str, Any], str]) ->
     assert "All nights, 30 days: 33 lists of 17 users" in printed
 
 
+@pytest.mark.extended
 def test_a_past_night_is_that_of_the_source_as_it_was(
     evaluated: tuple[Path, dict[str, Any], str], spark: Any, tmp_path: Path
 ) -> None:
@@ -211,6 +218,7 @@ def test_a_past_night_is_that_of_the_source_as_it_was(
         assert past.content == then.content, name
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("table", TIMED)
 def test_a_planted_leak_is_found(
     evaluated: tuple[Path, dict[str, Any], str], spark: Any, tmp_path: Path, table: str
@@ -227,6 +235,7 @@ def test_a_planted_leak_is_found(
         evaluate.run(_night(evaluated[0], spark, lake=tmp_path / "lake", dates=[FIRST]))
 
 
+@pytest.mark.extended
 def test_a_night_that_was_evaluated_is_up_to_date(evaluated: tuple[Path, dict[str, Any], str], spark: Any) -> None:
     folder, answer, _ = evaluated
     said: list[str] = []
@@ -247,6 +256,7 @@ def test_a_night_that_was_evaluated_is_up_to_date(evaluated: tuple[Path, dict[st
     assert _row(other, FIRST, 7, "markov-chain")["recall@4"] > 0
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("dates", "expected"),
     [
@@ -265,6 +275,7 @@ def test_a_date_without_data_is_one_line(
         evaluate.run(_night(evaluated[0], spark, dates=dates))
 
 
+@pytest.mark.extended
 def test_without_dates_the_latest_ones_are_taken(evaluated: tuple[Path, dict[str, Any], str], spark: Any) -> None:
     # The only one is 30 days before the last day of the ratings; the night before it is another 30 days earlier.
     with pytest.raises(ConfigError, match=r"2020-03-31 has no like"):

@@ -91,6 +91,7 @@ def test_likes_of_events_are_those_of_the_night(tmp_path: Path, rating: str | No
     assert protocols.evaluation_night(night, protocol, 1).settings.target.where == where
 
 
+@pytest.mark.extended
 def test_a_file_of_sequences_is_measured_with_the_genres_of_the_source(
     spark: Any, tmp_path: Path, source: Path
 ) -> None:

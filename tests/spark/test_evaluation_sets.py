@@ -18,7 +18,7 @@ def _brute_core(pairs: pd.DataFrame, least: int) -> pd.DataFrame:
         pairs = kept
 
 
-@pytest.mark.parametrize("least", [1, 3, 4, 30])
+@pytest.mark.parametrize("least", [3, 30, *[pytest.param(least, marks=pytest.mark.extended) for least in (1, 4)]])
 def test_the_core_is_what_is_left_when_nothing_more_falls_out(spark: Any, least: int) -> None:
     rng = np.random.default_rng(8)
     pairs = pd.DataFrame({"user_id": rng.zipf(1.5, 500) % 80, "movie_id": rng.zipf(1.4, 500) % 60}).drop_duplicates()

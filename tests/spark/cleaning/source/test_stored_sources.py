@@ -258,6 +258,7 @@ def nights(spark: Any, tmp_path: Path, bucket: Store) -> _Nights:
     return nights
 
 
+@pytest.mark.extended
 def test_an_incremental_night_fetches_new_files_only(nights: _Nights) -> None:
     nights.bucket.put("in/c.csv", _lines((3, 1, 4.0), (1, 1, 5.0)).encode())
     said = "; 1 of 3 files are new (2 lines), the others as on 2026-01-01"
