@@ -26,7 +26,7 @@ def test_a_kill_before_each_change(
     s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, least: dict[str, int]
 ) -> None:
     s3.use(monkeypatch)
-    every = trials(6, 1)
+    every = trials(10, 1)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])}
     command = [sys.executable, "-m", "worlds.killed_stored_lake", s3.new_uri(), str(tmp_path), what, str(every)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)

@@ -146,6 +146,7 @@ def test_an_unseen_movie_in_place_of_the_last_one_is_found(spark: Any, source: P
     )
 
 
+@pytest.mark.extended
 def test_a_movie_that_is_not_offered_may_be_better_than_the_last_one(spark: Any, source: Path, copy: Path) -> None:
     candidates = {"where": "movie_id % 2 = 0"}
     night = a_small_night(source, copy, spark, candidates=candidates, audiences={"enabled": False})

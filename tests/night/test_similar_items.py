@@ -73,6 +73,7 @@ def test_lists_have_the_nearest_movies_by_cosine(lake: Path) -> None:
     _assert_exact(lake, set(_cosines(lake)[0]))
 
 
+@pytest.mark.extended
 def test_only_what_is_offered_is_similar_to_all(small_night: Path, lake: Path, spark: Any, tmp_path: Path) -> None:
     copy = tmp_path / "lake"
     shutil.copytree(lake, copy)

@@ -35,7 +35,7 @@ def vectors(rated: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     return (users * np.sqrt(values)).astype(np.float32), (movies.T * np.sqrt(values)).astype(np.float32)
 
 
-@pytest.mark.parametrize("direction", ["recommendations", "audiences"])
+@pytest.mark.parametrize("direction", ["recommendations", pytest.param("audiences", marks=pytest.mark.extended)])
 @pytest.mark.parametrize("metric", ["inner_product", pytest.param("l2", marks=pytest.mark.extended)])
 def test_every_list_is_all_scores_sorted(
     rated: csr_matrix, vectors: tuple[np.ndarray, np.ndarray], metric: Metric, direction: str

@@ -72,8 +72,8 @@ def run_one_by_one(night: Night, first: str) -> None:
     ("changes", "first"),
     [
         ({"split": {"protocol": "leave-one-out"}}, "write_triples"),
-        ({"train": {"dim": 8, "epochs": 3}}, "train_embeddings"),
-        ({"recommend": {"k": 4}}, "recommend"),
+        pytest.param({"train": {"dim": 8, "epochs": 3}}, "train_embeddings", marks=pytest.mark.extended),
+        pytest.param({"recommend": {"k": 4}}, "recommend", marks=pytest.mark.extended),
     ],
     ids=["another split", "other epochs", "another K"],
 )

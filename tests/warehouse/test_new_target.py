@@ -159,11 +159,13 @@ def test_the_manifest_lists_what_was_published_in_each_target(night: Night) -> N
         }
 
 
+@pytest.mark.extended
 def test_a_new_list_of_targets_publishes_again(night: Night) -> None:
     only_files = night.settings.publish.model_copy(update={"targets": ("files",)})
     assert publish.run(night.variant(night.settings.model_copy(update={"publish": only_files}))).ran
 
 
+@pytest.mark.extended
 def test_the_same_date_without_audiences_removes_those_of_the_earlier_model(night: Night, said: list[str]) -> None:
     """Case 25 of public reports: audiences of one model beside recommendations of another. `keep` is applied, too."""
     settings = night.settings.model_copy(

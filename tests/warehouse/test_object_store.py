@@ -457,7 +457,7 @@ def test_polling_readers_see_whole_versions(s3: S3, uri: str, run: Run) -> None:
     threads = [Thread(target=poller.run, args=[stop]) for poller in pollers.values()]
     for thread in threads:
         thread.start()
-    for number in range(1, trials(10, 50) + 1):
+    for number in range(1, trials(5, 50) + 1):
         files.publish(rank(run, f"model {number}", files=number_of_files), RANKED)
         remove_old(run, KeepSettings())
     stop.set()

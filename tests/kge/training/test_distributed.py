@@ -112,6 +112,7 @@ def endless(tmp_path, shards):
         driver.kill()
 
 
+@pytest.mark.extended
 def test_workers_of_a_killed_driver_end(endless):
     driver, workers = endless
     assert len(workers) == 2

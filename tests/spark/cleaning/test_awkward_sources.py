@@ -93,6 +93,7 @@ def test_sub_folders_and_every_file_are_in_the_accounts_by_name(spark: Any, tmp_
     ]
 
 
+@pytest.mark.extended
 def test_empty_parts_do_not_hide_bad_lines(spark: Any, tmp_path: Path) -> None:
     """Cases 7 and 8: as many empty files, and files of a notebook, as bad lines."""
     root = tmp_path / "ratings"
@@ -206,6 +207,7 @@ def test_a_delivery_far_smaller_than_that_of_the_last_night_stops(spark: Any, tm
     assert len(_kept(night)) == 11
 
 
+@pytest.mark.extended
 def test_text_in_gzip_and_bzip2_with_other_separators(spark: Any, tmp_path: Path) -> None:
     """Cases 43, 44 and 46: lines are numbered in the unpacked text."""
     root = tmp_path / "in"
@@ -229,6 +231,7 @@ def test_a_file_without_a_header(spark: Any, tmp_path: Path) -> None:
     assert line == "24 lines = 24 kept + 0 superseded + 0 quarantined"
 
 
+@pytest.mark.extended
 def test_many_small_files(spark: Any, tmp_path: Path) -> None:
     """Spark would start a job with one task per file only to list them."""
     for i in range(60):

@@ -74,8 +74,8 @@ DAY = (
     ("repeated", "kept"),
     [
         (None, {"aX": (5.0, 200), "bY": (-1.0, 100)}),
-        ("latest", {"aX": (3.0, 400), "bY": (-1.0, 100)}),
-        ("sum", {"aX": (10.0, 400), "bY": (-1.0, 100)}),
+        pytest.param("latest", {"aX": (3.0, 400), "bY": (-1.0, 100)}, marks=pytest.mark.extended),
+        pytest.param("sum", {"aX": (10.0, 400), "bY": (-1.0, 100)}, marks=pytest.mark.extended),
     ],
 )
 def test_types_have_values_and_every_event_is_accounted_for(
@@ -100,7 +100,7 @@ def test_an_event_without_type_and_number_has_the_rating_1(spark: Any, tmp_path:
 @pytest.mark.parametrize(
     ("rating", "kept"),
     [
-        ("value * count", {"aX": (12.0, 400), "bY": (-1.0, 100)}),
+        pytest.param("value * count", {"aX": (12.0, 400), "bY": (-1.0, 100)}, marks=pytest.mark.extended),
         ("CASE WHEN event = 'purchase' THEN ln(1 + count) ELSE 0 END", {"aX": (1.099, 200), "bY": (0.0, 100)}),
     ],
 )

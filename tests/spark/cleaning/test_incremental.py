@@ -113,11 +113,12 @@ def test_after_each_new_file_all_tables_equal_those_of_a_full_night(
             details = incremental.run.manifest("ratings").details
             assert details["basis"]["date"] == f"2026-01-{day - 1:02}"
             assert details["basis"]["lines"] < sum(file["lines"] for file in details["source_files"]["ratings"])
-    for night in (incremental, full):
-        index_entities.run(night)
-        write_triples.run(night)
-    _assert_equal(incremental, full, ("entities", "triples"))
-    assert incremental.run.manifest("triples").details["counts"] == full.run.manifest("triples").details["counts"]
+    if len(names) > 2:  # what follows reads these tables only
+        for night in (incremental, full):
+            index_entities.run(night)
+            write_triples.run(night)
+        _assert_equal(incremental, full, ("entities", "triples"))
+        assert incremental.run.manifest("triples").details["counts"] == full.run.manifest("triples").details["counts"]
     assert all(_rows(full, table) for table in CLEAN), "the world has no row for a table"
 
 

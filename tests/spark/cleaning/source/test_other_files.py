@@ -127,7 +127,7 @@ def test_zstd_is_read_with_accounts_and_a_cut_file_is_refused(spark: Any, tmp_pa
         _night(spark, tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", pytest.param("parquet", marks=pytest.mark.extended)])
 def test_folders_of_hive_are_columns(spark: Any, tmp_path: Path, kind: str) -> None:
     """`at=` is the time and `member=` the user; a blank line has no place among the folders' values."""
     columns = {"user": "member", "timestamp": "at"}

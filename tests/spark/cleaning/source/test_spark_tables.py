@@ -172,6 +172,7 @@ def test_a_table_of_the_catalogue_is_read_and_empty_ones_are_refused(spark: Any,
         spark.sql("DROP DATABASE own CASCADE")
 
 
+@pytest.mark.extended
 def test_a_table_of_a_databases_own_catalogue_has_three_names(
     spark: Any, tmp_path: Path, shop: dict[str, Any], postgres: Postgres
 ) -> None:
