@@ -3,7 +3,7 @@
 # make test-extended  what changes seldom or takes long: a real cluster, full disks, benchmarks, the search, calibrations,
 #               training by two workers, kills; an audit of the packages and dbt, where an index is reachable
 # make faults   200 kills, 50 publishes under readers, 100,000 damaged lines of each kind of source, 1,000 damaged
-#               configurations; make test has a short version
+#               configurations; make test has short ones of them
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
 # make docs     conf/nightly.yaml, its JSON schema and docs/configuration.md, from the settings classes
 # make package  dist/: the wheel, and a packed environment for a cluster's executors (EXTRAS=executor,train: with torch)

@@ -36,6 +36,7 @@ def test_some_likes_of_each_user_are_known_and_never_all() -> None:
     assert with_known(held_out, seed=1).test.indices.tolist() == split.test.indices.tolist()
 
 
+@pytest.mark.extended
 def test_new_users_find_their_group_by_their_known_likes(spark: Any, tmp_path: Path) -> None:
     """User u likes the movies of group u mod 3, so a list of a new user is right only if it is made from the likes."""
     source = tmp_path / "source"

@@ -53,6 +53,7 @@ def splits_of(night: Night) -> dict[tuple[int, int], str]:
     return {(row["user_id"], row["movie_id"]): row["split"] for row in split.collect()}
 
 
+@pytest.mark.extended
 def test_the_latest_rating_in_the_core_comes_next(spark: Any, tmp_path: Path, source: Path) -> None:
     def night(**settings: object) -> Night:
         return a_night(tmp_path / "lake", spark, source={"path": str(source)}, evaluate={"core": 2, **settings})

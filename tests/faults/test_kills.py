@@ -133,6 +133,7 @@ def check_end(folder: Path, expected: Made) -> None:
     assert left_in(folder / "scratch", 5) == []
 
 
+@pytest.mark.extended
 def test_a_kill_changes_nothing_and_a_night_refuses_others(
     undisturbed: Callable[[Setting], Made], attempt: Callable[..., DisturbedNight], tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ with spark_session(SessionSettings(), "client") as session:
 """
 
 
+@pytest.mark.extended
 def test_a_session_on_a_server_reads_writes_and_checks_sql(server: str, tmp_path: Path, spark: object) -> None:
     from kgspark.spark.frames import rows_frame, write_table
 

@@ -58,6 +58,7 @@ def reference(spark: Any, world: tuple[World, Path], tmp_path_factory: pytest.Te
     return folder / "lake"
 
 
+@pytest.mark.extended
 def test_the_withheld_movie_comes_first(world: tuple[World, Path], reference: Path) -> None:
     table = pq.read_table(reference / "warehouse" / "recommendations" / f"ds={DATE}", partitioning=None).to_pandas()
     first = table[table["rank"] == 1].set_index("user_id")["movie_id"].to_dict()

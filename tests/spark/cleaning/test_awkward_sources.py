@@ -64,6 +64,7 @@ def _problem(spark: Any, lake: Path, path: Path | str, **sections: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.extended
 def test_sub_folders_and_every_file_are_in_the_accounts_by_name(spark: Any, tmp_path: Path) -> None:
     """Case 10, with a bad line in a sub-folder, and files that are no data."""
     root = tmp_path / "ratings"

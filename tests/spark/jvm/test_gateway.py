@@ -119,6 +119,7 @@ def _session(environment: Mapping[str, str], *arguments: str) -> subprocess.Comp
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
 
+@pytest.mark.extended
 def test_a_session_that_ends_well_leaves_nothing_and_its_settings_arrive(temporary: Path) -> None:
     done = _session(_environment(temporary), "512m", *CONF)
     assert done.stdout == f"a=b:c #d\\e ü {SECRET} 9\n", done.stderr

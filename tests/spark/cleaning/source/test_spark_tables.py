@@ -114,6 +114,7 @@ def test_a_database_is_read_with_accounts_types_and_quarantine(
     assert postgres.password not in written + redaction.redact(f"x {postgres.password}")
 
 
+@pytest.mark.extended
 def test_a_change_of_the_database_is_noticed_with_and_without_a_version(
     spark: Any, tmp_path: Path, shop: dict[str, Any], postgres: Postgres
 ) -> None:
