@@ -31,7 +31,7 @@ class Manifest:
     sources      name of each source outside the night's folder, to its signature (see `files.source_signature`)
     content      hash of the rows in any order and any files (see `content.content_hash`); None if it has no rows
     details      values for later stages and reports
-    version      in a lake on a store: the name of the prefix that has the files (see `copies`); else empty
+    version      in a lake on a store: the name of the prefix that has the files (see `stores.copies`); else empty
     etags        there: the ETag of each file's object, by name
     """
 

@@ -5,7 +5,7 @@ with its manifest as the last file, and then moves each table into place with on
 tables have the fingerprint of its present inputs and settings. After a crash at any moment, either the earlier tables
 are still there, or fingerprints differ and the stage runs again.
 
-If the lake is on an object store, these folders are this machine's copy of it (see `copies`).
+If the lake is on an object store, these folders are this machine's copy of it (see `stores.copies`).
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from typing import Any, Literal
 import pyarrow as pa
 
 import kgspark
-from kgspark.copies import Copy
 from kgspark.errors import StageError
 from kgspark.files import TableFiles, footers_in, replace_folder
 from kgspark.lineage import check_lineage
 from kgspark.locks import locked
 from kgspark.manifests import MANIFEST, Manifest, versions
+from kgspark.stores.copies import Copy
 from kgspark.tables import READ_WHOLE, WRITTEN_BY
 
 _STAGING = ".staging"

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from faults.scale import seeds, trials
-from kgspark.copies import Copy, usual_folder
 from kgspark.runs import Run
-from kgspark.stores import Store
+from kgspark.stores.copies import Copy, usual_folder
+from kgspark.stores.store import Store
 from nights import BUNDLED, DATE, ROOT, configuration, table_contents
 from s3_server import S3
 from worlds.stored_lakes import by_folder, by_pointer, expected_keys, keys_of

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from kgspark.copies import Copy
 from kgspark.errors import StageError
 from kgspark.spark.frames import read_table
 from kgspark.spark.stored import ACCESS, check_connector, copy_in_store, is_local
-from kgspark.stores import Store
+from kgspark.stores.copies import Copy
+from kgspark.stores.store import Store
 from s3_server import S3
 
 

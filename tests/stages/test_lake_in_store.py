@@ -11,12 +11,12 @@ import pytest
 
 from kgspark.cli import main
 from kgspark.config import from_environment
-from kgspark.copies import open_lake, usual_folder
 from kgspark.manifests import Manifest
 from kgspark.night.night import Night
 from kgspark.runs import Run
 from kgspark.stages import nightly
-from kgspark.stores import Store
+from kgspark.stores.copies import open_lake, usual_folder
+from kgspark.stores.store import Store
 from nights import DATE, a_small_night, configuration, small_sections, table_contents
 from s3_server import S3
 from worlds.stored_lakes import keys_of

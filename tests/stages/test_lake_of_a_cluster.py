@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from kgspark.copies import usual_folder
 from kgspark.runs import Run
 from kgspark.stages import clean_ratings, nightly
-from kgspark.stores import Store
+from kgspark.stores.copies import usual_folder
+from kgspark.stores.store import Store
 from kgspark.tables import RATINGS
 from nights import DATE, ROOT, a_night, configuration, table_contents
 from s3_server import S3

@@ -100,24 +100,6 @@ def test_a_date_before_the_newest_is_replaced_and_the_pointer_stays(run: Run) ->
     assert_published(later, "two")
 
 
-def test_earlier_settings_that_come_back_give_the_earlier_version(run: Run) -> None:
-    first = files.publish(run, RANKED)
-    second = files.publish(rank(run, "two"), RANKED)
-    assert not files.is_there(rank(run, "one"), RANKED)
-    assert files.publish(run, RANKED) == first != second
-    assert_published(run, "one")
-
-
-def test_a_table_that_is_left_out_is_removed_from_the_date_and_the_pointer(run: Run) -> None:
-    files.publish(run, RANKED)
-    rank(run, "two", tables=(RECOMMENDATIONS,))
-    assert not files.is_there(run, (RECOMMENDATIONS,))
-    files.publish(run, (RECOMMENDATIONS,))
-    assert_published(run, "two", (RECOMMENDATIONS,))
-    files.publish(rank(run, "three"), RANKED)
-    assert_published(run, "three")
-
-
 def test_tables_of_two_models_are_refused(run: Run) -> None:
     rank(run, "two", tables=(RECOMMENDATIONS,))
     expected = (

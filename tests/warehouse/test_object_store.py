@@ -5,20 +5,20 @@ import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 from deltalake import DeltaTable
 from pydantic import ValidationError
 
 from faults.scale import trials
-from kgspark.copies import Copy
 from kgspark.errors import AuditError, BusyError, StageError
 from kgspark.files import TableFiles, hash_file
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Run, StageWork
-from kgspark.stores import Store
-from kgspark.tables import AUDIENCES, PUBLISHABLE, PUBLISHED, RANKED, RECOMMENDATIONS
+from kgspark.stores.copies import Copy
+from kgspark.stores.store import Store
+from kgspark.tables import AUDIENCES, PUBLISHABLE, PUBLISHED, RANKED
 from kgspark.warehouse import files
 from kgspark.warehouse.delta import DeltaSettings, DeltaTarget
 from kgspark.warehouse.nights import nights_of
@@ -27,7 +27,7 @@ from kgspark.warehouse.retention import night_dates, remove_old
 from kgspark.warehouse.settings import KeepSettings
 from kgspark.warehouse.versions import SUCCESS, Version
 from s3_server import S3
-from warehouse.test_polling import Poller, with_pyarrow
+from warehouse.test_polling import Poller, publish_under, with_pyarrow
 from worlds.published import ROWS_PER_FILE, only, rank
 from worlds.stored_lakes import by_folder, by_pointer, copy_at, counted_calls, keys_of, models_of
 
@@ -120,24 +120,6 @@ def test_a_date_before_the_newest_is_replaced_and_the_pointer_stays(uri: str, ru
     assert files.is_there(run, RANKED)
     assert by_pointer(uri, f"_dates/{DATE}.json") == ("one", only("one"))
     assert_published(later, "two")
-
-
-def test_earlier_settings_that_come_back_give_the_earlier_version(run: Run) -> None:
-    first = files.publish(run, RANKED)
-    second = files.publish(rank(run, "two"), RANKED)
-    assert not files.is_there(rank(run, "one"), RANKED)
-    assert files.publish(run, RANKED) == first != second
-    assert_published(run, "one")
-
-
-def test_a_table_that_is_left_out_is_removed_from_the_date_and_the_pointers(run: Run) -> None:
-    files.publish(run, RANKED)
-    rank(run, "two", tables=(RECOMMENDATIONS,))
-    assert not files.is_there(run, (RECOMMENDATIONS,))
-    files.publish(run, (RECOMMENDATIONS,))
-    assert_published(run, "two", (RECOMMENDATIONS,))
-    files.publish(rank(run, "three"), RANKED)
-    assert_published(run, "three")
 
 
 def test_another_machine_publishes_the_next_night_and_reads_this_one(uri: str, run: Run, tmp_path: Path) -> None:
@@ -453,16 +435,7 @@ def test_polling_readers_see_whole_versions(s3: S3, uri: str, run: Run) -> None:
 
     files.publish(rank(run, "model 0", files=number_of_files), RANKED)
     pollers = {"pyarrow": Poller(with_the_client), "obstore": Poller(with_obstore)}
-    stop = Event()
-    threads = [Thread(target=poller.run, args=[stop]) for poller in pollers.values()]
-    for thread in threads:
-        thread.start()
-    for number in range(1, trials(5, 50) + 1):
-        files.publish(rank(run, f"model {number}", files=number_of_files), RANKED)
-        remove_old(run, KeepSettings())
-    stop.set()
-    for thread in threads:
-        thread.join()
+    publish_under(pollers.values(), run, trials(5, 50), number_of_files)
     for name, poller in pollers.items():
         assert not poller.failures, (name, poller.failures[0])
         assert all(len(models) == 1 for models in poller.models), name

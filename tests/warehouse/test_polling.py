@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,20 @@ class Poller:
                 continue
             except Exception as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
+
+
+def publish_under(pollers: Collection[Poller], run: Run, publications: int, number_of_files: int) -> None:
+    """Publishes a date again and again, and removes what is replaced, while the pollers read."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=poller.run, args=[stop]) for poller in pollers]
+    for thread in threads:
+        thread.start()
+    for number in range(1, publications + 1):
+        files.publish(rank(run, f"model {number}", files=number_of_files), RANKED)
+        remove_old(run, KeepSettings())
+    stop.set()
+    for thread in threads:
+        thread.join()
 
 
 def of_version(warehouse: Path, read: Callable[[Path, list[str]], Iterable[str]]) -> Callable[[], set[str]]:
@@ -80,16 +94,7 @@ def test_polling_readers(tmp_path: Path, publications: int) -> None:
         "pyarrow, folder": Poller(lambda: set(with_pyarrow(table)), (FileNotFoundError, pa.ArrowException)),
         "duckdb, folder": Poller(lambda: set(with_duckdb(f"{table}/*/*.parquet")), (duckdb.IOException,)),
     }
-    stop = threading.Event()
-    threads = [threading.Thread(target=poller.run, args=[stop]) for poller in pollers.values()]
-    for thread in threads:
-        thread.start()
-    for number in range(1, publications + 1):
-        files.publish(rank(run, f"model {number}", files=FILES), RANKED)
-        remove_old(run, KeepSettings())
-    stop.set()
-    for thread in threads:
-        thread.join()
+    publish_under(pollers.values(), run, publications, FILES)
     for name, poller in pollers.items():
         assert not poller.failures, (name, poller.failures[0])
         assert all(len(models) <= 1 for models in poller.models), name

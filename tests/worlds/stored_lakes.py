@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kgspark.copies import Copy
 from kgspark.errors import KgsparkError
 from kgspark.runs import Run
-from kgspark.stores import Store
+from kgspark.stores.copies import Copy
+from kgspark.stores.store import Store
 from kgspark.tables import RANKED
 from worlds.published import models, rank
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from kgspark.copies import open_lake
 from kgspark.logs import lines_of
 from kgspark.machine import peak_memory
 from kgspark.night.configured_sql import check_configured_sql
@@ -16,6 +15,7 @@ from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.cleaning.source.fetched import objects_named
 from kgspark.spark.settings import SessionSettings
+from kgspark.stores.copies import open_lake
 
 if TYPE_CHECKING:
     from kgspark.spark.frames import SparkSession
@@ -65,13 +65,12 @@ class Night:
         Raises ConfigError if SQL of the settings reaches more than declared tables, StageError if Spark cannot work on
         the lake's store.
         """
+        from kgspark.spark.stored import check_connector
+
         session = self.session.get(self.settings.spark)
         if not self._is_checked:
             check_configured_sql(session, self.settings)
-            if self.settings.store is not None:
-                from kgspark.spark.stored import check_connector
-
-                check_connector(session, self.run.folder)
+            check_connector(session, self.run.folder)
             self._is_checked = True
         return session
 

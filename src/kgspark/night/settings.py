@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kgspark.config import PlainName, Settings, distinct_names
-from kgspark.copies import open_lake, usual_folder
 from kgspark.kge.settings import TrainSection
 from kgspark.names import Names
 from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
@@ -23,7 +22,8 @@ from kgspark.spark.graph.settings import RelationSettings, SplitSettings, Triple
 from kgspark.spark.ranking.audit.settings import AuditSettings
 from kgspark.spark.ranking.settings import CandidateSettings
 from kgspark.spark.settings import SessionSettings
-from kgspark.stores import checked_uri, is_uri
+from kgspark.stores.copies import open_lake, usual_folder
+from kgspark.stores.uris import checked_uri, is_uri
 from kgspark.tuning.settings import TuneSettings, Value
 from kgspark.tuning.space import Changes, nested, relation_of
 from kgspark.warehouse.settings import KeepSettings, PublishSettings

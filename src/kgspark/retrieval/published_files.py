@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from kgspark.content import signed, sum_of_rows
 from kgspark.files import DataFile, describe_file
 from kgspark.published_schemas import DS_TYPE
-from kgspark.shared_folders import PARTIAL, writing
+from kgspark.stores.shared_folders import PARTIAL, writing
 from kgspark.tables import Columns
 
 
@@ -23,7 +23,7 @@ def write_published(
 ) -> tuple[DataFile, int]:
     """Writes the batches (at least one) to a Parquet file; returns its description and `sum_of_rows`.
 
-    place      see `shared_folders`
+    place      see `stores.shared_folders`
     constants  further columns, each holding one string in every row; `ds` has the type `DS_TYPE`
 
     The file appears under its name only when it is complete. A task that runs again, or twice at the same time, writes

@@ -27,7 +27,7 @@ from kgspark.retrieval.reasons import nearest_liked
 from kgspark.retrieval.settings import IndexSettings
 from kgspark.retrieval.topk import Ranking
 from kgspark.search_space import ITEMS, OPPOSITE, SearchSpace, Side, read_ids
-from kgspark.shared_folders import readable
+from kgspark.stores.shared_folders import readable
 from kgspark.tables import AVERAGE, ROW_SOURCES, SOURCES, Columns
 
 
@@ -35,7 +35,7 @@ from kgspark.tables import AVERAGE, ROW_SOURCES, SOURCES, Columns
 class RankingTask:
     """Ranks one side of a search space for the queries of the other; small, and pickled with every task.
 
-    Folders are places that every machine can read (see `shared_folders`).
+    Folders are places that every machine can read (see `stores.shared_folders`).
 
     space        folder of the search space and its external ids
     side         the ranked side: "items" recommends items to queries, "queries" finds queries for items

@@ -13,7 +13,7 @@ from kgspark.files import DataFile
 from kgspark.published_schemas import VECTOR_TYPE
 from kgspark.retrieval.published_files import write_published
 from kgspark.search_space import SearchSpace, Side, read_ids
-from kgspark.shared_folders import readable
+from kgspark.stores.shared_folders import readable
 from kgspark.tables import SOURCES, Columns
 
 # Numbers per row group: enough for long reads, and few enough for many tasks of a machine.
@@ -24,7 +24,7 @@ _NUMBERS = 1 << 22
 class VectorTask:
     """Writes the vectors of one side of a search space; small, and pickled with every task.
 
-    Folders are places that every machine can read (see `shared_folders`).
+    Folders are places that every machine can read (see `stores.shared_folders`).
 
     space      folder of the search space and its external ids
     side       the vectors to write

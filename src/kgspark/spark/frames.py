@@ -3,10 +3,10 @@
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,11 +16,12 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
 from kgspark.content import content_hash
-from kgspark.copies import Copy
 from kgspark.errors import InputError
 from kgspark.files import DataFile, TableFiles, describe_file
 from kgspark.spark.stored import copy_in_store, object_root, read_stored, spark_path, write_stored
-from kgspark.stores import LostError, Store, for_spark
+from kgspark.stores.copies import Copy
+from kgspark.stores.store import LostError, Store
+from kgspark.stores.uris import for_spark
 
 # The driver reads up to this many bytes of files itself, for their checksums; executors read what is larger.
 READ_HERE = 256 << 20
@@ -132,36 +133,21 @@ def map_files(session: SparkSession, function: Callable[[Path], _T], paths: Sequ
     size = sum(path.stat().st_size for path in paths)
     objects = object_root(session, paths[0]) if paths and size > READ_HERE else None
     if objects is None:
-        return map_names(session, _OfPath(function), [str(path) for path in paths], size)
+        return map_names(session, lambda name: function(Path(name)), [str(path) for path in paths], size)
     root, uri = objects
-    return map_names(session, _OfObject(function, uri), [path.relative_to(root).as_posix() for path in paths], size)
+    names = [path.relative_to(root).as_posix() for path in paths]
+    return map_names(session, partial(_of_object, function, Store(uri)), names, size)
 
 
-@dataclass(frozen=True)
-class _OfPath(Generic[_T]):
-    """A function of a file, as one of its name."""
-
-    function: Callable[[Path], _T]
-
-    def __call__(self, name: str) -> _T:
-        return self.function(Path(name))
-
-
-@dataclass(frozen=True)
-class _OfObject(Generic[_T]):
-    """A function of a file, as one of the name of an object below a URI."""
-
-    function: Callable[[Path], _T]
-    uri: str
-
-    def __call__(self, name: str) -> _T:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name).name
-            try:
-                Store(self.uri).download(name, path)
-            except LostError as error:
-                raise InputError(f"{error}: the object changed while it was read; run the command again") from None
-            return self.function(path)
+def _of_object(function: Callable[[Path], _T], store: Store, key: str) -> _T:
+    """`function` of a file with the content and the name of an object."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(key).name
+        try:
+            store.download(key, path)
+        except LostError as error:
+            raise InputError(f"{error}: the object changed while it was read; run the command again") from None
+        return function(path)
 
 
 def map_names(session: SparkSession, function: Callable[[str], _T], names: Sequence[str], size: int) -> list[_T]:

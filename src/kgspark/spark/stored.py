@@ -14,9 +14,10 @@ from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from kgspark.causes import cause_of
-from kgspark.copies import FILES, PLACE, Copy, lakes_around
 from kgspark.errors import StageError
-from kgspark.stores import Store, each_at_once, for_spark
+from kgspark.stores.copies import FILES, PLACE, Copy, lakes_around
+from kgspark.stores.store import Store, each_at_once
+from kgspark.stores.uris import for_spark
 
 # The session's setting that has `spark.store_access`.
 ACCESS = "spark.kgspark.store_access"
@@ -34,7 +35,7 @@ def copy_in_store(session: SparkSession, folder: Path) -> Copy | None:
     Raises StageError for a folder of an evaluation, whose lake is never in the store.
     """
     copies = [Copy.of(lake) for lake in lakes_around(folder)]
-    if not any(copies) or not _by_connector(session):
+    if not any(copies) or not _reads_objects(session, in_store=True):
         return None
     if copies[0] is None:
         raise StageError(
@@ -44,18 +45,18 @@ def copy_in_store(session: SparkSession, folder: Path) -> Copy | None:
     return copies[0]
 
 
-def _by_connector(session: SparkSession) -> bool:
-    access = session.conf.get(ACCESS, None) or "auto"
-    return access == "connector" or (access == "auto" and not is_local(session))
-
-
 def reads_objects(session: SparkSession, lake: Path) -> bool:
     """True if Spark reads the objects of a source themselves, and not their copies in a lake.
 
     Copies in a lake on a disk that all executors see are as good.
     """
+    return _reads_objects(session, in_store=Copy.of(lake) is not None)
+
+
+def _reads_objects(session: SparkSession, in_store: bool) -> bool:
+    """in_store  True if the lake is in a store, so that a cluster does not see its copy."""
     access = session.conf.get(ACCESS, None) or "auto"
-    return access == "connector" or (access == "auto" and not is_local(session) and Copy.of(lake) is not None)
+    return access == "connector" or (access == "auto" and in_store and not is_local(session))
 
 
 def object_root(session: SparkSession, path: Path) -> tuple[Path, str] | None:
@@ -107,7 +108,7 @@ def check_connector(session: SparkSession, night: Path) -> None:
 
 
 def place_for_tasks(session: SparkSession, folder: Path) -> str:
-    """The place of a night's folder for `shared_folders`; a stage's files that only this machine has are put there."""
+    """The place of a night's folder, see `stores.shared_folders`; files of a stage that are only here are put there."""
     copy = copy_in_store(session, folder)
     return str(folder) if copy is None else f"{copy.store.uri}/{copy.mirror(folder)}"
 

@@ -14,9 +14,9 @@ from pydantic import Field, field_validator
 
 from kgspark.causes import store_cause
 from kgspark.config import OtherSettings, Settings, from_environment, refuse_written_secrets
-from kgspark.copies import address_in
 from kgspark.errors import StageError
 from kgspark.runs import Run
+from kgspark.stores.copies import address_in
 from kgspark.tables import PUBLISHABLE, Columns
 from kgspark.warehouse.extras import other_writer, packages_of, refused
 from kgspark.warehouse.publications import (

@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kgspark.copies import Copy
 from kgspark.errors import StageError
 from kgspark.runs import Run
+from kgspark.stores.copies import Copy
 from kgspark.warehouse.folder import FolderWarehouse
 from kgspark.warehouse.object_store import StoreWarehouse
 from kgspark.warehouse.publications import check_held

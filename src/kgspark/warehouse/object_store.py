@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kgspark.copies import Copy
 from kgspark.errors import AuditError, BusyError, StageError
 from kgspark.files import DataFile, has_size, hash_file
-from kgspark.leases import check_lease, leased
 from kgspark.locks import locked_in_turn
 from kgspark.runs import Run
-from kgspark.stores import LostError, Store, each_at_once
+from kgspark.stores.copies import Copy
+from kgspark.stores.leases import check_lease, leased
+from kgspark.stores.store import LostError, Store, each_at_once
 from kgspark.tables import PUBLISHABLE
 from kgspark.warehouse.versions import DESCRIPTION, SUCCESS, VERSIONS, Version, Warehouse, newest_first
 

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from kgspark.copies import Copy
 from kgspark.errors import StageError
 from kgspark.runs import Run, run_dates
+from kgspark.stores.copies import Copy
 from kgspark.tables import MODEL, SERVED
 from kgspark.warehouse.files import warehouse_of
 from kgspark.warehouse.folder import remove_folders

@@ -15,7 +15,7 @@ from kgspark.config import (
     from_environment,
     refuse_written_secrets,
 )
-from kgspark.stores import checked_uri, is_uri
+from kgspark.stores.uris import checked_uri, is_uri
 from kgspark.tables import CO_WATCHED, WRITTEN_BY
 
 # The formats whose columns are named in source.columns.

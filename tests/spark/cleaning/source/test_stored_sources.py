@@ -25,7 +25,7 @@ from kgspark.spark.cleaning.source.dialects import find_tables, read_layouts
 from kgspark.spark.cleaning.source.files import find_files
 from kgspark.spark.own_tables import read_own_table
 from kgspark.stages import clean_ratings
-from kgspark.stores import Store
+from kgspark.stores.store import Store
 from nights import a_night, configuration
 from s3_server import S3
 from worlds.tastes import write_world
@@ -331,7 +331,7 @@ import os, signal, sys
 from itertools import count
 from pathlib import Path
 from kgspark.spark.cleaning.source.files import find_files
-from kgspark.stores import Store
+from kgspark.stores.store import Store
 
 download, number = Store.download, count()
 

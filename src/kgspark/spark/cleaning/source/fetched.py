@@ -23,11 +23,11 @@ from pathlib import Path
 from threading import Lock
 
 from kgspark.causes import cause_of
-from kgspark.copies import FILES, PLACE
 from kgspark.errors import InputError, KgsparkError
 from kgspark.files import has_size, write_atomically
 from kgspark.locks import locked_in_turn
-from kgspark.stores import LostError, Store, StoredObject, each_at_once
+from kgspark.stores.copies import FILES, PLACE
+from kgspark.stores.store import LostError, Store, StoredObject, each_at_once
 
 _FOLDER, _LOG = "sources", "objects.jsonl"
 # What is fetched of the beginning and the end of an object, where Spark reads the object itself: enough for the first

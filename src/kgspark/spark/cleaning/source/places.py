@@ -14,7 +14,8 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from kgspark.errors import InputError
-from kgspark.stores import Store, StoredObject, checked_uri, is_uri
+from kgspark.stores.store import Store, StoredObject
+from kgspark.stores.uris import checked_uri, is_uri
 
 _PATTERN = re.compile(r"[*?[]")
 

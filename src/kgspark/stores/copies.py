@@ -27,10 +27,10 @@ from pathlib import Path
 
 from kgspark.errors import BusyError, ConfigError, StageError
 from kgspark.files import has_size, hash_file, replace_folder, visible_names, write_atomically
-from kgspark.leases import check_lease, leased
 from kgspark.locks import is_locked, locked_in_turn
 from kgspark.manifests import MANIFEST, Manifest, find_changed
-from kgspark.stores import LostError, Store, each_at_once
+from kgspark.stores.leases import check_lease, leased
+from kgspark.stores.store import LostError, Store, each_at_once
 
 # Copies of a source's objects are in `<lake>/sources/<name>/files/`; the file beside has the URI of their folder.
 FILES, PLACE = "files", "place.json"

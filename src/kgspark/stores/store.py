@@ -6,12 +6,9 @@ identifies the content of an object is its ETag: it changes with every put of ot
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache
 from importlib.util import find_spec
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -22,45 +19,19 @@ import pyarrow.parquet as pq
 
 from kgspark.errors import ConfigError, StageError
 from kgspark.files import DataFile
-from kgspark.redaction import hide, is_secret, redact
+from kgspark.stores.client import client_of, lacks_bucket, reason_of
+from kgspark.stores.uris import bucket_of, for_spark
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
-# The schemes of URIs, and those that Spark's connectors use for the same places.
-SPARK_SCHEMES = {"s3": "s3a", "gs": "gs", "abfss": "abfss"}
-_URI = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]+)/?(.*)", re.IGNORECASE)
 _EXTRA = "pip install 'kgspark[store]'"
 _AT_A_TIME = 8
 _CHUNK_BYTES = 8 << 20
 _FOOTER_BYTES = 64 << 10
-# Of the store's own words about an error, in characters.
-_SAID = 120
-# A store that does not answer ends a night after a minute or less. A download may take as long as bytes still arrive.
-# A part of an upload must get through in the time of one answer, so not many are sent at a time.
-_CLIENT = {"connect_timeout": "5s", "read_timeout": "30s", "timeout": "6h"}
-_RETRIES = {"max_retries": 10, "retry_timeout": timedelta(seconds=30)}
+# A part of an upload must get through in the time of one answer (see `client`), so not many are sent at a time.
 _PARTS_AT_A_TIME = 2
-# Endpoints on the network itself, such as that of a server for tests, may be reached without TLS only if named so.
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "GOOGLE_BASE_URL", "AZURE_STORAGE_ENDPOINT")
-# What to do about an error, by a pattern of its text; the first that matches.
-_REMEDIES = (
-    (r"169\.254\.169\.254|metadata\.google|NoCredentials", "no credentials; {credentials}"),
-    (
-        r"NoSuchBucket|ContainerNotFound|bucket does not exist",
-        "no such bucket or container; make it, or correct its name",
-    ),
-    (r"\b40[13] ", "the store refuses this; {credentials}, of a user who may read, list, write and delete there"),
-    (r"error sending request|timed out", "the store does not answer; check the network and the endpoint"),
-    (r"\b404 ", "the object is missing"),
-)
-_CREDENTIALS = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or give the machine a role",
-    "gs": "set GOOGLE_APPLICATION_CREDENTIALS in the environment, or give the machine an account",
-    "abfss": "set AZURE_STORAGE_ACCOUNT_KEY in the environment, or give the machine an identity",
-}
-_CLOUDS = ("AWS_", "GOOGLE_", "AZURE_")
 # One request reads no more of an object.
 _PART_BYTES = 64 << 20
 _T = TypeVar("_T")
@@ -87,32 +58,6 @@ class StoredObject:
     def of(cls, found: "ObjectMeta") -> "StoredObject":
         """The object that obstore describes."""
         return cls(found["path"], found["size"], _etag(found), found["last_modified"].timestamp())
-
-
-def is_uri(text: str) -> bool:
-    """True for a URI such as `s3://bucket/lake`, False for a path, also as `file:///data/lake`."""
-    found = _URI.match(text)
-    return found is not None and found[1].lower() != "file"
-
-
-def checked_uri(text: str) -> str:
-    """The URI of a place in a store, without a `/` at its end.
-
-    Raises ValueError, for a person, for a scheme that is not known, and for a user or password in it.
-    """
-    scheme, host, path = _URI.match(text).groups()  # type: ignore[union-attr]
-    scheme = {"s3a": "s3", "s3n": "s3", "abfs": "abfss", "gcs": "gs"}.get(scheme.lower(), scheme.lower())
-    if scheme not in SPARK_SCHEMES:
-        raise ValueError(f"{scheme}:// is not known; expected a path, or one of s3://, gs:// and abfss://")
-    if (":" in host.partition("@")[0] and "@" in host) or ("@" in host and scheme != "abfss"):
-        raise ValueError(f"a user or password may not stand in {redact(text)}; set the store's environment variables")
-    return f"{scheme}://{host}/{path}".rstrip("/")
-
-
-def for_spark(uri: str) -> str:
-    """A URI as Spark's connectors name the same place."""
-    scheme, _, rest = uri.partition("://")
-    return f"{SPARK_SCHEMES[scheme]}://{rest}"
 
 
 @dataclass(frozen=True)
@@ -176,7 +121,7 @@ class Store:
                 found = obstore.get(self._handle, key)
                 return bytes(found.bytes()), _etag(found.meta)
             except FileNotFoundError as error:
-                if _lacks_bucket(error):
+                if lacks_bucket(error):
                     raise
                 return None
 
@@ -272,8 +217,8 @@ class Store:
         """Copies an object to another place in the same bucket, without reading it here; returns the copy's ETag."""
         import obstore
 
-        bucket, above = _bucket(self.uri)
-        other_bucket, other_above = _bucket(other.uri)
+        bucket, above = bucket_of(self.uri)
+        other_bucket, other_above = bucket_of(other.uri)
         if bucket != other_bucket:
             raise ValueError(f"{bucket} and {other_bucket} are two buckets")
         whole = Store(bucket)
@@ -326,9 +271,15 @@ class Store:
         """Removes objects; those that are not there do not matter."""
         import obstore
 
-        if keys:
-            with self._told(keys[0]), suppress(FileNotFoundError):
+        if not keys:
+            return
+        with self._told(keys[0]):
+            try:
                 obstore.delete(self._handle, list(keys))
+            except FileNotFoundError:  # Azure tells of one that is not there, and perhaps leaves others
+                for key in keys:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(self._handle, key)
 
     def _condition(self, key: str, expected: str | None) -> Any:
         """What obstore makes a conditional put of. LostError if it is already clear that the object is another one."""
@@ -345,7 +296,7 @@ class Store:
 
     @property
     def _handle(self) -> "ObjectStore":
-        return _handle(self.uri, tuple(os.environ.get(name, "") for name in _ENDPOINTS))
+        return client_of(self.uri)
 
     @contextmanager
     def _told(self, key: str) -> Iterator[None]:
@@ -358,17 +309,7 @@ class Store:
             raise
         except (BaseError, FileNotFoundError, PermissionError) as error:
             # Without the error itself, whose text may have parts of the signed request.
-            raise StageError(f"{self.uri}/{key}".rstrip("/") + f": {self._reason(error)}") from None
-
-    def _reason(self, error: Exception) -> str:
-        """What went wrong and what to do, from an error of many lines."""
-        text = " ".join(str(error).partition("Debug source")[0].split())
-        remedies = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, text))
-        remedy = next(remedies, "the store failed").format(credentials=_CREDENTIALS[self.uri.partition(":")[0]])
-        status = re.search(r"status code: ([^:<]*)", text)
-        words = re.findall(r"<(?:Code|Message)>([^<]*)<", text)
-        said = ": ".join([status[1].strip(), *words]) if status else text.rpartition("error: ")[2]
-        return f"{remedy} ({redact(said)[:_SAID].strip()})"
+            raise StageError(f"{self.uri}/{key}".rstrip("/") + f": {reason_of(self.uri, error)}") from None
 
 
 def _etag(found: Mapping[str, Any]) -> str:
@@ -382,28 +323,3 @@ def each_at_once(function: Callable[..., _T], *arguments: Sequence[Any]) -> list
         return []
     with ThreadPool(min(_AT_A_TIME, len(arguments[0]))) as pool:
         return pool.starmap(function, zip(*arguments, strict=True))
-
-
-def _bucket(uri: str) -> tuple[str, str]:
-    """The URI of the bucket, and the path in it."""
-    scheme, host, path = _URI.match(uri).groups()  # type: ignore[union-attr]
-    return f"{scheme}://{host}", path
-
-
-@lru_cache(maxsize=64)
-def _handle(uri: str, endpoints: tuple[str, ...]) -> "ObjectStore":
-    """The client of a store; credentials come from the environment, or from the machine's or pod's own role."""
-    from obstore.store import from_url
-
-    for name, value in os.environ.items():
-        if name.startswith(_CLOUDS) and is_secret(name):
-            hide(value)
-    plain = any(endpoint.startswith("http://") for endpoint in endpoints)
-    client: Any = {**_CLIENT, **({"allow_http": True} if plain else {})}
-    retries: Any = _RETRIES
-    return from_url(uri, client_options=client, retry_config=retries)
-
-
-def _lacks_bucket(error: Exception) -> bool:
-    """True if not only an object is missing, but also its bucket."""
-    return re.search("NoSuchBucket|ContainerNotFound", str(error)) is not None

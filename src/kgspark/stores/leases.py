@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from kgspark.errors import BusyError, StageError
-from kgspark.stores import LostError, Store
+from kgspark.stores.store import LostError, Store
 
 _RENEW_SECONDS = 15
 # An owner that has not renewed its lease for so long has ended, or cannot reach the store.

@@ -9,10 +9,10 @@ from threading import Event, Thread
 
 import pytest
 
-from kgspark import leases
 from kgspark.errors import BusyError, StageError
-from kgspark.leases import check_lease, leased
-from kgspark.stores import Store
+from kgspark.stores import leases
+from kgspark.stores.leases import check_lease, leased
+from kgspark.stores.store import Store
 from s3_server import S3
 
 KEY = "leases/2026-02-03.json"
@@ -80,7 +80,7 @@ def test_a_lease_is_renewed_and_so_others_are_refused(store: Store, monkeypatch:
 
 def test_an_owner_that_was_killed_on_this_machine_is_followed_at_once(store: Store, clock: Clock) -> None:
     program = (
-        "import os, signal, sys; from kgspark.leases import leased; from kgspark.stores import Store\n"
+        "import os, signal, sys; from kgspark.stores.leases import leased; from kgspark.stores.store import Store\n"
         "with leased(Store(sys.argv[1]), sys.argv[2], 'this night'): os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program, store.uri, KEY], timeout=60, check=False)

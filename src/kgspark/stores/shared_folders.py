@@ -17,7 +17,8 @@ from pathlib import Path
 
 from kgspark.errors import StageError
 from kgspark.locks import locked_in_turn
-from kgspark.stores import Store, StoredObject, each_at_once, is_uri
+from kgspark.stores.store import Store, StoredObject, each_at_once
+from kgspark.stores.uris import is_uri
 
 # Prefix of the name of a file that is being written.
 PARTIAL = ".partial-"

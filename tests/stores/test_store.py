@@ -10,11 +10,12 @@ from pathlib import Path
 import obstore
 import pytest
 
-from kgspark import stores
 from kgspark.errors import ConfigError, StageError
 from kgspark.files import hash_file
 from kgspark.redaction import redact
-from kgspark.stores import LostError, Store, checked_uri, is_uri
+from kgspark.stores import client
+from kgspark.stores.store import _CHUNK_BYTES, LostError, Store, _etag
+from kgspark.stores.uris import checked_uri, is_uri
 from s3_server import S3
 
 
@@ -94,7 +95,7 @@ def test_a_put_whose_answer_was_lost_is_known_again(store: Store) -> None:
     assert store.put_if("x", b"second", first) == second
 
 
-@pytest.mark.parametrize("size", [100, stores._CHUNK_BYTES + 100])
+@pytest.mark.parametrize("size", [100, _CHUNK_BYTES + 100])
 def test_files_go_there_and_back_and_into_copies(store: Store, tmp_path: Path, size: int) -> None:
     """Also those that are sent in parts, whose copies have other ETags."""
     sent, got = tmp_path / "sent", tmp_path / "got"
@@ -110,7 +111,7 @@ def test_files_go_there_and_back_and_into_copies(store: Store, tmp_path: Path, s
         store.download("nothing", tmp_path / "none")
 
 
-@pytest.mark.parametrize("size", [100, stores._CHUNK_BYTES + 100])
+@pytest.mark.parametrize("size", [100, _CHUNK_BYTES + 100])
 def test_a_file_that_is_not_the_described_one_is_refused(store: Store, tmp_path: Path, size: int) -> None:
     (tmp_path / "file").write_bytes(os.urandom(size))
     with pytest.raises(StageError, match="file: the file changed after it was written; run the command again"):
@@ -180,8 +181,8 @@ def test_a_user_without_the_right_to_write(s3: S3, monkeypatch: pytest.MonkeyPat
 def test_a_store_that_does_not_answer_is_given_up(s3: S3, monkeypatch: pytest.MonkeyPatch, listening: bool) -> None:
     """Nobody listens, or somebody who never says anything. All waiting is shortened here."""
     s3.use(monkeypatch)
-    monkeypatch.setattr(stores, "_CLIENT", {"connect_timeout": "1s", "read_timeout": "1s"})
-    monkeypatch.setattr(stores, "_RETRIES", {"max_retries": 1, "retry_timeout": timedelta(seconds=1)})
+    monkeypatch.setattr(client, "_CLIENT", {"connect_timeout": "1s", "read_timeout": "1s"})
+    monkeypatch.setattr(client, "_RETRIES", {"max_retries": 1, "retry_timeout": timedelta(seconds=1)})
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         if listening:
@@ -194,7 +195,7 @@ def test_a_store_that_does_not_answer_is_given_up(s3: S3, monkeypatch: pytest.Mo
 
 def test_waiting_for_a_store_ends_before_a_minute_or_two() -> None:
     """One try more may begin just before the end of the retries."""
-    assert stores._RETRIES["retry_timeout"] + timedelta(seconds=int(stores._CLIENT["read_timeout"][:-1])) <= timedelta(
+    assert client._RETRIES["retry_timeout"] + timedelta(seconds=int(client._CLIENT["read_timeout"][:-1])) <= timedelta(
         seconds=60
     )
 
@@ -207,7 +208,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_etags_without_quotes_are_those_with_quotes() -> None:
     """Azure's lists have none."""
-    assert stores._etag({"e_tag": "0x8D"}) == stores._etag({"e_tag": '"0x8D"'}) == "0x8D"
+    assert _etag({"e_tag": "0x8D"}) == _etag({"e_tag": '"0x8D"'}) == "0x8D"
 
 
 def test_a_generation_is_what_googles_store_compares(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +216,7 @@ def test_a_generation_is_what_googles_store_compares(store: Store, monkeypatch: 
     etag = store.put("x", b"1")
     google = Store("gs://bucket/lake")
     monkeypatch.setattr(obstore, "head", lambda handle, key: {"e_tag": f'"{etag}"', "version": "17"})
-    monkeypatch.setattr(stores, "_handle", lambda *given: None)
+    monkeypatch.setattr(client, "_client", lambda *given: None)
     assert google._condition("x", etag) == {"version": "17"}
     monkeypatch.setattr(Store, "read", lambda *given: None)
     with pytest.raises(LostError):

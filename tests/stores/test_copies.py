@@ -12,14 +12,14 @@ from threading import Thread
 
 import pytest
 
-from kgspark import leases
-from kgspark.copies import Copy, usual_folder
 from kgspark.errors import BusyError, ConfigError, StageError
 from kgspark.files import TableFiles, describe_folder
 from kgspark.locks import locked
 from kgspark.manifests import MANIFEST
 from kgspark.runs import Run, StageWork, run_dates
-from kgspark.stores import Store
+from kgspark.stores import leases
+from kgspark.stores.copies import Copy, usual_folder
+from kgspark.stores.store import Store
 from kgspark.tables import AUDIENCES, RANKED, RECOMMENDATIONS
 from nights import ROOT
 from s3_server import S3
@@ -338,7 +338,7 @@ def test_a_commit_that_was_killed_before_its_move_is_complete_everywhere(
 ) -> None:
     """The manifest is in the store, and the copy has the folder of before."""
     with monkeypatch.context() as patch:
-        patch.setattr("kgspark.copies.replace_folder", killed)
+        patch.setattr("kgspark.stores.copies.replace_folder", killed)
         with pytest.raises(KeyboardInterrupt):
             rank(run, "two", tables=(AUDIENCES,))
     assert models_of(refreshed(run)) == models_of(refreshed(other)) == only("one") | only("two", (AUDIENCES,))

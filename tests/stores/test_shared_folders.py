@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from kgspark.errors import StageError
-from kgspark.shared_folders import PARTIAL, readable, writing
-from kgspark.stores import Store
+from kgspark.stores.shared_folders import PARTIAL, readable, writing
+from kgspark.stores.store import Store
 from s3_server import S3
 
-_READ = "import sys; from kgspark.shared_folders import readable; print(readable(sys.argv[1]))"
+_READ = "import sys; from kgspark.stores.shared_folders import readable; print(readable(sys.argv[1]))"
 
 
 @pytest.fixture
