@@ -21,11 +21,20 @@ BIN := .venv/bin
 PIP_ONLY := install --disable-pip-version-check -qq
 PIP_INSTALL := -m pip $(PIP_ONLY)
 RUN_EXTRAS := spark,train,retrieve,store,warehouse,report
-TEST_EXTRAS := bench,connect,tune,delta,iceberg,postgres,store,dev
+TEST_EXTRAS := bench,connect,tune,delta,iceberg,postgres,store,observe,dev
 TEST_DEBIAN := postgresql libpostgresql-jdbc-java
 
 comma := ,
 PACKED_ENV := .venv-$(subst $(comma),-,$(EXTRAS))
+# Tools that work beside kgspark, each with packages that must not decide the versions of ours. Version 1.12 of dbt-core
+# needs a parser that no index has.
+OTHERS := audit dbt mlflow airflow dagster
+AUDIT := pip-audit
+DBT := 'dbt-core>=1.10.5,<1.12' dbt-duckdb
+MLFLOW := 'mlflow-skinny>=3' numpy psutil pyarrow pyyaml pydantic rich typer
+AIRFLOW := 'apache-airflow>=3'
+DAGSTER := dagster
+
 PACKED := dist/kgspark-$(subst $(comma),-,$(EXTRAS)).tar.gz
 SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties')
 
@@ -48,7 +57,7 @@ test: .venv/.test
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-extended: .venv/.test .venv/.jars $(PACKED_ENV)/.installed .venv-audit/.tried .venv-dbt/.tried
+test-extended: .venv/.test .venv/.jars $(PACKED_ENV)/.installed $(OTHERS:%=.venv-%/.tried)
 	$(BIN)/pytest -m extended $(PYTEST_ARGS)
 
 faults: .venv/.test
@@ -94,16 +103,16 @@ package: $(PACKED)
 	@rm -rf .venv/wheel
 	@touch $@
 
-# pip-audit has packages of its own, which must not decide the versions of ours. Without an index, its test is skipped.
-.venv-audit/.tried: requirements.lock
-	@$(PYTHON) -m venv --clear .venv-audit
-	@.venv-audit/bin/python $(PIP_INSTALL) pip-audit || echo "No index: packages are not audited" >&2
-	@touch $@
-
-# dbt has many packages, which must not decide the versions of ours. Version 1.12 needs a parser that no index has.
-.venv-dbt/.tried: .venv/.created
-	@$(PYTHON) -m venv --clear .venv-dbt
-	@.venv-dbt/bin/python $(PIP_INSTALL) 'dbt-core>=1.10.5,<1.12' dbt-duckdb || echo "No index: dbt reads no sources" >&2
+# Without an index, the tests that need such a tool are skipped.
+.venv-audit/.tried: PACKAGES = $(AUDIT)
+.venv-dbt/.tried: PACKAGES = $(DBT)
+.venv-mlflow/.tried: PACKAGES = $(MLFLOW)
+.venv-airflow/.tried: PACKAGES = $(AIRFLOW)
+.venv-dagster/.tried: PACKAGES = $(DAGSTER)
+$(OTHERS:%=.venv-%/.tried): .venv/.created requirements.lock
+	@echo "Setting up $(@D)" >&2
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python $(PIP_INSTALL) $(PACKAGES) || echo "No index: tests that need $(@D) are skipped" >&2
 	@touch $@
 
 # Building the wheel needs neither Spark nor torch, so they are not installed here.

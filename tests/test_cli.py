@@ -14,7 +14,7 @@ from kgspark.cli import main
 from kgspark.cli.commands import COMMANDS
 from kgspark.cli.logs import configure_logs
 from kgspark.cli.settings import find
-from kgspark.errors import ConfigError
+from kgspark.errors import ConfigError, InputError
 from kgspark.logs import STAGE
 from kgspark.manifests import Manifest
 from kgspark.runs import Run
@@ -60,7 +60,7 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(printed, arguments: li
 @pytest.mark.parametrize("stage", ["write-triples", "write_triples"])
 def test_dashes_and_underscores_are_the_same(printed, stage: str) -> None:
     code, out, error = printed(stage, "missing.yaml")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert error == "kgspark: error: missing.yaml: no such configuration file; conf/nightly.yaml shows every key\n"
 
 
@@ -161,7 +161,7 @@ def test_plain_lines_are_as_they_were_said(capsys: pytest.CaptureFixture[str]) -
 def test_an_error_is_a_json_line_too(printed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KGSPARK_LOG", "json")
     code, out, error = printed("publish", "missing.yaml")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert json.loads(error)["stage"] == "publish"
     assert json.loads(error)["message"].startswith("missing.yaml: no such configuration file")
 
@@ -180,18 +180,18 @@ def test_characters_that_the_output_does_not_know_are_replaced() -> None:
         assert (json.loads(done.stdout)[0]["type"] == "integer ≥ 1") if json_option else (b"integer ? 1" in done.stdout)
 
 
-def test_another_process_on_the_same_night_is_exit_code_4(printed, tmp_path: Path) -> None:
+def test_another_process_on_the_same_night_is_exit_code_75(printed, tmp_path: Path) -> None:
     conf = configuration(tmp_path, lake=str(tmp_path / "lake"), source={"path": "x"})
     with Run(tmp_path / "lake", DATE).locked():
         code, _, error = printed("publish", str(conf))
-    assert code == 4
+    assert code == 75
     assert "another kgspark process is working on this night; wait for it or stop it" in error
 
 
 def test_a_password_in_an_address_is_not_repeated(printed, tmp_path: Path) -> None:
     conf = configuration(tmp_path, lake=str(tmp_path / "lake"), source={"path": "jdbc:postgresql://bob:hunter2@db/x"})
     code, out, error = printed("clean-ratings", str(conf))
-    assert code == 1
+    assert code == InputError.code == 65
     assert "hunter2" not in out + error
     assert "bob:***@db" in error.replace("jdbc:postgresql:/b", "jdbc:postgresql://b")
 

@@ -126,6 +126,11 @@ def cause_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
+def is_of_machine(error: BaseException) -> bool:
+    """True if the error tells of a condition of the machine, such as a full disk."""
+    return bool(condition_in(_text_of(error)))
+
+
 def condition_in(text: str) -> str:
     """The sentence for the condition of the machine that the text tells of; empty if it tells of none."""
     for pattern, sentence in _CONDITIONS:

@@ -1,4 +1,7 @@
-"""Errors for the person who runs the night: one line with the problem, its place, the expectation, and the remedy."""
+"""Errors for the person who runs the night: one line with the problem, its place, the expectation, and the remedy.
+
+The exit codes tell a scheduler what to do. Those from 64 on are of sysexits.h.
+"""
 
 from typing import ClassVar
 
@@ -12,13 +15,25 @@ class KgsparkError(Exception):
 class ConfigError(KgsparkError):
     """A configuration file or a command-line override is wrong; the message names file, line and dotted key."""
 
+    code = 2  # as for a wrong command line
+
 
 class InputError(KgsparkError):
     """A source file or table is missing, empty, unreadable, or in the wrong format."""
 
+    code = 65  # EX_DATAERR
+
 
 class StageError(KgsparkError):
-    """A stage cannot run: for example, an input table is missing, or there is too little memory."""
+    """A stage cannot run on the tables that are there: for example, an input table is missing."""
+
+    code = 66  # EX_NOINPUT
+
+
+class ResourceError(StageError):
+    """The machine or a service lacks something: memory, disk, rights, Java, a package, an answer."""
+
+    code = 69  # EX_UNAVAILABLE
 
 
 class AuditError(KgsparkError):
@@ -28,6 +43,6 @@ class AuditError(KgsparkError):
 
 
 class BusyError(StageError):
-    """Another process works on the same night."""
+    """Another process works on the same night. The same command succeeds later."""
 
-    code = 4
+    code = 75  # EX_TEMPFAIL

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from kgspark.errors import BusyError, StageError
+from kgspark.errors import BusyError, ResourceError
 
 _NAME = ".lock"
 # The time that the JVM of a killed driver may need to end.
@@ -28,7 +28,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise StageError(
+        raise ResourceError(
             f"{error.filename or folder}: {what} cannot be locked: {error.strerror}; remove what is in the way, or set "
             "lake to a folder that can be written"
         ) from error
@@ -88,7 +88,7 @@ def _lock(lock: int, folder: Path, what: str) -> None:
                 ) from None
             time.sleep(0.1)
         except OSError as error:
-            raise StageError(f"{folder}: the file system has no locks: {error.strerror}") from error
+            raise ResourceError(f"{folder}: the file system has no locks: {error.strerror}") from error
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()} {socket.gethostname()}".encode(), 0)
 

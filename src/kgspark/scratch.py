@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Scratch:
 
     @classmethod
     def new(cls, root: Path) -> "Scratch":
-        """A new folder below `root`, which is created if missing; StageError if it cannot be written."""
+        """A new folder below `root`, which is created if missing; ResourceError if it cannot be written."""
         try:
             parent = root / f"kgspark-{os.getuid()}"
             parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = parent.lstat()
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-                raise StageError(f"{parent}: expected a folder of this user; remove it, or set TMPDIR to another")
+                raise ResourceError(f"{parent}: expected a folder of this user; remove it, or set TMPDIR to another")
             with _alone(parent):
                 _remove_ownerless(parent)
                 folder = Path(tempfile.mkdtemp(dir=parent))
@@ -43,7 +43,7 @@ class Scratch:
                 _try_lock(lock)
             return cls(folder, lock)
         except OSError as error:
-            raise StageError(
+            raise ResourceError(
                 f"{root}: no temporary files can be written here: {error.strerror}; set TMPDIR, or where Spark is "
                 "concerned SPARK_LOCAL_DIRS or spark.conf.spark.local.dir, to a folder that can"
             ) from error
@@ -55,14 +55,14 @@ class Scratch:
 
 
 def temporary_root() -> Path:
-    """The folder that TMPDIR names, else the system's; StageError if there is none that can be written."""
+    """The folder that TMPDIR names, else the system's; ResourceError if there is none that can be written."""
     named = os.environ.get("TMPDIR")
     if named and not os.access(named, os.W_OK):  # Python would silently take another one, with less space perhaps
-        raise StageError(f"TMPDIR: {named}: no such folder, or it cannot be written; create it, or unset TMPDIR")
+        raise ResourceError(f"TMPDIR: {named}: no such folder, or it cannot be written; create it, or unset TMPDIR")
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:
-        raise StageError(f"no temporary folder can be written; set TMPDIR to one ({error.strerror})") from error
+        raise ResourceError(f"no temporary folder can be written; set TMPDIR to one ({error.strerror})") from error
 
 
 @contextmanager

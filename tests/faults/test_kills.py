@@ -159,7 +159,7 @@ def check_refused(running: DisturbedNight, folder: Path, commands: Sequence[str]
     for command in commands:
         done = kgspark(command, folder / "night.yaml")
         assert running.process.poll() is None
-        assert done.returncode == 4
+        assert done.returncode == 75
         assert "another kgspark process is working on this night; wait for it or stop it" in only_line(done)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from kgspark.manifests import Manifest
-from kgspark.night.comparison import Times, format_comparison, is_full, last_full_night, list_churn
+from kgspark.night.comparison import Times, format_comparison, is_full, last_full_night
 from kgspark.night.night import Night
+from kgspark.observers.figures import list_churn
 from kgspark.runs import Outcome, Run
 from kgspark.stages import nightly
 from kgspark.tables import MODEL, RATINGS
@@ -90,8 +91,10 @@ def test_times_are_compared_only_if_every_stage_ran_and_another_night_was_full(t
 
 def test_churn_is_what_the_audit_measured(tmp_path: Path) -> None:
     run = Run(tmp_path, "2026-01-02")
-    run.table("published").mkdir(parents=True)
+    folder = run.table("published")
+    folder.mkdir(parents=True)
+    Manifest("published", "publish", "", {}, {}, []).write(folder)
     found = [("list_churn", "recommendations", 0.5), ("list_churn", "audiences", None), ("ranks", "audiences", 0.0)]
     lines = [json.dumps({"check": check, "table": table, "value": value}) for check, table, value in found]
-    (run.table("published") / "audit.jsonl").write_text("\n".join(lines))
+    (folder / "audit.jsonl").write_text("\n".join(lines))
     assert list_churn(run) == {"recommendations": 0.5}

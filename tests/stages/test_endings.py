@@ -106,7 +106,7 @@ def test_an_environment_that_lacks_something_is_one_line(conf: Path, limit: str,
     shell = ["bash", "-c", f'{limit}; exec "$@"', "bash", *_arguments(conf)]
     env = _environment("count")
     done = subprocess.run(shell, env=env, cwd=conf.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 69
     assert says in only_line(done)
     assert not list(conf.parent.glob("hs_err*")), "the report of a JVM that crashed"
 

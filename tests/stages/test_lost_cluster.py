@@ -21,7 +21,7 @@ def test_a_cluster_without_workers_is_one_line(tmp_path: Path) -> None:
     )
     with standalone_cluster(tmp_path, workers=0) as master:
         done = kgspark("clean-ratings", conf, f"spark.master={master}", env=os.environ)
-    assert done.returncode == 1
+    assert done.returncode == 69
     assert only_line(done) == (
         f"kgspark: error: {master}: no executor for 0.1 minutes; see if the cluster's workers run, have free cores and "
         "memory, and can be reached; spark.executor_wait is the limit"

@@ -44,7 +44,7 @@ def test_a_backfill_does_not_see_later_events_and_stops_at_the_first_failure(tmp
     later = [event.line for event in events() if event.day > FIRST] + [f"{SECOND}T20:00:00,v-000,,view"] * 200
     conf = _configuration(tmp_path / "all", [*later, *known])
     failed = kgspark("nightly", conf, f"run_date={FIRST}..2026-03-05")
-    assert failed.returncode == 1
+    assert failed.returncode == 65
     error = only_line(failed)
     assert f"error: the night of {SECOND}, 2 of 5: " in error
     assert "200 missing_movie_id" in error
@@ -66,7 +66,7 @@ def test_a_backfill_does_not_see_later_events_and_stops_at_the_first_failure(tmp
 def test_a_range_stops_at_the_first_night_that_fails(tmp_path: Path) -> None:
     conf = _configuration(tmp_path, ["no,event,of,any", "kind"])
     failed = kgspark("nightly", conf, f"run_date={FIRST}..2026-03-05")
-    assert failed.returncode == 1
+    assert failed.returncode == 65
     assert f"error: the night of {FIRST}, 1 of 5: " in only_line(failed)
     assert "2 of 5" not in failed.stdout
 

@@ -1,12 +1,14 @@
 """Runs a command of a night in this process: for the command line, and for notebooks (`kgspark.api`)."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kgspark import config
 from kgspark.cli.commands import Command
+from kgspark.cli.observed import observed
 from kgspark.night.night import open_night
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome
@@ -37,6 +39,7 @@ def run_command(
         opened(night.run.folder)
         if stage in STAGES:
             check_earlier_stages(night, stage)
-        answer = module.run(night)
+        with observed(night, stage.replace("_", "-")) if command.observed else nullcontext():
+            answer = module.run(night)
         # A stage returns its outcome, every other command the object that --json prints.
         return {"stages": [vars(answer)]} if isinstance(answer, Outcome) else answer

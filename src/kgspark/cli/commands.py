@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from kgspark.errors import ConfigError
 
+_STAGES, _EXPERIMENTS = "kgspark.stages", "kgspark.experiments"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -25,6 +27,11 @@ class Command:
     words: tuple[str, ...] = ()
     locks: bool = True
 
+    @property
+    def observed(self) -> bool:
+        """True for the whole night and for a stage: observers are told about these."""
+        return self.module.startswith(f"{_STAGES}.")
+
     def overrides(self, others: Sequence[str]) -> list[str]:
         """What follows CONF as `dotted.key=value`; ConfigError if the first of `words` is missing."""
         words = [word for word in others if "=" not in word] if self.words else []
@@ -34,7 +41,6 @@ class Command:
         return [*(f"{key}={words[0]}" for key in self.words[:1]), *lists, *(it for it in others if it not in words)]
 
 
-_STAGES, _EXPERIMENTS = "kgspark.stages", "kgspark.experiments"
 _NIGHT = (
     "source",
     "clean",

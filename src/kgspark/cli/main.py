@@ -14,20 +14,15 @@ from types import FrameType
 
 import typer
 
-from kgspark.causes import cause_of
 from kgspark.cli.arguments import Request, parser
 from kgspark.cli.commands import COMMANDS, Command
 from kgspark.cli.dates import at_date, dates_in
+from kgspark.cli.exits import TerminatedError, exit_of
 from kgspark.cli.logs import configure_logs
 from kgspark.cli.trace import Trace, tracing
 from kgspark.errors import KgsparkError
 
 _LOG = logging.getLogger("kgspark")
-_WHOLE = "no table is half written, and the next call continues after the last complete stage"
-
-
-class _TerminatedError(BaseException):
-    """SIGTERM has arrived. Like KeyboardInterrupt, it passes by every `except Exception`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,20 +51,17 @@ def _exit_code(request: Request, trace: Trace) -> int:
         if request.json:
             unicode = (sys.stdout.encoding or "").lower().startswith("utf")
             print(json.dumps(answer, indent=2, ensure_ascii=not unicode))
-    except KgsparkError as error:
-        if error.__cause__:
-            logging.getLogger("trace").error(error, exc_info=error)
-        return _fail(f"{trace.night}{error}", error.code)
-    except KeyboardInterrupt:
-        return _fail(f"{trace.night}interrupted; {_WHOLE}", 128 + signal.SIGINT)
-    except _TerminatedError:
-        return _fail(f"{trace.night}ended by SIGTERM; {_WHOLE}", 128 + signal.SIGTERM)
     except BrokenPipeError:
         return 1
-    except Exception as error:
-        logging.getLogger("trace").error("an error that nobody foresaw", exc_info=error)
-        written = f"the trace is {trace.place}" if trace.place else "no trace was written"
-        return _fail(f"{trace.night}{cause_of(error)}; {written}")
+    except (Exception, KeyboardInterrupt, TerminatedError) as error:
+        code, line = exit_of(error)
+        if isinstance(error, KgsparkError):
+            if error.__cause__:
+                logging.getLogger("trace").error(error, exc_info=error)
+        elif isinstance(error, Exception):
+            logging.getLogger("trace").error("an error that nobody foresaw", exc_info=error)
+            line += f"; the trace is {trace.place}" if trace.place else "; no trace was written"
+        return _fail(f"{trace.night}{line}", code)
     return 0
 
 
@@ -108,7 +100,7 @@ def _sigterm_raises() -> Iterator[None]:
         return
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise _TerminatedError
+        raise TerminatedError
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -117,6 +109,6 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _fail(message: str, code: int = 1) -> int:
+def _fail(message: str, code: int) -> int:
     _LOG.error(" ".join(message.split()))
     return code

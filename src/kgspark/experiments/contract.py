@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError
 from kgspark.files import write_atomically
 from kgspark.night.contract import published_tables
 from kgspark.night.night import Night
@@ -20,7 +20,7 @@ _HEAD = "# Written by `kgspark contract`, which replaces this file: change the c
 def run(night: Night) -> dict[str, Any]:
     """Writes both files and prints their places; returns their contents, which `--json` prints.
 
-    Raises StageError if a file cannot be written.
+    Raises ResourceError if a file cannot be written.
     """
     settings, tables = night.settings.contract, published_tables(night)
     contract = odcs_contract(settings, warehouse_of(night.run.lake).address, tables, night.settings.keep.published)
@@ -37,6 +37,6 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, _HEAD + text)
     except OSError as error:
-        raise StageError(
+        raise ResourceError(
             f"{path}: {error.strerror or error}; set contract.out to a folder that can be written"
         ) from error

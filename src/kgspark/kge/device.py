@@ -10,7 +10,7 @@ from typing import Any
 import tgraphx as tgx
 import torch
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError
 from kgspark.kge.settings import TrainSettings
 
 # A module with properties, which its type stubs do not show.
@@ -30,7 +30,9 @@ def pick_device(settings: TrainSettings) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise StageError(f"train.device: {settings.device} was set, but {count} CUDA devices are visible; use auto")
+            raise ResourceError(
+                f"train.device: {settings.device} was set, but {count} CUDA devices are visible; use auto"
+            )
     return device
 
 

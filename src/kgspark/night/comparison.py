@@ -3,12 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kgspark.files import write_atomically
 from kgspark.night.night import Night
 from kgspark.runs import Outcome, Run
-from kgspark.tables import MODEL, PUBLISHED, RATINGS
+from kgspark.tables import MODEL, RATINGS
 
 # The seconds of each stage of the last run of the night in which every stage ran. It is not a table.
 _TIMES = "times.json"
@@ -50,14 +49,6 @@ def last_full_night(run: Run) -> Times | None:
     """The newest earlier night that was full and whose seconds are known."""
     found = (_read_times(earlier) for earlier in run.earlier())
     return next((times for times in found if times is not None and times.full), None)
-
-
-def list_churn(run: Run) -> dict[str, float]:
-    """The share of each published table's lists that is new since the last published night; empty in the first one."""
-    lines = (run.table(PUBLISHED) / "audit.jsonl").read_text(encoding="utf-8").splitlines()
-    findings: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    churn = {found["table"]: found["value"] for found in findings if found["check"] == "list_churn"}
-    return {table: value for table, value in churn.items() if value is not None}
 
 
 def format_comparison(outcomes: Sequence[Outcome], full: Times | None, churn: dict[str, float]) -> list[str]:

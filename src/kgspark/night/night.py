@@ -12,6 +12,7 @@ from kgspark.logs import lines_of
 from kgspark.machine import peak_memory
 from kgspark.night.configured_sql import check_configured_sql
 from kgspark.night.settings import NightSettings
+from kgspark.observers.observer import Observers
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.cleaning.source.fetched import objects_named
 from kgspark.spark.settings import SessionSettings
@@ -44,13 +45,15 @@ class LazySession:
 class Night:
     """The context of all stages. A stage passes results to later stages only as tables.
 
-    say  prints one line for the user
+    say        prints one line for the user
+    observers  what is told about the stages
     """
 
     settings: NightSettings
     say: Callable[[str], None]
     session: LazySession
     outcomes: list[Outcome] = field(default_factory=list)
+    observers: Observers = field(default_factory=Observers)
     _is_checked: bool = field(default=False, init=False)
 
     @property
@@ -101,13 +104,23 @@ class Night:
             with peak_memory(os.getpid()) as peak:
                 if ran:
                     work.check_inputs()
-                    act(self, work)
+                    self._act(work, act)
                 else:
                     work.remove_remains()  # of an attempt that was killed at the end of its commit
             outcome = Outcome(work.stage, ran, summary(self), time.perf_counter() - started, peak.bytes)
             self.outcomes.append(outcome)
+            self.observers.each(lambda observer: observer.stage_ended(work, outcome))
             self.note(outcome.summary, work.stage, f"{outcome.seconds:.1f} s" if ran else "up to date")
         return outcome
+
+    def _act(self, work: StageWork, act: Callable[["Night", StageWork], None]) -> None:
+        self.observers.each(lambda observer: observer.stage_began(work))
+        try:
+            act(self, work)
+        except BaseException as error:
+            failed = error
+            self.observers.each(lambda observer: observer.stage_failed(work, failed))
+            raise
 
 
 @contextmanager

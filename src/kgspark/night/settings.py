@@ -14,6 +14,7 @@ from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.night.times import check_needs_no_times
 from kgspark.night.tune_space import check_space
+from kgspark.observers.settings import ObserveSettings
 from kgspark.report.contract.settings import ContractSettings
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings, SimilarSettings, VectorSettings
 from kgspark.runs import Verify, run_dates
@@ -70,6 +71,7 @@ class NightSettings(Settings):
     publish: PublishSettings = Field(default_factory=PublishSettings)
     keep: KeepSettings = Field(default_factory=KeepSettings)
     contract: ContractSettings = Field(default_factory=ContractSettings)
+    observe: ObserveSettings = Field(default_factory=ObserveSettings)
     spark: SessionSettings = Field(default_factory=SessionSettings)
 
     @model_validator(mode="before")

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError, StageError
 from kgspark.graph.histories import Histories, batches_of_like_size
 from kgspark.metrics.link import filtered_ranks
 from kgspark.peers.baselines import Likes
@@ -214,7 +214,7 @@ def _pick_device(name: str) -> torch.device:
     count = torch.cuda.device_count()
     device = torch.device(("cuda" if count else "cpu") if name == "auto" else name)
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise StageError(
+        raise ResourceError(
             f"evaluate.peers.sasrec.device: {name} was set, but {count} CUDA devices are visible; use auto"
         )
     return device

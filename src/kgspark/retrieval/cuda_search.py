@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError
 
 # Rows per tile: enough for a product at full speed with any number of queries.
 _TILE_ROWS = 65_536
@@ -60,7 +60,7 @@ class MatrixSearch:
             part = slice(start, start + step)
             found = self._block(queries[part], vectors, depth, measure)
             if found is None and step == 1:
-                raise StageError(
+                raise ResourceError(
                     f"recommend.device: {self.device} has no memory left for one query; let fewer tasks use it, or "
                     "set recommend.device=cpu"
                 )

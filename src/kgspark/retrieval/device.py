@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError
 from kgspark.retrieval.index import Engine
 from kgspark.retrieval.settings import Device
 
@@ -27,12 +27,12 @@ class RankingDevice:
     gpu_of_task: Callable[[int], int]
 
     def __call__(self) -> Engine | None:
-        """The search on CUDA, or None for FAISS. Raises StageError for `cuda` on a machine that cannot search there."""
+        """The search on CUDA, or None for FAISS. ResourceError for `cuda` where there is none."""
         if self.name == "cpu":
             return None
         engine = self._cuda_search()
         if engine is None and self.name == "cuda":
-            raise StageError(
+            raise ResourceError(
                 "recommend.device: cuda was set, but a machine that ranks has no CUDA device, no free memory on it, "
                 "or no torch; use auto, or install kgspark[train] and a driver there"
             )

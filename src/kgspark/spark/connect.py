@@ -20,7 +20,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 import kgspark
-from kgspark.errors import ConfigError, StageError
+from kgspark.errors import ConfigError, ResourceError, StageError
 from kgspark.redaction import hide
 from kgspark.spark.session_settings import set_where_possible
 from kgspark.spark.settings import SessionSettings
@@ -54,7 +54,7 @@ def connected(server: str, settings: SessionSettings, app: str) -> Iterator[Spar
     try:
         session = SparkSession.builder.remote(server).appName(app).create()
     except PySparkException as error:
-        raise StageError(f"{_shown(server)}: Spark Connect refuses the session: {error}") from error
+        raise ResourceError(f"{_shown(server)}: Spark Connect refuses the session: {error}") from error
     try:
         with set_where_possible(session, settings):
             _send_package(session)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError
 from kgspark.machine import sampling
 
 _SECONDS_BETWEEN = 5.0
@@ -38,7 +38,7 @@ class _Watch:
 
 @contextmanager
 def executors_expected(session: SparkSession, minutes: float | None) -> Iterator[None]:
-    """Cancels all jobs, and raises StageError, if a job waits so many minutes while the cluster has no executor.
+    """Cancels all jobs, and raises ResourceError, if a job waits so many minutes while the cluster has no executor.
 
     minutes  None waits for ever. In local mode the driver does the work, so nobody waits.
     """
@@ -52,7 +52,7 @@ def executors_expected(session: SparkSession, minutes: float | None) -> Iterator
             yield
         except Exception as error:
             if watch.expired:
-                raise StageError(
+                raise ResourceError(
                     f"{context.master}: no executor for {minutes:g} minutes; see if the cluster's workers run, have "
                     "free cores and memory, and can be reached; spark.executor_wait is the limit"
                 ) from error

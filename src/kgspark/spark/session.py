@@ -17,7 +17,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
-from kgspark.errors import KgsparkError, StageError
+from kgspark.errors import KgsparkError, ResourceError
 from kgspark.redaction import hide, is_secret
 from kgspark.spark.connect import connected, server_of
 from kgspark.spark.executor_watch import executors_expected
@@ -79,7 +79,7 @@ def borrowed(running: SparkSession, settings: SessionSettings) -> Iterator[Spark
 
 @contextmanager
 def _own_session(settings: SessionSettings, app: str) -> Iterator[SparkSession]:
-    """StageError if Spark's JVM ends before its time. If the command is interrupted, the JVM and its workers end at
+    """ResourceError if Spark's JVM ends before its time. If the command is interrupted, the JVM and its workers end at
     once."""
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     session = _submitted_session(settings, app) if submitted else _start_session(settings, app)
@@ -120,7 +120,7 @@ def _interruption(error: BaseException) -> BaseException | None:
 
 
 def _check_jvm(gateway: JavaGateway, error: BaseException) -> None:
-    """StageError if `error` came from the end of Spark's JVM."""
+    """ResourceError if `error` came from the end of Spark's JVM."""
     if isinstance(error, KgsparkError):
         return
     # The connection breaks a moment before the JVM can be seen to have ended.
@@ -128,7 +128,7 @@ def _check_jvm(gateway: JavaGateway, error: BaseException) -> None:
     code = exit_of(gateway, _SECONDS_TO_NOTICE if lost else 0)
     if code is not None:
         why = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        raise StageError(
+        raise ResourceError(
             f"Spark's JVM ended while it was needed ({why}); run the command again; if memory ran out, change "
             "spark.driver_memory"
         ) from error

@@ -8,10 +8,11 @@ from types import ModuleType
 from typing import Any
 
 from kgspark.errors import StageError
-from kgspark.night.comparison import format_comparison, last_full_night, list_churn, write_times
+from kgspark.night.comparison import format_comparison, last_full_night, write_times
 from kgspark.night.earlier_model import earlier_run
 from kgspark.night.night import Night
 from kgspark.night.reads import held_out_metrics, publish_targets, published_places, ranked_tables, vector_tables
+from kgspark.observers.figures import list_churn
 from kgspark.report.summary import night_summary
 from kgspark.runs import as_written, first_difference
 from kgspark.tables import WRITTEN_BY

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from kgspark.errors import BusyError, ConfigError, StageError
+from kgspark.errors import BusyError, ConfigError, ResourceError, StageError
 from kgspark.files import has_size, hash_file, replace_folder, visible_names, write_atomically
 from kgspark.locks import is_locked, locked_in_turn
 from kgspark.manifests import MANIFEST, Manifest, find_changed
@@ -109,7 +109,7 @@ class Copy:
     def open(cls, folder: Path, uri: str) -> "Copy":
         """The copy of a store's lake in a folder, which is made if it is missing.
 
-        Raises ConfigError if the folder is something else, StageError if it cannot be written.
+        Raises ConfigError if the folder is something else, ResourceError if it cannot be written.
         """
         mark = _Mark.read(folder)
         if mark is None:
@@ -120,7 +120,7 @@ class Copy:
                     mark = _Mark.read(folder) or _Mark(uri, {})
                     mark.write(folder)
             except OSError as error:
-                raise StageError(
+                raise ResourceError(
                     f"{folder}: the copy of {uri} cannot be written: {error.strerror}; set XDG_CACHE_HOME to a "
                     "folder that can, or store to the URI and lake to such a folder"
                 ) from error

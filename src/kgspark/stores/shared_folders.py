@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError, StageError
 from kgspark.locks import locked_in_turn
 from kgspark.stores.store import Store, StoredObject, each_at_once
 from kgspark.stores.uris import is_uri
@@ -67,7 +67,7 @@ def _fetched_once(store: Store, objects: tuple[StoredObject, ...]) -> Path:
     root = Path(tempfile.gettempdir()) / f"kgspark-{os.getuid()}-fetched"
     root.mkdir(mode=0o700, exist_ok=True)
     if root.stat().st_uid != os.getuid():
-        raise StageError(f"{root}: expected a folder of this user; remove it, or set TMPDIR to another")
+        raise ResourceError(f"{root}: expected a folder of this user; remove it, or set TMPDIR to another")
     folder = root / state
     with locked_in_turn(root):  # the other tasks of this machine wait for the files
         if not (folder / _COMPLETE).exists():

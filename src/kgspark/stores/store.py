@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kgspark.errors import ConfigError, StageError
+from kgspark.errors import ConfigError, ResourceError, StageError
 from kgspark.files import DataFile
 from kgspark.stores.client import client_of, lacks_bucket, reason_of
 from kgspark.stores.uris import bucket_of, for_spark
@@ -300,7 +300,7 @@ class Store:
 
     @contextmanager
     def _told(self, key: str) -> Iterator[None]:
-        """Errors of the store as StageError of one line."""
+        """Errors of the store as ResourceError of one line."""
         from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
         try:
@@ -309,7 +309,7 @@ class Store:
             raise
         except (BaseError, FileNotFoundError, PermissionError) as error:
             # Without the error itself, whose text may have parts of the signed request.
-            raise StageError(f"{self.uri}/{key}".rstrip("/") + f": {reason_of(self.uri, error)}") from None
+            raise ResourceError(f"{self.uri}/{key}".rstrip("/") + f": {reason_of(self.uri, error)}") from None
 
 
 def _etag(found: Mapping[str, Any]) -> str:

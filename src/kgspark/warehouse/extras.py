@@ -6,16 +6,16 @@ Each of these targets has an extra of its own name in pyproject.toml.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from kgspark.errors import BusyError, KgsparkError, StageError
+from kgspark.errors import BusyError, KgsparkError, ResourceError
 
 
 @contextmanager
 def packages_of(target: str) -> Iterator[None]:
-    """Turns the ImportError of a missing package into a StageError that names the extra."""
+    """Turns the ImportError of a missing package into a ResourceError that names the extra."""
     try:
         yield
     except ImportError as error:
-        raise StageError(
+        raise ResourceError(
             f"publish.targets: {target} needs the package {error.name}; install it with kgspark's extra: "
             f"pip install 'kgspark[{target}]'"
         ) from error
@@ -52,6 +52,6 @@ def one_line(
         raise refused(place, error, cause) from error
 
 
-def refused(place: str, error: Exception, cause: Callable[[BaseException], str] = first_line) -> StageError:
+def refused(place: str, error: Exception, cause: Callable[[BaseException], str] = first_line) -> ResourceError:
     """The error of a package, as one line."""
-    return StageError(f"{place}: {cause(error)}; nothing is published there; run publish again after the repair")
+    return ResourceError(f"{place}: {cause(error)}; nothing is published there; run publish again after the repair")

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kgspark.errors import AuditError, StageError
+from kgspark.errors import AuditError, ResourceError, StageError
 from kgspark.files import (
     DataFile,
     copy_file,
@@ -122,7 +122,7 @@ class FolderWarehouse(Warehouse):
                 _move_into_place(self, version)
         except OSError as error:
             place = error.filename2 or error.filename or self.root
-            raise StageError(
+            raise ResourceError(
                 f"{place}: {error.strerror or error}; nothing is published, and the earlier tables are still in place"
             ) from error
 
@@ -295,7 +295,7 @@ def _move(new: Path, target: Path, undo: ExitStack) -> None:
             if target.exists() and target.stat().st_ino == number:
                 swap_folders(target, new)
         except OSError as error:
-            raise StageError(
+            raise ResourceError(
                 f"{target}: nothing is published, but the earlier folder cannot be put back ({error.strerror}); "
                 "readers of _latest.json are not affected; run publish again"
             ) from error

@@ -112,7 +112,7 @@ class Warehouse(ABC):
 
         The pointer names the version of the newest date, so an earlier date that is published again does not move it.
 
-        Raises AuditError if a file differs from the audited one, StageError if the warehouse cannot be written.
+        Raises AuditError if a file differs from the audited one, ResourceError if the warehouse cannot be written.
         """
 
     @abstractmethod

@@ -16,7 +16,7 @@ import psutil
 import torch
 
 from kgspark.causes import worker_error
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError, StageError
 from kgspark.kge.training.distributed import Job
 from kgspark.scratch import Scratch, temporary_root
 
@@ -50,7 +50,11 @@ def run_on_this_machine(function: Callable[[Job], None], job: Job) -> None:
             told = "".join(log.read_text(errors="replace") for log in (*logs, logs[failed]) if log.exists())
             _LOG.warning("%s", told)
             killed = f"a worker was killed by signal {-code}; if memory ran out, lower train.workers or train.dim"
-            raise StageError(f"train.workers: {killed if code < 0 else worker_error(told)}")
+            raise (
+                ResourceError(f"train.workers: {killed}")
+                if code < 0
+                else StageError(f"train.workers: {worker_error(told)}")
+            )
     finally:
         for process in processes:
             if process.pid is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError
 from kgspark.graph.layout import USER, EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device
@@ -133,7 +133,7 @@ def check(needed: MemoryEstimate) -> None:
     """Raises StageError, with the settings to lower, if the host or the device has too little free memory."""
     for where, wanted, free in _demands(needed):
         if wanted > free:
-            raise StageError(
+            raise ResourceError(
                 f"training needs about {_human(wanted)} of memory on {where}, {_human(free)} are free; "
                 "lower train.dim or train.batch_size, or set train.negatives to sample tails"
             )

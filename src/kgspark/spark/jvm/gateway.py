@@ -24,7 +24,7 @@ from pyspark.errors import PySparkRuntimeError
 from pyspark.java_gateway import launch_gateway
 
 from kgspark.causes import condition_in, java_error
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError
 from kgspark.locks import held_locks
 from kgspark.scratch import Scratch, temporary_root
 
@@ -37,7 +37,7 @@ _SECONDS_TO_END = 5
 
 
 def start_jvm(conf: Mapping[str, str]) -> JavaGateway:
-    """A JVM with these Spark settings; StageError with its own words if it does not start."""
+    """A JVM with these Spark settings; ResourceError with its own words if it does not start."""
     scratches = [Scratch.new(root) for root in (temporary_root(), *_local_roots(conf))]
     folder = scratches[0].folder
     # A JVM that crashes would write its report into the working folder.
@@ -57,7 +57,7 @@ def start_jvm(conf: Mapping[str, str]) -> JavaGateway:
             scratch.remove()
         said = "\n".join(last)
         reason = condition_in(said) or f"{java_error(said) or error}; see spark.driver_memory and spark.conf"
-        raise StageError(f"Spark's JVM did not start: {reason}") from error
+        raise ResourceError(f"Spark's JVM did not start: {reason}") from error
     except BaseException:  # Ctrl-C or SIGTERM: nobody has the gateway yet, with which to end the JVM
         _end_starting(folder)
         raise

@@ -6,25 +6,25 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from kgspark.errors import StageError
+from kgspark.errors import ResourceError
 
 JAVA_NEEDED = 17
 
 
 def check_java() -> None:
-    """Raises StageError with the package to install if there is no Java that Spark 4 can use."""
+    """Raises ResourceError with the package to install if there is no Java that Spark 4 can use."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     advice = f"Spark needs Java {JAVA_NEEDED} or later; install it (Debian: openjdk-17-jre-headless) or set JAVA_HOME"
     if java is None:
-        raise StageError(f"no java on the PATH; {advice}")
+        raise ResourceError(f"no java on the PATH; {advice}")
     try:
         version = _java_version(Path(java))
     except (OSError, subprocess.SubprocessError):
-        raise StageError(f"{java}: does not start; {advice}") from None
+        raise ResourceError(f"{java}: does not start; {advice}") from None
     major = re.match(r"\d+", version)
     if not major or int(major.group()) < JAVA_NEEDED:
-        raise StageError(f"{java}: Java {version or 'of no version'}; {advice}")
+        raise ResourceError(f"{java}: Java {version or 'of no version'}; {advice}")
 
 
 def _java_version(java: Path) -> str:
