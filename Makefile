@@ -6,6 +6,7 @@
 #               configurations; make test has short ones of them
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
 # make docs     conf/nightly.yaml, its JSON schema and docs/configuration.md, from the settings classes
+# make site     dist/site: the pages of docs/ as a site that loads nothing from other hosts
 # make package  dist/: the wheel, and a packed environment for a cluster's executors (EXTRAS=executor,train: with torch)
 # make setup    installs what a night needs into .venv; the targets above do this too, and repeat it only if
 #               pyproject.toml or requirements.lock has changed
@@ -39,7 +40,7 @@ PACKED := dist/kgspark-$(subst $(comma),-,$(EXTRAS)).tar.gz
 SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-extended faults bench docs package lock clean
+.PHONY: help setup setup-test run test test-extended faults bench docs site package lock clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -70,6 +71,9 @@ docs: .venv/.run
 	@$(BIN)/python -m kgspark.settings_docs
 
 package: $(PACKED)
+
+site: .venv/.test
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 .venv/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
