@@ -20,7 +20,7 @@ def run(
 ) -> object:
     """Runs a command of a night in this process, as `kgspark COMMAND CONF OVERRIDES` does.
 
-    overrides  as on the command line: "train.dim=64"
+    overrides  as on the command line: "train.dim=64"; before them, the words of show, explain and similar
     command    nightly, a stage, evaluate, ...
     spark      the session to work in. None: the active one; without an active one, one starts and stops. A session that
                was there before is never stopped

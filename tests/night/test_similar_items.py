@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from answered import assert_answers_are_the_tables
 from kgspark.kge.export.similar import similar_space
 from kgspark.night.audit import audit_night
 from kgspark.night.night import Night
@@ -73,6 +74,10 @@ def test_lists_have_the_nearest_movies_by_cosine(lake: Path) -> None:
     _assert_exact(lake, set(_cosines(lake)[0]))
 
 
+def test_a_recommender_answers_with_the_same_lists(lake: Path) -> None:
+    assert_answers_are_the_tables(lake)
+
+
 @pytest.mark.extended
 def test_only_what_is_offered_is_similar_to_all(small_night: Path, lake: Path, spark: Any, tmp_path: Path) -> None:
     copy = tmp_path / "lake"
@@ -86,6 +91,8 @@ def test_only_what_is_offered_is_similar_to_all(small_night: Path, lake: Path, s
     ids = set(_cosines(copy)[0])
     _assert_exact(copy, {movie for movie in ids if movie % 5 == 0})
     assert _failed(audit_night(night, [SIMILAR_ITEMS])) == {}
+    publish.run(night)
+    assert_answers_are_the_tables(copy)
 
     def offer_another(rows: pa.Table) -> pa.Table:
         other = next(movie for movie in ids if movie % 5 and movie != rows["movie_id"][0].as_py())

@@ -9,6 +9,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from answered import assert_answers_are_the_tables
 from kgspark import redaction
 from kgspark.night.night import Night
 from kgspark.runs import Run
@@ -89,6 +90,7 @@ def test_events_of_a_database_become_tables_of_a_warehouse_in_the_shops_words(
 
     _assert_planted(stores)
     _assert_own_columns(night.run, stores, tmp_path)
+    assert_answers_are_the_tables(night.run.lake, DATE)
     told = [line for line in said if OURS.search(OF_SETTINGS.sub("", line))]
     assert told == []
     assert any("36 visitor" in line and "18 article" in line for line in said)

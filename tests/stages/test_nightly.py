@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from answered import assert_answers_are_the_tables
 from kgspark.bench import run as bench
 from kgspark.bench.lists.night_lists import compare_night
 from nights import BUNDLED, DATE, ROOT, configuration, describe_again, kgspark, only_line, table_bytes
@@ -49,6 +50,10 @@ def test_every_user_has_k_unseen_movies_in_the_warehouse(lake: Path) -> None:
     liked = set(ratings.loc[ratings["rating"] >= 4, ["userId", "movieId"]].itertuples(index=False, name=None))
     reasons = table.dropna(subset="reason_movie_id")
     assert set(zip(reasons["user_id"], reasons["reason_movie_id"].astype(int), strict=True)) <= liked
+
+
+def test_a_recommender_answers_with_the_published_lists(lake: Path) -> None:
+    assert_answers_are_the_tables(lake)
 
 
 def test_every_movie_has_an_audience_that_has_not_rated_it(lake: Path) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from answered import assert_answers_are_the_tables
 from kgspark.bench.lists.night_lists import compare_night
-from kgspark.errors import AuditError, ConfigError
+from kgspark.errors import AuditError, ConfigError, InputError
+from kgspark.experiments import explain, show, similar
 from kgspark.night.audit import audit_night
 from kgspark.night.night import Night
 from kgspark.stages import nightly, publish
@@ -46,6 +48,27 @@ def test_published_tables_differ_by_their_column_names_alone(named: Any, small_n
     ours, own = _published(small_night / "lake", table), _published(named[0], table)
     assert own.column_names == [COLUMNS.get(name, name) for name in ours.column_names]
     assert own.rename_columns(ours.column_names).equals(ours)
+
+
+def test_a_recommender_answers_in_own_names(named: Any) -> None:
+    assert_answers_are_the_tables(named[0])
+
+
+def test_pages_have_the_own_names(named: Any, small_night: Path, spark: Any) -> None:
+    said: list[str] = []
+    night = _night(small_night, named[0], spark, said)
+    row = _published(named[0], "recommendations").to_pylist()[0]
+    user = str(row["customer_id"])
+    page, reason = show.run(night, [user]), explain.run(night, [user])
+    alike = similar.run(night, [str(row["sku"])])
+    assert page["customer_id"] == reason["user"] == row["customer_id"]
+    assert (page["list"][0]["sku"], page["list"][0]["reason_sku"]) == (row["sku"], row["reason_sku"])
+    assert set(page["history"][0]) == {"sku", "title", "rating", "timestamp"}
+    assert alike["sku"] == reason["movie"] == row["sku"]
+    assert f"customer {user}" in said
+    assert not re.search(r"\b(user|movie)s?\b", "\n".join(said))
+    with pytest.raises(InputError, match="no customer 0 in the night of"):
+        show.run(night, ["0"])
 
 
 def test_the_night_says_its_own_words(named: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from answered import assert_answers_are_the_tables
 from kgspark.stages import nightly
 from nights import DATE, a_small_night
 from worlds.tastes import write_world
@@ -22,6 +23,7 @@ def test_no_list_repeats_a_pair_whose_rating_was_refused(spark: Any, tmp_path: P
         ratings.write("999999,1,0,1600000000\r\n")  # a user without any good rating, and an unknown movie
     changes = {"clean": {"max_quarantined_share": 0.2}, "recommend": {"k": 20}, "audiences": {"k": 40}}
     nightly.run(a_small_night(tmp_path / "source", tmp_path / "lake", spark, **changes))
+    assert_answers_are_the_tables(tmp_path / "lake")
     for table in ("recommendations", "audiences"):
         rows = pq.read_table(tmp_path / "lake" / "warehouse" / table / f"ds={DATE}", partitioning=None)
         listed = set(zip(rows["user_id"].to_pylist(), rows["movie_id"].to_pylist(), strict=True))

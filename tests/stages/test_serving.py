@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+from answered import assert_answers_are_the_tables
 from kgspark.errors import StageError
 from kgspark.fold_in import FoldIn
 from kgspark.kge.export.model_files import MODEL_FILE
@@ -210,6 +211,11 @@ def test_a_user_with_likes_but_without_training_gets_what_such_users_get(served:
     top = FoldIn.open(served.night.run.folder).top(group[:3], k=len(ranked))
     assert [movie for movie, _ in top] == ranked
     assert [score for _, score in top] == pytest.approx([row["score"] for row in rows[: len(ranked)]], rel=1e-5)
+
+
+def test_a_recommender_answers_with_popular_movies_and_segments_as_the_night(served: Served) -> None:
+    for date in (TRAINED, SERVED):
+        assert_answers_are_the_tables(served.night.run.lake, date)
 
 
 def test_a_user_of_no_segment_gets_what_is_popular(served: Served) -> None:

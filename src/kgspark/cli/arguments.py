@@ -16,6 +16,8 @@ _EPILOG = (
     "underscores are the same in a command's name. The trace of an unexpected error is a file in the night's folder; "
     "KGSPARK_TRACE=FILE chooses another one, and KGSPARK_TRACE=1 prints it. KGSPARK_LOG=json is --log json."
 )
+# Other names of commands, which the help does not list.
+_ALIASES = {"runs": "nights"}
 _ARGUMENTS = {
     "CONF": "a YAML file; conf/ has one per situation",
     "NAME": "the benchmark; kgspark settings bench lists them",
@@ -56,7 +58,7 @@ def parser() -> typer.Typer:
     """The command line of `COMMANDS` and `settings`; called with arguments, it returns a `Request` or an exit code."""
     app = typer.Typer(
         name="kgspark",
-        help=kgspark.__doc__,
+        help=(kgspark.__doc__ or "").partition("\n")[0],
         epilog=_EPILOG,
         context_settings={
             "help_option_names": ["-h", "--help"],
@@ -69,6 +71,8 @@ def parser() -> typer.Typer:
     for name, command in COMMANDS.items():
         cls = _NightCommand if command.argument == "CONF" else TyperCommand
         app.command(name, help=command.help, cls=cls)(_request(name, command))
+    for alias, name in _ALIASES.items():
+        app.command(alias, help=COMMANDS[name].help, cls=TyperCommand, hidden=True)(_request(name, COMMANDS[name]))
     app.command("settings", help="Type, default and meaning of a setting, or of a section's.")(_settings)
     return app
 
@@ -92,14 +96,13 @@ def _common(
 
 def _request(name: str, command: Command) -> Callable[..., Request]:
     about = _ARGUMENTS[command.argument]
-    others = f"{'DATE [TARGET]... ' if command.words else ''}[dotted.key=value]..."
 
     def request(
         context: typer.Context,
         first: Annotated[str, typer.Argument(metavar=command.argument, help=about, show_default=False)],
         overrides: Annotated[
             list[str] | None,
-            typer.Argument(metavar=others, help="settings that override the file's", show_default=False),
+            typer.Argument(metavar=command.usage, help="settings that override the file's", show_default=False),
         ] = None,
         json: Json = False,
         log: Log = "",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kgspark import config
 from kgspark.cli.commands import Command
 from kgspark.cli.observed import observed
-from kgspark.night.night import open_night
+from kgspark.night.night import Night, open_night
 from kgspark.night.settings import NightSettings
 from kgspark.runs import Outcome
 
@@ -30,16 +30,26 @@ def run_command(
     opened  called with the night's folder before any work
     spark   the session to work in; None for the one of `spark.session.spark_session`
     """
+    questions = [command.questions(overrides)] if command.asks else []
     settings = config.load(NightSettings, Path(conf), command.overrides(overrides))
     # The stages import their engines, which takes seconds; an error of the configuration comes before.
-    from kgspark.stages.nightly import STAGES, check_earlier_stages
-
-    module, stage = import_module(command.module), command.module.rpartition(".")[2]
+    module = import_module(command.module)
     with open_night(settings, say, command.locks, spark) as night:
         opened(night.run.folder)
-        if stage in STAGES:
-            check_earlier_stages(night, stage)
-        with observed(night, stage.replace("_", "-")) if command.observed else nullcontext():
-            answer = module.run(night)
+        _check_earlier_stages(night, command)
+        with (
+            observed(night, command.module.rpartition(".")[2].replace("_", "-")) if command.observed else nullcontext()
+        ):
+            answer = module.run(night, *questions)
         # A stage returns its outcome, every other command the object that --json prints.
         return {"stages": [vars(answer)]} if isinstance(answer, Outcome) else answer
+
+
+def _check_earlier_stages(night: Night, command: Command) -> None:
+    package, _, stage = command.module.rpartition(".")
+    if package != "kgspark.stages":
+        return
+    from kgspark.stages.nightly import STAGES, check_earlier_stages
+
+    if stage in STAGES:
+        check_earlier_stages(night, stage)

@@ -1,11 +1,14 @@
 """The table of commands. A new command is a module with `run`, and a line here."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kgspark.errors import ConfigError
 
 _STAGES, _EXPERIMENTS = "kgspark.stages", "kgspark.experiments"
+# A setting on the command line. Other words may have an equals sign, too: titles do.
+_SETTING = re.compile(r"[a-z_]+(\.[^\s.=]+)*=")
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,8 @@ class Command:
     argument  its first argument: CONF, the file of a night, to call `run(night)`; else `run(argument, overrides, say)`
     words     the settings that words after CONF stand for: the first word, and the list of the others; empty for none
     locks     True if it works on the night's tables, so that no other process may do so meanwhile
+    asks      words after CONF that are no settings, as the usage names them; `run(night, words)` gets them. The last
+              one takes all further words, because titles have several; one in brackets may be missing
     """
 
     module: str
@@ -26,6 +31,24 @@ class Command:
     argument: str = "CONF"
     words: tuple[str, ...] = ()
     locks: bool = True
+    asks: tuple[str, ...] = ()
+
+    @property
+    def usage(self) -> str:
+        """What follows the first argument, for the usage and for errors."""
+        words = "DATE [TARGET]... " if self.words else "".join(f"{word} " for word in self.asks)
+        return f"{words}[dotted.key=value]..."
+
+    def questions(self, others: Sequence[str]) -> list[str]:
+        """The words for `asks` among what follows CONF; ConfigError if one is missing."""
+        words = [word for word in others if not _SETTING.match(word)]
+        least = sum(not word.startswith("[") for word in self.asks)
+        if len(words) < least:
+            raise ConfigError(
+                f"command line: expected {self.asks[len(words)]} after {('CONF', *self.asks)[len(words)]}"
+            )
+        most = len(self.asks)
+        return words if len(words) <= most else [*words[: most - 1], " ".join(words[most - 1 :])]
 
     @property
     def observed(self) -> bool:
@@ -34,6 +57,8 @@ class Command:
 
     def overrides(self, others: Sequence[str]) -> list[str]:
         """What follows CONF as `dotted.key=value`; ConfigError if the first of `words` is missing."""
+        if self.asks:
+            return [word for word in others if _SETTING.match(word)]
         words = [word for word in others if "=" not in word] if self.words else []
         if self.words and not words:
             raise ConfigError(f"command line: expected a value of {self.words[0]} after CONF")
@@ -95,8 +120,32 @@ COMMANDS = {
         "Search for better settings on validation likes.",
         ("tune", "evaluate"),
     ),
+    "show": Command(
+        f"{_EXPERIMENTS}.show",
+        "A user's history and list, beside each other.",
+        ("lake", "run_date", "names"),
+        locks=False,
+        asks=("USER",),
+    ),
+    "explain": Command(
+        f"{_EXPERIMENTS}.explain",
+        "Why a user is recommended a movie: the nearest likes, shared facts, and shares of the score.",
+        ("lake", "run_date", "names"),
+        locks=False,
+        asks=("USER", "[MOVIE]"),
+    ),
+    "similar": Command(
+        f"{_EXPERIMENTS}.similar",
+        "The movies that are most like a movie, given by its id or its title.",
+        ("lake", "run_date", "names"),
+        locks=False,
+        asks=("MOVIE",),
+    ),
     "nights": Command(
-        f"{_EXPERIMENTS}.nights", "The nights of the lake: state, model, and disk space.", ("lake",), locks=False
+        f"{_EXPERIMENTS}.nights",
+        "The nights of the lake: state, model, metrics, minutes, and disk space.",
+        ("lake",),
+        locks=False,
     ),
     "rollback": Command(
         f"{_EXPERIMENTS}.rollback",

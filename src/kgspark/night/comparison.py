@@ -47,7 +47,7 @@ def is_full(run: Run) -> bool:
 
 def last_full_night(run: Run) -> Times | None:
     """The newest earlier night that was full and whose seconds are known."""
-    found = (_read_times(earlier) for earlier in run.earlier())
+    found = (read_times(earlier) for earlier in run.earlier())
     return next((times for times in found if times is not None and times.full), None)
 
 
@@ -64,7 +64,8 @@ def format_comparison(outcomes: Sequence[Outcome], full: Times | None, churn: di
     return lines
 
 
-def _read_times(run: Run) -> Times | None:
+def read_times(run: Run) -> Times | None:
+    """The seconds of the last run of a night in which every stage ran; None if they are not known."""
     try:
         value = json.loads((run.folder / _TIMES).read_text(encoding="utf-8"))
         stages = {stage: float(seconds) for stage, seconds in value["stages"].items()}

@@ -113,18 +113,22 @@ class RankingTask:
         opened = _open(self)
         for block in read_blocks(batches, self.block, len(opened.queries)):
             _check_ids(block, opened.query_ids)
-            ranking = opened.rank(block.positions, block.seen, self.k, self.index)
-            if recall is not None and self.sample_every:
-                _measure(recall, opened, block, ranking, self.sample_every)
-            sources = opened.sources(block.positions, ranking)
-            for popular in opened.popular:
-                popular.fill(ranking, sources, block.seen, popular.rows(block.positions))
-            yield _rows(self, opened, block, ranking, sources)
+            yield self.rank_block(opened, block, recall)
+
+    def rank_block(self, opened: "Opened", block: QueryBlock, recall: Recall | None = None) -> pa.RecordBatch:
+        """The rows of a block of queries, as `rank` yields them, of files or arrays that are open already."""
+        ranking = opened.rank(block.positions, block.seen, self.k, self.index)
+        if recall is not None and self.sample_every:
+            _measure(recall, opened, block, ranking, self.sample_every)
+        sources = opened.sources(block.positions, ranking)
+        for popular in opened.popular:
+            popular.fill(ranking, sources, block.seen, popular.rows(block.positions))
+        return _rows(self, opened, block, ranking, sources)
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """The files of a task, opened: the index over the ranked side with its pools and ids, the queries' vectors and ids,
+class Opened:
+    """What a task ranks, opened: the index over the ranked side with its pools and ids, the queries' vectors and ids,
     and the popular movies.
 
     alike  float32 (items, width): the coordinates of the ranked vectors that tell what is like what
@@ -158,7 +162,7 @@ class _Opened:
         return np.minimum(self.query_sources[positions][:, None], self.ranked_sources[ranking.ids])
 
 
-def _open(task: RankingTask) -> _Opened:
+def _open(task: RankingTask) -> Opened:
     folder, query_side = readable(task.space), OPPOSITE[task.side]
     space = SearchSpace.load(folder)
     index = load_index(folder, task.side, task.threads)
@@ -172,7 +176,7 @@ def _open(task: RankingTask) -> _Opened:
     popular = [] if task.popular is None else load_popular(readable(task.popular))
     sources = space.sources(query_side), space.sources(task.side)
     alike = space.vectors(task.side)[:, : space.width or None]
-    return _Opened(index, alike, pools, ids, query_ids, queries, *sources, popular)
+    return Opened(index, alike, pools, ids, query_ids, queries, *sources, popular)
 
 
 def _check_ids(block: QueryBlock, query_ids: pa.Array) -> None:
@@ -187,7 +191,7 @@ def _check_ids(block: QueryBlock, query_ids: pa.Array) -> None:
     )
 
 
-def _measure(recall: Recall, opened: _Opened, block: QueryBlock, ranking: Ranking, every: int) -> None:
+def _measure(recall: Recall, opened: Opened, block: QueryBlock, ranking: Ranking, every: int) -> None:
     """Compares the list of every `every`-th query with its exact list."""
     rows = np.flatnonzero(block.positions % every == 0)
     exact = opened.rank(block.positions[rows], block.seen.pick(rows), ranking.ids.shape[1])
@@ -195,7 +199,7 @@ def _measure(recall: Recall, opened: _Opened, block: QueryBlock, ranking: Rankin
 
 
 def _rows(
-    task: RankingTask, opened: _Opened, block: QueryBlock, ranking: Ranking, sources: np.ndarray
+    task: RankingTask, opened: Opened, block: QueryBlock, ranking: Ranking, sources: np.ndarray
 ) -> pa.RecordBatch:
     """The lists of a block as rows of the ranked table."""
     filled = ranking.ids >= 0
@@ -216,7 +220,7 @@ def _rows(
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _placed(liked: Histories, opened: _Opened) -> Histories:
+def _placed(liked: Histories, opened: Opened) -> Histories:
     """The liked items that have a vector of their own; for a query that likes none of these, all that it likes."""
     if not opened.popular:
         return liked

@@ -16,7 +16,8 @@ from kgspark.night.reads import (
 from kgspark.runs import Outcome, StageWork
 from kgspark.spark.frames import read_table, write_table
 from kgspark.spark.graph.entities import count_kinds, members, number_sorted, sorted_members
-from kgspark.spark.graph.relations import kinds_in_order, left_out, usable_relations
+from kgspark.spark.graph.relations import left_out, usable_relations
+from kgspark.spark.graph.settings import kinds_in_order
 from kgspark.spark.own_tables import RefusedLines
 from kgspark.tables import ENTITIES
 

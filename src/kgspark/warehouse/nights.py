@@ -39,10 +39,11 @@ def nights_of(lake: Path) -> list[NightState]:
     """All nights of a lake, newest first. Reads manifests and the sizes of files, and changes nothing."""
     warehouse = warehouse_of(lake)
     dates = {*night_dates(lake), *warehouse.dates()}
-    return [_state_of(Run(lake, date), warehouse) for date in sorted(dates, reverse=True)]
+    return [state_of(Run(lake, date), warehouse) for date in sorted(dates, reverse=True)]
 
 
-def _state_of(run: Run, warehouse: Warehouse) -> NightState:
+def state_of(run: Run, warehouse: Warehouse) -> NightState:
+    """One night of a lake."""
     ranked, version = run.find_manifest(RECOMMENDATIONS), warehouse.in_place(run.date)
     model_id = version.model_id if version else ranked.details.get(Columns.MODEL_ID, "") if ranked else ""
     latest = warehouse.latest()

@@ -9,7 +9,8 @@ from kgspark.graph.layout import EntityLayout
 from kgspark.night.settings import NightSettings
 from kgspark.spark.frames import read_table, write_table
 from kgspark.spark.graph.entities import count_kinds, index_of, members, number_sorted, sorted_members
-from kgspark.spark.graph.relations import kinds_in_order, usable_relations
+from kgspark.spark.graph.relations import usable_relations
+from kgspark.spark.graph.settings import kinds_in_order
 
 ACTOR = {"kind": "actor", "column": "name"}
 RELATIONS = NightSettings(

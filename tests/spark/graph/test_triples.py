@@ -15,8 +15,8 @@ from kgspark.graph.relation import Relation
 from kgspark.spark.frames import write_table
 from kgspark.spark.graph.co_watch import co_watched
 from kgspark.spark.graph.entities import members
-from kgspark.spark.graph.relations import kinds_in_order, usable_relations
-from kgspark.spark.graph.settings import CoWatchSettings, RelationSettings
+from kgspark.spark.graph.relations import usable_relations
+from kgspark.spark.graph.settings import CoWatchSettings, RelationSettings, kinds_in_order
 from kgspark.spark.graph.triples import build_triples, count_triples, sharded
 from kgspark.stages import clean_ratings, index_entities, write_triples
 from nights import a_night

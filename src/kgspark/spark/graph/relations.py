@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kgspark.errors import ConfigError
-from kgspark.graph.layout import GENRE, MOVIE, USER
+from kgspark.graph.layout import MOVIE, USER
 from kgspark.spark.graph.derived import DERIVED
 from kgspark.spark.graph.settings import RelationSettings
 from kgspark.spark.sql_safety import first_line
@@ -41,16 +41,6 @@ def left_out(relations: Mapping[str, RelationSettings], tables: Collection[str])
         if relation.table not in tables and relation.table not in DERIVED:
             missing.setdefault(relation.table, []).append(name)
     return missing
-
-
-def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
-    """Users, movies, genres, then further kinds in the order of their first relation."""
-    kinds = [USER, MOVIE, GENRE]
-    for relation in relations.values():
-        for end in (relation.head, relation.tail):
-            if end.kind not in kinds:
-                kinds.append(end.kind)
-    return kinds
 
 
 def relation_rows(name: str, relation: RelationSettings, table: DataFrame) -> DataFrame:

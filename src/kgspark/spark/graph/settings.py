@@ -1,10 +1,12 @@
 """Settings of the knowledge graph: relations, split, triples."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from kgspark.config import Settings, Sql
+from kgspark.graph.layout import GENRE, MOVIE, USER
 
 
 class EndSettings(Settings):
@@ -74,3 +76,13 @@ class TriplesSettings(Settings):
 
     rows_per_shard: int = Field(1_000_000, ge=1, description="largest number of rows per shard")
     co_watch: CoWatchSettings = Field(default_factory=CoWatchSettings)
+
+
+def kinds_in_order(relations: Mapping[str, RelationSettings]) -> list[str]:
+    """Users, movies, genres, then further kinds in the order of their first relation."""
+    kinds = [USER, MOVIE, GENRE]
+    for relation in relations.values():
+        for end in (relation.head, relation.tail):
+            if end.kind not in kinds:
+                kinds.append(end.kind)
+    return kinds

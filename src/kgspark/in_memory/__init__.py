@@ -1,0 +1,1 @@
+"""Fits frames in memory, without Spark: numbering, split, triples, training, lists."""
