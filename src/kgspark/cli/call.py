@@ -37,9 +37,7 @@ def run_command(
     with open_night(settings, say, command.locks, spark) as night:
         opened(night.run.folder)
         _check_earlier_stages(night, command)
-        with (
-            observed(night, command.module.rpartition(".")[2].replace("_", "-")) if command.observed else nullcontext()
-        ):
+        with observed(night, command.observed_as) if command.observed_as else nullcontext():
             answer = module.run(night, *questions)
         # A stage returns its outcome, every other command the object that --json prints.
         return {"stages": [vars(answer)]} if isinstance(answer, Outcome) else answer

@@ -51,9 +51,10 @@ class Command:
         return words if len(words) <= most else [*words[: most - 1], " ".join(words[most - 1 :])]
 
     @property
-    def observed(self) -> bool:
-        """True for the whole night and for a stage: observers are told about these."""
-        return self.module.startswith(f"{_STAGES}.")
+    def observed_as(self) -> str:
+        """The name that observers are told, for the whole night and for a stage; empty for other commands."""
+        package, _, name = self.module.rpartition(".")
+        return name.replace("_", "-") if package == _STAGES else ""
 
     def overrides(self, others: Sequence[str]) -> list[str]:
         """What follows CONF as `dotted.key=value`; ConfigError if the first of `words` is missing."""
