@@ -23,7 +23,7 @@ PIP_ONLY := install --disable-pip-version-check -qq
 PIP_INSTALL := -m pip $(PIP_ONLY)
 RUN_EXTRAS := spark,train,retrieve,store,warehouse,report
 TEST_EXTRAS := bench,connect,tune,delta,iceberg,postgres,store,observe,dev
-TEST_DEBIAN := postgresql libpostgresql-jdbc-java
+TEST_DEBIAN := postgresql libpostgresql-jdbc-java chromium chromium-driver
 
 comma := ,
 PACKED_ENV := .venv-$(subst $(comma),-,$(EXTRAS))
@@ -37,7 +37,7 @@ AIRFLOW := 'apache-airflow>=3'
 DAGSTER := dagster
 
 PACKED := dist/kgspark-$(subst $(comma),-,$(EXTRAS)).tar.gz
-SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties')
+SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties' -o -path '*/templates/*')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test run test test-extended faults bench docs site package lock clean

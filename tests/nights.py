@@ -129,6 +129,7 @@ def small_sections(source: Path) -> dict[str, object]:
         "recommend": {"k": 5},
         "audiences": {"k": 5},
         "publish": {"beat_popularity": False},
+        "report": {"enabled": False},
     }
 
 

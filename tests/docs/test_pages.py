@@ -19,7 +19,7 @@ KEY = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 # The user chooses the names in these sections.
 OWN_NAMES = ("source.tables.", "relations.", "spark.conf.", "candidates.segments.", "tune.space.", "audit.own.")
 # Dotted names that look like settings but are not: names of files, and settings of Spark.
-NO_SETTINGS = re.compile(r".*\.(yaml|csv|jsonl?|dat|npy|py)|spark\.(task|executor|pyspark|read)\..*")
+NO_SETTINGS = re.compile(r".*\.(yaml|csv|jsonl?|dat|npy|py|html)|spark\.(task|executor|pyspark|read)\..*")
 
 
 def test_the_readme_is_short() -> None:

@@ -66,6 +66,11 @@ def test_a_night_in_a_store(
     assert fetched.keys() <= {"recommendations", "movies", "quarantine"}
     assert keys_of(uri) == before
 
+    assert main(["report", str(conf), "run_date=latest"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{uri}/runs/{DATE}/report.html"]
+    page = Store(uri).read(f"runs/{DATE}/report.html")
+    assert page is not None
+    assert page[0].startswith(b"<!doctype html>")
     assert main(["nights", str(conf), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["lake"] == uri

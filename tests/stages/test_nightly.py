@@ -132,6 +132,9 @@ def test_the_night_tells_counts_metrics_places_and_titles(lake: Path) -> None:
         line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line.startswith(("model ", "popul"))
     }
     assert figures["model"] > 1.3 * figures["popularity"]
+    page = lake / "runs" / DATE / "report.html"
+    assert text.splitlines()[-1] == f"The report of the night: {page}"
+    assert 1e6 < page.stat().st_size < 5e6
 
 
 def test_a_second_night_does_nothing_and_new_candidates_only_rank_again(lake: Path, tmp_path: Path) -> None:

@@ -148,6 +148,12 @@ COMMANDS = {
         ("lake",),
         locks=False,
     ),
+    "report": Command(
+        f"{_EXPERIMENTS}.report",
+        "The page of a night, report.html in its folder: figures, lists, graph, map, what changed.",
+        ("report", "names"),
+        locks=False,
+    ),
     "rollback": Command(
         f"{_EXPERIMENTS}.rollback",
         "Make an earlier night current again, in all targets or in those that are named.",

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kgspark.files import write_atomically
 from kgspark.night.night import Night
 from kgspark.runs import Outcome, Run
 from kgspark.tables import MODEL, RATINGS
 
-# The seconds of each stage of the last run of the night in which every stage ran. It is not a table.
+# The seconds and the memory of each stage of the last run of the night in which every stage ran. It is not a table.
 _TIMES = "times.json"
 
 
@@ -17,12 +17,14 @@ _TIMES = "times.json"
 class Times:
     """The seconds of a night's stages.
 
-    full  True if cleaning read every file and training started from nothing
+    full    True if cleaning read every file and training started from nothing
+    memory  peak bytes of all processes of the night on this machine, by stage; empty if an earlier version wrote it
     """
 
     date: str
     full: bool
     stages: dict[str, float]
+    memory: dict[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -34,7 +36,8 @@ def write_times(night: Night, outcomes: Sequence[Outcome]) -> None:
     """Keeps the seconds of a night whose stages all ran; others cannot be compared."""
     if all(outcome.ran for outcome in outcomes):
         stages = {outcome.stage: outcome.seconds for outcome in outcomes}
-        text = json.dumps({"full": is_full(night.run), "stages": stages}, indent=2)
+        memory = {outcome.stage: outcome.peak_bytes for outcome in outcomes}
+        text = json.dumps({"full": is_full(night.run), "stages": stages, "memory": memory}, indent=2)
         write_atomically(night.run.folder / _TIMES, text + "\n")
 
 
@@ -65,10 +68,11 @@ def format_comparison(outcomes: Sequence[Outcome], full: Times | None, churn: di
 
 
 def read_times(run: Run) -> Times | None:
-    """The seconds of the last run of a night in which every stage ran; None if they are not known."""
+    """What `write_times` has kept of a night; None if there is nothing, or if it cannot be read."""
     try:
         value = json.loads((run.folder / _TIMES).read_text(encoding="utf-8"))
         stages = {stage: float(seconds) for stage, seconds in value["stages"].items()}
-        return Times(run.date, bool(value["full"]), stages)
+        memory = {stage: int(peak) for stage, peak in value.get("memory", {}).items()}
+        return Times(run.date, bool(value["full"]), stages, memory)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -16,6 +16,7 @@ from kgspark.night.times import check_needs_no_times
 from kgspark.night.tune_space import check_space
 from kgspark.observers.settings import ObserveSettings
 from kgspark.report.contract.settings import ContractSettings
+from kgspark.report.night_page.settings import ReportSettings
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings, SimilarSettings, VectorSettings
 from kgspark.runs import Verify, run_dates
 from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings, has_column
@@ -72,6 +73,7 @@ class NightSettings(Settings):
     keep: KeepSettings = Field(default_factory=KeepSettings)
     contract: ContractSettings = Field(default_factory=ContractSettings)
     observe: ObserveSettings = Field(default_factory=ObserveSettings)
+    report: ReportSettings = Field(default_factory=ReportSettings)
     spark: SessionSettings = Field(default_factory=SessionSettings)
 
     @model_validator(mode="before")

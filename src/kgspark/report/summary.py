@@ -33,7 +33,7 @@ def night_summary(
     """
     lines = ["", _times(outcomes), *compared, *_metric_lines(metrics), ""]
     for table, found in places.items():
-        lines += [f"{table}: {run.manifest(table).rows:,} rows in {_short(place)}" for place in found]
+        lines += [f"{table}: {run.manifest(table).rows:,} rows in {shortened(place)}" for place in found]
     lines += ["", *_sample_lines(run, names)]
     return "\n".join(lines)
 
@@ -89,6 +89,6 @@ def _titles(folder: Path, movie_ids: set[Any]) -> dict[Any, str]:
     return {row[Columns.MOVIE_ID]: row[Columns.TITLE] or str(row[Columns.MOVIE_ID]) for row in found.to_pylist()}
 
 
-def _short(place: str) -> str:
+def shortened(place: str) -> str:
     """A path below the working directory as a relative path; any other path unchanged."""
     return place.removeprefix(f"{Path.cwd()}/")

@@ -7,13 +7,15 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from kgspark.errors import StageError
+from kgspark.errors import AuditError, StageError
 from kgspark.night.comparison import format_comparison, last_full_night, write_times
 from kgspark.night.earlier_model import earlier_run
 from kgspark.night.night import Night
+from kgspark.night.night_report import add_report
 from kgspark.night.reads import held_out_metrics, publish_targets, published_places, ranked_tables, vector_tables
+from kgspark.night.refusals import refusal
 from kgspark.observers.figures import list_churn
-from kgspark.report.summary import night_summary
+from kgspark.report.summary import night_summary, shortened
 from kgspark.runs import as_written, first_difference
 from kgspark.tables import WRITTEN_BY
 
@@ -40,13 +42,19 @@ def run(night: Night) -> dict[str, Any]:
     earlier_run(night)
     publish_targets(night)
     threading.Thread(target=_import_ahead, daemon=True).start()
+    refused = refusal(night.run) is not None
     for name in stages_of(night):
-        _stage(name).run(night)
+        try:
+            _stage(name).run(night)
+        except AuditError:
+            _tell_of_report(night, anew=True)  # it shows what was refused, and why
+            raise
     metrics, full, churn = held_out_metrics(night), last_full_night(night.run), list_churn(night.run)
     write_times(night, night.outcomes)
     compared = format_comparison(night.outcomes, full, churn)
     places, names = published_places(night), night.settings.names
     night.say(night_summary(night.run, places, metrics, night.outcomes, names, compared))
+    report = _tell_of_report(night, anew=refused or any(outcome.ran for outcome in night.outcomes))
     return {
         "run_date": night.run.date,
         "stages": [vars(outcome) for outcome in night.outcomes],
@@ -54,7 +62,15 @@ def run(night: Night) -> dict[str, Any]:
         "list_churn": churn,
         "metrics": metrics,
         "ranking": {name: night.run.manifest(name).details for name in ranked_tables(night)},
+        "report": report,
     }
+
+
+def _tell_of_report(night: Night, anew: bool) -> str | None:
+    path = add_report(night, anew)
+    if path is not None:
+        night.say(f"\nThe report of the night: {shortened(path)}")
+    return path
 
 
 def check_earlier_stages(night: Night, stage: str) -> None:

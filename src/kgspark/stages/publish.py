@@ -12,6 +12,7 @@ from kgspark.night.champion import find_champion
 from kgspark.night.gate import check_model
 from kgspark.night.night import Night
 from kgspark.night.reads import candidate_tables, each_target, publish_targets, tables_to_publish
+from kgspark.night.refusals import remembered
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.ranking.audit.findings import Finding, json_lines
 from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, TRIPLES
@@ -31,7 +32,8 @@ def run(night: Night) -> Outcome:
         settings=stage_settings(night),
         sources={"champion": champion.manifest(MODEL).fingerprint} if champion else None,
     )
-    return night.stage(work, partial(_publish, champion=champion), _summary, _is_published)
+    with remembered(night.run):
+        return night.stage(work, partial(_publish, champion=champion), _summary, _is_published)
 
 
 def stage_settings(night: Night) -> dict[str, Any]:

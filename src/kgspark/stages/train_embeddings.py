@@ -186,6 +186,7 @@ def _write(
     of_model = {
         "model_id": space.model_id,
         "metrics": {"model": trained.test, "popularity": trained.popularity},
+        "groups": trained.groups,
         "training": trained.to_json() | {"history": [asdict(epoch) for epoch in trained.history]},
         **details,
     }

@@ -4,6 +4,7 @@ In the store, below the lake's URI:
 
     manifests/<date>/<table>.json        the manifest of a table; the table is complete as soon as this object is there
     runs/<date>/<table>/<version>/...    its files, below a prefix of their own: no object here is ever written twice
+    runs/<date>/report.html              the page of the night (see `night.night_report`), which is put again
     leases/<date>.json                   the process that works on the night (see `leases`)
     warehouse/                           the published tables (see `warehouse.object_store`)
 

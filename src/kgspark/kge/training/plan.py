@@ -8,7 +8,7 @@ import torch
 from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.graph.relation import Relation
-from kgspark.kge.export.evaluation import evaluate, popularity
+from kgspark.kge.export.evaluation import Measured, evaluate, measure, popularity
 from kgspark.kge.export.facts import inform_movies
 from kgspark.kge.export.past_weeks import PastWeeks
 from kgspark.kge.export.recency import choose_recent_share, follow, known_before
@@ -23,6 +23,7 @@ from kgspark.kge.objectives.softmax import SoftmaxObjective
 from kgspark.kge.settings import TrainSettings, may_encode, may_lean
 from kgspark.kge.training.warm_start import WarmStart
 from kgspark.kge.workers import SINGLE, Workers
+from kgspark.search_space import Metric
 from kgspark.tables import TEST, TRAIN, VALID
 
 
@@ -85,10 +86,34 @@ class TrainingPlan:
                 added to the model's scores that is trained or chosen after it
         """
         held_out, masked = self._held_out(split), self.graph.histories(self.target, seen)
+        space = self._space(model, held_out, masked, seen, chosen, encoder)
+        return evaluate(*space, held_out, masked, (self.settings.validation.k,), self.workers)
+
+    def measure(
+        self,
+        model: torch.nn.Module,
+        split: str,
+        seen: Sequence[str],
+        chosen: TrainSettings,
+        encoder: HistoryEncoder | None,
+    ) -> Measured:
+        """The same metrics as `evaluate`, and those of groups; in one process."""
+        held_out, masked = self._held_out(split), self.graph.histories(self.target, seen)
+        space = self._space(model, held_out, masked, seen, chosen, encoder)
+        return measure(*space, held_out, masked, self.settings.validation.k)
+
+    def _space(
+        self,
+        model: torch.nn.Module,
+        held_out: Histories,
+        masked: Histories,
+        seen: Sequence[str],
+        chosen: TrainSettings | None,
+        encoder: HistoryEncoder | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, Metric]:
         settings = self._before_choices() if chosen is None else known_before(chosen, held_out, masked)
         queries, items, metric = ranking_vectors(model, self.graph, settings, seen, encoder)
-        space = with_trend(queries, items, metric, trend_column(settings, masked, len(items)))
-        return evaluate(*space, held_out, masked, (settings.validation.k,), self.workers)
+        return with_trend(queries, items, metric, trend_column(settings, masked, len(items)))
 
     def _before_choices(self) -> TrainSettings:
         trained = self.settings.history.encoder != "latest"
@@ -149,12 +174,10 @@ class TrainingPlan:
         queries, items = target_vectors(model, self.graph, self.settings)
         return PastWeeks(queries, items, likes.where(likes.times <= latest.max()), self.settings)
 
-    def popularity(self) -> dict[str, float]:
-        """Metrics on the test likes if every list holds the movies with the most train and valid likes."""
+    def popularity(self) -> Measured:
+        """What is measured on the test likes if every list has the movies with the most train and valid likes."""
         seen, test = self.graph.histories(self.target, (TRAIN, VALID)), self._held_out(TEST)
-        return popularity(
-            seen, test, seen, self.graph.layout.count(self.target.tail_kind), (self.settings.validation.k,)
-        )
+        return popularity(seen, test, seen, self.graph.layout.count(self.target.tail_kind), self.settings.validation.k)
 
     def _held_out(self, split: str) -> Histories:
         """The likes of a split to evaluate: those of at most `validation.users` users."""

@@ -15,7 +15,7 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.graph.relation import Relation
 from kgspark.kge.device import pick_device, reproducible
-from kgspark.kge.export.evaluation import evaluate, popularity
+from kgspark.kge.export.evaluation import Measured, measure, popularity
 from kgspark.kge.export.evidence import LIKES
 from kgspark.kge.export.facts import place_new_movies
 from kgspark.kge.export.search_space import export_search_space
@@ -49,6 +49,7 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
         unrefitted_encoder = encoder if measured is None else _load_encoder(graph, before_refit, measured)
         evidence = (measured or model).evidence
         figures = _Figures(graph, before_refit, unrefitted, evidence, unrefitted_encoder)
+        test, popular = figures.of_model(TEST, (TRAIN, VALID)), figures.of_popularity()
         return Trained(
             model=served,
             measured=unrefitted,
@@ -61,10 +62,11 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
             best_epoch=0,
             stopped_early=False,
             refitted=measured is not None,
-            valid=figures.of_model(VALID, (TRAIN,)),
-            test=figures.of_model(TEST, (TRAIN, VALID)),
+            valid=figures.of_model(VALID, (TRAIN,)).figures,
+            test=test.figures,
             past_weeks={},
-            popularity=figures.of_popularity(),
+            popularity=popular.figures,
+            groups={"model": test.groups, "popularity": popular.groups},
             seconds=perf_counter() - begun,
             device=str(device),
             resumed_from=0,
@@ -129,19 +131,19 @@ class _Figures:
         """The relation to recommend by."""
         return self.graph.relation(self.settings.target)
 
-    def of_model(self, split: str, seen: tuple[str, ...]) -> dict[str, float]:
-        """Metrics of the likes in `split`; those of the splits `seen` are in the histories, and left out of lists."""
+    def of_model(self, split: str, seen: tuple[str, ...]) -> Measured:
+        """What is measured of the likes in `split`; those of `seen` are in the histories, and left out of the lists."""
         space = export_search_space(self.model, self.graph, self.settings, self.evidence, self.encoder, seen)
         device = pick_device(self.settings)
         queries, items = (torch.from_numpy(vectors).to(device) for vectors in (space.queries, space.items))
         offered = np.flatnonzero(space.item_sources != SOURCES.index(AVERAGE))
-        masked, ks = self.graph.histories(self.target, seen), (self.settings.validation.k,)
-        return evaluate(queries, items, space.metric, self._held_out(split), masked, ks, offered=offered)
+        masked, k = self.graph.histories(self.target, seen), self.settings.validation.k
+        return measure(queries, items, space.metric, self._held_out(split), masked, k, offered)
 
-    def of_popularity(self) -> dict[str, float]:
-        """Metrics on the test likes if every list holds the movies with the most train and valid likes."""
+    def of_popularity(self) -> Measured:
+        """What is measured on the test likes if every list has the movies with the most train and valid likes."""
         seen, width = self.graph.histories(self.target, (TRAIN, VALID)), self.graph.layout.count(self.target.tail_kind)
-        return popularity(seen, self._held_out(TEST), seen, width, (self.settings.validation.k,))
+        return popularity(seen, self._held_out(TEST), seen, width, self.settings.validation.k)
 
     def _held_out(self, split: str) -> Histories:
         likes = self.graph.histories(self.target, (split,))

@@ -23,6 +23,7 @@ from kgspark.kge.training.plan import TrainingPlan
 from kgspark.kge.training.run_folder import Epoch, RunFolder
 from kgspark.kge.training.state import TrainingState
 from kgspark.kge.training.warm_start import WarmStart
+from kgspark.metrics.groups import Groups
 from kgspark.tables import TEST, TRAIN, VALID
 
 # The step size of a refit's single epoch, relative to `learning_rate`: good weights need smaller steps.
@@ -44,6 +45,7 @@ class Trained:
     past_weeks    what the trend and the latest likes were worth in the weeks that chose them (see `export.past_weeks`);
                   {} if neither was chosen there
     popularity    metrics on the test likes if every list holds the movies with the most train and valid likes
+    groups        of `model` and `popularity`: the test metrics of groups of users and movies (see `metrics.groups`)
     seconds       wall-clock of initialisation, training and measuring
     resumed_from  the epoch of the checkpoint that training resumed from, 0 if it started anew
     """
@@ -63,6 +65,7 @@ class Trained:
     test: dict[str, float]
     past_weeks: dict[str, float]
     popularity: dict[str, float]
+    groups: dict[str, Groups]
     seconds: float
     device: str
     resumed_from: int
@@ -121,7 +124,8 @@ def train(
         if not chosen.export.recent_share:
             measured_encoder = None
         valid = plan.evaluate(measured, VALID, (TRAIN,), chosen, measured_encoder)
-        test = plan.evaluate(measured, TEST, (TRAIN, VALID), chosen, measured_encoder)
+        test = plan.measure(measured, TEST, (TRAIN, VALID), chosen, measured_encoder)
+        popular = plan.popularity()
         model = _refit(plan, model, state.best_epoch, device, initial)
         encoder = _refit_encoder(plan, model, measured_encoder, initial)
     trained = Trained(
@@ -137,9 +141,10 @@ def train(
         stopped_early=state.epoch < settings.epochs,
         refitted=settings.refit != "none",
         valid=valid,
-        test=test,
+        test=test.figures,
         past_weeks=past_weeks,
-        popularity=plan.popularity(),
+        popularity=popular.figures,
+        groups={"model": test.groups, "popularity": popular.groups},
         seconds=perf_counter() - begun,
         device=str(device),
         resumed_from=resumed_from,
