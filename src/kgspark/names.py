@@ -10,7 +10,10 @@ from kgspark.config import Settings, SqlName
 from kgspark.tables import Columns
 
 # The columns of published tables whose names are fixed.
-_FIXED = (Columns.RANK, Columns.SCORE, Columns.SOURCE, Columns.VECTOR, Columns.MODEL_ID, Columns.DS)
+_FIXED = (
+    *(Columns.RANK, Columns.SCORE, Columns.SOURCE, Columns.VECTOR, Columns.MODEL_ID, Columns.DS),
+    *(Columns.REASON_RELATION, Columns.REASON_ENTITY, Columns.REASON_TEXT),
+)
 
 
 def _word(text: str) -> str:

@@ -1,6 +1,6 @@
 """The columns of the tables that a night publishes, with what each holds, for files, targets, audit and contract."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,8 +10,8 @@ from kgspark.search_space import Scoring
 from kgspark.tables import (
     AUDIENCES,
     MOVIE_VECTORS,
+    POPULAR_SOURCES,
     RECOMMENDATIONS,
-    ROW_SOURCES,
     SIMILAR_ITEMS,
     SOURCES,
     USER_VECTORS,
@@ -45,6 +45,22 @@ _HOW = "how to rank by it is in the metadata of each Parquet file, as kgspark.ra
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What recommendations have only if it is configured.
+
+    facts, texts  the columns of reasons as facts and as text
+    placed        the sources of rows that business rules place
+    """
+
+    facts: bool = False
+    texts: bool = False
+    placed: tuple[str, ...] = ()
+
+
+PLAIN = Extras()
+
+
+@dataclass(frozen=True)
 class PublishedColumn:
     """A column of a published table.
 
@@ -61,12 +77,14 @@ class PublishedColumn:
     nullable: bool = False
 
 
-def published_columns(table: str, id_type: str, scoring: Scoring | None = None) -> tuple[PublishedColumn, ...]:
+def published_columns(
+    table: str, id_type: str, scoring: Scoring | None = None, extras: Extras = PLAIN
+) -> tuple[PublishedColumn, ...]:
     """The columns of a published table in their order, for external ids of a type in `ID_TYPES`.
 
     scoring  how vectors are scored; None if no night has told it yet
     """
-    columns = _of_vectors(table, id_type, scoring) if table in VECTORS else _of_lists(table, id_type)
+    columns = _of_vectors(table, id_type, scoring) if table in VECTORS else _of_lists(table, id_type, extras)
     return (
         *columns,
         PublishedColumn(Columns.MODEL_ID, pa.string(), "model that the row is of"),
@@ -74,7 +92,7 @@ def published_columns(table: str, id_type: str, scoring: Scoring | None = None) 
     )
 
 
-def _of_lists(table: str, id_type: str) -> tuple[PublishedColumn, ...]:
+def _of_lists(table: str, id_type: str, extras: Extras) -> tuple[PublishedColumn, ...]:
     ids, recommends = ID_TYPES[id_type], table == RECOMMENDATIONS
     user = PublishedColumn(Columns.USER_ID, ids, "id of the {user}, as in the source", key=recommends)
     movie = PublishedColumn(Columns.MOVIE_ID, ids, "id of the {movie}, as in the source", key=not recommends)
@@ -86,9 +104,18 @@ def _of_lists(table: str, id_type: str) -> tuple[PublishedColumn, ...]:
         PublishedColumn(Columns.RANK, pa.int32(), "place in the list, from 1", key=True),
         item,
         PublishedColumn(Columns.SCORE, pa.float32(), _SCORES[table]),
-        PublishedColumn(Columns.SOURCE, pa.string(), f"what ranked the row: {', '.join(sources_of(table))}"),
-        *([PublishedColumn(Columns.REASON, ids, reason, nullable=True)] if recommends else []),
+        PublishedColumn(Columns.SOURCE, pa.string(), f"what ranked the row: {', '.join(sources_of(table, extras))}"),
+        *([PublishedColumn(Columns.REASON, ids, reason, nullable=True), *_of_reasons(extras)] if recommends else []),
     )
+
+
+def _of_reasons(extras: Extras) -> Iterator[PublishedColumn]:
+    relation = "relation of the rarest fact that the {movie} shares with its reason; null if there is none"
+    names = {Columns.REASON_RELATION: relation, Columns.REASON_ENTITY: "id of what both have by this relation"}
+    for name, meaning in names.items() if extras.facts else ():
+        yield PublishedColumn(name, pa.string(), meaning, nullable=True)
+    if extras.texts:
+        yield PublishedColumn(Columns.REASON_TEXT, pa.string(), "the reason as text", nullable=True)
 
 
 def _of_vectors(table: str, id_type: str, scoring: Scoring | None) -> tuple[PublishedColumn, ...]:
@@ -106,23 +133,28 @@ def _of_vectors(table: str, id_type: str, scoring: Scoring | None) -> tuple[Publ
     )
 
 
-def sources_of(table: str) -> tuple[str, ...]:
+def sources_of(table: str, extras: Extras = PLAIN) -> tuple[str, ...]:
     """The values that the column `source` of a published table may have."""
-    return SOURCES if table in VECTORS else ROW_SOURCES
+    placed = extras.placed if table == RECOMMENDATIONS else ()
+    return SOURCES if table in VECTORS else (*SOURCES, *POPULAR_SOURCES, *placed)
 
 
-def published_schema(table: str, id_type: str, names: Names = OURS, scoring: Scoring | None = None) -> pa.Schema:
+def published_schema(
+    table: str, id_type: str, names: Names = OURS, scoring: Scoring | None = None, extras: Extras = PLAIN
+) -> pa.Schema:
     """The schema of every file of a published table, for external ids of a type in `ID_TYPES`.
 
     scoring  how vectors are scored, which the files of vectors have as metadata
     """
-    columns = published_columns(table, id_type, scoring)
+    columns = published_columns(table, id_type, scoring, extras)
     metadata = scoring.as_metadata() if scoring is not None and table in VECTORS else None
     return pa.schema({names.column(column.name): column.type for column in columns}, metadata)
 
 
-def described(table: str, id_type: str, names: Names = OURS, scoring: Scoring | None = None) -> Mapping[str, object]:
+def described(
+    table: str, id_type: str, names: Names = OURS, scoring: Scoring | None = None, extras: Extras = PLAIN
+) -> Mapping[str, object]:
     """What a published table and its columns hold, in the words and names of `names`, for its manifest."""
-    columns = published_columns(table, id_type, scoring)
+    columns = published_columns(table, id_type, scoring, extras)
     meanings = {names.column(column.name): names.fill(column.meaning) for column in columns}
     return {"table": names.fill(MEANINGS[table]), "columns": meanings}

@@ -5,7 +5,7 @@ QUARANTINE, SEEN, REFUSED_PAIRS = "quarantine", "seen", "refused_pairs"
 ENTITIES, TRIPLES = "entities", "triples"
 MODEL = "model"
 SEARCH_SPACE, AUDIENCE_SPACE, SIMILAR_SPACE = "search_space", "audience_space", "similar_space"
-SEGMENTS, CANDIDATES = "segments", "candidates"
+SEGMENTS, CANDIDATES, RULES = "segments", "candidates", "rules"
 RECOMMENDATIONS, AUDIENCES, SIMILAR_ITEMS = "recommendations", "audiences", "similar_items"
 USER_VECTORS, MOVIE_VECTORS = "user_vectors", "movie_vectors"
 PUBLISHED = "published"
@@ -24,7 +24,7 @@ WRITTEN_BY = {
     ENTITIES: "index-entities",
     TRIPLES: "write-triples",
     **dict.fromkeys((MODEL, SEARCH_SPACE, AUDIENCE_SPACE, SIMILAR_SPACE), "train-embeddings"),
-    **dict.fromkeys((SEGMENTS, CANDIDATES, *RANKED), "recommend"),
+    **dict.fromkeys((SEGMENTS, CANDIDATES, RULES, *RANKED), "recommend"),
     **dict.fromkeys(VECTORS, "write-vectors"),
     PUBLISHED: "publish",
 }
@@ -53,7 +53,9 @@ class Columns:
     LIKES = "likes"
     AGE_DAYS = "age_days"
     POSITION, SEGMENT = "position", "segment"
+    PLACE, BOOSTS, GROUPS = "place", "boosts", "groups"
     RANK, SCORE, SOURCE, REASON, MODEL_ID, DS = "rank", "score", "source", "reason_movie_id", "model_id", "ds"
+    REASON_RELATION, REASON_ENTITY, REASON_TEXT = "reason_relation", "reason_entity", "reason_text"
     SIMILAR = "similar_movie_id"
     VECTOR = "vector"
 
@@ -80,4 +82,6 @@ SERVED = "served"
 SOURCES = (AVERAGE, FACTS, LEARNED) = ("average", "facts", "model")
 # The sources of a row that no vector ranked: the popular movies of the user's segment, or of all users.
 POPULAR_SOURCES = (POPULAR_IN_SEGMENT, POPULAR) = ("popular_in_segment", "popular")
-ROW_SOURCES = (*SOURCES, *POPULAR_SOURCES)
+# The sources of a row that a business rule has placed: a movie that is pinned, or one with few ratings.
+PLACED_SOURCES = (PINNED, EXPLORED) = ("pinned", "explored")
+ROW_SOURCES = (*SOURCES, *POPULAR_SOURCES, *PLACED_SOURCES)

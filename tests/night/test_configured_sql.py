@@ -85,4 +85,6 @@ def test_every_setting_that_is_described_as_sql_is_marked_as_sql() -> None:
                 filled = section.model_construct(**dict.fromkeys(section.model_fields) | {name: "true"})
                 assert [text for _, text, _ in sql_texts(filled)] == ["true"], f"{section.__name__}.{name}"
                 checked.append(name)
-    assert sorted(checked) == ["column", "event_rating", "movies", "users", "weight", "where", "where", "where"]
+    assert sorted(checked) == [
+        *("add", "column", "event_rating", "movies", "multiply", "per", "users", "weight", "where", "where", "where"),
+    ]

@@ -157,7 +157,7 @@ def test_everything_seen_nothing_left_and_more_asked_than_there_is():
 def test_packed_keys_sort_by_score_then_id_and_come_back():
     scores = np.float32([[0.0, -0.0, -1.5, 2.5, -np.inf, 1e-45, -1e-45, 3e38]])
     ids = np.array([[7, 3, 1, 2**31 - 1, 5, 4, 6, -1]])
-    ranking = topk._unpack(np.sort(topk._pack(scores, ids), axis=1))
+    ranking = topk.unpack(np.sort(topk.pack(scores, ids), axis=1))
     assert ranking.ids.tolist() == [[2**31 - 1, 4, 3, 7, 6, 1, 5, -1]]
     assert ranking.scores[0, :6].tolist() == np.float32([2.5, 1e-45, 0, 0, -1e-45, -1.5]).tolist()
 

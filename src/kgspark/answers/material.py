@@ -14,6 +14,7 @@ import pyarrow as pa
 from kgspark.fold_in import FoldIn
 from kgspark.graph.histories import Histories
 from kgspark.names import Names
+from kgspark.retrieval.rules.rules import Rules
 from kgspark.search_space import SearchSpace
 
 
@@ -71,7 +72,6 @@ class Described:
     similar_k  of a list of similar movies
     names    words and columns
     own_popularity  segments whose own likes make popular movies
-    has_rules  True if further rules than candidates make the lists
     """
 
     origin: str
@@ -80,7 +80,6 @@ class Described:
     similar_k: int
     names: Names
     own_popularity: Sequence[str] = ()
-    has_rules: bool = False
 
 
 class Material(ABC):
@@ -98,6 +97,10 @@ class Material(ABC):
     @abstractmethod
     def offers(self) -> Sequence[Offer]:
         """The candidates of each segment that has users and movies; one `Offer` of everything without restrictions."""
+
+    def rules(self) -> Rules | None:
+        """The business rules of the lists; None if there are none."""
+        return None
 
     @abstractmethod
     def likes(self) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,20 +21,27 @@ from kgspark.graph.relation import Relation
 from kgspark.kge.export.similar import similar_space
 from kgspark.kge.settings import TrainSettings
 from kgspark.names import Names
+from kgspark.night.rules import rule_plan
 from kgspark.retrieval.pool_files import offered_by_segment
+from kgspark.retrieval.rules.files import load_rules, write_rules
+from kgspark.retrieval.rules.rules import Rules
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace, read_ids
-from kgspark.spark.ranking.settings import REST
+from kgspark.spark.ranking.rule_settings import RuleSettings
+from kgspark.spark.ranking.settings import REST, CandidateSettings
 from kgspark.tables import (
+    AVERAGE,
     CANDIDATES,
     ENTITIES,
     MODEL,
     MOVIES,
     RATINGS,
     RECOMMENDATIONS,
+    RULES,
     SEARCH_SPACE,
     SEEN,
     SEGMENTS,
     SIMILAR_SPACE,
+    SOURCES,
     TRIPLES,
     Columns,
 )
@@ -65,7 +74,6 @@ class NightMaterial(Material):
             self._settings["similar_items"]["k"],
             Names(**({} if names is None else names.model_dump()) | self._settings["names"]),
             list(self._settings["candidates"]["segments"]),
-            bool(self._settings.get("rules")),
         )
 
     def pairs(self, users: np.ndarray) -> UserPairs:
@@ -103,6 +111,22 @@ class NightMaterial(Material):
         for name in (SEGMENTS, CANDIDATES):
             self._run.table(name)  # fetches it, if the lake is in a store
         return [Offer(*found) for found in offered_by_segment(self._run.folder)]
+
+    def rules(self) -> Rules | None:
+        """See `Material`."""
+        rules = RuleSettings.model_validate(self._settings.get("rules", {}))
+        candidates = CandidateSettings.model_validate(self._settings["candidates"])
+        if not (rules.active or candidates.pins):
+            return None
+        for name in (SEGMENTS, CANDIDATES, RULES):
+            if self._run.find_manifest(name) is not None:
+                self._run.table(name)  # fetches it, if the lake is in a store
+        plan = rule_plan(rules, self.described.date)
+        placed: np.ndarray = self.space.item_sources != SOURCES.index(AVERAGE)
+        with TemporaryDirectory() as scratch:  # what is mapped stays readable after it is removed
+            folder = Path(scratch) / "rules"
+            write_rules(folder, plan, self._run.folder, candidates.restrict, placed)
+            return load_rules(folder)
 
     def likes(self) -> tuple[np.ndarray, np.ndarray]:
         """See `Material`."""

@@ -14,7 +14,10 @@ from kgspark.retrieval.index import FlatIndex, build_index
 from kgspark.retrieval.pools import Pool
 from kgspark.retrieval.popular import PopularList
 from kgspark.retrieval.query_blocks import QueryBlock
+from kgspark.retrieval.ranker import Ranker
 from kgspark.retrieval.ranking_task import Opened, RankingTask
+from kgspark.retrieval.rules.placed import MoviesOfUsers
+from kgspark.retrieval.rules.rules import Rules
 from kgspark.search_space import ITEMS, SearchSpace
 from kgspark.spark.ranking.settings import REST
 from kgspark.tables import AVERAGE, FACTS, SOURCES, Columns
@@ -57,6 +60,7 @@ class MovieRanking:
         self._offers = material.offers()
         self._users_of = {offer.segment: offer.users for offer in self._offers}
         self._fills = not (self._placed.all() and (space.query_sources != SOURCES.index(AVERAGE)).all())
+        self._rules = material.rules()
         self._all: Opened | None = None
 
     def recommend(self, queries: Queries, k: int, among: np.ndarray | None = None) -> pa.Table:
@@ -75,14 +79,16 @@ class MovieRanking:
     ) -> pa.Table:
         """The same for queries float32 (Q, d) that are not in the night, with the candidates of a segment.
 
-        Raises KeyError for an unknown segment.
+        Movies that rules place for users of the night are not placed. Raises KeyError for an unknown segment.
         """
         offer = next((offer for offer in self._offers if offer.segment == segment), None)
         if offer is None:
             raise KeyError(segment)
         opened = self._open([replace(offer, users=None)], among)
         sources = np.full(len(vectors), SOURCES.index(FACTS), np.uint8)
-        return self._rank(replace(opened, queries=vectors, query_ids=queries.ids, query_sources=sources), queries, k)
+        rules = self._rules and replace(self._rules, pins=(), draw=None)
+        ranker = replace(opened.ranker, queries=vectors, query_sources=sources, rules=rules)
+        return self._rank(Opened(ranker, opened.ids, queries.ids), queries, k)
 
     @property
     def segments(self) -> list[str]:
@@ -108,17 +114,17 @@ class MovieRanking:
         whole = len(offers) == 1 and offers[0].movies is None and among is None and bool(self._placed.all())
         pools = [Pool(self._index, queries=offers[0].users)] if whole else list(self._pools(offers, among))
         popular = list(self._popular(offers, among)) if self._fills else []
-        return Opened(
+        ranker = Ranker(
             self._index,
             space.items[:, : space.width or None],
             pools,
-            self._material.movie_ids,
-            self._material.user_ids,
             space.queries,
             space.query_sources,
             space.item_sources,
             popular,
+            self._rules if self._rules is None or among is None else _of_movies(self._rules, among),
         )
+        return Opened(ranker, self._material.movie_ids, self._material.user_ids)
 
     def _pools(self, offers: Sequence[Offer], among: np.ndarray | None) -> Iterator[Pool]:
         for offer in offers:
@@ -166,7 +172,7 @@ class SimilarRanking:
         itself = Histories.of([[int(movie)] for movie in movies])
         queries = Queries(movies, ids.take(pa.array(movies)), itself, Histories.empty(len(movies)))
         sources = space.query_sources, space.item_sources
-        opened = Opened(self._index, space.items, [self._pool], ids, ids, space.queries, *sources, [])
+        opened = Opened(Ranker(self._index, space.items, [self._pool], space.queries, *sources), ids, ids)
         task = _task(k, query_name=names.column(Columns.MOVIE_ID), item_name=names.column(Columns.SIMILAR))
         return _with_constants([task.rank_block(opened, block) for block in queries.blocks()], self._material)
 
@@ -174,6 +180,20 @@ class SimilarRanking:
 def part_of(index: FlatIndex, rows: np.ndarray) -> FlatIndex:
     """The index over some rows of another one, whose scores are the same bits."""
     return build_index(index.vectors[rows], index.metric, index.offset, index.threads)
+
+
+def _of_movies(rules: Rules, movies: np.ndarray) -> Rules:
+    """The rules, which place movies at the positions `movies` only."""
+
+    def some(lists: Sequence[MoviesOfUsers]) -> tuple[MoviesOfUsers, ...]:
+        return tuple(replace(each, movies=each.movies[np.isin(each.movies, movies)]) for each in lists)
+
+    draw = (
+        None
+        if rules.draw is None
+        else replace(rules.draw, lists=[it for it in some(rules.draw.lists) if len(it.movies)])
+    )
+    return replace(rules, pins=some(rules.pins), draw=draw)
 
 
 def _task(k: int, query_name: str, item_name: str, reason_name: str | None = None) -> RankingTask:

@@ -105,15 +105,9 @@ class Recommender:
         items_to_recommend  external ids of the only movies that may be listed; None for all. The night's candidates
                hold in any case
 
-        The search is always exact. Raises InputError for an id that the night does not know, and for a night whose
-        lists follow business rules.
+        The search is always exact, and business rules hold. Raises InputError for an id that the night does not know.
         """
         described = self._material.described
-        if described.has_rules:
-            raise InputError(
-                f"{described.origin}: its lists follow business rules, which recommend does not know; its table "
-                "recommendations has them"
-            )
         positions = np.arange(len(self._material.user_ids))
         if users is not None:
             hint = "; fold_in(likes) makes a list for anyone"

@@ -8,6 +8,9 @@ import pyarrow as pa
 from kgspark.graph.layout import MOVIE, USER
 from kgspark.night.night import Night
 from kgspark.night.reads import DIRECTIONS, entity_layout, id_type, list_length, read_candidates, seen_pairs
+from kgspark.night.reason_facts import read_movie_facts
+from kgspark.night.rules import extras_of
+from kgspark.night.rules_audit import rule_facts
 from kgspark.night.vector_scores import check_vector_scores
 from kgspark.search_space import SearchSpace
 from kgspark.spark.frames import DataFrame, read_table
@@ -38,7 +41,9 @@ def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
     schema = [
         finding
         for name in tables
-        for finding in check_schema(night.run.footers(name), name, id_type(night), names, scoring)
+        for finding in check_schema(
+            night.run.footers(name), name, id_type(night), names, scoring, extras_of(night.settings)
+        )
     ]
     if any(finding.blocks for finding in schema):
         return schema
@@ -55,6 +60,8 @@ def audit_night(night: Night, tables: Sequence[str]) -> list[Finding]:
         layout=entity_layout(night),
         id_type=id_type(night),
         candidates=read_candidates(night),
+        rules=rule_facts(night),
+        facts=read_movie_facts(night) if night.settings.recommend.reason_facts else None,
     )
     ranked = [
         RankedTable(name, rows, DIRECTIONS[name], list_length(night, name), _last_published(night, name))

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 from kgspark.night.night import Night
 from kgspark.night.reads import DIRECTIONS, tables_to_publish
+from kgspark.night.rules import extras_of, features, in_order_of_scores
 from kgspark.night.settings import NightSettings
 from kgspark.published_schemas import MEANINGS, published_columns, sources_of
 from kgspark.report.contract.tables import PublishedTable, Rule
 from kgspark.runs import Run, run_dates
 from kgspark.search_space import Scoring
 from kgspark.spark.ranking.audit.checks import CHECKS, Check
-from kgspark.tables import RATINGS, USER_VECTORS, VECTORS, Columns
+from kgspark.tables import RATINGS, RECOMMENDATIONS, USER_VECTORS, VECTORS, Columns
 from kgspark.warehouse.files import warehouse_of
 
 
@@ -24,7 +25,9 @@ def _table(night: Night, table: str) -> PublishedTable:
     names = night.settings.names
     columns = [
         replace(column, name=names.column(column.name), meaning=names.fill(column.meaning))
-        for column in published_columns(table, _id_type(night.settings), _scoring(night.settings))
+        for column in published_columns(
+            table, _id_type(night.settings), _scoring(night.settings), extras_of(night.settings)
+        )
     ]
     place = f"{warehouse_of(night.run.lake).day_of(table, '*')}/*.parquet"
     return PublishedTable(table, names.fill(MEANINGS[table]), place, columns, list(_rules(night.settings, table)))
@@ -52,7 +55,8 @@ def _rules(settings: NightSettings, table: str) -> Iterator[Rule]:
     """The checks that block a publication; others promise nothing."""
     for check in CHECKS:
         given = settings.audit.checks[check.name]
-        if given.severity == "block" and table in check.tables and _is_made(settings, check):
+        unordered = check.name == "score_order" and table == RECOMMENDATIONS and not in_order_of_scores(settings)
+        if given.severity == "block" and table in check.tables and _is_made(settings, check) and not unordered:
             yield _rule(settings, table, check, given.bound)
     for name, own in settings.audit.own.items():
         if own.table == table and own.severity == "block":
@@ -64,6 +68,8 @@ def _is_made(settings: NightSettings, check: Check) -> bool:
     """False for a check that the audit of this configuration leaves out."""
     if check.name == "top_k" and settings.recommend.index.kind != "flat":
         return False
+    if check.only_with:
+        return check.only_with in features(settings)
     return settings.candidates.restrict or not check.restricted_only
 
 
@@ -75,7 +81,7 @@ def _rule(settings: NightSettings, table: str, check: Check, bound: float) -> Ru
     unique = _unique(table).get(check.name)
     if unique is not None:
         return Rule(check.name, text, unique=tuple(map(names.column, unique)))
-    values = sources_of(table) if check.name in ("source", "vector_source") else ()
+    values = sources_of(table, extras_of(settings)) if check.name in ("source", "vector_source") else ()
     return Rule(check.name, text, names.column(check.column), values=values)
 
 

@@ -18,12 +18,24 @@ from kgspark.kge.export.model_files import MODEL_FILE
 from kgspark.kge.export.recomputed import ModelFile
 from kgspark.night.night import Night
 from kgspark.night.reads import list_length
+from kgspark.night.rules_audit import MovieRules
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace, read_ids
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.ranking.audit.checks import check_named
 from kgspark.spark.ranking.audit.findings import Finding, judge
 from kgspark.spark.ranking.audit.sample import TABLE, collect_likes, collect_rows
-from kgspark.tables import AUDIENCES, AVERAGE, LEARNED, MODEL, RECOMMENDATIONS, SEARCH_SPACE, SOURCES, TRIPLES, Columns
+from kgspark.tables import (
+    AUDIENCES,
+    AVERAGE,
+    LEARNED,
+    MODEL,
+    PLACED_SOURCES,
+    RECOMMENDATIONS,
+    SEARCH_SPACE,
+    SOURCES,
+    TRIPLES,
+    Columns,
+)
 
 CHECK = "model_scores"
 # Largest number of rows of a table that are compared, except recommendations, of which a user has no more than K.
@@ -45,8 +57,9 @@ class Sample:
     placed     int64, sorted: the positions of the movies with a vector of their own, which alone may be ranked by it
     likes      the movies that each of the users likes in the splits that the model has learned, with weights and times;
                without an entry if no score depends on them
-    rows       table, user_id, movie_id, score: all of their recommendations, and some rows of the other tables
+    rows       table, user_id, movie_id, score, source: all of their recommendations, and some rows of the other tables
     owners, movies  int64 (n,): each row's user, a position in `users`, and its movie's position
+    rules      the business rules of recommendations; None for none
     """
 
     model: ModelFile
@@ -58,6 +71,7 @@ class Sample:
     rows: pa.Table
     owners: np.ndarray
     movies: np.ndarray
+    rules: MovieRules | None = None
 
     @classmethod
     def collect(cls, night: Night, tables: Mapping[str, DataFrame]) -> "Sample":
@@ -76,18 +90,36 @@ class Sample:
         model = ModelFile.open(night.run.table(MODEL) / MODEL_FILE)
         needed = model.leans or AUDIENCES in tables
         likes = _likes(night, model, users) if needed else Histories.empty(len(users))
-        positions = (np.asarray(column).astype(np.int64) for column in (owners, rows["movie"]))
+        owners, movies = (np.asarray(column).astype(np.int64) for column in (owners, rows["movie"]))
         placed = np.flatnonzero(space.item_sources != SOURCES.index(AVERAGE))
-        return cls(model, users, user_ids, movie_ids, placed, likes, rows, *positions)
+        rules = MovieRules.of(night, movie_ids)
+        return cls(model, users, user_ids, movie_ids, placed, likes, rows, owners, movies, rules)
 
     @cached_property
     def own(self) -> np.ndarray:
+        """The final score of every row, float64 (n,): the model's; by `rules`, with the boosts."""
+        return self.final(self.of_model, self.movies, self.of_table(RECOMMENDATIONS))
+
+    @cached_property
+    def of_model(self) -> np.ndarray:
         """The model's score of every row, float64 (n,); those of audiences are comparable between users."""
         own, of_audiences = np.empty(len(self.owners)), self.of_table(AUDIENCES)
         for chosen, scores in ((~of_audiences, self.model.scores), (of_audiences, self.model.audience_scores)):
             if chosen.any():
                 own[chosen] = scores(self.users, self.owners[chosen], self.movies[chosen], self.likes)
         return own
+
+    def final(self, scores: np.ndarray, movies: np.ndarray, recommended: np.ndarray | None = None) -> np.ndarray:
+        """The final scores of movies with the model's scores float64 (n,), of all or of those in the mask."""
+        if self.rules is None:
+            return scores
+        final = self.rules.final(scores, movies)
+        return final if recommended is None else np.where(recommended, final, scores)
+
+    @cached_property
+    def by_rule(self) -> np.ndarray:
+        """Mask bool (n,) of the rows that a business rule has placed."""
+        return np.asarray(pc.is_in(self.rows[Columns.SOURCE], value_set=pa.array(PLACED_SOURCES)))
 
     def of_table(self, table: str) -> np.ndarray:
         """Mask bool (n,) of the rows of a table."""
@@ -96,13 +128,15 @@ class Sample:
     def tolerances(self, table: str) -> np.ndarray:
         """The largest difference between two scores of a user in a table that rounding explains, float64 (u,)."""
         largest, of_table = np.zeros(len(self.users)), self.of_table(table)
-        np.maximum.at(largest, self.owners[of_table], np.abs(self.own[of_table]))
+        for scores in (self.own,) if self.rules is None else (self.own, self.of_model):
+            np.maximum.at(largest, self.owners[of_table], np.abs(scores[of_table]))
         return _TOLERANCE * largest + 1e-6
 
 
 def compare_scores(night: Night, sample: Sample, table: str) -> Finding:
     """The finding of one ranked table: its rows in the sample whose score is not the model's."""
-    of_table = sample.of_table(table)
+    # A pinned movie may have no vector of its own.
+    of_table = sample.of_table(table) & ~(sample.by_rule & ~np.isin(sample.movies, sample.placed))
     rows, own, owners = sample.rows.filter(pa.array(of_table)), sample.own[of_table], sample.owners[of_table]
     published = rows[Columns.SCORE].to_numpy().astype(np.float64)
     differs = ~(np.abs(published - own) <= sample.tolerances(table)[owners])  # also if a score is NaN

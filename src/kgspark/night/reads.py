@@ -27,6 +27,7 @@ from kgspark.tables import (
     RANKED_WITH,
     RATINGS,
     RECOMMENDATIONS,
+    RULES,
     SEARCH_SPACE,
     SEEN,
     SEGMENTS,
@@ -177,6 +178,16 @@ def list_length(night: Night, table: str) -> int:
 def candidate_tables(night: Night) -> list[str]:
     """The tables that restrict recommendations; empty if every user may get every movie."""
     return [SEGMENTS, CANDIDATES] if night.settings.candidates.restrict else []
+
+
+def has_rules(night: Night) -> bool:
+    """True if recommendations are not simply the best by the model's score of what is offered."""
+    return night.settings.rules.active or night.settings.candidates.pins
+
+
+def rule_tables(night: Night) -> list[str]:
+    """The table of what rules say of each movie; empty if no rule looks at movies."""
+    return [RULES] if night.settings.rules.looks_at_movies else []
 
 
 def read_candidates(night: Night) -> Candidates | None:

@@ -17,11 +17,13 @@ from kgspark.night.tune_space import check_space
 from kgspark.observers.settings import ObserveSettings
 from kgspark.report.contract.settings import ContractSettings
 from kgspark.report.night_page.settings import ReportSettings
+from kgspark.retrieval.reason_templates import CASES
 from kgspark.retrieval.settings import AudienceSettings, RecommendSettings, SimilarSettings, VectorSettings
 from kgspark.runs import Verify, run_dates
 from kgspark.spark.cleaning.settings import CleanSettings, SourceSettings, has_column
 from kgspark.spark.graph.settings import RelationSettings, SplitSettings, TriplesSettings
 from kgspark.spark.ranking.audit.settings import AuditSettings
+from kgspark.spark.ranking.rule_settings import RuleSettings
 from kgspark.spark.ranking.settings import CandidateSettings
 from kgspark.spark.settings import SessionSettings
 from kgspark.stores.copies import open_lake, usual_folder
@@ -61,6 +63,7 @@ class NightSettings(Settings):
     triples: TriplesSettings = Field(default_factory=TriplesSettings)
     train: TrainSection = Field(default_factory=TrainSection)
     candidates: CandidateSettings = Field(default_factory=CandidateSettings)
+    rules: RuleSettings = Field(default_factory=RuleSettings)
     recommend: RecommendSettings = Field(default_factory=RecommendSettings)
     audiences: AudienceSettings = Field(default_factory=AudienceSettings)
     similar_items: SimilarSettings = Field(default_factory=SimilarSettings)
@@ -156,11 +159,28 @@ class NightSettings(Settings):
 
     @model_validator(mode="after")
     def _lists_are_tables(self) -> "NightSettings":
-        for key in ("allow", "deny"):
-            name = getattr(self.candidates, key)
-            if name is not None and name not in self.source.tables:
+        for key, name in self.candidates.lists.items():
+            if name not in self.source.tables:
                 known = ", ".join(self.source.tables) or "none is declared"
                 raise ValueError(f"candidates.{key}: no table {name!r} in source.tables ({known})")
+        return self
+
+    @model_validator(mode="after")
+    def _reasons_are_known(self) -> "NightSettings":
+        """The cases of texts, and the relations of words."""
+        named = {"reason_text": CASES, "reason_words": ()}
+        for key, known in named.items():
+            for name in getattr(self.recommend, key):
+                if name not in (*known, *self.relations):
+                    expected = ", ".join((*known, *self.relations))
+                    raise ValueError(f"recommend.{key}.{name}: expected one of {expected}")
+        return self
+
+    @model_validator(mode="after")
+    def _share_has_a_rank(self) -> "NightSettings":
+        share, k = self.rules.explore.share, self.recommend.k
+        if 0 < share * k < 1:
+            raise ValueError(f"rules.explore.share: expected a share of at least one of the {k} ranks, found {share}")
         return self
 
     @model_validator(mode="after")

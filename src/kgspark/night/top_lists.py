@@ -10,14 +10,16 @@ from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kgspark.night.model_scores import Sample
 from kgspark.night.night import Night
-from kgspark.night.reads import read_candidates, seen_pairs
+from kgspark.night.reads import list_length, read_candidates, seen_pairs
+from kgspark.night.rules_audit import MovieRules
 from kgspark.spark.ranking.audit.checks import check_named
 from kgspark.spark.ranking.audit.findings import Finding, judge
 from kgspark.spark.ranking.audit.sample import collect_allowed
-from kgspark.tables import Columns
+from kgspark.tables import RECOMMENDATIONS, Columns
 
 CHECK = "top_k"
 # Pairs of user and movie that are scored, unless the movies of one user alone are more.
@@ -25,17 +27,21 @@ _MOST_PAIRS = 50_000
 # Pairs that are scored at once, which bounds the memory.
 _BLOCK_PAIRS = 1 << 18
 _LAST = "last"
+# Below every score.
+_ANY = -1e300
 
 
 def check_top_k(night: Night, sample: Sample, table: str) -> Finding:
     """The finding of a table of movies. Not measured if the search was approximate: its recall was measured instead."""
     check, given, names = check_named(CHECK), night.settings.audit.checks[CHECK], night.settings.names
-    last = _last_scores(sample, table)
+    last = _last_scores(sample, table, list_length(night, table))
     chosen = _some(np.flatnonzero(np.isfinite(last)), _MOST_PAIRS // max(len(sample.placed), 1))
     if night.run.manifest(table).details["search"] != ["flat"] or not len(chosen):
         return judge(check, given, table, None, names=names)
     better = _better_movies(sample, table, chosen, last)
     lacking = collect_allowed(better, seen_pairs(night), read_candidates(night))
+    if sample.rules is not None and table == RECOMMENDATIONS:
+        lacking = lacking.filter(pa.array(_break_rules(sample, sample.rules, lacking, night.settings.recommend.k)))
     example = f"{len(chosen):,} lists compared with {len(sample.placed):,} {names.movies}"
     if len(lacking):
         row = min(lacking.to_pylist(), key=itemgetter(Columns.USER_ID, Columns.MOVIE_ID))
@@ -44,11 +50,41 @@ def check_top_k(night: Night, sample: Sample, table: str) -> Finding:
     return judge(check, given, table, float(len(lacking)), example, names)
 
 
-def _last_scores(sample: Sample, table: str) -> np.ndarray:
-    """The model's lowest score in each user's list, float64 (u,); infinite for a user without a list."""
-    last, listed = np.full(len(sample.users), np.inf), sample.of_table(table)
+def _last_scores(sample: Sample, table: str, k: int) -> np.ndarray:
+    """The lowest final score in each user's list, float64 (u,); infinite for a user without a list.
+
+    Rows that rules have placed do not count.
+    """
+    last, listed = np.full(len(sample.users), np.inf), sample.of_table(table) & ~sample.by_rule
     np.minimum.at(last, sample.owners[listed], sample.own[listed])
+    if sample.rules is not None and sample.rules.caps is not None and table == RECOMMENDATIONS:
+        # A list that vectors do not fill lacks every movie that could stand in it.
+        rows = np.bincount(sample.owners[sample.of_table(table)], minlength=len(last))
+        last[np.isfinite(last) & (rows < k)] = _ANY
     return last
+
+
+def _break_rules(sample: Sample, rules: MovieRules, lacking: pa.Table, k: int) -> np.ndarray:
+    """Mask bool (n,) of the lacking movies that no rule has kept out of the list.
+
+    Caps keep out a movie if a group of it has no room left by the rows before it. Maximal marginal relevance may keep
+    out movies of its pool: as many as the pool has more than the list.
+    """
+    owners = np.asarray(pc.index_in(lacking[Columns.USER_ID], value_set=sample.user_ids))
+    movies = np.asarray(pc.index_in(lacking[Columns.MOVIE_ID], value_set=sample.movie_ids))
+    scores, broken = lacking[Columns.SCORE].to_numpy(), np.ones(len(lacking), bool)
+    in_order, tolerances = rules.plan.relevance is None, sample.tolerances(RECOMMENDATIONS)
+    for owner in np.unique(owners):
+        mine, rows = owners == owner, sample.of_table(RECOMMENDATIONS) & (sample.owners == owner)
+        if rules.caps is not None:
+            before = np.where(sample.by_rule[rows] | (not in_order), np.inf, sample.own[rows])
+            floors = rules.floors(sample.movies[rows], before) + tolerances[owner]
+            broken[mine] = ~rules.without_room(movies[mine], scores[mine], floors)
+        if not in_order:
+            spare = max(k, rules.plan.pool) - int((~sample.by_rule[rows]).sum())
+            left = np.flatnonzero(mine & broken)
+            broken[left[: max(spare, 0)]] = False
+    return broken
 
 
 def _some(positions: np.ndarray, most: int) -> np.ndarray:
@@ -67,7 +103,7 @@ def _better_movies(sample: Sample, table: str, chosen: np.ndarray, last: np.ndar
     known = sample.owners[listed] * len(sample.movie_ids) + sample.movies[listed]
     parts = []
     for owners, movies in _blocks(chosen, sample.placed):
-        scores = sample.model.scores(sample.users, owners, movies, sample.likes)
+        scores = sample.final(sample.model.scores(sample.users, owners, movies, sample.likes), movies)
         better = (scores > floor[owners]) & ~np.isin(owners * len(sample.movie_ids) + movies, known)
         parts.append((owners[better], movies[better], scores[better]))
     owners, movies, scores = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgspark.night.night import Night
+from kgspark.night.rules_audit import MovieRules
 from kgspark.search_space import QUERIES, Scoring, SearchSpace, pairwise_scores, read_ids
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.ranking.audit.checks import check_named
@@ -37,6 +38,13 @@ def check_vector_scores(night: Night, frames: Mapping[str, DataFrame]) -> Iterat
     queries = _vectors(frames[USER_VECTORS], Columns.USER_ID, users, scoring.dimension)
     items = _vectors(frames[MOVIE_VECTORS], Columns.MOVIE_ID, movies, scoring.dimension)
     own, tolerance = _scores(scoring, queries, items)
+    if (rules := MovieRules.of(night, pc.unique(movies))) is not None:
+        of_movies = np.asarray(pc.index_in(movies, value_set=pc.unique(movies)))
+        largest = np.abs(own) + tolerance
+        own = rules.final(own, of_movies)
+        # A factor stretches the difference, and each boost rounds once more.
+        stretch = np.abs(own) / np.maximum(largest, np.finfo(np.float32).tiny)
+        tolerance = tolerance * np.maximum(stretch, 1) * 4 + 4 * np.finfo(np.float32).eps * (np.abs(own) + largest)
     published = rows[Columns.SCORE].to_numpy().astype(np.float64)
     wrong = np.flatnonzero(~(np.isfinite(own) & (np.abs(published - own) <= tolerance)))  # also if a vector is missing
     example = f"{len(rows):,} rows of {len(pc.unique(users)):,} {names.users} compared"

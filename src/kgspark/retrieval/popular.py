@@ -16,6 +16,7 @@ import pyarrow.dataset as ds
 from kgspark.graph.histories import Histories
 from kgspark.retrieval.pool_files import offered_by_segment
 from kgspark.retrieval.pools import rows_among
+from kgspark.retrieval.rules.caps import Caps
 from kgspark.retrieval.topk import Ranking
 from kgspark.tables import POPULAR, POPULAR_IN_SEGMENT, ROW_SOURCES, Columns
 
@@ -59,18 +60,27 @@ class PopularList:
         """The rows of `positions` int64 (B,) whose user this list is for, int64."""
         return rows_among(self.users, positions)
 
-    def fill(self, ranking: Ranking, sources: np.ndarray, seen: Histories, rows: np.ndarray) -> None:
+    def fill(
+        self,
+        ranking: Ranking,
+        sources: np.ndarray,
+        seen: Histories,
+        rows: np.ndarray,
+        caps: Caps | None = None,
+        counts: np.ndarray | None = None,
+    ) -> None:
         """Fills the lists `rows` int64 up to their length with unseen movies that they do not have yet, in place.
 
         ranking  its scores do not increase, so a popular movie's score is at most that of the list's last movie
         sources  uint8 (B, k): the source of each place of a list
         seen     positions of movies, per list
+        counts   of `caps`, which leave out movies, so that any of them may be looked at; changed in place
         """
         k = ranking.ids.shape[1]
         rows = rows[ranking.counts[rows] < k]
         rows = rows[np.argsort(seen.sizes[rows], kind="stable")]
-        for some, depth in self._steps(seen.sizes[rows] + k):
-            self._fill(ranking, sources, seen, rows[some], depth)
+        for some, depth in self._steps(seen.sizes[rows] + (k if caps is None else len(self.movies))):
+            self._fill(ranking, sources, seen, rows[some], depth, (caps, counts))
 
     def _steps(self, depths: np.ndarray) -> Iterator[tuple[slice, int]]:
         """Cuts rows, whose rising `depths` say how many movies they may need to look at, into steps of bounded size."""
@@ -82,10 +92,23 @@ class PopularList:
             yield slice(start, stop), int(reach[stop - start - 1])
             start = stop
 
-    def _fill(self, ranking: Ranking, sources: np.ndarray, seen: Histories, rows: np.ndarray, depth: int) -> None:
+    def _fill(
+        self,
+        ranking: Ranking,
+        sources: np.ndarray,
+        seen: Histories,
+        rows: np.ndarray,
+        depth: int,
+        room: tuple[Caps | None, np.ndarray | None],
+    ) -> None:
         ids, counts, movies = ranking.ids[rows], ranking.counts[rows], self.movies[:depth]
         listed = Histories.from_sizes(counts, ids[ids >= 0])
         free = ~(seen.pick(rows) | listed).contains(np.broadcast_to(movies, (len(rows), depth)))
+        caps, of_groups = room
+        if caps is not None and of_groups is not None:
+            part = of_groups[rows]
+            free = caps.take(part, np.where(free, movies, -1), ids.shape[1] - counts)
+            of_groups[rows] = part
         place = counts[:, None] + np.cumsum(free, axis=1) - 1
         row, column = np.nonzero(free & (place < ids.shape[1]))
         at = rows[row], place[row, column]

@@ -5,7 +5,7 @@ Recommendations rank the items for queries, audiences rank the queries for items
 same code serves both.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 
@@ -17,14 +17,18 @@ from kgspark.errors import StageError
 from kgspark.graph.histories import Histories
 from kgspark.ranking_schemas import FILE_DESCRIPTION, QueryColumns
 from kgspark.retrieval.approximate import Recall
-from kgspark.retrieval.index import Engine, FlatIndex, load_index
+from kgspark.retrieval.index import Engine, load_index
 from kgspark.retrieval.pool_files import load_pools
-from kgspark.retrieval.pools import Pool, rank_pools
-from kgspark.retrieval.popular import PopularList, load_popular
+from kgspark.retrieval.pools import Pool
+from kgspark.retrieval.popular import load_popular
 from kgspark.retrieval.published_files import write_published
 from kgspark.retrieval.query_blocks import QueryBlock, read_blocks
+from kgspark.retrieval.ranker import Ranker
+from kgspark.retrieval.reason_texts import ReasonTexts
 from kgspark.retrieval.reasons import nearest_liked
+from kgspark.retrieval.rules.files import load_rules
 from kgspark.retrieval.settings import IndexSettings
+from kgspark.retrieval.shared_facts import MovieFacts, load_facts
 from kgspark.retrieval.topk import Ranking
 from kgspark.search_space import ITEMS, OPPOSITE, SearchSpace, Side, read_ids
 from kgspark.stores.shared_folders import readable
@@ -53,6 +57,10 @@ class RankingTask:
     pools        folder of `write_pools`; None ranks the whole side for every query, exactly
     popular      folder of `write_popular`, whose movies fill the lists that the vectors do not fill, and all lists of
                  queries with the source average; None to rank those by their vectors, and to fill nothing
+    facts        folder of `write_facts`, for the columns of reasons as facts and as text; None for neither
+    reason_facts  True for the columns reason_relation and reason_entity
+    reason_text  the templates of the column reason_text, None for no such column
+    rules        folder of `write_rules`, the business rules of the lists; None for none
     index        settings of the approximate search
     """
 
@@ -71,12 +79,16 @@ class RankingTask:
     engine: Callable[[], Engine | None] | None = None
     pools: str | None = None
     popular: str | None = None
+    rules: str | None = None
+    facts: str | None = None
+    reason_facts: bool = False
+    reason_text: ReasonTexts | None = None
     index: IndexSettings = field(default_factory=IndexSettings)
 
     def __post_init__(self) -> None:
         """Raises ValueError for reasons or popular movies together with the wrong side."""
-        if self.side != ITEMS and (self.reason_name is not None or self.popular is not None):
-            raise ValueError("reasons and popular movies are for lists of items, so they need side='items'")
+        if self.side != ITEMS and any(each is not None for each in (self.reason_name, self.popular, self.rules)):
+            raise ValueError("reasons, popular movies and rules are for lists of items, so they need side='items'")
 
     @property
     def sample_every(self) -> int:
@@ -111,55 +123,26 @@ class RankingTask:
         refuses, InputError if a folder lacks a file.
         """
         opened = _open(self)
-        for block in read_blocks(batches, self.block, len(opened.queries)):
+        for block in read_blocks(batches, self.block, len(opened.query_ids)):
             _check_ids(block, opened.query_ids)
             yield self.rank_block(opened, block, recall)
 
     def rank_block(self, opened: "Opened", block: QueryBlock, recall: Recall | None = None) -> pa.RecordBatch:
         """The rows of a block of queries, as `rank` yields them, of files or arrays that are open already."""
-        ranking = opened.rank(block.positions, block.seen, self.k, self.index)
+        ranking, sources = opened.ranker.lists(block.positions, block.seen, self.k, self.index)
         if recall is not None and self.sample_every:
-            _measure(recall, opened, block, ranking, self.sample_every)
-        sources = opened.sources(block.positions, ranking)
-        for popular in opened.popular:
-            popular.fill(ranking, sources, block.seen, popular.rows(block.positions))
+            _measure(recall, opened.ranker, block, ranking, sources, self.sample_every)
         return _rows(self, opened, block, ranking, sources)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a task ranks, opened: the index over the ranked side with its pools and ids, the queries' vectors and ids,
-    and the popular movies.
+    """What a task ranks, opened: the ranker, the ids of both sides, and the facts that reasons name."""
 
-    alike  float32 (items, width): the coordinates of the ranked vectors that tell what is like what
-    """
-
-    index: FlatIndex
-    alike: np.ndarray
-    pools: Sequence[Pool]
+    ranker: Ranker
     ids: pa.Array
     query_ids: pa.Array
-    queries: np.ndarray
-    query_sources: np.ndarray
-    ranked_sources: np.ndarray
-    popular: Sequence[PopularList]
-
-    def rank(self, positions: np.ndarray, seen: Histories, k: int, settings: IndexSettings | None = None) -> Ranking:
-        """The lists of the queries at `positions` int64 (B,) that have seen `seen`; without settings, exactly."""
-        placed = np.arange(len(positions))
-        if self.popular:
-            placed = np.flatnonzero(self.query_sources[positions] != SOURCES.index(AVERAGE))
-        some = positions[placed]
-        found = rank_pools(self.pools, self.queries[some], some, seen.pick(placed), k, settings)
-        if len(placed) == len(positions):
-            return found
-        ranking = Ranking.empty(len(positions), k)
-        ranking.ids[placed], ranking.scores[placed], ranking.counts[placed] = found.ids, found.scores, found.counts
-        return ranking
-
-    def sources(self, positions: np.ndarray, ranking: Ranking) -> np.ndarray:
-        """The weaker source of the two vectors of each place of the lists, uint8 (B, k); of empty ones, any number."""
-        return np.minimum(self.query_sources[positions][:, None], self.ranked_sources[ranking.ids])
+    facts: MovieFacts | None = None
 
 
 def _open(task: RankingTask) -> Opened:
@@ -174,9 +157,11 @@ def _open(task: RankingTask) -> Opened:
     queries = space.vectors(query_side)
     query_ids = read_ids(folder, query_side, len(queries))
     popular = [] if task.popular is None else load_popular(readable(task.popular))
+    facts = None if task.facts is None else load_facts(readable(task.facts))
+    rules = None if task.rules is None else load_rules(readable(task.rules))
     sources = space.sources(query_side), space.sources(task.side)
     alike = space.vectors(task.side)[:, : space.width or None]
-    return Opened(index, alike, pools, ids, query_ids, queries, *sources, popular)
+    return Opened(Ranker(index, alike, pools, queries, *sources, popular, rules), ids, query_ids, facts)
 
 
 def _check_ids(block: QueryBlock, query_ids: pa.Array) -> None:
@@ -191,11 +176,16 @@ def _check_ids(block: QueryBlock, query_ids: pa.Array) -> None:
     )
 
 
-def _measure(recall: Recall, opened: Opened, block: QueryBlock, ranking: Ranking, every: int) -> None:
+def _measure(
+    recall: Recall, ranker: Ranker, block: QueryBlock, ranking: Ranking, sources: np.ndarray, every: int
+) -> None:
     """Compares the list of every `every`-th query with its exact list."""
     rows = np.flatnonzero(block.positions % every == 0)
-    exact = opened.rank(block.positions[rows], block.seen.pick(rows), ranking.ids.shape[1])
-    recall.count(exact, Ranking(ranking.ids[rows], ranking.scores[rows], ranking.counts[rows]))
+    exact = ranker.measured(block.positions[rows], block.seen.pick(rows), ranking.ids.shape[1])
+    ids = ranking.ids[rows]
+    if ranker.rules is None:
+        ids = np.where(sources[rows] < len(SOURCES), ids, -1)
+    recall.count(exact, Ranking(ids, ranking.scores[rows], ranking.counts[rows]))
 
 
 def _rows(
@@ -215,16 +205,34 @@ def _rows(
     }
     if task.reason_name is not None:
         ranked_by_vector = np.where(sources < len(SOURCES), ranking.ids, -1)
-        nearest = nearest_liked(opened.alike, ranked_by_vector, _placed(block.liked, opened))[filled]
+        nearest = nearest_liked(opened.ranker.alike, ranked_by_vector, _placed(block.liked, opened))[filled]
         columns[task.reason_name] = opened.ids.take(pa.array(nearest, mask=nearest < 0))
+        if opened.facts is not None:
+            columns |= _of_facts(task, opened.facts, ranked, nearest, sources[filled])
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _of_facts(
+    task: RankingTask, facts: MovieFacts, ranked: np.ndarray, reasons: np.ndarray, sources: np.ndarray
+) -> dict[str, pa.Array]:
+    """The columns of reasons as facts and as text, for the movies int64 (n,) and their reasons (-1 for none)."""
+    shared, columns = facts.shared(ranked, reasons), {}
+    if task.reason_facts:
+        places = pa.array(shared, mask=shared < 0)
+        columns = {
+            Columns.REASON_RELATION: facts.relations.take(places),
+            Columns.REASON_ENTITY: facts.entities.take(places),
+        }
+    if task.reason_text is not None:
+        columns[Columns.REASON_TEXT] = task.reason_text.of_rows(facts, reasons, shared, sources)
+    return columns
 
 
 def _placed(liked: Histories, opened: Opened) -> Histories:
     """The liked items that have a vector of their own; for a query that likes none of these, all that it likes."""
-    if not opened.popular:
+    if not opened.ranker.popular:
         return liked
-    placed = opened.ranked_sources[liked.indices] != SOURCES.index(AVERAGE)
+    placed = opened.ranker.ranked_sources[liked.indices] != SOURCES.index(AVERAGE)
     rows = liked.rows()
     without = np.bincount(rows[placed], minlength=len(liked)) == 0
     return liked.where(placed | without[rows])

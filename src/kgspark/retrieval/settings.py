@@ -1,10 +1,11 @@
 """Settings of the ranking stage: the lengths of the lists, and the search."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kgspark.config import Settings
+from kgspark.retrieval.reason_templates import SHARED, check_template
 
 Kind = Literal["flat", "ivf", "hnsw", "pq"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -56,6 +57,36 @@ class RecommendSettings(Settings):
         "have it; the result is the same",
     )
     index: IndexSettings = Field(default_factory=IndexSettings)
+    reason_facts: bool = Field(
+        default=False,
+        description="columns reason_relation and reason_entity: the rarest fact that the movie shares with its reason",
+    )
+    reason_text: dict[str, str] = Field(
+        default_factory=dict,
+        description="column reason_text, by case: shared, or the name of the relation (with {movie}, {relation}, "
+        "{entity}), liked (no fact is shared; {movie}), popular_in_segment, popular, pinned, explored; a text alone is "
+        "for shared",
+    )
+    reason_words: dict[str, str] = Field(
+        default_factory=dict, description="relation: your word for {relation}, such as has_genre: genre"
+    )
+
+    @field_validator("reason_text", mode="before")
+    @classmethod
+    def _text_alone(cls, value: Any) -> Any:
+        return {SHARED: value} if isinstance(value, str) else value
+
+    @field_validator("reason_text")
+    @classmethod
+    def _words_are_known(cls, value: dict[str, str]) -> dict[str, str]:
+        for case, template in value.items():
+            check_template(case, template)
+        return value
+
+    @property
+    def needs_facts(self) -> bool:
+        """True if published rows have facts or texts as reasons."""
+        return self.reason_facts or bool(self.reason_text)
 
 
 class AudienceSettings(Settings):

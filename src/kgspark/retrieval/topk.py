@@ -83,7 +83,7 @@ def top_k(index: FlatIndex, queries: np.ndarray, seen: Histories, k: int) -> Ran
         pending = np.concatenate([np.empty(0, np.int64), *unsettled])
         expected = _Expected(learns=False)
     _spread(partial(_scan, call), _cut(pending, len(index), index.threads), index.threads)
-    return _unpack(call.keys)
+    return unpack(call.keys)
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,10 @@ def _fetch(call: _Call, margin: int, expected: _Expected, rows: np.ndarray) -> n
     values, ids = index.search(queries, depth)
     kept, last = _drop_seen(ids, seen, len(index), k + margin)
     expected.learn(seen.sizes, last + 1 - (kept >= 0).sum(axis=1))
-    ranked = np.sort(_pack(score_pairs(index, queries, kept), kept), axis=1)[:, :k]
+    ranked = np.sort(pack(score_pairs(index, queries, kept), kept), axis=1)[:, :k]
     call.keys[rows] = ranked
     cut = values[np.arange(len(rows)), last]
-    settled = _unpack(ranked[:, -1:]).scores[:, 0] > ceilings(index, queries, cut)
+    settled = unpack(ranked[:, -1:]).scores[:, 0] > ceilings(index, queries, cut)
     return rows[~settled]
 
 
@@ -209,7 +209,7 @@ def _was_seen(ids: np.ndarray, seen: Histories, catalogue: int) -> np.ndarray:
 
 def top_k_of_scores(scores: np.ndarray, seen: Histories, k: int) -> Ranking:
     """The k best unseen columns of each row of scores float32 (B, N), ordered and padded as in `top_k`."""
-    return _unpack(_best_keys(scores, seen, k))
+    return unpack(_best_keys(scores, seen, k))
 
 
 def _scan(call: _Call, rows: np.ndarray) -> np.ndarray:
@@ -220,7 +220,7 @@ def _scan(call: _Call, rows: np.ndarray) -> np.ndarray:
 
 
 def _best_keys(scores: np.ndarray, seen: Histories, k: int) -> np.ndarray:
-    keys = _pack(scores, np.arange(scores.shape[1])[None, :])
+    keys = pack(scores, np.arange(scores.shape[1])[None, :])
     keys[seen.rows(), seen.indices] = _NOTHING
     if k < scores.shape[1]:
         keys = np.partition(keys, k - 1, axis=1)[:, :k]
@@ -229,7 +229,7 @@ def _best_keys(scores: np.ndarray, seen: Histories, k: int) -> np.ndarray:
     return best
 
 
-def _pack(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def pack(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Keys uint64, of the broadcast shape, that sort by falling score, then by rising id; all ones if the id is -1.
 
     The bits of a float32 sort as integers once the sign is handled; NumPy sorts integers several times faster than it
@@ -241,8 +241,8 @@ def _pack(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.where(ids < 0, _NOTHING, keys)
 
 
-def _unpack(keys: np.ndarray) -> Ranking:
-    """The lists of sorted keys (B, k): the inverse of `_pack`."""
+def unpack(keys: np.ndarray) -> Ranking:
+    """The lists of sorted keys (B, k): the inverse of `pack`."""
     filled = keys != _NOTHING
     falling = (keys >> np.uint64(32)).astype(np.uint32)
     scores = np.where(falling >> 31, falling, ~falling & np.uint32(0x7FFFFFFF)).view(np.float32)

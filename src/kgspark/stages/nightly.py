@@ -17,7 +17,7 @@ from kgspark.night.refusals import refusal
 from kgspark.observers.figures import list_churn
 from kgspark.report.summary import night_summary, shortened
 from kgspark.runs import as_written, first_difference
-from kgspark.tables import WRITTEN_BY
+from kgspark.tables import RECOMMENDATIONS, WRITTEN_BY
 
 STAGES = (
     "clean_ratings",
@@ -50,6 +50,8 @@ def run(night: Night) -> dict[str, Any]:
             _tell_of_report(night, anew=True)  # it shows what was refused, and why
             raise
     metrics, full, churn = held_out_metrics(night), last_full_night(night.run), list_churn(night.run)
+    if (ruled := night.run.manifest(RECOMMENDATIONS).details.get("held_out")) is not None:
+        metrics = {**metrics, "with rules": ruled["with_rules"]}
     write_times(night, night.outcomes)
     compared = format_comparison(night.outcomes, full, churn)
     places, names = published_places(night), night.settings.names

@@ -6,26 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from kgspark.content import columns_text, content_hash
-from kgspark.errors import ConfigError, StageError
+from kgspark.errors import StageError
 from kgspark.files import TableFiles
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
-from kgspark.night.checked_candidates import check_candidates
 from kgspark.night.night import Night
+from kgspark.night.offers import write_offers
 from kgspark.night.reads import (
     DIRECTIONS,
     candidate_tables,
     cleaned_tables,
     entity_layout,
+    has_rules,
     id_type,
     list_length,
     needs_popular,
     own_table_signatures,
     ranked_tables,
     relations_of,
+    rule_tables,
     search_spaces,
     seen_pairs,
     vectors_by_source,
 )
+from kgspark.night.reason_facts import write_fact_files
+from kgspark.night.rules import extras_of, write_rule_files
+from kgspark.night.rules_measured import measure_rules, notes_on_rules
 from kgspark.published_schemas import described, published_schema
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import load_index
@@ -33,6 +38,7 @@ from kgspark.retrieval.pool_files import write_pools
 from kgspark.retrieval.popular import write_popular
 from kgspark.retrieval.published_files import discard_partial
 from kgspark.retrieval.ranking_task import RankingTask
+from kgspark.retrieval.reason_texts import ReasonTexts
 from kgspark.runs import Outcome, StageWork
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace
 from kgspark.spark.frames import read_table, task_cores, write_table
@@ -45,9 +51,9 @@ from kgspark.spark.stored import bring_here, place_for_tasks
 from kgspark.spark.unknown_ids import UnknownIds
 from kgspark.tables import (
     AVERAGE,
-    CANDIDATES,
     DESCRIBED,
     ENTITIES,
+    MODEL,
     POPULAR,
     RANKED_WITH,
     RATINGS,
@@ -62,24 +68,26 @@ from kgspark.tables import (
 
 def run(night: Night) -> Outcome:
     """Ranks unless search spaces, ratings, candidates and K are unchanged."""
-    restricted = night.settings.candidates.restrict
+    uses_own_tables = bool(candidate_tables(night) or rule_tables(night))
     work = StageWork.plan(
         night.run,
         "recommend",
         reads=_inputs(night),
-        writes=[*ranked_tables(night), *candidate_tables(night)],
+        writes=[*ranked_tables(night), *candidate_tables(night), *rule_tables(night)],
         settings=stage_settings(night),
-        sources=own_table_signatures(night) if restricted else {},
+        sources=own_table_signatures(night) if uses_own_tables else {},
     )
     return night.stage(work, _recommend, _summary)
 
 
 def _inputs(night: Night) -> list[str]:
-    """The tables to read: the triples only if popular movies are needed."""
+    """The tables to read: the triples only if popular movies are needed, and the model only if rules are measured."""
     spaces = search_spaces(night)
     night.run.manifests(spaces)
-    triples = [TRIPLES] if needs_popular(night) else []
-    cleaned = cleaned_tables(night) if night.settings.candidates.restrict else [RATINGS]
+    facts = night.settings.recommend.needs_facts
+    triples = [TRIPLES] if needs_popular(night) or has_rules(night) or facts else []
+    triples += [MODEL] if has_rules(night) else []
+    cleaned = cleaned_tables(night) if candidate_tables(night) or rule_tables(night) or facts else [RATINGS]
     return [*spaces, *triples, ENTITIES, SEEN, *cleaned]
 
 
@@ -91,6 +99,7 @@ def stage_settings(night: Night) -> dict[str, Any]:
         "audiences": settings.audiences.model_dump(),
         "similar_items": settings.similar_items.model_dump(),
         "candidates": settings.candidates.model_dump(),
+        **({"rules": settings.rules.model_dump()} if settings.rules.active else {}),
         "names": settings.names.columns,
         "relations": {settings.train.target: {"where": settings.target.where}},
         "run_date": settings.run_date,
@@ -99,55 +108,34 @@ def stage_settings(night: Night) -> dict[str, Any]:
 
 def _recommend(night: Night, work: StageWork) -> None:
     layout, folders = entity_layout(night), work.begin()
-    candidate_files, candidate_details = _write_candidates(night, folders)
+    offer_files, offer_details = write_offers(night, folders)
     tasks = {name: _task(night, layout, name, work.staging) for name in ranked_tables(night)}
     kinds = {name: _write_pools(night, task, work.staging) for name, task in tasks.items()}
     _write_popular(night, layout, tasks[RECOMMENDATIONS], work.staging)
+    if (rules := tasks[RECOMMENDATIONS].rules) is not None:
+        for name in (*candidate_tables(night), *rule_tables(night)):
+            bring_here(night.spark, work.staging / name)
+        space = SearchSpace.load(Path(tasks[RECOMMENDATIONS].space))
+        write_rule_files(night, Path(rules), work.staging, space)
+    if (facts := tasks[RECOMMENDATIONS].facts) is not None:
+        write_fact_files(night, Path(facts), work.staging / "movie_facts")
     written = _write_rankings(night, layout, tasks)
-    details: dict[str, dict[str, Any]] = dict.fromkeys(candidate_files, candidate_details)
+    details: dict[str, dict[str, Any]] = dict.fromkeys(offer_files, offer_details)
     for name, task in tasks.items():
         details[name] = {
             "model_id": task.constants[Columns.MODEL_ID],
             "k": task.k,
             "search": kinds[name],
-            DESCRIBED: described(name, id_type(night), night.settings.names),
+            DESCRIBED: described(name, id_type(night), night.settings.names, None, extras_of(night.settings)),
         }
         if name == RECOMMENDATIONS:
             of_users = vectors_by_source(night, QUERIES)
+            if tasks[name].rules is not None:
+                details[name]["held_out"] = measure_rules(night, work.staging / "measured")
             details[name]["users"] = {POPULAR if of == AVERAGE else of: count for of, count in of_users.items()}
         if written[name].listed:
             details[name]["recall"] = _check_recall(night, name, written[name])
-    work.commit(candidate_files | {name: _table_files(night, name, table) for name, table in written.items()}, details)
-
-
-def _write_candidates(night: Night, folders: Mapping[str, Path]) -> tuple[dict[str, TableFiles], dict[str, Any]]:
-    """Writes both tables if anything restricts candidates; returns their files and details.
-
-    Details: users and movies `offered` per segment; lines `refused` and `unknown_ids` of the tables that restrict.
-    Raises ConfigError if a segment has users but no movie is left for them.
-    """
-    if not candidate_tables(night):
-        return {}, {}
-    checked = check_candidates(night)
-    files = {
-        SEGMENTS: write_table(checked.built.segments, folders[SEGMENTS]),
-        CANDIDATES: write_table(checked.built.movies, folders[CANDIDATES]),
-    }
-    names = night.settings.names
-    users, movies = (_count_by_segment(night, folders[name]) for name in (SEGMENTS, CANDIDATES))
-    for segment, count in users.items():
-        if not movies.get(segment):
-            raise ConfigError(
-                f"candidates: no {names.movie} is left for the {count:,} {names.users} of segment {segment!r}; relax "
-                f"candidates.where, min_ratings, allow, deny or segments.{segment}.movies"
-            )
-    offered = {name: {"users": users[name], "movies": movies[name]} for name in sorted(users)}
-    return files, {"offered": offered, **checked.to_json()}
-
-
-def _count_by_segment(night: Night, folder: Path) -> dict[str, int]:
-    counted = read_table(night.spark, folder).groupBy(Columns.SEGMENT).count().collect()
-    return {row[Columns.SEGMENT]: row["count"] for row in counted}
+    work.commit(offer_files | {name: _table_files(night, name, table) for name, table in written.items()}, details)
 
 
 def _task(night: Night, layout: EntityLayout, name: str, staging: Path) -> RankingTask:
@@ -175,6 +163,12 @@ def _task(night: Night, layout: EntityLayout, name: str, staging: Path) -> Ranki
         engine=RankingDevice(settings.recommend.device, task_gpu),
         pools=None if one_exact_pool else str(staging / "pools" / name),
         popular=str(staging / "popular") if fills else None,
+        rules=str(staging / "rule_files") if recommends and has_rules(night) else None,
+        facts=str(staging / "fact_files") if recommends and settings.recommend.needs_facts else None,
+        reason_facts=settings.recommend.reason_facts,
+        reason_text=ReasonTexts(settings.recommend.reason_text, settings.recommend.reason_words)
+        if settings.recommend.reason_text
+        else None,
         index=settings.recommend.index,
     )
 
@@ -225,8 +219,18 @@ def _for_executors(night: Night, task: RankingTask) -> RankingTask:
     def seen(folder: str) -> str:
         return place_for_tasks(night.spark, Path(folder))
 
-    pools, popular = (None if folder is None else seen(folder) for folder in (task.pools, task.popular))
-    return replace(task, space=seen(task.space), out=seen(task.out), pools=pools, popular=popular)
+    def seen_if(folder: str | None) -> str | None:
+        return None if folder is None else seen(folder)
+
+    return replace(
+        task,
+        space=seen(task.space),
+        out=seen(task.out),
+        pools=seen_if(task.pools),
+        popular=seen_if(task.popular),
+        rules=seen_if(task.rules),
+        facts=seen_if(task.facts),
+    )
 
 
 def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, RankingTask]) -> dict[str, WrittenFiles]:
@@ -248,7 +252,9 @@ def _write_rankings(night: Night, layout: EntityLayout, tasks: Mapping[str, Rank
 
 
 def _table_files(night: Night, name: str, table: WrittenFiles) -> TableFiles:
-    columns = columns_text(published_schema(name, id_type(night), night.settings.names))
+    columns = columns_text(
+        published_schema(name, id_type(night), night.settings.names, None, extras_of(night.settings))
+    )
     return TableFiles(table.files, content_hash(columns, TableFiles(table.files).rows, table.total))
 
 
@@ -274,11 +280,12 @@ def _summary(night: Night) -> str:
     without = vectors_by_source(night, QUERIES)[AVERAGE]
     names = night.settings.names
     popular = [f"popular {names.movies} for {without:,} {names.users} without a vector"] if without else []
-    return "; ".join([", ".join(parts), *popular, *_notes_on_lists(night)])
+    return "; ".join([", ".join(parts), *popular, *notes_on_rules(night), *_notes_on_lists(night)])
 
 
 def _notes_on_lists(night: Night) -> list[str]:
     """What was refused or unknown in the user's tables that restrict the candidates."""
-    details = night.run.manifest(CANDIDATES).details if candidate_tables(night) else {"refused": [], "unknown_ids": []}
+    tables = [*candidate_tables(night), *rule_tables(night)]
+    details = night.run.manifest(tables[0]).details if tables else {"refused": [], "unknown_ids": []}
     refused = [str(RefusedLines(**lines)) for lines in details["refused"]]
     return refused + [str(UnknownIds(**ids)) for ids in details["unknown_ids"]]

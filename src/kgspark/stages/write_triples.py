@@ -8,7 +8,7 @@ from kgspark.errors import StageError
 from kgspark.files import TableFiles
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
-from kgspark.night.checked_candidates import check_candidates
+from kgspark.night.checked_offers import check_offers
 from kgspark.night.default_graph import DEFAULT_RELATIONS
 from kgspark.night.night import Night
 from kgspark.night.reads import (
@@ -19,6 +19,7 @@ from kgspark.night.reads import (
     null_texts,
     related_table_signatures,
     relation_tables,
+    rule_tables,
     unknown_ids,
 )
 from kgspark.runs import Outcome, StageWork
@@ -62,8 +63,8 @@ def _write(night: Night, work: StageWork) -> None:
     tables = _with_split_and_derived(night, usable, sources)
     layout = entity_layout(night)
     unknown = unknown_ids(night, ids_in_relations(usable, sources))
-    if candidate_tables(night):
-        check_candidates(night)  # before the training, which takes longest; recommend reads the lists again
+    if candidate_tables(night) or rule_tables(night):
+        check_offers(night)  # before the training, which takes longest; recommend reads the lists again
     folder = work.begin()[TRIPLES]
     files = _write_shards(night, usable, tables, layout, folder)
 

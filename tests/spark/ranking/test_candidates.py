@@ -30,6 +30,7 @@ def tables(spark: Any) -> dict[str, Any]:
         "users": frame([(4, "F"), (7, "M"), (9, "M")], "user_id bigint, gender string"),
         "blocked": frame([("2",), ("nonsense",), ("99",), (None,)], "movie_id string"),  # the types of CSV
         "french": frame([("3", "fr"), ("5", "fr")], "movie_id string, country string"),
+        "pins": frame([("5", "2"), ("8", "1.5"), ("2", "1")], "movie_id string, place string"),
         "no_ids": frame([("Heat",)], "title string"),
         "floats": frame([(2.0, "fr"), (3.0, "fr"), (None, "fr")], "movie_id double, country string"),
         "women": frame([("4.0 ",), ("x",)], "user_id string"),
@@ -62,6 +63,8 @@ def offered(candidates: Candidates) -> dict[int, list[int]]:
     ("settings", "movies"),
     [
         ({"min_ratings": 2}, [1, 2]),
+        ({"min_likes": 2}, [1, 2]),
+        ({"min_likes": 3}, [1]),
         ({"where": "year >= 1990 AND ratings < 2"}, [3]),
         ({"where": "array_contains(genres, 'Drama') AND year IS NULL"}, [5]),
         ({"where": "year < 1960 OR year IS NULL"}, [1, 5, 8]),
@@ -93,6 +96,21 @@ def test_a_user_is_in_the_first_segment_that_fits(tables: dict[str, Any], entiti
     assert sorted(tuple(row)[:2] for row in candidates.allowed(pairs).select("user_id", "movie_id").collect()) == [
         (4, 1), (4, 3), (9, 1),
     ]  # fmt: skip
+
+
+def test_only_likes_count_for_min_likes(tables: dict[str, Any], entities: Any) -> None:
+    asked = CandidateSettings(min_likes=1)
+    found = build_candidates(asked, tables, entities, LAYOUT, "bigint", liked="user_id = 4 AND movie_id > 1")
+    assert offered(found) == {user: [2, 3] for user in USERS}
+
+
+def test_pinned_movies_of_a_segment_come_before_those_of_everybody(tables: dict[str, Any], entities: Any) -> None:
+    segments = {"men": {"users": "gender = 'M'", "deny": "blocked", "pinned": "pins"}}
+    found = built(tables, entities, pinned="french", segments=segments)
+    assert offered(found) == {4: MOVIES, 7: [1, 3, 5, 8], 9: [1, 3, 5, 8]}
+    places = found.movies.where("place IS NOT NULL").select("segment", "place", "movie_id").collect()
+    # Movie 2 is pinned and blocked; 5 is in both lists.
+    assert sorted(map(tuple, places)) == [("men", 1, 8), ("men", 2, 5), ("men", 3, 3), ("rest", 1, 3), ("rest", 2, 5)]
 
 
 def test_ids_of_a_segments_list_are_read_like_those_of_the_ratings(tables: dict[str, Any], entities: Any) -> None:

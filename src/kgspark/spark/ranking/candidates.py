@@ -5,8 +5,7 @@ recommended if and only if the movie is a candidate of the user's segment; this 
 audit checks it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -16,15 +15,14 @@ from pyspark.sql import functions as F
 from kgspark.config import sql_texts
 from kgspark.errors import InputError
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
-from kgspark.spark.graph.entities import position_of
 from kgspark.spark.graph.relations import resolve
-from kgspark.spark.ranking.settings import REST, CandidateSettings
+from kgspark.spark.ranking.movie_columns import ID_COLUMNS, views, with_columns
+from kgspark.spark.ranking.pins import with_pins
+from kgspark.spark.ranking.rule_settings import RuleSettings
+from kgspark.spark.ranking.settings import REST, CandidateSettings, SegmentSettings
 from kgspark.spark.sql_safety import tables_in_sql
-from kgspark.spark.unknown_ids import NamedIds, id_column
+from kgspark.spark.unknown_ids import NamedIds
 from kgspark.tables import CLEAN, MOVIES, RATINGS, USERS, Columns
-
-# The columns of the user's own tables that hold ids, by kind.
-_ID_COLUMNS = {USER: Columns.USER_ID, MOVIE: Columns.MOVIE_ID}
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class Candidates:
     """The two tables, before or after they are written. `position` counts from 0 inside its kind.
 
     segments  user_id, position, segment: one row per user
-    movies    movie_id, position, segment: one row per movie and segment that it is offered to
+    movies    movie_id, position, segment: one row per movie and segment that it is offered to; with pinned movies also
+              `place`: the place of a pinned movie among those of its segment, from 1, null for others
     """
 
     segments: DataFrame
@@ -53,6 +52,7 @@ def build_candidates(
     layout: EntityLayout,
     id_type: str,
     null_texts: Sequence[str] = (),
+    liked: str = "true",
 ) -> Candidates:
     """Both tables from the conditions and lists of `settings`.
 
@@ -61,80 +61,81 @@ def build_candidates(
                 given. In the user's own tables, the columns user_id and movie_id are read as ids; a row whose id is
                 none is left out.
     null_texts  texts that stand for a missing id
+    liked       condition on the ratings: those that `min_likes` counts
 
     Raises ConfigError with the dotted key of a condition that Spark cannot resolve, and InputError for a list without a
     column movie_id.
     """
-    users = _with_columns(USER, tables.get(USERS), tables[RATINGS], entities, layout, id_type)
-    movies = _with_columns(MOVIE, tables.get(MOVIES), tables[RATINGS], entities, layout, id_type)
-    typed = {name: _with_read_ids(name, table, id_type, null_texts) for name, table in tables.items()}
-    with _views(typed):
+    counted = liked if settings.min_likes else None
+    users = with_columns(USER, tables.get(USERS), tables[RATINGS], entities, layout, id_type)
+    movies = with_columns(MOVIE, tables.get(MOVIES), tables[RATINGS], entities, layout, id_type, counted)
+    with views(tables, id_type, null_texts) as typed:
         movies = _offered(settings, movies, typed)
-        offered = [_where(movies, s.movies, f"segments.{name}.movies") for name, s in settings.segments.items()]
+        offered = [_of_segment(movies, name, s, typed) for name, s in settings.segments.items()]
         fitting = [_where(users, s.users, f"segments.{name}.users") for name, s in settings.segments.items()]
-    names = [*settings.segments, REST]
-    return Candidates(_first_fitting(names, [*fitting, users]), _in_segments(names, [*offered, movies]))
-
-
-def _with_columns(
-    kind: str, table: DataFrame | None, ratings: DataFrame, entities: DataFrame, layout: EntityLayout, id_type: str
-) -> DataFrame:
-    """Every user or movie: its id, `position`, number of `ratings`, and the columns of its own table."""
-    id_name = f"{kind}_id"
-    known = position_of(entities, layout, kind, id_type)
-    counts = ratings.groupBy(id_name).agg(F.count("*").alias("ratings"))
-    rows = known.join(counts, on=id_name, how="left").withColumn("ratings", F.coalesce("ratings", F.lit(0)))
-    if table is None:
-        return rows
-    others = [name for name in table.columns if name not in (Columns.POSITION, "ratings")]
-    return rows.join(table.select(*others), on=id_name, how="left")
-
-
-def _with_read_ids(name: str, table: DataFrame, id_type: str, null_texts: Sequence[str]) -> DataFrame:
-    """A table as conditions and lists see it. A null among ids would make `NOT IN` false for every row."""
-    if name in CLEAN:
-        return table
-    ids = [column for column in _ID_COLUMNS.values() if column in table.columns]
-    read = table
-    for column in ids:
-        read = read.withColumn(column, id_column(table, column, id_type, null_texts))
-    return read.dropna(subset=ids) if ids else read
+        names = [*settings.segments, REST]
+        in_segments = _in_segments(names, [*offered, movies])
+        if settings.pins:
+            in_segments = with_pins(in_segments, settings, lambda key, name: listed(key, name, typed))
+    return Candidates(_first_fitting(names, [*fitting, users]), in_segments)
 
 
 def _offered(settings: CandidateSettings, movies: DataFrame, tables: Mapping[str, DataFrame]) -> DataFrame:
     """The movies that may be recommended to anyone; segments may restrict them further."""
     movies = movies.where(F.col("ratings") >= settings.min_ratings)
+    if settings.min_likes:
+        movies = movies.where(F.col(Columns.LIKES) >= settings.min_likes)
     if settings.where is not None:
         movies = _where(movies, settings.where, "where")
     if settings.allow is not None:
-        movies = movies.join(_listed("allow", settings.allow, tables), on=Columns.MOVIE_ID, how="left_semi")
+        movies = movies.join(
+            listed("allow", settings.allow, tables).select(Columns.MOVIE_ID), on=Columns.MOVIE_ID, how="left_semi"
+        )
     if settings.deny is not None:
-        movies = movies.join(_listed("deny", settings.deny, tables), on=Columns.MOVIE_ID, how="left_anti")
+        movies = movies.join(
+            listed("deny", settings.deny, tables).select(Columns.MOVIE_ID), on=Columns.MOVIE_ID, how="left_anti"
+        )
     return movies
 
 
-def _listed(key: str, name: str, tables: Mapping[str, DataFrame]) -> DataFrame:
-    """The movie ids of the table `name` of `source.tables`, which is the value of `candidates.{key}`."""
+def _of_segment(movies: DataFrame, name: str, segment: SegmentSettings, tables: Mapping[str, DataFrame]) -> DataFrame:
+    """The movies of a segment, from those of everybody."""
+    offered = _where(movies, segment.movies, f"segments.{name}.movies")
+    if segment.deny is None:
+        return offered
+    denied = listed(f"segments.{name}.deny", segment.deny, tables).select(Columns.MOVIE_ID)
+    return offered.join(denied, on=Columns.MOVIE_ID, how="left_anti")
+
+
+def listed(key: str, name: str, tables: Mapping[str, DataFrame]) -> DataFrame:
+    """The rows of the table `name` of `source.tables`, which is the value of `candidates.{key}`; it has movie ids."""
     table = tables[name]
     if Columns.MOVIE_ID not in table.columns:
         raise InputError(
             f"source.tables.{name}: candidates.{key} needs a column movie_id; it has {', '.join(table.columns)}"
         )
-    return table.select(Columns.MOVIE_ID)
+    return table
 
 
 def _where(rows: DataFrame, condition: str, key: str) -> DataFrame:
     return resolve(f"candidates.{key}", rows, lambda: rows.where(condition))
 
 
-def own_tables_of(session: SparkSession, settings: CandidateSettings, tables: Collection[str]) -> dict[str, str]:
-    """The user's own tables that candidates use, each with the dotted key of the setting that uses it first.
+def own_tables_of(
+    session: SparkSession,
+    settings: CandidateSettings,
+    tables: Collection[str],
+    rules: RuleSettings | None = None,
+) -> dict[str, str]:
+    """The user's own tables that candidates and rules use, each with the dotted key of the setting that uses it first.
 
     tables  the names of all tables that conditions may query
     """
-    lists = {"candidates.deny": settings.deny, "candidates.allow": settings.allow}
-    used = {key: [name] for key, name in lists.items() if name is not None}
-    for key, condition, _ in sql_texts(settings, ("candidates",)):
+    used = {f"candidates.{key}": [name] for key, name in settings.lists.items()}
+    texts = list(sql_texts(settings, ("candidates",)))
+    if rules is not None:
+        texts += sql_texts(rules, ("rules",))
+    for key, condition, _ in texts:
         used[key] = tables_in_sql(session, key, condition, tables)
     first: dict[str, str] = {}
     for key, names in used.items():
@@ -149,7 +150,7 @@ def listed_ids(used: Mapping[str, str], tables: Mapping[str, DataFrame]) -> list
     return [
         NamedIds(key, name, kind, tables[name], column)
         for name, key in used.items()
-        for kind, column in _ID_COLUMNS.items()
+        for kind, column in ID_COLUMNS.items()
         if column in tables[name].columns
     ]
 
@@ -170,15 +171,3 @@ def _in_segments(names: Sequence[str], movies: Sequence[DataFrame]) -> DataFrame
         for part, name in zip(movies, names, strict=True)
     ]
     return reduce(DataFrame.unionAll, parts)
-
-
-@contextmanager
-def _views(tables: Mapping[str, DataFrame]) -> Iterator[None]:
-    """Makes the tables visible to subqueries, temporarily: Spark resolves a condition when it is applied."""
-    for name, table in tables.items():
-        table.createOrReplaceTempView(name)
-    try:
-        yield
-    finally:
-        for name, table in tables.items():
-            table.sparkSession.catalog.dropTempView(name)

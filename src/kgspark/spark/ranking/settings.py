@@ -15,7 +15,11 @@ class SegmentSettings(Settings):
         description="SQL condition on the users: their columns, and ratings, their number of ratings"
     )
     movies: SqlQuery = Field(
-        description="SQL condition on the movies: their columns, and ratings, their number of ratings"
+        "true", description="SQL condition on the movies: their columns, and ratings, their number of ratings"
+    )
+    deny: str | None = Field(None, description="one of source.tables, with a column movie_id: never these movies")
+    pinned: str | None = Field(
+        None, description="one of source.tables, with a column movie_id: these movies come before candidates.pinned"
     )
 
 
@@ -28,8 +32,14 @@ class CandidateSettings(Settings):
 
     where: SqlQuery | None = Field(None, description="SQL condition on the movies")
     min_ratings: int = Field(0, ge=0, description="number of ratings that a movie must have")
+    min_likes: int = Field(0, ge=0, description="number of likes (train.target) that a movie must have")
     allow: str | None = Field(None, description="one of source.tables, with a column movie_id: only these movies")
     deny: str | None = Field(None, description="one of source.tables, with a column movie_id: never these movies")
+    pinned: str | None = Field(
+        None,
+        description="one of source.tables, with a column movie_id: these movies come first, in the order of its column "
+        "place, if it has one, and by id; if a user is offered them, and has not seen them",
+    )
     segments: dict[PlainName, SegmentSettings] = Field(
         default_factory=dict,
         description="name: {users: condition, movies: condition}; a user is in the first segment that fits; users in "
@@ -43,6 +53,19 @@ class CandidateSettings(Settings):
         if REST in value:
             raise ValueError(f"{REST!r} is the name of the users who fit no segment; choose another one")
         return value
+
+    @property
+    def lists(self) -> dict[str, str]:
+        """The tables of movie ids that are named, by dotted key below `candidates`."""
+        named = {"deny": self.deny, "allow": self.allow, "pinned": self.pinned}
+        for name, segment in self.segments.items():
+            named |= {f"segments.{name}.deny": segment.deny, f"segments.{name}.pinned": segment.pinned}
+        return {key: table for key, table in named.items() if table is not None}
+
+    @property
+    def pins(self) -> bool:
+        """True if movies are pinned for some users."""
+        return any(key.endswith("pinned") for key in self.lists)
 
     @property
     def restrict(self) -> bool:

@@ -21,7 +21,7 @@ from kgspark.spark.ranking.executors import Direction
 from kgspark.tables import RANKED
 
 # The checks of lists; tests/night/test_vectors.py has those of vectors.
-CHECKS = {check.name for check in checks.CHECKS if set(check.tables) & set(RANKED)}
+CHECKS = {check.name for check in checks.CHECKS if set(check.tables) & set(RANKED) and not check.only_with}
 K = 3
 USERS, MOVIES = [1, 2, 3, 40], [7, 8, 9, 10, 11]
 LAYOUT = EntityLayout.from_counts([("user", len(USERS)), ("movie", len(MOVIES)), ("genre", 1)])

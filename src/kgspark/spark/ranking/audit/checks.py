@@ -49,6 +49,7 @@ class Check:
     example   of a table check: an aggregate over the lists that gives a text for people
     tables    the tables that it applies to
     restricted_only  True if it applies only when candidates are restricted
+    only_with  the rule that it is about (see `rules.RuleFacts.features`); empty for all nights
     """
 
     name: str
@@ -63,6 +64,7 @@ class Check:
     example: str = ""
     tables: tuple[str, ...] = RANKED
     restricted_only: bool = False
+    only_with: str = ""
 
 
 CHECKS = (
@@ -149,8 +151,44 @@ CHECKS = (
         "reasons are liked {movies}, and null only for a {user} without one and for popular {movies}",
         Columns.REASON,
         "query",
-        "reasons != liked_reasons OR (reasons < listed - popular AND likes > 0)",
+        "reasons != liked_reasons OR (reasons < listed - popular - placed AND likes > 0)",
         tables=(RECOMMENDATIONS,),
+    ),
+    Check(
+        "at_most",
+        "no group has more rows of a list than rules.at_most allows",
+        Columns.MOVIE_ID,
+        "query",
+        "over_cap > 0",
+        tables=(RECOMMENDATIONS,),
+        only_with="at_most",
+    ),
+    Check(
+        "pinned",
+        "pinned {movies} that the {user} has not seen come first, in their order",
+        Columns.RANK,
+        "query",
+        "misplaced > 0",
+        tables=(RECOMMENDATIONS,),
+        only_with="pinned",
+    ),
+    Check(
+        "explored",
+        "drawn {movies} have few ratings, and no more rows than their share",
+        Columns.MOVIE_ID,
+        "query",
+        "badly_drawn > 0",
+        tables=(RECOMMENDATIONS,),
+        only_with="explore",
+    ),
+    Check(
+        "reason_fact",
+        "facts of reasons are those of both {movies}",
+        Columns.REASON_ENTITY,
+        "query",
+        "facts != shared_facts",
+        tables=(RECOMMENDATIONS,),
+        only_with="reason_facts",
     ),
     Check(
         "row_count",

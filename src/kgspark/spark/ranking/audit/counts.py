@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 from kgspark.graph.layout import USER
@@ -15,7 +15,7 @@ from kgspark.spark.ranking.audit.checks import Check
 from kgspark.spark.ranking.audit.settings import OwnCheckSettings
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.spark.ranking.executors import Direction
-from kgspark.tables import LEARNED, POPULAR_SOURCES, Columns
+from kgspark.tables import LEARNED, PLACED_SOURCES, POPULAR_SOURCES, Columns
 
 # The counts of a list, which the SQL of checks of queries and tables sees, besides `due`.
 COUNTS = (
@@ -30,6 +30,12 @@ COUNTS = (
     "likes",  # movies that it has liked
     "fallback",  # rows of another source than the model
     "popular",  # rows that no vector ranked
+    "placed",  # rows that a business rule has placed
+    "over_cap",  # groups with more rows than rules.at_most allows
+    "misplaced",  # pinned movies without their rank, and rows that pretend to be pinned
+    "badly_drawn",  # drawn rows that should not be
+    "facts",  # rows whose reason has a relation or an entity
+    "shared_facts",  # rows whose reason has a fact that both movies have
     "constant",  # 1 if the list has several rows that vectors ranked, all with the same score, else 0
     "before",  # rows in the last published night
     "kept",  # items that are in both nights
@@ -72,18 +78,22 @@ def listed_rows(
     night: NightFacts,
     chosen: Sequence[Check],
     own: Sequence[tuple[str, OwnCheckSettings]],
+    by_rules: bool = False,
 ) -> DataFrame:
     """The rows of a table. Each text is compared here, so that only numbers are shuffled.
 
-    number  of the table, in the column of this name of all frames here
+    number    of the table, in the column of this name of all frames here
+    by_rules  True for a column `placed`: the source of a row that a business rule has placed, null for others
     """
     of_own = {f"own_{i}": _own_condition(name, check, table) for i, (name, check) in enumerate(own)}
     rows = with_our_names(table.rows, night.names, number=number, **of_own)
     missing = {Columns.USER_ID, Columns.REASON} - set(rows.columns)
     nulls = {name: F.lit(None).cast(rows.schema[Columns.MOVIE_ID].dataType) for name in missing}
     rows = rows.withColumns({**nulls, "night": F.lit(night.ds), "night_model": F.lit(night.model_id)})
+    facts = [name for name in (Columns.REASON_RELATION, Columns.REASON_ENTITY) if name in rows.columns]
     return rows.select(
         "number",
+        *facts,
         F.col(table.direction.query_column).alias("query"),
         F.col(table.direction.item_column).alias("item"),
         *(Columns.USER_ID, Columns.MOVIE_ID, Columns.RANK, Columns.SCORE),
@@ -91,6 +101,7 @@ def listed_rows(
         F.when(F.col(Columns.SOURCE) != LEARNED, 1).otherwise(0).alias("fallback"),
         F.coalesce(F.array_position(F.lit(list(POPULAR_SOURCES)), F.col(Columns.SOURCE)), F.lit(0)).alias("popular"),
         broken_bits(chosen, "row").alias("broken"),
+        *([F.when(F.col(Columns.SOURCE).isin(*PLACED_SOURCES), F.col(Columns.SOURCE)).alias("placed")] * by_rules),
         *of_own,
     )
 
@@ -146,7 +157,7 @@ def listed_counts(listed: DataFrame, known_items: DataFrame, chosen: Sequence[Ch
         *listed.columns,
         F.col("known").isNotNull().alias("known_item"),
         F.coalesce(F.lag("rank").over(in_order), F.lit(0)).alias("previous_rank"),
-        F.lag("score").over(in_order).alias("previous_score"),
+        _previous_score(listed, in_order).alias("previous_score"),
         F.lag("popular").over(in_order).alias("previous_popular"),
     )
     rows = rows.withColumn("broken", F.col("broken").bitwiseOR(broken_bits(chosen, "step")))
@@ -169,6 +180,15 @@ def listed_counts(listed: DataFrame, known_items: DataFrame, chosen: Sequence[Ch
         F.when(same, 1).otherwise(0).alias("constant"),
         *[F.sum(name).alias(name) for name in ("listed", "reasons", "popular", *summed)],
     )
+
+
+def _previous_score(listed: DataFrame, in_order: WindowSpec) -> Column:
+    """The score of the row before; with business rules, of the last one that none has placed, null for placed rows."""
+    if "placed" not in listed.columns:
+        return F.lag("score").over(in_order)
+    by_score = F.when(F.col("placed").isNull(), F.col("score"))
+    before = F.last(by_score, ignorenulls=True).over(in_order.rowsBetween(Window.unboundedPreceding, -1))
+    return F.when(F.col("placed").isNull(), before)
 
 
 def rated_counts(listed: DataFrame, ratings: DataFrame, liked: str) -> DataFrame:

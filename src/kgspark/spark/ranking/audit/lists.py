@@ -28,6 +28,7 @@ from kgspark.spark.ranking.audit.counts import (
     union,
 )
 from kgspark.spark.ranking.audit.findings import Finding, judge
+from kgspark.spark.ranking.audit.rules import RuleFacts, fact_counts, rule_counts
 from kgspark.spark.ranking.audit.settings import AuditSettings
 from kgspark.spark.ranking.candidates import Candidates
 from kgspark.tables import RANKED, RECOMMENDATIONS, Columns
@@ -42,6 +43,8 @@ class Beside:
 
     ratings     the pairs that were seen, each once: ratings, and refused ones with a null as rating
     candidates  None if every movie is offered to every user
+    rules       the business rules of recommendations; None for none
+    facts       the facts about movies that reasons name; None if they name none
     """
 
     ratings: DataFrame
@@ -49,6 +52,15 @@ class Beside:
     layout: EntityLayout
     id_type: str
     candidates: Candidates | None = None
+    rules: RuleFacts | None = None
+    facts: DataFrame | None = None
+
+    @property
+    def features(self) -> set[str]:
+        """What checks may need: see `Check.only_with`."""
+        return (set() if self.rules is None else self.rules.features) | (
+            {"reason_facts"} if self.facts is not None else set()
+        )
 
 
 def audit_lists(
@@ -62,7 +74,10 @@ def audit_lists(
     Raises ConfigError with the dotted key of a condition of `audit.own` that Spark cannot resolve.
     """
     own = list(settings.own.items())
-    listed = union(listed_rows(F.lit(n), table, night, sql_checks(), own) for n, table in enumerate(tables))
+    listed = union(
+        listed_rows(F.lit(n), table, night, sql_checks(), own, beside.rules is not None)
+        for n, table in enumerate(tables)
+    )
     earlier = [
         earlier_rows(F.lit(n), table, beside.id_type) for n, table in enumerate(tables) if table.before is not None
     ]
@@ -89,7 +104,7 @@ def audit_rows(
     rows_of = [[row.asDict() for row in found if row["number"] == number] for number in range(len(tables))]
     return [
         [
-            *_sql_findings(rows, table, settings, beside.candidates is not None, night.names),
+            *_sql_findings(rows, table, settings, beside, night.names),
             *_item_findings(rows, table, settings, beside.layout, night.names),
             *_own_findings(rows, table, settings),
         ]
@@ -129,13 +144,22 @@ def _queries(
         counts += [not_offered_counts(listed.where(likeness.ranks_others(alike)), candidates)]
         if alike:
             counts += [likeness.not_offered_counts(alike, listed, candidates)]
+    if beside.rules is not None:
+        for n in recommending:
+            counts += rule_counts(n, tables[n].k, listed, beside.rules, beside.ratings, candidates)
+    if beside.facts is not None:
+        counts += [fact_counts(listed, beside.facts, beside.entities, beside.id_type, beside.layout)]
     if earlier is not None:
         counts += [churn_counts(listed, earlier)]
     catalogue = _by_table([beside.layout.count(table.direction.item_kind) for table in tables])
     offered = catalogue if candidates is None else F.col("offered")
     # Every rated item is an entity of the ranked kind, so the offered items minus the history is the exact number.
     left = F.least(_by_table([table.k for table in tables]), offered - F.col("history"))
-    return sum_by_query(union(counts), own).withColumn("due", F.when(F.col("known_query") > 0, left).otherwise(0))
+    due = F.when(F.col("known_query") > 0, left).otherwise(0)
+    if beside.rules is not None and beside.rules.at_most:
+        # Caps may shorten a list. The check top_k looks for movies that it could have had.
+        due = F.when(F.col("number").isin(recommending), F.least(due, F.col("listed"))).otherwise(due)
+    return sum_by_query(union(counts), own).withColumn("due", due)
 
 
 def _by_table(values: Sequence[int]) -> Column:
@@ -187,13 +211,13 @@ def _sql_findings(
     rows: Sequence[dict[str, Any]],
     table: RankedTable,
     settings: AuditSettings,
-    restricted: bool,
+    beside: Beside,
     names: Names,
 ) -> list[Finding]:
     summary, findings = _summary(rows), []
     for i, check in enumerate(sql_checks()):
         given = settings.checks[check.name]
-        if given.severity == "off" or table.name not in check.tables or (check.restricted_only and not restricted):
+        if given.severity == "off" or table.name not in check.tables or not _is_made(check, table.name, beside):
             continue
         value, example = summary.get(f"value_{i}"), summary.get(f"example_{i}") or ""
         if check.of != "table":
@@ -203,6 +227,14 @@ def _sql_findings(
             )
         findings.append(judge(check, given, table.name, value, example, names))
     return findings
+
+
+def _is_made(check: Check, table: str, beside: Beside) -> bool:
+    if check.name == "score_order" and table == RECOMMENDATIONS and beside.rules is not None:
+        return beside.rules.by_score
+    if check.only_with:
+        return check.only_with in beside.features
+    return beside.candidates is not None or not check.restricted_only
 
 
 def _item_findings(

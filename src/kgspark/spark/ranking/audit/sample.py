@@ -15,7 +15,7 @@ TABLE = "table"
 
 
 def collect_rows(tables: Mapping[str, DataFrame], users: pa.Array, most: int, seed: int) -> pa.Table:
-    """Rows of ranked tables with any of `users` that vectors ranked: table string, user_id, movie_id, score float32.
+    """Rows of ranked tables with any of `users` that no likes ranked: table, user_id, movie_id, score float32, source.
 
     most  largest number of rows per table; a user may be in millions of audiences, of which a seeded draw is taken
     """
@@ -24,7 +24,7 @@ def collect_rows(tables: Mapping[str, DataFrame], users: pa.Array, most: int, se
     parts = [
         rows.where(~F.col(Columns.SOURCE).isin(*POPULAR_SOURCES))
         .join(wanted, on=Columns.USER_ID, how="left_semi")
-        .select(F.lit(name).alias(TABLE), Columns.USER_ID, Columns.MOVIE_ID, Columns.SCORE)
+        .select(F.lit(name).alias(TABLE), Columns.USER_ID, Columns.MOVIE_ID, Columns.SCORE, Columns.SOURCE)
         .orderBy(draw)
         .limit(most)
         for name, rows in tables.items()

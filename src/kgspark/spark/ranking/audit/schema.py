@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from kgspark.errors import StageError
 from kgspark.names import OURS, Names
-from kgspark.published_schemas import published_schema
+from kgspark.published_schemas import PLAIN, Extras, published_schema
 from kgspark.search_space import Scoring
 from kgspark.spark.ranking.audit.checks import Check
 from kgspark.spark.ranking.audit.findings import Finding, judge
@@ -25,13 +25,14 @@ def check_schema(
     id_type: str,
     names: Names = OURS,
     scoring: Scoring | None = None,
+    extras: Extras = PLAIN,
 ) -> list[Finding]:
     """One failed finding per file and difference; one that passed if there is none.
 
     footers  the name of each file of the table, to a function that reads its columns and metadata
     scoring  how the vectors are scored; the files of vectors must say the same
     """
-    expected = published_schema(table, id_type, names, scoring)
+    expected = published_schema(table, id_type, names, scoring, extras)
     found = [
         _finding(table, column, 1.0, f"{name}: {difference}")
         for name, read in footers.items()
