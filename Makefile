@@ -21,7 +21,12 @@ EXTRAS ?= executor
 BIN := .venv/bin
 PIP_ONLY := install --disable-pip-version-check -qq
 PIP_INSTALL := -m pip $(PIP_ONLY)
-RUN_EXTRAS := spark,train,retrieve,store,warehouse,report
+# Installs like PIP_INSTALL, and tells each download with its size; the rest of pip's words are in .venv/pip.log.
+pip_told = { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1) 2>&1; echo $$? > .venv/.status; } \
+	| tee .venv/pip.log | awk '/^ *Downloading / && !/\.metadata/ { printf "  %d. %s %s %s\n", ++n, $$2, $$3, $$4 } \
+	/^Installing collected/ { print "  installing " NF - 3 " packages" } /^ERROR/ { print } { fflush() }' >&2; \
+	exit $$(cat .venv/.status)
+RUN_EXTRAS := spark,train,retrieve,store,warehouse,report,fetch
 TEST_EXTRAS := bench,connect,tune,delta,iceberg,postgres,store,observe,dev
 TEST_DEBIAN := postgresql libpostgresql-jdbc-java chromium chromium-driver
 
@@ -37,7 +42,8 @@ AIRFLOW := 'apache-airflow>=3'
 DAGSTER := dagster
 
 PACKED := dist/kgspark-$(subst $(comma),-,$(EXTRAS)).tar.gz
-SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties' -o -path '*/templates/*')
+SOURCES := pyproject.toml $(shell find src -name '*.py' -o -name '*.properties' -o -path '*/templates/*') \
+	$(wildcard conf/*.* tests/data/ml-latest-small/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test run test test-extended faults bench docs site package lock clean
@@ -82,9 +88,9 @@ site: .venv/.test
 	@touch $@
 
 .venv/.run: .venv/.created pyproject.toml requirements.lock
-	@echo "Setting up .venv for a night: Spark, torch, tgraphx, FAISS (several GB, some minutes the first time)" >&2
-	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[$(RUN_EXTRAS)]'
-	@echo "Recording Spark's classes, so that every later start takes seconds less (about a minute, once)" >&2
+	@echo "Setting up .venv, step 1 of 2: Spark, torch, tgraphx, FAISS (several GB, some minutes the first time)" >&2
+	@$(call pip_told,-c requirements.lock -e '.[$(RUN_EXTRAS)]')
+	@echo "Setting up .venv, step 2 of 2: recording Spark's classes, so that every later start takes seconds less (about a minute, once)" >&2
 	@KGSPARK_RECORD_CLASSES=1 $(BIN)/kgspark nightly conf/ml-latest-small.yaml lake=.venv/lake train.epochs=1 \
 		publish.beat_popularity=false > .venv/recording.log 2>&1 \
 		|| echo "No archive of classes: $$(tail -n 1 .venv/recording.log)" >&2
@@ -93,7 +99,7 @@ site: .venv/.test
 
 .venv/.test: .venv/.run
 	@echo "Setting up .venv for tests and benchmarks" >&2
-	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[$(TEST_EXTRAS)]'
+	@$(call pip_told,-c requirements.lock -e '.[$(TEST_EXTRAS)]')
 	@dpkg --status $(TEST_DEBIAN) >/dev/null 2>&1 || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TEST_DEBIAN); } > .venv/apt.log 2>&1 || \
 		echo "Not installed: $(TEST_DEBIAN). Tests that need them are skipped ($$(tail -n 1 .venv/apt.log))" >&2

@@ -61,7 +61,9 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(printed, arguments: li
 def test_dashes_and_underscores_are_the_same(printed, stage: str) -> None:
     code, out, error = printed(stage, "missing.yaml")
     assert (code, out) == (2, "")
-    assert error == "kgspark: error: missing.yaml: no such configuration file; conf/nightly.yaml shows every key\n"
+    assert (
+        error == "kgspark: error: missing.yaml: no such configuration file; kgspark init writes one for your tables\n"
+    )
 
 
 def test_every_command_has_its_module_and_its_sections() -> None:

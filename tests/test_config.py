@@ -1,4 +1,5 @@
 import copy
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgspark.config import Document, apply_override, load, merged
+from kgspark.config import Document, apply_override, from_overrides, load, merged
 from kgspark.errors import ConfigError
 from kgspark.night.settings import NightSettings
 
@@ -244,7 +245,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     binary.write_bytes("source: {path: é}".encode("utf-16"))
     nul = tmp_path / "nul.yaml"
     nul.write_bytes(b"source: {path: 'a\x00b'}")
-    assert _error(missing) == f"{missing}: no such configuration file; conf/nightly.yaml shows every key"
+    assert _error(missing) == f"{missing}: no such configuration file; kgspark init writes one for your tables"
     assert _error(tmp_path).startswith(f"{tmp_path}: cannot be read as UTF-8 text: ")
     assert _error(binary).startswith(f"{binary}: cannot be read as UTF-8 text: ")
     assert _error(nul).startswith(f"{nul}: not valid YAML: ")
@@ -308,3 +309,25 @@ def test_an_override_is_read_back_and_touches_nothing_else(tree: dict, path: lis
     kept = {key: below for key, below in tree.items() if key != path[0]}
     assert {key: below for key, below in document.values.items() if key != path[0]} == kept
     assert document.place(("Elsewhere",)) == "file"
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "expected"),
+    [
+        ("train.model=ComplEx", "train.model", "complex"),
+        ("train.objective=BPR", "train.objective", "bpr"),
+        ("evaluate.protocol=leave_one_out", "evaluate.protocol", "leave-one-out"),
+        ("evaluate.baselines=[Implicit_ALS, EASE]", "evaluate.baselines", ("implicit-als", "ease")),
+        ("source.format=ML_1M", "source.format", "ml-1m"),
+        ("split.protocol=Per User", "split.protocol", "per-user"),
+        ("publish.targets=[Files]", "publish.targets", ("files",)),
+    ],
+)
+def test_a_choice_may_be_written_in_any_case_with_dashes_or_underscores(override, key, expected) -> None:
+    settings = from_overrides(NightSettings, ["source.path=x", override])
+    assert attrgetter(key)(settings) == expected
+
+
+def test_a_word_that_is_no_choice_is_still_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train\.model: expected .*'complex'.*found 'Complexx'"):
+        from_overrides(NightSettings, ["source.path=x", "train.model=Complexx"])

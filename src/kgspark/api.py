@@ -28,7 +28,7 @@ def run(
 
     Returns the object that `--json` prints. Raises `kgspark.errors.KgsparkError` with the line that the command prints.
     """
-    commands = {name: found for name, found in COMMANDS.items() if found.argument == "CONF"}
+    commands = {name: found for name, found in COMMANDS.items() if found.night}
     if command not in commands:
         raise ConfigError(f"{command}: no command of a night; expected one of {', '.join(commands)}")
     return run_command(commands[command], conf, overrides, (lambda text: None) if quiet else print, spark=spark)

@@ -8,6 +8,8 @@ Everything else becomes the innermost cause, without stacks and JSON.
 import re
 from urllib.parse import unquote
 
+from kgspark.extras import advice_for
+
 _MEMORY = (
     "close other programs, give the machine more memory, or lower spark.driver_memory, train.batch_size or train.dim"
 )
@@ -114,6 +116,9 @@ _FILE = re.compile(r"(?:reading file|read footer for file:?|FILE_NOT_EXIST\]|the
 
 def cause_of(error: BaseException) -> str:
     """The innermost cause of `error` as one line; for a condition of the machine, a sentence that says what to do."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("kgspark"):
+        package = error.name.partition(".")[0]
+        return f"the package {package} is missing; {advice_for(package)}"
     text = _text_of(error)
     if condition := condition_in(text):
         return condition

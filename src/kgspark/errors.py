@@ -3,7 +3,8 @@
 The exit codes tell a scheduler what to do. Those from 64 on are of sysexits.h.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class KgsparkError(Exception):
@@ -34,6 +35,14 @@ class ResourceError(StageError):
     """The machine or a service lacks something: memory, disk, rights, Java, a package, an answer."""
 
     code = 69  # EX_UNAVAILABLE
+
+
+class UnfitError(KgsparkError):
+    """Checks that were asked for have found something wrong. `answer` is what `--json` prints besides the error."""
+
+    def __init__(self, message: str, answer: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class AuditError(KgsparkError):

@@ -20,6 +20,7 @@ import yaml
 
 from kgspark import config
 from kgspark.bench import run as bench
+from kgspark.datasets.movielens import DATA_SETS
 from kgspark.experiments.generate import GenerateSettings
 from kgspark.night.settings import NightSettings
 from nights import BUNDLED, DATE, ROOT, kgspark
@@ -42,6 +43,8 @@ STAND_INS = {"PATH/TO/ml-1m": "ml-1m", "PATH/TO/facts.csv": "facts.csv", "LAKE/r
 
 # Commands that are checked but not run: (pattern of the command, reason).
 NOT_RUN = (
+    (r"kgspark fetch ", "downloads from GroupLens; tests/datasets fetches from a server on this machine"),
+    (r"nightly example/", "the bundled night again; tests/datasets runs it from the wheel"),
     (r"kgspark bench ", "takes minutes; `make test-extended` runs every benchmark on little data"),
     (r"kgspark tune ", "trains 40 times; tests/experiments/test_tune.py runs a small search"),
     (r"evaluate\.protocol=", "trains once per seed; tests/experiments/test_evaluate.py runs every protocol"),
@@ -188,7 +191,7 @@ def test_every_command_runs_or_is_checked(command: Command, checkout: Path, requ
 def _short(words: list[str]) -> tuple[str, ...]:
     """Settings that keep a command short."""
     stage, subject = (*_positional(words), "", "")[:2]
-    if stage in ("", "settings"):
+    if stage in ("", "settings", "init", "example", "doctor", "config"):
         return ()
     if stage == "generate":
         return SHORTER[stage]
@@ -209,6 +212,10 @@ def _check_kgspark(words: list[str]) -> None:
         config.from_overrides(bench.load(subject).SETTINGS, overrides)
     elif stage == "generate":
         config.from_overrides(GenerateSettings, overrides)
+    elif stage == "fetch":
+        assert subject in DATA_SETS
+    elif subject.startswith("example/"):
+        assert subject == f"example/{BUNDLED.name}.yaml"
     else:
         config.load(NightSettings, Path(subject), overrides)
 

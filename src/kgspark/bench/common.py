@@ -40,7 +40,7 @@ def _movielens_folder(source: str) -> str:
 
 def _source_of(conf: Path) -> Path:
     try:
-        return Path(config.read_document(conf).values["source"]["path"])
+        return Path(config.document_with(NightSettings, conf).values["source"]["path"])
     except (ConfigError, KeyError, TypeError):
         raise ValueError("expected a MovieLens folder, or a configuration file with source.path") from None
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from kgspark import config
 from kgspark.errors import ConfigError
+from kgspark.extras import advice_for
 from kgspark.manifests import versions
 
 
@@ -69,6 +70,4 @@ def load(name: str) -> ModuleType:
         package = (error.name or "kgspark").partition(".")[0]
         if package == "kgspark":
             raise
-        raise ConfigError(
-            f"bench: {name} needs the package {package}: pip install 'kgspark[spark,train,retrieve,bench]'"
-        ) from None
+        raise ConfigError(f"bench: {name} needs the package {package}: {advice_for(package)}") from None

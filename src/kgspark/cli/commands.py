@@ -1,8 +1,8 @@
 """The table of commands. A new command is a module with `run`, and a line here."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from kgspark.errors import ConfigError
 
@@ -12,13 +12,33 @@ _SETTING = re.compile(r"[a-z_]+(\.[^\s.=]+)*=")
 
 
 @dataclass(frozen=True)
+class Option:
+    """An option of one command, such as `--out FILE`.
+
+    name     without the dashes
+    value    what its value is called in the help; empty for an option without a value
+    module   of an option without a value of a command of a night: the module whose `run(night)` takes the place of the
+             command's, and which changes nothing
+    """
+
+    name: str
+    help: str
+    value: str = ""
+    module: str = ""
+
+
+@dataclass(frozen=True)
 class Command:
     """One command.
 
     module    the module whose `run` does the work; it imports its engines, so it is imported last
     help      one line about the command
     sections  the sections of settings that it reads, for its --help; empty means all
-    argument  its first argument: CONF, the file of a night, to call `run(night)`; else `run(argument, overrides, say)`
+    argument  its first argument; in brackets if it may be absent
+    night     True to call `run(night)` with the night of CONF; else `run(argument, others, say, **options)`
+    others    False if no settings may follow the first argument
+    group     the commands that the help lists together
+    example   settings that an example in the help has after CONF
     words     the settings that words after CONF stand for: the first word, and the list of the others; empty for none
     locks     True if it works on the night's tables, so that no other process may do so meanwhile
     asks      words after CONF that are no settings, as the usage names them; `run(night, words)` gets them. The last
@@ -31,7 +51,17 @@ class Command:
     argument: str = "CONF"
     words: tuple[str, ...] = ()
     locks: bool = True
+    night: bool = True
+    others: bool = True
+    options: tuple[Option, ...] = ()
+    group: str = "Nights"
+    example: str = ""
     asks: tuple[str, ...] = ()
+
+    def chosen(self, options: Collection[str]) -> "Command":
+        """The command with the module of one of the given options, if one of them has a module."""
+        modules = [option.module for option in self.options if option.name.replace("-", "_") in options]
+        return replace(self, module=modules[0], locks=False) if modules and modules[0] else self
 
     @property
     def usage(self) -> str:
@@ -67,6 +97,7 @@ class Command:
         return [*(f"{key}={words[0]}" for key in self.words[:1]), *lists, *(it for it in others if it not in words)]
 
 
+_FIRST, _STAGE, _MEASURE = "First steps", "The stages of a night, in their order", "Measure and choose"
 _NIGHT = (
     "source",
     "clean",
@@ -81,45 +112,124 @@ _NIGHT = (
 )
 
 COMMANDS = {
-    "nightly": Command(f"{_STAGES}.nightly", "The whole night, stage by stage."),
+    "init": Command(
+        "kgspark.inspection.init",
+        "Look at your own tables, and write a configuration for them.",
+        group=_FIRST,
+        argument="PATH",
+        night=False,
+        others=False,
+        options=(
+            Option("out", "The file to write, own.yaml if not given; it must not exist.", "FILE"),
+            Option("print", "Print the configuration, and write nothing."),
+        ),
+    ),
+    "example": Command(
+        "kgspark.datasets.example",
+        "Write the bundled MovieLens data and its configuration into a new folder.",
+        group=_FIRST,
+        argument="[FOLDER]",
+        night=False,
+        others=False,
+    ),
+    "fetch": Command(
+        "kgspark.datasets.fetch",
+        "Download a MovieLens data set, and write its configuration.",
+        group=_FIRST,
+        argument="DATASET",
+        night=False,
+        others=False,
+        options=(
+            Option("to", "The folder to make the data set's folder in; data if not given.", "FOLDER"),
+            Option("url", "Address of a mirror instead of GroupLens; KGSPARK_FETCH_URL does the same.", "URL"),
+        ),
+    ),
+    "config": Command(
+        "kgspark.experiments.effective",
+        "The settings that differ from their defaults, and where each value was written.",
+        group=_FIRST,
+        night=False,
+        options=(Option("all", "Every key, also those with their defaults."),),
+    ),
+    "doctor": Command(
+        "kgspark.experiments.doctor",
+        "Check Java, memory, packages, GPU, disk and connectors; say how to mend what is wrong.",
+        group=_FIRST,
+        argument="[CONF]",
+        night=False,
+    ),
+    "nightly": Command(
+        f"{_STAGES}.nightly",
+        "The whole night, stage by stage.",
+        options=(
+            Option(
+                "dry-run",
+                "Only say which stages would run and why, with memory and time of the last night.",
+                module=f"{_EXPERIMENTS}.dry_run",
+            ),
+        ),
+    ),
     "clean-ratings": Command(
         f"{_STAGES}.clean_ratings",
         "Source files to clean ratings, movies, users, tags, and a quarantine.",
         ("source", "clean"),
+        group=_STAGE,
+        example="source.ids=string",
     ),
     "index-entities": Command(
         f"{_STAGES}.index_entities",
         "A contiguous index for every user, movie, genre and further kind.",
         ("relations",),
+        group=_STAGE,
     ),
     "write-triples": Command(
         f"{_STAGES}.write_triples",
         "The knowledge graph as triple shards, split into train, valid and test.",
         ("relations", "split", "triples"),
+        group=_STAGE,
+        example="split.protocol=time",
     ),
     "train-embeddings": Command(
-        f"{_STAGES}.train_embeddings", "Embeddings by tgraphx, and the vectors to rank with.", ("train",)
+        f"{_STAGES}.train_embeddings",
+        "Embeddings by tgraphx, and the vectors to rank with.",
+        ("train",),
+        group=_STAGE,
+        example="train.model=complex train.epochs=20",
     ),
     "recommend": Command(
         f"{_STAGES}.recommend",
         "Every user's top-K unseen movies, and every movie's audience.",
         ("candidates", "recommend", "audiences"),
+        group=_STAGE,
+        example="recommend.k=20",
     ),
     "write-vectors": Command(
         f"{_STAGES}.write_vectors",
         "The vectors of users and movies as tables for a vector store.",
         ("vectors",),
+        group=_STAGE,
+        example="vectors.enabled=true",
     ),
-    "publish": Command(f"{_STAGES}.publish", "Audit, then one atomic move into the warehouse.", ("publish", "keep")),
+    "publish": Command(
+        f"{_STAGES}.publish",
+        "Audit, then one atomic move into the warehouse.",
+        ("publish", "keep"),
+        group=_STAGE,
+        example="publish.targets=[files,delta]",
+    ),
     "evaluate": Command(
         f"{_EXPERIMENTS}.evaluate",
         "Metrics of the model and of baselines on held-out likes.",
         ("evaluate",),
+        group=_MEASURE,
+        example="evaluate.protocol=leave-one-out",
     ),
     "tune": Command(
         f"{_EXPERIMENTS}.tune",
         "Search for better settings on validation likes.",
         ("tune", "evaluate"),
+        group=_MEASURE,
+        example="tune.trials=20",
     ),
     "show": Command(
         f"{_EXPERIMENTS}.show",
@@ -167,6 +277,14 @@ COMMANDS = {
         ("contract", "names"),
         locks=False,
     ),
-    "bench": Command("kgspark.bench.run", "Benchmarks of kgspark and its peers.", argument="NAME"),
-    "generate": Command(f"{_EXPERIMENTS}.generate", "Synthetic ratings of any size, in a new folder.", argument="OUT"),
+    "bench": Command(
+        "kgspark.bench.run", "Benchmarks of kgspark and its peers.", argument="NAME", night=False, group=_MEASURE
+    ),
+    "generate": Command(
+        f"{_EXPERIMENTS}.generate",
+        "Synthetic ratings of any size, in a new folder.",
+        argument="OUT",
+        night=False,
+        group=_MEASURE,
+    ),
 }

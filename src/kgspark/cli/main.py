@@ -1,14 +1,13 @@
 """Runs one command line: its output, its error of one line, and its exit code."""
 
 import io
-import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType
 
@@ -19,8 +18,10 @@ from kgspark.cli.commands import COMMANDS, Command
 from kgspark.cli.dates import at_date, dates_in
 from kgspark.cli.exits import TerminatedError, exit_of
 from kgspark.cli.logs import configure_logs
+from kgspark.cli.output import print_json, separate_errors
 from kgspark.cli.trace import Trace, tracing
-from kgspark.errors import KgsparkError
+from kgspark.errors import KgsparkError, UnfitError
+from kgspark.redaction import redact
 
 _LOG = logging.getLogger("kgspark")
 
@@ -34,12 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a character that the terminal does not know must not end a night
     configure_logs("plain", sys.stdout)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        request = parser()(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        request = parser()(words, standalone_mode=False)
     except typer.TyperException as error:
-        return _fail(error.format_message(), error.exit_code)
+        if not error.format_message():  # `kgspark` alone has printed its help
+            return error.exit_code
+        return _fail(error.format_message(), error.exit_code, as_json="--json" in words)
     if not isinstance(request, Request):  # --help or --version
         return int(request or 0)
+    if request.json:
+        separate_errors()
     configure_logs(request.log, sys.stderr if request.json else sys.stdout, request.command)
     with tracing() as trace, _sigterm_raises():
         return _exit_code(request, trace)
@@ -49,8 +55,7 @@ def _exit_code(request: Request, trace: Trace) -> int:
     try:
         answer = _run(request, trace)
         if request.json:
-            unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-            print(json.dumps(answer, indent=2, ensure_ascii=not unicode))
+            print_json(answer)
     except BrokenPipeError:
         return 1
     except (Exception, KeyboardInterrupt, TerminatedError) as error:
@@ -61,7 +66,8 @@ def _exit_code(request: Request, trace: Trace) -> int:
         elif isinstance(error, Exception):
             logging.getLogger("trace").error("an error that nobody foresaw", exc_info=error)
             line += f"; the trace is {trace.place}" if trace.place else "; no trace was written"
-        return _fail(f"{trace.night}{line}", code)
+        answer = error.answer if isinstance(error, UnfitError) else {}
+        return _fail(f"{trace.night}{line}", code, request.json, answer)
     return 0
 
 
@@ -72,8 +78,9 @@ def _run(request: Request, trace: Trace) -> object:
 
         return settings_page(request.others, shown=not request.json)
     command = COMMANDS[request.command]
-    if command.argument != "CONF":
-        return import_module(command.module).run(request.first, request.others, _LOG.info)
+    if not command.night:
+        return import_module(command.module).run(request.first, request.others, _LOG.info, **request.options)
+    command = command.chosen(request.options)
     dates = dates_in(request.others) if request.command == "nightly" else []
     if not dates:
         return _run_night(command, request.first, request.others, trace)
@@ -109,6 +116,11 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _fail(message: str, code: int) -> int:
-    _LOG.error(" ".join(message.split()))
+def _fail(message: str, code: int, as_json: bool = False, answer: Mapping[str, object] | None = None) -> int:
+    """Logs the error; with --json its object is on standard output, too: `error`, `exit_code`, and the `answer`."""
+    line = redact(" ".join(message.split()))
+    _LOG.error(line)
+    if as_json:
+        with suppress(BrokenPipeError):
+            print_json({"error": line, "exit_code": code, **(answer or {})})
     return code

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from kgspark.config.document import COMMAND_LINE, Document, KeyPath, apply_override, read_document, show
+from kgspark.config.paths import from_folder
 from kgspark.config.settings import Settings, alternatives, is_section, section_at, type_below
 from kgspark.errors import ConfigError
 
@@ -52,20 +53,28 @@ _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 def load(settings: type[SettingsT], path: str | Path, overrides: Iterable[str] = ()) -> SettingsT:
     """Reads `path`, applies `overrides` to it and decodes the result.
 
+    Paths in the file are relative to its folder; those of overrides and defaults are relative to the working folder.
     Raises ConfigError with one line: the place, the dotted key, the expectation and the value found.
     """
-    return _decode_with(settings, read_document(Path(path)), overrides)
+    return decode(settings, document_with(settings, path, overrides))
+
+
+def document_with(settings: type[SettingsT], path: str | Path, overrides: Iterable[str] = ()) -> Document:
+    """The values of the file `path` and of the overrides, with the place of each; see `load`."""
+    document = read_document(Path(path))
+    document.values = from_folder(settings, document.values, Path(path).parent)
+    return _with(document, overrides)
 
 
 def from_overrides(settings: type[SettingsT], overrides: Iterable[str]) -> SettingsT:
     """Decodes settings from overrides alone, without a file; raises ConfigError as `load` does."""
-    return _decode_with(settings, Document(COMMAND_LINE, {}), overrides)
+    return decode(settings, _with(Document(COMMAND_LINE, {}), overrides))
 
 
-def _decode_with(settings: type[SettingsT], document: Document, overrides: Iterable[str]) -> SettingsT:
+def _with(document: Document, overrides: Iterable[str]) -> Document:
     for override in overrides:
         apply_override(document, override)
-    return decode(settings, document)
+    return document
 
 
 def decode(settings: type[SettingsT], document: Document) -> SettingsT:

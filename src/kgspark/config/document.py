@@ -36,7 +36,7 @@ def read_document(path: Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file; conf/nightly.yaml shows every key") from None
+        raise ConfigError(f"{path}: no such configuration file; kgspark init writes one for your tables") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     try:

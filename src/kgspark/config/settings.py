@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -29,6 +29,13 @@ class Settings(BaseModel):
     former: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _choice_in_any_spelling(cls, value: Any, field: ValidationInfo) -> Any:
+        """A choice as its table spells it: `ComplEx`, `leave_one_out` and `BPR` are complex, leave-one-out, bpr."""
+        found = cls.model_fields[str(field.field_name)]
+        return _as_choice(value, found.annotation, found.metadata)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -61,6 +68,35 @@ class OneOf:
         if value not in self.names:
             raise ValueError(f"expected {alternatives(map(repr, self.names))}")
         return value
+
+
+def _as_choice(value: Any, annotation: Any, metadata: Iterable[Any] = ()) -> Any:
+    """The value, with each text that is a choice but for case, - and _ in place of it; others as they are."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return next((new for each in arguments if (new := _as_choice(value, each, metadata)) != value), value)
+    if isinstance(value, list | tuple) and origin is tuple:
+        return [_as_choice(each, arguments[0]) for each in value]
+    if not isinstance(value, str):
+        return value
+    table = next((mark for mark in metadata if isinstance(mark, OneOf)), None)
+    if table is not None:
+        return _spelled(value, table.names)
+    if origin is Annotated:
+        return _as_choice(value, arguments[0], arguments[1:])
+    if origin is Literal:
+        return _spelled(value, arguments)
+    return value
+
+
+def _spelled(value: str, choices: Iterable[Any]) -> str:
+    """The choice that is spelled like the value, or the value itself."""
+    same = [each for each in choices if isinstance(each, str) and _folded(each) == _folded(value)]
+    return value if value in same or len(same) != 1 else same[0]
+
+
+def _folded(text: str) -> str:
+    return text.casefold().replace("_", "-").replace(" ", "-")
 
 
 def alternatives(texts: Iterable[str]) -> str:

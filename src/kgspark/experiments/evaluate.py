@@ -1,5 +1,6 @@
 """evaluate: the model and baselines on the same held-out likes, by a standard protocol or by the night's own split."""
 
+import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from kgspark.errors import ConfigError
 from kgspark.experiments import backtest, protocols
 from kgspark.experiments.known_likes import space_with_known, with_known
 from kgspark.experiments.recommenders import OURS, TIME_KNOWN, as_recommender
+from kgspark.files import write_atomically
 from kgspark.night.evaluate_settings import ProtocolName
 from kgspark.night.held_out import (
     HeldOut,
@@ -19,7 +21,7 @@ from kgspark.night.held_out import (
     space_before_refit,
 )
 from kgspark.night.night import Night
-from kgspark.peers.baselines import Likes, Recommender, fit_baseline, fold_in
+from kgspark.peers.baselines import Likes, Recommender, check_packages, fit_baseline, fold_in
 from kgspark.report.figures import comparison
 from kgspark.search_space import SearchSpace
 from kgspark.stages import clean_ratings, index_entities, train_embeddings, write_triples
@@ -36,8 +38,11 @@ def run(night: Night) -> Row:
             f"train.epochs=0 trains nothing, and evaluate.protocol={settings.protocol} trains a model; "
             "set train.epochs, or evaluate.protocol=null for the night's own model"
         )
+    check_packages(settings.compared)
     if settings.protocol == "nights":
-        return backtest.run(night)
+        answer = backtest.run(night)
+        _save(night, answer)
+        return answer
     if settings.protocol is None:
         protocol: str = night.settings.split.protocol
         rows, held_out = _measure_night(night)
@@ -48,14 +53,27 @@ def run(night: Night) -> Row:
             rows_of_seed, held_out = measure_protocol(night, settings.protocol, seed)
             rows += rows_of_seed
     summary = summarise(rows)
-    night.say(comparison(summary))
-    return {
+    answer = {
         "protocol": protocol,
         "run_date": night.settings.run_date,
         "data": held_out.to_json(),
         "rows": rows,
         "summary": summary,
     }
+    _save(night, answer)
+    # The figure in the line of train-embeddings is that of the best epoch, before the refit.
+    test = f"{len(held_out.test.indices):,} test likes of {len(held_out.test_users):,} {night.settings.names.users}"
+    night.say(f"\nProtocol {protocol}: what the lists of the finished models find of {test}\n")
+    night.say(comparison(summary, intervals=True))
+    return answer
+
+
+def _save(night: Night, answer: Row) -> None:
+    """Keeps the figures in the folder of the evaluation: those of the last one by this protocol."""
+    path = night.run.folder / "evaluations" / (night.settings.evaluate.protocol or "night") / "figures.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(answer, indent=2) + "\n")
+    night.say(f"\nAll figures are kept in {path}")
 
 
 def measure_protocol(night: Night, protocol: ProtocolName, seed: int) -> tuple[list[Row], HeldOut]:
@@ -127,12 +145,14 @@ def fit_on(name: str, night: Night, held_out: HeldOut) -> Recommender:
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Mean and sample deviation of every metric over the seeds, one row per model."""
+    """Mean and sample deviation of every metric over the seeds, one row per model; of one seed also the intervals."""
     summary = []
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
         names = [name for name, value in own[0].items() if isinstance(value, float)]
         means = {name: statistics.fmean(row[name] for row in own) for name in names}
         deviations = {name: statistics.stdev(row[name] for row in own) for name in names} if len(own) > 1 else {}
-        summary.append({"model": model, "seeds": [row["seed"] for row in own], "mean": means, "deviation": deviations})
+        limits = {"ci95": own[0]["ci95"]} if len(own) == 1 and own[0].get("ci95") else {}
+        seeds = [row["seed"] for row in own]
+        summary.append({"model": model, "seeds": seeds, "mean": means, "deviation": deviations, **limits})
     return summary

@@ -36,6 +36,12 @@ def pick_device(settings: TrainSettings) -> torch.device:
     return device
 
 
+def describe_gpus() -> list[str]:
+    """Name and memory of every CUDA device that torch sees."""
+    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [f"{each.name}, {each.total_memory / 2**30:.0f} GiB" for each in found]
+
+
 def product_type(device: torch.device) -> torch.dtype:
     """The type of large matrix products: bfloat16 where the processor multiplies it faster than float32."""
     if device.type == "cuda":

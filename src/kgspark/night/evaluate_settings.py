@@ -2,11 +2,11 @@
 
 import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from kgspark.config import Settings
+from kgspark.config import IN_FILE, Settings
 from kgspark.peers.baselines import BASELINES, BaselineName
 from kgspark.peers.settings import PeerSettings
 
@@ -28,9 +28,13 @@ class EvaluateSettings(Settings):
         "of the users: lists from four fifths of their likes, without training), files, nights (whole nights as of "
         "earlier dates, judged by the likes that followed); null: the night's own split",
     )
-    train: Path | None = Field(None, description="protocol files: lines of `user item item ...` to train on")
-    test: Path | None = Field(None, description="protocol files: lines of `user item item ...` to test on")
-    sequences: Path | None = Field(
+    train: Annotated[Path | None, IN_FILE] = Field(
+        None, description="protocol files: lines of `user item item ...` to train on"
+    )
+    test: Annotated[Path | None, IN_FILE] = Field(
+        None, description="protocol files: lines of `user item item ...` to test on"
+    )
+    sequences: Annotated[Path | None, IN_FILE] = Field(
         None,
         description="protocol next: a file of lines `user item item ...` in order of time, taken as it is, instead of "
         "the ratings of source.path",

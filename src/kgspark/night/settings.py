@@ -3,11 +3,11 @@
 import datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from kgspark.config import PlainName, Settings, distinct_names
+from kgspark.config import IN_FILE, PlainName, Settings, distinct_names
 from kgspark.kge.settings import TrainSection
 from kgspark.names import Names
 from kgspark.night.default_graph import DEFAULT_RELATIONS, with_defaults
@@ -36,7 +36,7 @@ from kgspark.warehouse.settings import KeepSettings, PublishSettings
 class NightSettings(Settings):
     """All keys of a night with their defaults."""
 
-    lake: Path = Field(
+    lake: Annotated[Path, IN_FILE] = Field(
         Path("lake"),
         description="folder of runs and warehouse, on a disk that all executors see; or s3://, gs:// or abfss://: then "
         "store is this URI, and this machine's copy is in ~/.cache/kgspark",

@@ -4,7 +4,7 @@ A new baseline is a file with a function like those named here, and a line in `B
 section of `PeerSettings`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Annotated, Any, Protocol, runtime_checkable
@@ -13,6 +13,7 @@ import numpy as np
 
 from kgspark.config import OneOf
 from kgspark.errors import ConfigError
+from kgspark.extras import is_installed
 from kgspark.graph.histories import Histories
 from kgspark.peers.settings import PeerSettings
 from kgspark.search_space import SearchSpace
@@ -55,11 +56,13 @@ class Baseline:
 
     function  "module:name" of a function from `Likes` to a recommender, or to vectors to rank by
     extra     the extra of this package that installs what the module imports; None if every night has it
+    package   a package of that extra that the module imports
     folds_in  True if the recommender is a `FoldsIn`
     """
 
     function: str
     extra: str | None = None
+    package: str | None = None
     folds_in: bool = False
 
 
@@ -70,10 +73,24 @@ BASELINES: dict[str, Baseline] = {
     "popularity-30d": Baseline("kgspark.peers.recent:fit_popularity"),
     "markov-chain": Baseline("kgspark.peers.recent:fit_markov_chain"),
     "mllib-als": Baseline("kgspark.peers.mllib_als:fit_likes"),
-    "implicit-als": Baseline("kgspark.peers.implicit_models:fit_als", extra="bench"),
-    "implicit-bpr": Baseline("kgspark.peers.implicit_models:fit_bpr", extra="bench"),
+    "implicit-als": Baseline("kgspark.peers.implicit_models:fit_als", extra="bench", package="implicit"),
+    "implicit-bpr": Baseline("kgspark.peers.implicit_models:fit_bpr", extra="bench", package="implicit"),
     "sasrec": Baseline("kgspark.peers.sasrec:fit"),
 }
+
+
+def check_packages(names: Iterable[str]) -> None:
+    """ConfigError if one of these baselines needs a package that is not installed; before hours of training."""
+    for name in names:
+        baseline = BASELINES[name]
+        if baseline.package is not None and not is_installed(baseline.package):
+            raise _needs_extra(name, baseline)
+
+
+def _needs_extra(name: str, baseline: Baseline) -> ConfigError:
+    return ConfigError(
+        f"evaluate.baselines: {name} needs the extra {baseline.extra}: pip install 'kgspark[{baseline.extra}]'"
+    )
 
 
 def fit_baseline(name: str, likes: Likes) -> Recommender | SearchSpace:
@@ -84,9 +101,7 @@ def fit_baseline(name: str, likes: Likes) -> Recommender | SearchSpace:
     except ModuleNotFoundError:
         if baseline.extra is None:
             raise
-        raise ConfigError(
-            f"evaluate.baselines: {name} needs the extra {baseline.extra}: pip install 'kgspark[{baseline.extra}]'"
-        ) from None
+        raise _needs_extra(name, baseline) from None
     recommender: Recommender | SearchSpace = fit(likes)
     return recommender
 

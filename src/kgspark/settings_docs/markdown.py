@@ -11,8 +11,9 @@ _HEAD = """\
 
 A night is configured by one YAML file and by `dotted.key=value` on the command line, which wins. A file contains only
 values that differ from the defaults; [conf/nightly.yaml](../conf/nightly.yaml) has all of them. `kgspark settings KEY`
-prints the lines of this page. With [conf/kgspark.schema.json](../conf/kgspark.schema.json), an editor can complete and
-check a file that begins with `# yaml-language-server: $schema=PATH/TO/kgspark.schema.json`.
+prints the lines of this page, and `kgspark config CONF` the values in force, each with its place. Paths in a file are
+[relative to the file](first-steps.md#paths). With [conf/kgspark.schema.json](../conf/kgspark.schema.json), an editor
+can complete and check a file that begins with `# yaml-language-server: $schema=PATH/TO/kgspark.schema.json`.
 
 `make docs` generates this page from the settings classes.
 """

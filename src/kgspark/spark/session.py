@@ -205,12 +205,28 @@ def _submitted_session(settings: SessionSettings, app: str) -> SparkSession:
     if _EXECUTOR_PYTHON in settings.conf:
         os.environ.setdefault("PYSPARK_PYTHON", settings.conf[_EXECUTOR_PYTHON])
     SparkContext._ensure_initialized()
+    _warn_only(SparkContext._gateway)
     given = {key for key, _ in SparkConf().getAll()}
     builder = SparkSession.builder.appName(app)
     for key, value in all_settings(settings).items():
         if key not in given:
             builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def _warn_only(gateway: JavaGateway) -> None:
+    """Gives the JVM of spark-submit our log, without hundreds of lines of progress, unless its user has set one up."""
+    jvm: Any = gateway.jvm
+    set_up = [jvm.java.lang.System.getProperty(key) for key in ("log4j2.configurationFile", "log4j.configurationFile")]
+    folders = [os.environ.get("SPARK_CONF_DIR"), f"{os.environ.get('SPARK_HOME', '')}/conf"]
+    files = [Path(folder) / "log4j2.properties" for folder in folders if folder]
+    if any(set_up) or any(file.exists() for file in files):
+        return
+    with suppress(Py4JError):  # another version of Spark: then it says more than we want
+        # Spark sets up its own log with the first class that logs, and does so once. SparkConf is one of these classes.
+        jvm.org.apache.spark.SparkConf().initializeLogIfNecessary(False)
+        uri = jvm.java.net.URI.create(_LOG4J.as_uri())
+        jvm.org.apache.logging.log4j.core.config.Configurator.reconfigure(uri)
 
 
 def local_cores(master: str) -> int:

@@ -40,6 +40,7 @@ from kgspark.spark.cleaning.source.dialects import (
 )
 from kgspark.spark.cleaning.source.file_accounts import SourceFile, format_unfinished, unfinished_lines
 from kgspark.spark.cleaning.source.files import SourceFiles, format_skipped
+from kgspark.spark.cleaning.source.first_ids import check_first_ids
 from kgspark.spark.cleaning.source.lines import of_file
 from kgspark.spark.cleaning.source.spark_tables import copy_table, is_content, table_version
 from kgspark.spark.cleaning.time_units import collect_unit, known_unit
@@ -142,6 +143,7 @@ def _read(
     unread: Mapping[str, Collection[str]],
 ) -> _Reading:
     source = read_layouts(night.settings.source, tables, unread, whole=not _reads_large_objects(night, tables))
+    check_first_ids(night.settings.source, source)  # before Spark starts
     layout, limits = source.layouts[RATINGS], _limits(night, source)
     cut = []
     if layout is not None:

@@ -7,13 +7,13 @@ A table's rows of a date are replaced in one commit. The tables of a night are c
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 from pydantic import Field, field_validator
 
 from kgspark.causes import store_cause
-from kgspark.config import OtherSettings, Settings, from_environment, refuse_written_secrets
+from kgspark.config import IN_FILE, OtherSettings, Settings, from_environment, refuse_written_secrets
 from kgspark.errors import StageError
 from kgspark.runs import Run
 from kgspark.stores.copies import address_in
@@ -42,7 +42,7 @@ _PATIENCE = {"connect_timeout": "5s", "timeout": "30s", "retry_timeout": "60s"}
 class DeltaSettings(Settings):
     """The target delta: Delta Lake tables, by deltalake (`pip install 'kgspark[delta]'`)."""
 
-    path: str | None = Field(
+    path: Annotated[str | None, IN_FILE] = Field(
         None, description="folder or URI (s3://, gs://, abfss://) of the tables; null is <lake>/delta"
     )
     storage_options: OtherSettings = Field(

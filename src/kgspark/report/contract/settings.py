@@ -1,17 +1,19 @@
 """Settings of the contract."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kgspark.config import Settings, SqlName
+from kgspark.config import IN_FILE, Settings, SqlName
 
 
 class ContractSettings(Settings):
     """What `kgspark contract` says of the published tables, besides their columns and the checks of the audit."""
 
-    out: Path = Field(Path("contract"), description="folder of NAME.odcs.yaml and sources.yml, which are replaced")
+    out: Annotated[Path, IN_FILE] = Field(
+        Path("contract"), description="folder of NAME.odcs.yaml and sources.yml, which are replaced"
+    )
     name: SqlName = Field("kgspark", description="NAME: the id of the contract, and the name of the source in dbt")
     version: str = Field("1.0.0", description="version of the contract; raise it when names or checks change")
     status: Literal["proposed", "draft", "active", "deprecated", "retired"] = Field(

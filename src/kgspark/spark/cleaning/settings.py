@@ -1,12 +1,13 @@
 """Settings of cleaning: the source, and the rules that a rating must pass."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
 from kgspark.config import (
+    IN_FILE,
     Settings,
     Sql,
     SqlName,
@@ -32,7 +33,7 @@ class Location(Settings):
     Spark opens it if `table` is given, or if `format` is `spark`.
     """
 
-    path: str = Field(
+    path: Annotated[str, IN_FILE] = Field(
         description="a file, folder or pattern, as a path or a URI (s3://, gs:// or abfss://); for format spark, the "
         "path of the reader, if it takes one"
     )
@@ -104,7 +105,9 @@ class Location(Settings):
 class MovieTable(Location):
     """The movie table of format table or spark."""
 
-    path: str = Field(description="a file, folder or pattern, of CSV or Parquet; a path or a URI, as source.path")
+    path: Annotated[str, IN_FILE] = Field(
+        description="a file, folder or pattern, of CSV or Parquet; a path or a URI, as source.path"
+    )
     format: Literal["table", "spark"] = Field(
         "table", description="table: CSV or Parquet files; spark: see source.reader"
     )
@@ -113,7 +116,7 @@ class MovieTable(Location):
 class TableSource(Location):
     """One of the user's own tables, for use in relations and candidates."""
 
-    path: str = Field(
+    path: Annotated[str, IN_FILE] = Field(
         description="a file, folder or pattern: a path on a disk that every executor can read, or a URI, as source.path"
     )
     format: Literal["csv", "parquet", "spark"] = Field(
@@ -159,10 +162,10 @@ class SourceColumns(Settings):
 class SourceSettings(Location):
     """The ratings: MovieLens in any dialect, or a table of your own."""
 
-    path: str = Field(
+    path: Annotated[str, IN_FILE] = Field(
         description="folder of a MovieLens data set, or the ratings table for format table: a file, a folder with its "
         "sub-folders, or a pattern such as in/*.csv; a path, or a URI: s3://, gs:// or abfss://",
-        examples=["data/ml-1m"],
+        examples=["../data/ml-1m"],
     )
     format: Literal["auto", "ml-latest", "ml-1m", "ml-100k", "table", "spark"] = Field(
         "auto",
@@ -205,7 +208,7 @@ class SourceSettings(Location):
         "source.columns.count, each 1 if there is none, and event is the type",
     )
     genre_separator: str = Field("|", min_length=1, description="separator of the genres of a movie")
-    movies: MovieTable | None = Field(
+    movies: Annotated[MovieTable | None, IN_FILE] = Field(
         None,
         description="the movie table of format table or spark, if there is one: its path, or a section with path, "
         "format, reader, options, table and version as above",

@@ -29,7 +29,11 @@ class RelationSettings(Settings):
     )
     where: Sql | None = Field(None, description="SQL condition on the table's rows")
     explode: str | None = Field(None, description="array column to split, one row per element")
-    weight: Sql = Field("1.0", description="SQL expression: weight of a triple in the loss")
+    weight: Sql = Field(
+        "1.0",
+        description="SQL expression: weight of a triple in the loss; on table ratings, it may read age_days, the days "
+        "from the rating to the latest training rating",
+    )
     optional: bool = Field(False, description="leave the relation out if its table is not in the data")
 
     @field_validator("head", "tail", mode="before")

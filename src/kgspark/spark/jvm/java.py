@@ -11,8 +11,8 @@ from kgspark.errors import ResourceError
 JAVA_NEEDED = 17
 
 
-def check_java() -> None:
-    """Raises ResourceError with the package to install if there is no Java that Spark 4 can use."""
+def check_java() -> str:
+    """Path and version of the Java that Spark uses; ResourceError with the package to install if there is none."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     advice = f"Spark needs Java {JAVA_NEEDED} or later; install it (Debian: openjdk-17-jre-headless) or set JAVA_HOME"
@@ -25,6 +25,7 @@ def check_java() -> None:
     major = re.match(r"\d+", version)
     if not major or int(major.group()) < JAVA_NEEDED:
         raise ResourceError(f"{java}: Java {version or 'of no version'}; {advice}")
+    return f"{java}, version {version}"
 
 
 def _java_version(java: Path) -> str:

@@ -83,6 +83,9 @@ def test_the_encoding_may_be_set(tmp_path: Path) -> None:
 def test_none_or_more_than_one_dialect(tmp_path: Path) -> None:
     advice = "ratings.csv, ratings.dat, u.data; set source.format, or source.path to another folder"
     assert _problem(tmp_path) == f"{tmp_path}: holds none of {advice}"
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    for own in (tmp_path, tmp_path / "mine.csv"):
+        assert _problem(own).endswith(f"set source.format=table (kgspark init {own} writes such a configuration)")
     _write(tmp_path, *LATEST, *DAT)
     assert _problem(tmp_path) == f"{tmp_path}: holds more than one of {advice}"
     assert _find(tmp_path, format="ml-1m").format == "ml-1m"

@@ -63,6 +63,7 @@ class Source:
         return replace(self, files={**self.files, table: left}, parquet={**self.parquet, **parquet})
 
 
+_TABLE_ADVICE = "set source.format=table (kgspark init {path} writes such a configuration)"
 _HALF_STARS = Scale(0.5, 5.0, 0.5)
 _WHOLE_STARS = Scale(1.0, 5.0, 1.0)
 _RATING = (Columns.USER_ID, Columns.MOVIE_ID, Columns.RATING, Columns.TIMESTAMP)
@@ -198,7 +199,7 @@ def _check_file(file: Path, layout: TextLayout) -> None:
         refuse_other_texts(file, first)
         raise InputError(
             f"{file}:1: expected the header {layout.header}, found {shown(first)}; "
-            "for columns of another name or order, set source.format=table"
+            f"for columns of another name or order, {_TABLE_ADVICE.format(path=file)}"
         )
 
 
@@ -208,7 +209,12 @@ def _find_dialect(root: Found) -> str:
     if len(found) != 1:
         wanted = ", ".join(files[RATINGS][0] for files in _DIALECTS.values())
         problem = "holds more than one of" if found else "holds none of"
-        raise InputError(f"{root.shown}: {problem} {wanted}; set source.format, or source.path to another folder")
+        folder = root.exact.folder if root.exact is not None else None
+        is_other = not found and (folder is None or folder.entries())
+        advice = f"; for your own tables, {_TABLE_ADVICE.format(path=root.shown)}" if is_other else ""
+        raise InputError(
+            f"{root.shown}: {problem} {wanted}; set source.format, or source.path to another folder{advice}"
+        )
     return found[0]
 
 

@@ -1,0 +1,1 @@
+"""Public data sets: the bundled one, and those that `kgspark fetch` downloads."""

@@ -1,0 +1,1 @@
+"""`kgspark init`: looks at tables of any columns, and writes a configuration for them. No JVM, and only first lines."""
