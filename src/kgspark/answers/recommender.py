@@ -204,14 +204,13 @@ class Recommender:
         return find_movie(self._material, movie)
 
     def _known_likes(self, liked: Any, times: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and times of the likes whose movie has a vector."""
+        """Positions and times of the likes whose movie the night knows; one of them has a vector."""
         positions = find_positions(liked, self._material.movie_ids)
         at = np.arange(len(positions), dtype=np.float64) if times is None else np.asarray(times, np.float64)
         if len(at) != len(positions):
             raise InputError(f"fold_in: {len(at)} times for {len(positions)} likes")
         known = positions >= 0
-        known[known] = self._material.space.item_sources[positions[known]] != SOURCES.index(AVERAGE)
-        if not known.any():
+        if not (self._material.space.item_sources[positions[known]] != SOURCES.index(AVERAGE)).any():
             given, origin = f"{len(positions)} {self.names.movies}", self._material.described.origin
             raise InputError(f"fold_in: none of the {given} has a vector in {origin}")
         return positions[known], at[known]

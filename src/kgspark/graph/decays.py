@@ -4,6 +4,11 @@ import numpy as np
 
 from kgspark.graph.histories import Histories
 
+# Keeps the decayed sum of a short history shorter than that of a long one.
+SHORTEST = 0.3
+# Likes whose weight, relative to the latest one, is smaller are left out of a decayed sum.
+_LEAST_WEIGHT = 1e-5
+
 
 def recent_weights(likes: Histories, half_life: float) -> np.ndarray:
     """w float32 (n,) of the likes, which sum to 1 per user; likes of the same second share their weights equally."""
@@ -22,3 +27,18 @@ def recent_weights(likes: Histories, half_life: float) -> np.ndarray:
     result = np.empty(len(order), np.float32)
     result[order] = shared
     return result
+
+
+def most_places(half_life: float) -> int:
+    """The number of latest likes that count in a decayed sum; the half-life is in likes."""
+    return int(np.ceil(-half_life * np.log2(_LEAST_WEIGHT)))
+
+
+def sum_weights(places: np.ndarray, sizes: np.ndarray, half_life: float) -> np.ndarray:
+    """w float32 (n,) of the likes at `places` j, from the latest one, of histories of `sizes` likes int64 (n,).
+
+    w_j = 2^(−j/h) / (√(Σ_i 4^(−i/h)) + 0.3), so the weights of a history have a length of about 1.
+    """
+    ratio = 4.0 ** (-1 / half_life)
+    squared = (1 - ratio ** sizes.astype(np.float64)) / (1 - ratio)
+    return (2.0 ** (-places / half_life) / (np.sqrt(squared) + SHORTEST)).astype(np.float32)

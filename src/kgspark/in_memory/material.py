@@ -99,10 +99,6 @@ class FittedMaterial(Material):
                 f"{self.described.origin}: no function of likes: a model that ranks by sums of distances (RotatE, "
                 "TransE with norm 1) has none"
             )
-        if self._function.share and self._function.encoder != "latest":
-            raise InputError(
-                f"{self.described.origin}: its queries need the trained encoder of histories ({self._function.encoder})"
-            )
         return FoldIn(self.space, self.movie_ids, self._function)
 
     def _pairs_of_ratings(self) -> Histories:

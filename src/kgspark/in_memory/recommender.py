@@ -86,7 +86,7 @@ class KGRecommender(Recommender):
         with tempfile.TemporaryDirectory(dir=temporary_root()) as folder:
             trained = train(graph, given, Path(folder))
         space = export_search_space(trained.model, graph, trained.settings, trained.evidence, trained.encoder)
-        function = function_of_likes(trained.model, graph, trained.settings, trained.evidence, space)
+        function = function_of_likes(trained.model, graph, trained.settings, trained.evidence, space, trained.encoder)
         for name in ("_ranking", "_similar", "_fold"):  # of an earlier fit
             vars(self).pop(name, None)
         self._material = FittedMaterial(

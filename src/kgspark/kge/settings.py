@@ -69,6 +69,12 @@ class ExportSettings(Settings):
         "auto",
         description="a like loses half of its weight in the trend after so many days; auto: chosen with the weight",
     )
+    when: Literal["auto", "tomorrow", "unknown"] = Field(
+        "auto",
+        description="the time that queries of history.encoder=network ask for: tomorrow (noon of the day after the "
+        "latest like), or unknown; auto: tomorrow if validation likes of later days, or the past weeks, are found "
+        "clearly better",
+    )
     audience_activity: float = Field(
         0.5,
         ge=0,
@@ -157,6 +163,12 @@ class TrainSection(Settings):
     )
     filtered: bool | None = Field(None, description="never draw a known triple as a negative")
     temperature: float | None = Field(None, gt=0, description="scores are divided by it (softmax, bpr)")
+    softer: float | None = Field(
+        None,
+        ge=1,
+        description="where validation likes are later than all others (split.protocol: time), two short trainings "
+        "choose between temperature and so many times it; 1 chooses none, as null does if temperature is given",
+    )
     spare_positives: float | None = Field(
         None, ge=0, lt=1, description="fraction of a head's other positives left out of the softmax's denominator"
     )
@@ -169,6 +181,11 @@ class TrainSection(Settings):
     margin: float | None = Field(None, gt=0, description="wanted gap between a positive and a negative (margin, warp)")
     inverse_relations: bool = Field(
         False, description="also learn every relation from tail to head, as a separate relation"
+    )
+    side_relations: Literal["always", "auto", "never"] = Field(
+        "always",
+        description="learn the relations that are made neither from ratings nor from likes (genres, tags, your own); "
+        "auto: not if validation likes are found better without, by two short trainings; they state facts in any case",
     )
     l2: float | None = Field(None, ge=0, description="cost of a batch's squared coordinates, per positive")
     n3: float = Field(0.0, ge=0, description="cost of a batch's cubed coordinates, per positive (Lacroix et al. 2018)")
@@ -244,6 +261,12 @@ class TrainSection(Settings):
             raise ValueError("workers above 1 need objective softmax and no inverse_relations, which make users tails")
         return self
 
+    @model_validator(mode="after")
+    def _workers_learn_all_relations(self) -> "TrainSection":
+        if self.workers > 1 and self.side_relations != "always":
+            raise ValueError("workers above 1 read all relations from the shards, so side_relations must be always")
+        return self
+
     def resolved(self) -> "TrainSettings":
         """The settings that training reads; the recipe's value replaces every null."""
         return TrainSettings.model_validate(self.model_dump(exclude_none=True) | {"refit_on": self._refit_on})
@@ -277,6 +300,7 @@ class TrainSettings(TrainSection):
     corrupt_heads: float
     filtered: bool
     temperature: float
+    softer: float
     spare_positives: float
     margin: float
     l2: float
@@ -295,12 +319,14 @@ class TrainSettings(TrainSection):
         refit_on = {name: value for name, value in given.items() if name == "refit_on"}
         section = TrainSection.model_validate({name: given[name] for name in given.keys() - refit_on.keys()})
         written = section.model_dump(exclude_none=True)
+        if section.temperature is not None:
+            written.setdefault("softer", 1.0)  # a given temperature is used
         recipe = recipe_of(section.model, section.norm, section.objective)
         if section.negatives == "auto" and recipe["negatives"] != "auto":
             del written["negatives"]  # only the softmax can choose by the graph's size
         return merged(recipe, written) | refit_on
 
-    def with_export(self, **values: float) -> "TrainSettings":
+    def with_export(self, **values: float | str) -> "TrainSettings":
         """The settings with these values of `export`: those that training chose instead of auto."""
         return self.model_copy(update={"export": self.export.model_copy(update=values)})
 

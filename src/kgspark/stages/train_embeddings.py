@@ -175,7 +175,7 @@ def _write(
     if model_id is not None:
         space = replace(space, model_id=model_id)
     _save_space(night, space, folders[SEARCH_SPACE])
-    function = function_of_likes(trained.model, graph, settings, trained.evidence, space)
+    function = function_of_likes(trained.model, graph, settings, trained.evidence, space, trained.encoder)
     if function is not None:
         function.save(folders[SEARCH_SPACE])
     if AUDIENCE_SPACE in folders:
@@ -281,7 +281,29 @@ def _summary(night: Night) -> str:
     if measured is not None:
         metric, ours, popular = measured
         text += f"; held-out {metric.upper()} {ours:.4f} (popularity {popular:.4f})"
-    return text + _told_of_tomorrow(training)
+    return text + _told_of_short_trainings(training) + _told_of_tomorrow(training)
+
+
+def _told_of_short_trainings(training: Mapping[str, Any]) -> str:
+    """What short trainings chose, and by which figures."""
+    text, found = "", training["side_relations"]
+    if not found["learned"] or found["figures"]:
+        text += f"; {', '.join(found['names'])} {'are' if found['learned'] else 'are not'} learned"
+        text += _told_figures(found["figures"], "with them", "without")
+    if figures := training["temperature"]:
+        text += f"; temperature {figures['chosen']:g}"
+        text += _told_figures(figures, "with the recipe's", "with a softer one")
+    return text
+
+
+def _told_figures(figures: Mapping[str, float], given: str, other: str) -> str:
+    """NDCG of two short trainings; nothing without figures."""
+    names = [name for name in figures if name.startswith("ndcg@")]
+    if not names:
+        return ""
+    values = (figures[name] for name in names)
+    told = ", ".join(f"{value:.4f} {words}" for value, words in zip(values, (given, other), strict=True))
+    return f" (short trainings: validation {names[0].upper()} {told})"
 
 
 def _told_of_tomorrow(training: Mapping[str, Any]) -> str:
@@ -292,6 +314,11 @@ def _told_of_tomorrow(training: Mapping[str, Any]) -> str:
     if training["trend_weight"]:
         text += f"; what is popular of late counts with weight {training['trend_weight']:g}"
         text += f" (half-life {training['trend_half_life']:g} days)"
+    if training.get("when") == "tomorrow":
+        text += "; queries ask for the day after the latest like"
+        if days := training["later_days"]:
+            metric = next(name for name in days if name.startswith("ndcg@"))
+            text += f" ({metric.upper()} of later days {days[metric]:.4f}, {days[f'{metric}_without']:.4f} without)"
     if weeks := training["past_weeks"]:
         metric = next(name for name in weeks if name.startswith("ndcg@"))
         text += f"; in past weeks {metric.upper()} {weeks[metric]:.4f}, {weeks[f'{metric}_without']:.4f} without"

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from kgspark.graph.histories import Histories
+from kgspark.graph.places import Places
 from kgspark.kge.model.encoders import encoder_of
 from kgspark.kge.model.history_network import HistoryNetwork
-from kgspark.kge.model.history_places import Places
 from kgspark.kge.model.history_sums import DecayedSums
 
 MOVIES, WIDTH, PLACES = 9, 8, 20
@@ -91,7 +91,9 @@ def test_what_a_place_reads():
     assert places.gaps.tolist() == [0, 1, 3, 0, 32]
     assert places.waits.tolist() == [1, 3, 0, 32, 0]
     assert places.weights.tolist() == [32, 24, 35, 1, 63]
-    block = places.block(np.array([0, 3]), np.array([3, 4]), 3, torch.device("cpu"))
+    likes = Histories.from_sizes([1, 1, 1, 0], np.arange(3), times=np.array([100, 100, 100]))
+    assert Places.of(likes, np.array([99, 100, 103, 0])).waits.tolist() == [0, 1, 3]  # what was before is not known
+    block = places.block(np.array([0, 3]), np.array([3, 4]), 3)
     assert block.movies.tolist() == [[0, 1, 2], [0, 0, 3]]
     assert block.present.tolist() == [[True] * 3, [False, False, True]]
 

@@ -9,7 +9,7 @@ explains nine tenths of their variance. (Folding in goes back to Sarwar et al. 2
 decomposition algorithms for highly scalable recommender systems”.)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.kge.export.evidence import LIKES
 from kgspark.kge.export.vectors import target_vectors
+from kgspark.kge.export.when import asked_by
+from kgspark.kge.model.history import PREFIX, HistoryEncoder
 from kgspark.kge.settings import TrainSettings, may_lean
 from kgspark.search_space import SearchSpace
 from kgspark.tables import AVERAGE, SOURCES
@@ -86,18 +88,34 @@ def fold_in(
 
 
 def function_of_likes(
-    model: torch.nn.Module, graph: Graph, settings: TrainSettings, evidence: np.ndarray, space: SearchSpace
+    model: torch.nn.Module,
+    graph: Graph,
+    settings: TrainSettings,
+    evidence: np.ndarray,
+    space: SearchSpace,
+    encoder: HistoryEncoder | None = None,
 ) -> QueryFunction | None:
-    """How a query of `space`, the exported one, follows from likes; None if scores are sums of distances."""
+    """How a query of `space`, the exported one, follows from likes; None if scores are sums of distances.
+
+    encoder  of the histories; None for the mean of the latest likes
+    """
     if not may_lean(settings):
         return None
     target = graph.relation(settings.target)
-    likes = _of_placed(graph.histories(target, settings.learned_splits), space.item_sources)
+    every = graph.histories(target, settings.learned_splits)
+    likes = _of_placed(every, space.item_sources)
     learned = evidence[slice(*graph.layout.range(target.head_kind))] == LIKES
-    query_of = QueryOfLikes.fit(*target_vectors(model, graph, settings), likes.where(learned[likes.rows()]))
+    queries, items = target_vectors(model, graph, settings)
+    query_of = QueryOfLikes.fit(queries, items, likes.where(learned[likes.rows()]))
     share = 0.0 if likes.times is None or settings.export.recent_share == "auto" else settings.export.recent_share
-    half_life, encoder = settings.export.recent_half_life, settings.history.encoder
-    return QueryFunction(query_of.weights.cpu().numpy(), share, half_life, encoder)
+    half_life, name = settings.export.recent_half_life, settings.history.encoder
+    function = QueryFunction(query_of.weights.cpu().numpy(), share, half_life, name)
+    if encoder is None or not share:
+        return function
+    tables = {name.removeprefix(PREFIX): table.float().cpu().numpy() for name, table in encoder.tables.items()}
+    has_own_items = encoder.ranked(queries[:0], items)[1] is not items
+    own_items = items.cpu().numpy() if has_own_items else None
+    return replace(function, tables=tables, own_items=own_items, asked=asked_by(every, settings))
 
 
 def _of_placed(likes: Histories, item_sources: np.ndarray) -> Histories:

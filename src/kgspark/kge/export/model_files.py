@@ -9,10 +9,12 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from kgspark.errors import InputError
+from kgspark.graph.asked import Asked
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
 from kgspark.kge.export.evidence import evidence_of
+from kgspark.kge.export.when import asked_by
 from kgspark.kge.model.encoders import encoder_of
 from kgspark.kge.model.history import HistoryEncoder, is_history_table
 from kgspark.kge.model.two_tower import build_model, parameters_by_table
@@ -40,6 +42,7 @@ class SavedModel:
     evidence  uint8 (entities,), see `export.evidence`; None in a file of an earlier version
     encoder   of the histories; None if queries need no trained one
     trend     float32 (movies,): what is popular of late, see `export.trend`; None if scores do not have it
+    asked     the time that queries ask for, see `export.when`; None if they ask for none
     """
 
     tables: dict[str, torch.Tensor]
@@ -50,6 +53,7 @@ class SavedModel:
     evidence: np.ndarray | None
     encoder: HistoryEncoder | None
     trend: torch.Tensor | None
+    asked: Asked | None = None
 
     def build(self) -> torch.nn.Module:
         """The tgraphx model with the saved weights, on the CPU."""
@@ -83,6 +87,8 @@ def save_model(
         "relations": [relation.to_json() for relation in graph.relations],
         "versions": package_versions(LIBRARIES),
     }
+    asked = asked_by(graph.histories(graph.relation(settings.target), settings.learned_splits), settings)
+    header |= {"asked": asked.to_json()} if asked is not None else {}
     tables = parameters_by_table(model) | (encoder.tables if encoder is not None else {})
     tables |= {TREND: trend} if trend is not None else {}
     write_safetensors(path, tables | {_EVIDENCE: torch.from_numpy(evidence)}, header)
@@ -107,6 +113,7 @@ def load_model(path: Path, pick: Pick | None = None) -> SavedModel:
             None if evidence is None else evidence.numpy(),
             encoder_of(tables),
             trend,
+            Asked(**header["asked"]) if "asked" in header else None,
         )
     except FileNotFoundError:
         raise InputError(f"{path}: no such model file; run train-embeddings first") from None

@@ -104,17 +104,23 @@ def follow(held_out: Histories, seen: Histories) -> bool:
     return share_that_follows(held_out, seen) > 0.5
 
 
+def all_later(held_out: Histories, seen: Histories) -> bool:
+    """True if most held-out likes are later than all of `seen`; False without any, or without times."""
+    if held_out.times is None or seen.times is None:
+        return False
+    return bool((held_out.times >= seen.times.max(initial=0)).sum() > len(held_out.times) / 2)
+
+
 def known_before(settings: TrainSettings, held_out: Histories, seen: Histories) -> TrainSettings:
     """The settings without the parts of `export` that nobody could have known before the held-out likes.
 
-    The latest likes of `seen` are known if most held-out likes are later than them, user by user; the trend of `seen`
-    if they are later than all of `seen`.
+    The latest likes of `seen` are known if most held-out likes are later than them, user by user; the trend of `seen`,
+    and the day that follows, if they are later than all of `seen`.
     """
     if not follow(held_out, seen):
         settings = settings.with_export(recent_share=0.0)
-    latest = None if seen.times is None else seen.times.max(initial=0)
-    if latest is None or held_out.times is None or not (held_out.times >= latest).sum() > len(held_out.times) / 2:
-        settings = settings.with_export(trend_weight=0.0)
+    if not all_later(held_out, seen):
+        settings = settings.with_export(trend_weight=0.0, when="unknown")
     return settings
 
 

@@ -113,7 +113,8 @@ class ModelFile:
         settings = self.header.settings
         queries = queries_of(settings, model, slice(0, users), self.target.index)
         items = items_of(settings, model, slice(users, None))
-        return with_trend(*with_histories(queries, items, likes, settings, encoder), trend)
+        asked = None if self.header.asked is None else self.header.asked.of(likes)
+        return with_trend(*with_histories(queries, items, likes, settings, encoder, asked), trend)
 
     def _model(
         self, users: np.ndarray, movies: np.ndarray

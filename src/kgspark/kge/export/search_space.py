@@ -39,7 +39,7 @@ def export_search_space(
     encoder   of the histories; None for the mean of the latest likes
     known     splits that are known where the others are to be found; `recency.known_before` then says what counts.
               None for `settings.learned_splits`; a night's own space has nothing to be found
-    asked     the times of the likes to predict, if they are known: see `HistoryEncoder.queries`
+    asked     the times of the likes to predict, if they are known: see `with_histories`
     """
     target = graph.relation(settings.target)
     if evidence is None:

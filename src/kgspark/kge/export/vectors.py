@@ -8,6 +8,7 @@ import torch
 from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
 from kgspark.kge.export.recency import history_queries, lean
+from kgspark.kge.export.when import asked_by
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import items_of, metric_of, queries_of
 from kgspark.kge.settings import TrainSettings
@@ -57,7 +58,8 @@ def with_histories(
     `auto` counts as 0 here, and so does any share if likes have no times; then the encoder plays no part. ValueError if
     the encoder that the settings name is not given. The third value is the metric of the vectors.
 
-    asked  the times of the likes to predict, if they are known: see `HistoryEncoder.queries`
+    asked  the times of the likes to predict, if they are known: see `HistoryEncoder.queries`; None for those that
+           `settings.export.when` asks for
     """
     own, metric = items, metric_of(settings)
     if settings.export.recent_share in ("auto", 0) or likes.times is None:
@@ -67,5 +69,8 @@ def with_histories(
         metric = encoder.ranked_by(metric)
     elif settings.history.encoder != "latest":
         raise ValueError("these queries need the encoder of histories that was trained with the model")
+    if asked is None:
+        of_night = asked_by(likes, settings)
+        asked = None if of_night is None else of_night.of(likes)
     recent = history_queries(own, likes, settings.export.recent_half_life, encoder, asked)
     return lean(queries, recent, float(settings.export.recent_share)), items, metric

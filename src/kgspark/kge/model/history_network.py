@@ -18,7 +18,7 @@ SASRec what the full softmax is worth.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -28,8 +28,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from kgspark.graph.histories import Histories
+from kgspark.graph.places import TIME_NUMBERS, WEIGHT_NUMBERS, Places, rows_of_block, users_by_block
 from kgspark.kge.model.history import PREFIX, WHOLE, HistoryEncoder, is_movie_table, is_whole_table
-from kgspark.kge.model.history_places import TIME_NUMBERS, WEIGHT_NUMBERS, Block, Places
+from kgspark.kge.model.history_places import Block
 from kgspark.kge.model.history_sums import DecayedSums
 from kgspark.search_space import Metric
 
@@ -39,9 +40,6 @@ _HEADS = 4
 _HALF_LIVES = 0.7, 60.0
 # Deviation of the first rows of weights and times, whose sizes are far below those of the movies.
 _SMALL = 0.02
-# Places whose vectors are in memory at once when queries are made.
-_BLOCK_PLACES = 1 << 12
-_SHORTEST_BLOCK = 16
 _ITEM, _OUTPUT, _BIAS = (f"{PREFIX}{name}" for name in ("item", "output", "bias"))
 _OWN = (_ITEM, _OUTPUT, _BIAS)
 
@@ -194,23 +192,10 @@ class HistoryNetwork(HistoryEncoder):
         ordered = likes.in_order()
         places = Places.of(ordered, asked)
         last, sizes = ordered.indptr[1:], np.minimum(ordered.sizes, int(self.network.places))
-        for users, width in _blocks(sizes):
-            rows = np.resize(users, _rows(width))  # every block of a width has the same shape, so the same rounding
-            block = places.block(last[rows] - sizes[rows], last[rows], width, vectors.device)
+        for users, width in users_by_block(sizes):
+            rows = np.resize(users, rows_of_block(width))  # every block of a width has one shape, so the same rounding
+            block = Block.of(places, last[rows] - sizes[rows], last[rows], width, vectors.device)
             found = self.network(F.embedding(block.movies, self.item), block)[: len(users), -1]
             vectors[torch.from_numpy(users).to(vectors.device)] += found
         known = torch.from_numpy(sizes > 0).to(vectors)
         return torch.cat([vectors, known[:, None]], dim=1)
-
-
-def _rows(width: int) -> int:
-    return max(1, _BLOCK_PLACES // width)
-
-
-def _blocks(sizes: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Users with likes, and the width of their block: the power of two that holds their own `sizes`."""
-    widths = np.maximum(_SHORTEST_BLOCK, 2 ** np.ceil(np.log2(np.maximum(sizes, 1))).astype(np.int64))
-    for width in np.unique(widths[sizes > 0]).tolist():
-        users = np.flatnonzero((widths == width) & (sizes > 0))
-        for start in range(0, len(users), _rows(width)):
-            yield users[start : start + _rows(width)], width

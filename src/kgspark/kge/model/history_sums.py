@@ -20,15 +20,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from kgspark.graph.decays import SHORTEST, most_places, sum_weights
 from kgspark.graph.histories import Histories
 from kgspark.kge.model.history import PREFIX, HistoryEncoder
 
-# Keeps the sum of a short history shorter than that of a long one.
-_SHORTEST = 0.3
 # The first vectors, relative to the items: small, because they are added up.
 _START = 0.3
-# Likes whose weight, relative to the latest one, is smaller are left out of a query.
-_LEAST_WEIGHT = 1e-5
 # Number of users whose likes are gathered at once: bounds the memory.
 _BLOCK_ROWS = 1 << 13
 
@@ -73,8 +70,8 @@ class DecayedSums(HistoryEncoder):
         places = np.arange(len(owners)) - latest_first.indptr[owners]
         parts = []
         for half_life, table in self.maps.items():
-            weights = _weights(places, latest_first.sizes[owners], half_life)
-            kept = Histories(latest_first.indptr, latest_first.indices, weights).where(places < _most_places(half_life))
+            weights = sum_weights(places, latest_first.sizes[owners], half_life)
+            kept = Histories(latest_first.indptr, latest_first.indices, weights).where(places < most_places(half_life))
             arrays = (kept.indices, kept.entry_weights, kept.indptr)
             movies, of_movies, starts = (torch.from_numpy(array).to(device) for array in arrays)
             of_movies = of_movies.to(table.dtype)
@@ -86,11 +83,6 @@ class DecayedSums(HistoryEncoder):
         return reduce(torch.add, parts)
 
 
-def _most_places(half_life: float) -> int:
-    """The number of latest likes that count for a half-life."""
-    return int(np.ceil(-half_life * np.log2(_LEAST_WEIGHT)))
-
-
 def decay(places: int, half_life: float) -> torch.Tensor:
     """Weights float32 (places, places) of the input at column s for the query at row t: 2^(−(t − s)/h), 0 after it."""
     distance = torch.arange(places)[:, None] - torch.arange(places)[None]
@@ -99,14 +91,7 @@ def decay(places: int, half_life: float) -> torch.Tensor:
 
 def length_of(squared: torch.Tensor) -> torch.Tensor:
     """What sums are divided by, of the sum of their squared weights."""
-    return squared.sqrt() + _SHORTEST
-
-
-def _weights(places: np.ndarray, sizes: np.ndarray, half_life: float) -> np.ndarray:
-    """w_hj float32 (n,) of likes at `places` j of histories of `sizes` likes."""
-    ratio = 4.0 ** (-1 / half_life)
-    squared = (1 - ratio ** sizes.astype(np.float64)) / (1 - ratio)
-    return (2.0 ** (-places / half_life) / (np.sqrt(squared) + _SHORTEST)).astype(np.float32)
+    return squared.sqrt() + SHORTEST
 
 
 def _blocks_of_rows(rows: int) -> Iterator[np.ndarray]:

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from kgspark.graph.histories import Histories
+from kgspark.graph.places import Places
 from kgspark.kge.device import product_type
 from kgspark.kge.model.history_network import HistoryNetwork
-from kgspark.kge.model.history_places import Block, Places
+from kgspark.kge.model.history_places import Block
 from kgspark.kge.model.history_sums import decay
 from kgspark.kge.objectives.next_like_loss import competitors, next_like_loss
 from kgspark.kge.objectives.next_likes import sums_at_places
@@ -102,8 +103,8 @@ class NextLikesByNetwork:
         """The places of some windows, and the movie (B, n) that follows each of them."""
         first, last = self.first[rows], self.last[rows]
         width, device = int(self.widths[rows[0]]), self.items.device
-        following = self.places.block(first + 1, last + 1, width, device)
-        return self.places.block(first, last, width, device), following.movies
+        following = Block.of(self.places, first + 1, last + 1, width, device)
+        return Block.of(self.places, first, last, width, device), following.movies
 
     def _candidates(self, offered: RowIndex) -> tuple[RowIndex, dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
         """The distinct rows of the movies `offered`, their leaves, and for each of `offered` t + Δ and β."""

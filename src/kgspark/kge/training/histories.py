@@ -38,13 +38,20 @@ class _Course:
 
 
 def train_encoder(
-    plan: TrainingPlan, model: torch.nn.Module, splits: Sequence[str], initial: WarmStart | None
+    plan: TrainingPlan,
+    model: torch.nn.Module,
+    splits: Sequence[str],
+    initial: WarmStart | None,
+    before: int | None = None,
 ) -> HistoryEncoder:
-    """An encoder for the model, trained on the likes of `splits`; it continues that of an earlier night."""
+    """An encoder for the model, trained on the likes of `splits`; it continues that of an earlier night.
+
+    before  only likes before this time, in seconds since 1970, are learned, and no earlier night's encoder is continued
+    """
     course = _course(plan.settings.history)
     encoder = start_encoder(_items(plan, model), plan.settings)
-    objective = _objective(plan, model, encoder, splits)
-    if initial is not None and initial.apply_encoder(encoder):
+    objective = _objective(plan, model, encoder, splits, before)
+    if before is None and initial is not None and initial.apply_encoder(encoder):
         _run(objective, 1, _CONTINUED_RATE * course.rate)
         return encoder
     steps = max(objective.steps(), 1)
@@ -73,10 +80,16 @@ def _items(plan: TrainingPlan, model: torch.nn.Module) -> torch.Tensor:
 
 
 def _objective(
-    plan: TrainingPlan, model: torch.nn.Module, encoder: HistoryEncoder, splits: Sequence[str]
+    plan: TrainingPlan,
+    model: torch.nn.Module,
+    encoder: HistoryEncoder,
+    splits: Sequence[str],
+    before: int | None = None,
 ) -> NextLikes | NextLikesByNetwork:
     """The objective that trains the encoder's tables in place."""
     items, likes = _items(plan, model), plan.graph.histories(plan.target, splits)
+    if before is not None and likes.times is not None:
+        likes = likes.where(likes.times < before)
     if isinstance(encoder, HistoryNetwork):
         return NextLikesByNetwork(encoder, items, likes, plan.settings)
     if isinstance(encoder, DecayedSums):

@@ -22,6 +22,7 @@ from kgspark.kge.export.search_space import export_search_space
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.model.two_tower import build_model, parameters_by_table
 from kgspark.kge.settings import TrainSettings
+from kgspark.kge.training.side_relations import SideRelations
 from kgspark.kge.training.training import Trained
 from kgspark.kge.training.warm_start import WarmStart
 from kgspark.tables import AVERAGE, SOURCES, TEST, TRAIN, VALID
@@ -62,9 +63,12 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
             best_epoch=0,
             stopped_early=False,
             refitted=measured is not None,
+            side_relations=SideRelations((), True, {}),
+            temperature={},
             valid=figures.of_model(VALID, (TRAIN,)).figures,
             test=test.figures,
             past_weeks={},
+            later_days={},
             popularity=popular.figures,
             groups={"model": test.groups, "popularity": popular.groups},
             seconds=perf_counter() - begun,
@@ -76,7 +80,7 @@ def serve(graph: Graph, settings: TrainSettings, model: WarmStart, measured: War
 def _serving_settings(today: TrainSettings, model: WarmStart) -> TrainSettings:
     """The settings of the training, with today's for what is done without training."""
     export, trained = today.export, model.settings
-    chosen = ("recent_share", "trend_weight", "trend_half_life")
+    chosen = ("recent_share", "trend_weight", "trend_half_life", "when")
     export = export.model_copy(
         update={name: getattr(trained.export, name) for name in chosen if getattr(export, name) == "auto"}
     )

@@ -1,7 +1,7 @@
 """Trains a model on a graph: epochs, early stopping on the validation likes, checkpoints, and the final refit."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,12 +16,15 @@ from kgspark.kge.export.evidence import evidence_of
 from kgspark.kge.model.history import HistoryEncoder
 from kgspark.kge.settings import TrainSettings
 from kgspark.kge.training import checkpoints, memory
+from kgspark.kge.training.choices import choose
 from kgspark.kge.training.distributed import Team
 from kgspark.kge.training.epochs import Progress, run_epochs
 from kgspark.kge.training.histories import continue_on, train_encoder
 from kgspark.kge.training.plan import TrainingPlan
 from kgspark.kge.training.run_folder import Epoch, RunFolder
+from kgspark.kge.training.side_relations import SideRelations, choose_side_relations
 from kgspark.kge.training.state import TrainingState
+from kgspark.kge.training.temperature import choose_temperature
 from kgspark.kge.training.warm_start import WarmStart
 from kgspark.metrics.groups import Groups
 from kgspark.tables import TEST, TRAIN, VALID
@@ -40,10 +43,14 @@ class Trained:
     encoder, measured_encoder    of the histories, for `model` and `measured`; None if queries do not need one
     evidence, measured_evidence  what the vectors of `model` and `measured` were trained on (see `export.evidence`)
     settings      the given ones, with the values that training chose for the parts of `export` that were auto
+    side_relations  whether these were learned (see `training.side_relations`)
+    temperature   what a softer softmax was worth (see `training.temperature`); {} if it was not tried
     valid, test   metrics of the best epoch, before any refit: train likes are left out of the lists for valid,
                   train and valid likes for test; {} where nothing was held out
     past_weeks    what the trend and the latest likes were worth in the weeks that chose them (see `export.past_weeks`);
                   {} if neither was chosen there
+    later_days    what asking for a time was worth for validation likes of a later day (see `export.when`); {} if it was
+                  not judged
     popularity    metrics on the test likes if every list holds the movies with the most train and valid likes
     groups        of `model` and `popularity`: the test metrics of groups of users and movies (see `metrics.groups`)
     seconds       wall-clock of initialisation, training and measuring
@@ -61,9 +68,12 @@ class Trained:
     best_epoch: int
     stopped_early: bool
     refitted: bool
+    side_relations: SideRelations
+    temperature: dict[str, float]
     valid: dict[str, float]
     test: dict[str, float]
     past_weeks: dict[str, float]
+    later_days: dict[str, float]
     popularity: dict[str, float]
     groups: dict[str, Groups]
     seconds: float
@@ -79,13 +89,15 @@ class Trained:
             "valid",
             "test",
             "past_weeks",
+            "later_days",
             "popularity",
             "seconds",
             "resumed_from",
         )
-        figures = {name: getattr(self, name) for name in names}
+        figures = {name: getattr(self, name) for name in names} | {"side_relations": self.side_relations.to_json()}
+        figures["temperature"] = {"chosen": self.settings.temperature, **self.temperature} if self.temperature else {}
         export = self.settings.export
-        chosen = {name: getattr(export, name) for name in ("recent_share", "trend_weight", "trend_half_life")}
+        chosen = {name: getattr(export, name) for name in ("recent_share", "trend_weight", "trend_half_life", "when")}
         return {"epochs": len(self.history), **chosen, **figures}
 
 
@@ -113,36 +125,40 @@ def train(
     _check(plan, team)
     device = pick_device(settings)
     with reproducible(settings, device):
+        learned, side_relations = choose_side_relations(plan, device, initial)
+        plan = replace(plan, graph=learned)
+        settings, temperature = choose_temperature(plan, device, initial)
+        plan = replace(plan, settings=settings)
         model = plan.new_model((TRAIN,), device, initial)
         state = TrainingState(model, plan.objective(model, (TRAIN,)), settings)
         run, resumed_from = _train_epochs(plan, state, folder, device, progress, team)
         state.take_best()
         measured = copy.deepcopy(model) if settings.refit == "continue" else model
         plan.inform(measured, (TRAIN,))
-        measured_encoder = train_encoder(plan, measured, (TRAIN,), initial) if plan.encodes else None
-        chosen, past_weeks = plan.choose(measured, measured_encoder)
-        if not chosen.export.recent_share:
-            measured_encoder = None
-        valid = plan.evaluate(measured, VALID, (TRAIN,), chosen, measured_encoder)
-        test = plan.measure(measured, TEST, (TRAIN, VALID), chosen, measured_encoder)
+        chosen = choose(plan, measured, initial)
+        valid = plan.evaluate(measured, VALID, (TRAIN,), chosen.settings, chosen.encoder)
+        test = plan.measure(measured, TEST, (TRAIN, VALID), chosen.settings, chosen.encoder)
         popular = plan.popularity()
         model = _refit(plan, model, state.best_epoch, device, initial)
-        encoder = _refit_encoder(plan, model, measured_encoder, initial)
+        encoder = _refit_encoder(plan, model, chosen.encoder, initial)
     trained = Trained(
         model=model,
         measured=measured,
         encoder=encoder,
-        measured_encoder=measured_encoder,
+        measured_encoder=chosen.encoder,
         evidence=evidence_of(graph, settings, settings.learned_splits),
         measured_evidence=evidence_of(graph, settings, (TRAIN,)),
-        settings=chosen,
+        settings=chosen.settings,
         history=tuple(state.history),
         best_epoch=state.best_epoch,
         stopped_early=state.epoch < settings.epochs,
         refitted=settings.refit != "none",
+        side_relations=side_relations,
+        temperature=temperature,
         valid=valid,
         test=test.figures,
-        past_weeks=past_weeks,
+        past_weeks=chosen.past_weeks,
+        later_days=chosen.later_days,
         popularity=popular.figures,
         groups={"model": test.groups, "popularity": popular.groups},
         seconds=perf_counter() - begun,
