@@ -6,7 +6,7 @@
 #               configurations; make test has short ones of them
 # make bench    the side-by-side measurements (NAMES='nightly' for one of them)
 # make docs     conf/nightly.yaml, its JSON schema and docs/configuration.md, from the settings classes
-# make site     dist/site: the pages of docs/ as a site that loads nothing from other hosts
+# make site     dist/site: the pages of docs/, with screenshots of a night's report; it loads nothing from other hosts
 # make package  dist/: the wheel, and a packed environment for a cluster's executors (EXTRAS=executor,train: with torch)
 # make setup    installs what a night needs into .venv; the targets above do this too, and repeat it only if
 #               pyproject.toml or requirements.lock has changed
@@ -79,6 +79,10 @@ docs: .venv/.run
 package: $(PACKED)
 
 site: .venv/.test
+	@rm -rf dist/images
+	@$(BIN)/kgspark nightly conf/ml-latest-small.yaml lake=dist/lake > dist/site.log 2>&1 && \
+		$(BIN)/python docs/report_images.py $$(ls -t dist/lake/runs/*/report.html | head -n 1) dist/images || \
+		echo "No screenshots of the report: $$(tail -n 1 dist/site.log)" >&2
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 .venv/.created:

@@ -1,4 +1,4 @@
-"""Pages of the site that lie outside of docs/: the README and the changelog. MkDocs calls these functions."""
+"""Pages and images of the site from outside of docs/: README, changelog, screenshots. MkDocs calls these functions."""
 
 import re
 from pathlib import Path
@@ -9,13 +9,17 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 # Files of the repository that are pages of the site, by the name of the page.
 PAGES = {"README.md": "start.md", "CHANGELOG.md": "changelog.md"}
+# Screenshots of the report, if `make site` has made them. They stand where the page about the report has this mark.
+IMAGES, MARK = ROOT / "dist" / "images", "<!-- screenshots -->"
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the pages."""
+    """Adds the pages and the images."""
     for name, page in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
+    for image in sorted(IMAGES.glob("*.png")):
+        files.append(File.generated(config, f"images/{image.name}", abs_src_path=str(image)))
     return files
 
 
@@ -39,4 +43,5 @@ def on_page_markdown(markdown: str, page: Any, **others: Any) -> str:
             return text
         return f"[{text}]({'../' * source.count('/')}{place}{mark}{anchor})"
 
-    return _LINK.sub(link, markdown)
+    images = "\n\n".join(f"![{image.stem}](images/{image.name})" for image in sorted(IMAGES.glob("*.png")))
+    return _LINK.sub(link, markdown).replace(MARK, images)
