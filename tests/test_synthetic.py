@@ -75,8 +75,8 @@ def test_more_than_half_of_all_pairs_is_refused():
 
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path, capsys):
-    assert cli.main(["generate", str(tmp_path), "ratings=10"]) == 1
+    assert cli.main(["generate", str(tmp_path), "ratings=10"]) == 65
     assert "exists already; remove it, or name another folder" in capsys.readouterr().err
-    assert cli.main(["generate", str(tmp_path / "new"), "ratings=many"]) == 1
+    assert cli.main(["generate", str(tmp_path / "new"), "ratings=many"]) == 2
     assert "ratings" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

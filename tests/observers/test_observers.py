@@ -79,6 +79,13 @@ def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dic
         server.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def _log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings go to pytest, not to the output of a command of another test."""
+    monkeypatch.setattr(logging.getLogger("kgspark"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("kgspark"), "propagate", True)
+
+
 def samples(path: Path) -> dict[tuple[str, tuple[str, ...]], float]:
     """Name and label values, by the labels' names, of each figure in a file of Prometheus, read by its own parser."""
     families = text_string_to_metric_families(path.read_text())
@@ -156,7 +163,6 @@ def test_an_observer_that_fails_is_one_warning_and_told_nothing_more(
 
     night = a_night(tmp_path, source={"path": "x"})
     night.observers = Observers([Broken()])
-    logging.getLogger("kgspark").propagate = True
     clean(night)
     assert night.outcomes[0].ran
     assert caplog.messages == ["a server: it does not answer; the night goes on, and it is told nothing more"]

@@ -71,7 +71,9 @@ def test_a_killed_jvm_is_one_line(job: subprocess.Popen) -> None:
     error = job.communicate(timeout=60)[1]
     assert "Exception occurred during processing of request" not in error, "pyspark's server prints"
     last = error.splitlines()[-1]
-    assert last.startswith("kgspark.errors.StageError: Spark's JVM ended while it was needed (killed by signal 9); run")
+    assert last.startswith(
+        "kgspark.errors.ResourceError: Spark's JVM ended while it was needed (killed by signal 9); run"
+    )
     assert left_after(processes, 5) == []
 
 
@@ -142,4 +144,4 @@ def test_a_jvm_that_cannot_start_is_one_line(tmp_path: Path, variable: str, memo
     (tmp_path / "file").touch()
     done = _session(os.environ | {"TMPDIR": str(tmp_path), variable: str(tmp_path / "file" / "x")}, memory)
     assert says.format(tmp_path) in done.stderr.splitlines()[-1]
-    assert done.stderr.splitlines()[-1].startswith("kgspark.errors.StageError: ")
+    assert done.stderr.splitlines()[-1].startswith("kgspark.errors.ResourceError: ")

@@ -30,7 +30,7 @@ def check_first_ids(settings: SourceSettings, source: Source) -> None:
     for column in (Columns.USER_ID, Columns.MOVIE_ID):
         found = [list(_texts(end, layout, column, settings.null_texts)) for end in ends]
         bad = [[text for text in texts if not _INTEGER.fullmatch(text)] for texts in found]
-        if all(texts and len(wrong) >= _SHARE * len(texts) for texts, wrong in zip(found, bad, strict=True)):
+        if all(len(wrong) > _SHARE * len(texts) for texts, wrong in zip(found, bad, strict=True)):
             key = "user" if column == Columns.USER_ID else "movie"
             what = "begins with a zero" if re.fullmatch(r"-?0[0-9]+", bad[0][0]) else "is no whole number"
             raise InputError(
