@@ -105,6 +105,7 @@ def test_the_stage_says_what_the_rules_cost(ruled: dict[str, Any], spark: Any) -
     assert measured["with_rules"]["seconds"] > 0
 
 
+@pytest.mark.extended
 def test_the_audit_finds_lists_that_break_a_rule(spark: Any, ruled: dict[str, Any], tmp_path: Path) -> None:
     """One altered row per rule, each in the list of another user."""
     lake = tmp_path / "lake"

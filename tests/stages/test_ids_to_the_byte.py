@@ -61,6 +61,7 @@ def _check(tables: dict[str, pa.Table], given: pd.DataFrame, id_type: pa.DataTyp
     assert len(reasons["user_id"]) > 0
 
 
+@pytest.mark.extended
 def test_uuids_and_texts_of_parquet_are_published_as_they_are(spark: Any, tmp_path: Path) -> None:
     uuids = [uuid.uuid5(uuid.NAMESPACE_DNS, str(number)) for number in range(36)]
     ratings = _write(tmp_path, list(map(str, uuids)), TEXTS)

@@ -14,6 +14,7 @@ from worlds.tastes import write_world
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.extended
 def test_no_list_repeats_a_pair_whose_rating_was_refused(spark: Any, tmp_path: Path) -> None:
     """Each user's withheld movie would be the first of the list; half of the users gave it no star at all."""
     world = write_world(tmp_path / "source", groups=3, users=12, movies=6)

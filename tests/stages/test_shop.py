@@ -63,6 +63,7 @@ def test_a_backfill_does_not_see_later_events_and_stops_at_the_first_failure(tmp
     assert sorted(lists[0]) == sorted(lists[1])
 
 
+@pytest.mark.extended
 def test_a_range_stops_at_the_first_night_that_fails(tmp_path: Path) -> None:
     conf = _configuration(tmp_path, ["no,event,of,any", "kind"])
     failed = kgspark("nightly", conf, f"run_date={FIRST}..2026-03-05")

@@ -97,7 +97,9 @@ def test_the_gradients_are_those_of_the_cross_entropy():
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("negatives", "batch_size", "epochs"), [(0, 100, 60), (4, 12, 15)])
+@pytest.mark.parametrize(
+    ("negatives", "batch_size", "epochs"), [(0, 100, 60), pytest.param(4, 12, 15, marks=pytest.mark.extended)]
+)
 def test_what_follows_depends_on_the_rating(negatives, batch_size, epochs):
     trained = objective(negatives=negatives, dropout=0.05, history={"batch_size": batch_size})
     losses = trained_on(trained, epochs)

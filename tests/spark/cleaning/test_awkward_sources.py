@@ -149,6 +149,7 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(
     )
 
 
+@pytest.mark.extended
 def test_files_that_arrive_late_or_again_change_only_what_they_say(spark: Any, tmp_path: Path) -> None:
     """Night by night: a file with older ratings, the same file under another name, and one with corrections."""
     root = tmp_path / "in"

@@ -206,6 +206,7 @@ def test_only_events_with_types_have_a_column_for_them(spark: Any, tmp_path: Pat
     assert "events" not in pq.read_schema(night.run.table("ratings") / "part-00000.parquet").names
 
 
+@pytest.mark.extended
 def test_each_type_can_be_a_relation_with_a_weight(spark: Any, tmp_path: Path) -> None:
     """Also of pairs whose strongest event is of another type. A pair that is held out is held out of all of them."""
     pairs = [(user, item) for user in "abcdef" for item in "XYZUVW" if user != item.lower()]

@@ -133,6 +133,7 @@ def source(tmp_path: Path) -> dict[str, Any]:
     return {"path": str(folder), "format": "table", "movies": str(tmp_path / "movies.csv")}
 
 
+@pytest.mark.extended
 def test_without_a_new_file_the_tables_are_taken_over(spark: Any, tmp_path: Path, source: dict[str, Any]) -> None:
     first, line = _night(spark, tmp_path / "lake", 1, source)
     assert "file" not in line
@@ -145,6 +146,7 @@ def test_without_a_new_file_the_tables_are_taken_over(spark: Any, tmp_path: Path
     assert clean_ratings.run(second).ran is False
 
 
+@pytest.mark.extended
 def test_what_makes_the_earlier_tables_wrong_makes_a_full_cleaning(
     spark: Any, tmp_path: Path, source: dict[str, Any]
 ) -> None:
