@@ -52,7 +52,7 @@ NOT_RUN = (
     (r"--install-completion", "changes the reader's shell; the help must name it"),
     (r"train\.epochs=0", "serves an earlier night's model; tests/stages/test_serving.py makes both nights"),
     (r"data/ml-32m", "32 million ratings"),
-    (r"nightly conf/tutorial", "a whole night of another recipe; tests/kge/test_settings.py reads the file"),
+    (r"nightly conf/tutorial", "a whole night of another recipe; tests/night/test_conf.py reads the file"),
     (r"nightly conf/ml-1m", "the README's night on other files; tests/spark/cleaning reads every dialect"),
     (r"spark-submit", "starts another JVM; tests/stages/test_same_bytes.py submits the jobs"),
     (r"train\.model=|train\.dim=|split\.protocol=", "a variant of the same night; tests of the stages train them"),

@@ -22,7 +22,7 @@ COMMON: Recipe = {
     "corrupt_heads": 0.5,
     "filtered": False,
     "temperature": 0.14,
-    "softer": 3.0,
+    "softer": 1.0,
     "spare_positives": 0.3,
     "margin": 1.0,
     "l2": 0.0,

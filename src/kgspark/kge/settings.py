@@ -167,7 +167,7 @@ class TrainSection(Settings):
         None,
         ge=1,
         description="where validation likes are later than all others (split.protocol: time), two short trainings "
-        "choose between temperature and so many times it; 1 chooses none, as null does if temperature is given",
+        "choose between temperature and so many times it; 1 chooses none",
     )
     spare_positives: float | None = Field(
         None, ge=0, lt=1, description="fraction of a head's other positives left out of the softmax's denominator"
@@ -319,8 +319,6 @@ class TrainSettings(TrainSection):
         refit_on = {name: value for name, value in given.items() if name == "refit_on"}
         section = TrainSection.model_validate({name: given[name] for name in given.keys() - refit_on.keys()})
         written = section.model_dump(exclude_none=True)
-        if section.temperature is not None:
-            written.setdefault("softer", 1.0)  # a given temperature is used
         recipe = recipe_of(section.model, section.norm, section.objective)
         if section.negatives == "auto" and recipe["negatives"] != "auto":
             del written["negatives"]  # only the softmax can choose by the graph's size

@@ -34,7 +34,7 @@ def world(taste_lasts: bool, split: str) -> Graph:
 
 
 def chosen(graph: Graph, **changes) -> tuple[float, dict[str, float]]:
-    plan = TrainingPlan(graph, settings(dim=16, epochs=12, learning_rate=0.01, **changes))
+    plan = TrainingPlan(graph, settings(**{"dim": 16, "epochs": 12, "learning_rate": 0.01, "softer": 3} | changes))
     after, figures = choose_temperature(plan, torch.device("cpu"), None)
     return after.temperature, figures
 
@@ -53,10 +53,9 @@ def test_else_the_temperature_is_that_of_the_recipe():
     assert figures["ndcg@10_softer"] < figures["ndcg@10"]
 
 
-def test_nothing_is_chosen_for_likes_of_all_times_or_for_a_given_temperature():
+def test_nothing_is_chosen_for_likes_of_all_times_or_if_it_is_not_asked_for():
     assert chosen(world(taste_lasts=True, split="random")) == (0.14, {})
     later = world(taste_lasts=True, split="time")
-    assert chosen(later, temperature=0.2) == (0.2, {})
-    assert chosen(later, softer=1) == (0.14, {})
+    assert chosen(later, softer=1) == chosen(later, softer=None) == (0.14, {})
     assert chosen(later, objective="margin")[1] == {}
     assert chosen(orders.in_a_ring()) == (0.14, {})  # one like of each user: the very next one
