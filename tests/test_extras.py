@@ -7,7 +7,7 @@ import pytest
 
 from kgspark.bench.run import load
 from kgspark.causes import cause_of
-from kgspark.errors import ConfigError
+from kgspark.errors import ResourceError
 from kgspark.extras import extras, is_installed, missing_packages
 from kgspark.peers.baselines import check_packages
 from nights import ROOT
@@ -22,13 +22,13 @@ def without_implicit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_benchmark_without_its_package(without_implicit: None) -> None:
-    with pytest.raises(ConfigError, match=r"bench: topk needs the package implicit: pip install 'kgspark\[bench\]'"):
+    with pytest.raises(ResourceError, match=r"bench: topk needs the package implicit: pip install 'kgspark\[bench\]'"):
         load("topk")
 
 
 def test_a_baseline_without_its_package_before_work(without_implicit: None) -> None:
     check_packages(["popularity", "ease"])
-    with pytest.raises(ConfigError, match=r"implicit-als needs the extra bench: pip install 'kgspark\[bench\]'"):
+    with pytest.raises(ResourceError, match=r"implicit-als needs the extra bench: pip install 'kgspark\[bench\]'"):
         check_packages(["popularity", "implicit-als"])
 
 

@@ -29,7 +29,7 @@ def test_the_nights_of_a_lake(small_night: Path, night: Any) -> None:
     assert night.manifest("recommendations").details["k"] == 5
     with pytest.raises(InputError, match=f"no night of 2020-01-01 here; there are {DATE}"):
         lake.night("2020-01-01")
-    with pytest.raises(InputError, match="no lake here; kgspark nightly CONF lake="):
+    with pytest.raises(InputError, match="no lake here; kgspark nightly makes one"):
         kgspark.Lake(small_night / "nowhere")
 
 

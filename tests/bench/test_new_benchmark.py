@@ -11,7 +11,7 @@ from kgspark import cli
 from kgspark.bench import run
 from kgspark.bench.common import Row, Say
 from kgspark.config import Settings
-from kgspark.errors import ConfigError
+from kgspark.errors import ResourceError
 
 
 class ToySettings(Settings):
@@ -65,7 +65,7 @@ def test_a_missing_package_is_one_line_that_names_the_extras(monkeypatch: pytest
     for name in ("implicit.cpu", "implicit.cpu.topk", "kgspark.bench.lists.topk"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "implicit", None)
-    with pytest.raises(ConfigError, match=r"bench: topk needs the package implicit: pip install 'kgspark\["):
+    with pytest.raises(ResourceError, match=r"bench: topk needs the package implicit: pip install 'kgspark\["):
         run.load("topk")
 
 

@@ -89,7 +89,7 @@ def test_the_wheel_alone_makes_a_night(installed: Path, tmp_path: Path) -> None:
     planned = in_env(
         installed, "kgspark", "nightly", "--dry-run", "example/ml-latest-small.yaml", *short, folder=tmp_path
     )
-    assert "Nothing is to do" in planned.stdout
+    assert "Nothing to do" in planned.stdout
 
 
 @pytest.mark.extended

@@ -16,7 +16,7 @@ import pytest
 from kgspark import config
 from kgspark.datasets import fetch
 from kgspark.datasets.movielens import DATA_SETS
-from kgspark.errors import ConfigError, InputError, KgsparkError, StageError
+from kgspark.errors import ConfigError, InputError, KgsparkError, ResourceError, StageError
 from kgspark.night.settings import NightSettings
 from kgspark.spark.cleaning.source.dialects import find_source
 from nights import kgspark
@@ -212,7 +212,7 @@ def test_a_wrong_name_or_address_is_told(tmp_path: Path, name: str, url: str, sa
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "is_installed", lambda package: False)
-    with pytest.raises(ConfigError, match=r"pip install 'kgspark\[fetch\]'"):
+    with pytest.raises(ResourceError, match=r"pip install 'kgspark\[fetch\]'"):
         fetch.run("ml-1m", (), lambda line: None, to=str(tmp_path))
 
 

@@ -39,7 +39,7 @@ def test_nothing_is_to_do_and_nothing_changes(small_night: Path) -> None:
     names = sorted(small_night.rglob("*"))
     answer, printed = planned(small_night)
     assert not any(runs(answer).values())
-    assert "Nothing is to do" in printed[-1]
+    assert "Nothing to do" in printed[-1]
     assert sorted(small_night.rglob("*")) == names
     assert describe_folder(small_night / "lake" / "runs" / DATE / "ratings") == before
 

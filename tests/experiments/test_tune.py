@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kgspark.errors import ConfigError
+from kgspark.errors import ResourceError
 from kgspark.experiments import tune
 from nights import BUNDLED, a_night, configuration, kgspark
 
@@ -61,7 +61,7 @@ def test_a_search_over_two_calls(tmp_path: Path) -> None:
 def test_a_missing_optuna_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.delitem(sys.modules, "kgspark.tuning.study", raising=False)
-    with pytest.raises(ConfigError, match=r"pip install 'kgspark\[tune\]'"):
+    with pytest.raises(ResourceError, match=r"pip install 'kgspark\[tune\]'"):
         tune.run(a_night(tmp_path, source={"path": "x"}))
 
 

@@ -39,7 +39,9 @@ class Explanation:
     """Why a movie has its score for a user.
 
     score   of the model, float; None if it has no vector for one of the two
-    rank    the movie's place among all that may be listed for the user; None if it may not be listed
+    rank    the movie's place among all that may be listed for the user, by business rules, if there are some; None if
+            it may not be listed
+    source  what ranks it there: of `tables.ROW_SOURCES`, or pinned or explored
     state   offered, seen (the user has rated or seen it), or not offered (to the user's segment)
     liked   the nearest likes, those with the largest likeness first
     other_likes  sum of the shares of the likes that are not shown, and `other_count`, their number
@@ -78,7 +80,7 @@ def explain(material: Material, ranking: MovieRanking, user: int, movie: int, ne
     divided = shares is not None and shares.divided
     liked = _nearest(material, movie, _placed(space, pairs.liked), nearest, of_likes if divided else None)
     shown = {like.position for like in liked}
-    rank, state = _place(material, ranking, user, movie, pairs.seen)
+    rank, state, source = _place(material, ranking, user, movie, pairs.seen)
     return Explanation(
         user=material.user_ids[user].as_py(),
         movie=movie_id,
@@ -86,7 +88,7 @@ def explain(material: Material, ranking: MovieRanking, user: int, movie: int, ne
         score=None if shares is None else shares.score,
         rank=rank,
         state=state,
-        source=SOURCES[min(sources)],
+        source=source or SOURCES[min(sources)],
         liked=tuple(like.named for like in liked),
         other_likes=sum(share for row, share in of_likes.items() if row not in shown),
         other_count=len(of_likes.keys() - shown),
@@ -142,15 +144,17 @@ def _likeness(space: SearchSpace, movie: int, others: np.ndarray) -> np.ndarray:
     return np.asarray(many @ one / np.where(lengths > 0, lengths, 1))
 
 
-def _place(material: Material, ranking: MovieRanking, user: int, movie: int, seen: Histories) -> tuple[int | None, str]:
-    """The rank of a movie among all that may be listed for the user, and the state of the pair."""
+def _place(
+    material: Material, ranking: MovieRanking, user: int, movie: int, seen: Histories
+) -> tuple[int | None, str, str]:
+    """The rank of a movie among all that may be listed for the user, the state of the pair, and what ranks it."""
     if (seen.indices == movie).any():
-        return None, "seen"
+        return None, "seen", ""
     if not ranking.is_offered(user, movie):
-        return None, "not offered"
+        return None, "not offered", ""
     queries = Queries(np.array([user]), material.user_ids.slice(user, 1), seen, Histories.empty(1))
     whole = ranking.recommend(queries, len(material.movie_ids))
     names = material.described.names
     rows = whole[names.column(Columns.MOVIE_ID)].combine_chunks()
     at = rows.index(pa.scalar(material.movie_ids[movie].as_py(), rows.type)).as_py()
-    return (None if at < 0 else at + 1), "offered"
+    return (None, "offered", "") if at < 0 else (at + 1, "offered", whole[Columns.SOURCE][at].as_py())

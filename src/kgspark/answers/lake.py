@@ -32,7 +32,7 @@ class Lake:
             self.folder = Path(uri).expanduser().absolute()
             open_lake(self.folder, None)
         if not self.folder.is_dir():
-            raise InputError(f"{self.folder}: no lake here; kgspark nightly CONF lake={self.folder} makes one")
+            raise InputError(f"{self.folder}: no lake here; kgspark nightly makes one")
 
     def __repr__(self) -> str:
         return f"Lake({self.uri!r})"

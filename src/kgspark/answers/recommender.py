@@ -92,14 +92,14 @@ class Recommender:
 
     def recommend(
         self,
-        users: Sequence[Id] | np.ndarray | None = None,
+        users: Sequence[Id] | np.ndarray | Id | None = None,
         k: int | None = None,
         filter_viewed: bool = True,
         items_to_recommend: Sequence[Id] | np.ndarray | None = None,
     ) -> Any:
         """The best movies of each user, as the night publishes them: the same ids, ranks and bits of the scores.
 
-        users  external ids, whose order the frame has; None for all, in the order of the published table
+        users  external ids, whose order the frame has, or one id; None for all, in the order of the published table
         k      length of a list; None for that of the night
         filter_viewed  leaves out what the user has rated or seen
         items_to_recommend  external ids of the only movies that may be listed; None for all. The night's candidates
@@ -111,7 +111,8 @@ class Recommender:
         positions = np.arange(len(self._material.user_ids))
         if users is not None:
             hint = "; fold_in(likes) makes a list for anyone"
-            positions = positions_of(users, self._material.user_ids, described.names.user, described.origin, hint)
+            asked = [users] if isinstance(users, Id) else users
+            positions = positions_of(asked, self._material.user_ids, described.names.user, described.origin, hint)
         pairs = self._material.pairs(positions)
         seen = pairs.seen if filter_viewed else Histories.empty(len(positions))
         queries = Queries(positions, self._material.user_ids.take(pa.array(positions)), seen, pairs.liked)

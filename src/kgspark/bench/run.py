@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from kgspark import config
-from kgspark.errors import ConfigError
+from kgspark.errors import ConfigError, ResourceError
 from kgspark.extras import advice_for
 from kgspark.manifests import versions
 
@@ -70,4 +70,4 @@ def load(name: str) -> ModuleType:
         package = (error.name or "kgspark").partition(".")[0]
         if package == "kgspark":
             raise
-        raise ConfigError(f"bench: {name} needs the package {package}: {advice_for(package)}") from None
+        raise ResourceError(f"bench: {name} needs the package {package}: {advice_for(package)}") from None

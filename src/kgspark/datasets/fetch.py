@@ -58,7 +58,7 @@ def _known(name: str) -> DataSet:
     if found is None:
         raise ConfigError(f"fetch: unknown data set {name!r}; expected one of {', '.join(DATA_SETS)}")
     if not is_installed("pooch"):
-        raise ConfigError("fetch needs the extra fetch: pip install 'kgspark[fetch]'")
+        raise ResourceError("fetch needs the extra fetch: pip install 'kgspark[fetch]'")
     return found
 
 

@@ -15,7 +15,10 @@ from kgspark.night.earlier_model import earlier_run
 from kgspark.night.night import Night
 from kgspark.night.reads import publish_targets
 from kgspark.runs import Outcome, StageWork, first_difference
+from kgspark.spark.cleaning.source.dialects import find_tables, read_layouts
+from kgspark.spark.cleaning.source.first_ids import check_first_ids
 from kgspark.stages.nightly import stages_of
+from kgspark.stores.uris import is_uri
 from kgspark.tables import WRITTEN_BY
 
 
@@ -72,6 +75,7 @@ def run(night: Night) -> dict[str, Any]:
     """
     earlier_run(night)
     publish_targets(night)
+    _check_ids(night)
     dry = _Dry(night.settings, night.say, night.session)
     last = _last_times(night)
     planned: list[Planned] = []
@@ -90,6 +94,13 @@ def run(night: Night) -> dict[str, Any]:
         "peak_bytes": peak if last is not None else None,
         "free_bytes": free_host_bytes(),
     }
+
+
+def _check_ids(night: Night) -> None:
+    """What cleaning checks before Spark starts, for files on a disk."""
+    source = night.settings.source
+    if not source.by_spark and not is_uri(source.path):
+        check_first_ids(source, read_layouts(source, find_tables(source)))
 
 
 def _plan(night: _Dry, name: str, before: Sequence[Planned]) -> Planned:
@@ -173,7 +184,7 @@ def _tell(night: Night, planned: Planned) -> None:
 
 def _tell_sum(night: Night, planned: Sequence[Planned], last: Times | None, seconds: float, peak: int) -> None:
     if all(each.runs is False for each in planned):
-        night.say("\nNothing is to do. Nothing was changed.")
+        night.say("\nNothing to do. Nothing was changed.")
     elif last is None:
         night.say("\nNo night of this lake tells how long this takes. Nothing was changed.")
     else:

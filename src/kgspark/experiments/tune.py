@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgspark.errors import ConfigError
+from kgspark.errors import ConfigError, ResourceError
 from kgspark.experiments import protocols
 from kgspark.experiments.trials import TRIAL, Trainer
 from kgspark.locks import locked
@@ -29,7 +29,7 @@ def run(night: Night) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
-        raise ConfigError("tune needs the extra tune: pip install 'kgspark[tune]'") from None
+        raise ResourceError("tune needs the extra tune: pip install 'kgspark[tune]'") from None
     base = _base(night)
     space = _usable_space(night, base)
     fingerprint = _fingerprint(base, space)

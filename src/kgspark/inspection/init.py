@@ -28,8 +28,6 @@ def run(
 ) -> dict[str, Any]:
     """Writes `out`, and returns its text. InputError if it exists, or if no table has users and items."""
     target = Path(out)
-    if not print and (target.exists() or target.is_symlink()):
-        raise InputError(f"{target}: exists already; name another file: --out FILE")
     if is_uri(path):
         raise InputError(f"{path}: kgspark init looks at files on a disk; copy one of the files of each table here")
     text, told = _movielens(path, target.parent) or _own_tables(path, target)

@@ -83,7 +83,7 @@ class Night:
 
     def note(self, text: str, label: str = "", clock: str = "") -> None:
         """Prints a line in the columns of the stages' lines: label, time taken, text."""
-        self.say(f"{label:<17}{clock:>10}   {text}")
+        self.say(f"{label:<17}{clock:>10}   {text}".rstrip())
 
     def stage(
         self,

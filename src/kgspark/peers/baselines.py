@@ -12,7 +12,7 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 import numpy as np
 
 from kgspark.config import OneOf
-from kgspark.errors import ConfigError
+from kgspark.errors import ConfigError, ResourceError
 from kgspark.extras import is_installed
 from kgspark.graph.histories import Histories
 from kgspark.peers.settings import PeerSettings
@@ -80,21 +80,21 @@ BASELINES: dict[str, Baseline] = {
 
 
 def check_packages(names: Iterable[str]) -> None:
-    """ConfigError if one of these baselines needs a package that is not installed; before hours of training."""
+    """ResourceError if one of these baselines needs a package that is not installed; before hours of training."""
     for name in names:
         baseline = BASELINES[name]
         if baseline.package is not None and not is_installed(baseline.package):
             raise _needs_extra(name, baseline)
 
 
-def _needs_extra(name: str, baseline: Baseline) -> ConfigError:
-    return ConfigError(
+def _needs_extra(name: str, baseline: Baseline) -> ResourceError:
+    return ResourceError(
         f"evaluate.baselines: {name} needs the extra {baseline.extra}: pip install 'kgspark[{baseline.extra}]'"
     )
 
 
 def fit_baseline(name: str, likes: Likes) -> Recommender | SearchSpace:
-    """Fits one of `BASELINES`; ConfigError if its package is not installed."""
+    """Fits one of `BASELINES`; ResourceError if its package is not installed."""
     baseline = BASELINES[name]
     try:
         fit = resolve_name(baseline.function)

@@ -26,7 +26,8 @@ def explanation_lines(explained: Mapping[str, Any], names: Names) -> Iterator[st
         yield f"  {_number(explained['score'])}  {'':8}  the query as a whole: {_why_whole(likes)}"
         return
     if explained["other_count"]:
-        yield f"  {_number(explained['other_likes'])}  {'':8}  {explained['other_count']:,} other likes"
+        others = "other like" if explained["other_count"] == 1 else "other likes"
+        yield f"  {_number(explained['other_likes'])}  {'':8}  {explained['other_count']:,} {others}"
     if explained["trend"]:
         yield f"  {_number(explained['trend'])}  {'':8}  popular of late"
     yield f"  {_number(explained['rest'])}  {'':8}  the rest of the query"

@@ -20,7 +20,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 import kgspark
-from kgspark.errors import ConfigError, ResourceError, StageError
+from kgspark.errors import ResourceError, StageError
 from kgspark.redaction import hide
 from kgspark.spark.session_settings import set_where_possible
 from kgspark.spark.settings import SessionSettings
@@ -44,7 +44,7 @@ def connected(server: str, settings: SessionSettings, app: str) -> Iterator[Spar
     ConfigError if the extra `connect` is missing; StageError if the server cannot be reached.
     """
     if find_spec("grpc") is None:
-        raise ConfigError(f"{_shown(server)}: needs the extra connect: pip install 'kgspark[connect]'")
+        raise ResourceError(f"{_shown(server)}: needs the extra connect: pip install 'kgspark[connect]'")
     # By default, gRPC starts its threads again in a forked process, and aborts it when a program that is started there
     # closes their files. Our forks start programs only, such as the JVM of Spark's parser.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

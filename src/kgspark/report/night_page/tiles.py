@@ -44,6 +44,11 @@ def _quality(night: PageNight) -> Tile | None:
         return Tile("Quality", "not measured", "no like was held out")
     ours, popular = (night.model["metrics"][name].get(metric, 0.0) for name in ("model", "popularity"))
     trend = [it["model"] for it in night.told.nights if it.get("metric") == metric and it["model"] is not None]
+    by_rules = night.run.manifest("recommendations").details.get("held_out")
+    if by_rules:
+        ruled, alone = (by_rules[name][metric] for name in ("with_rules", "model"))
+        text = f"with the business rules; {alone:.4f} by the model alone, {popular:.4f} by popularity"
+        return Tile(metric.upper(), f"{ruled:.4f}", text, "good" if ruled >= popular else "bad", trend)
     lead = f"{(ours / popular - 1) * 100:+.0f} % against popularity, {popular:.4f}" if popular else "popularity has 0"
     return Tile(metric.upper(), f"{ours:.4f}", lead, "good" if ours >= popular else "bad", trend)
 
@@ -74,11 +79,11 @@ def signed(value: float) -> str:
 def _rows(night: PageNight) -> Tile:
     manifests = [(name, night.run.find_manifest(name)) for name in ("recommendations", "audiences", "similar_items")]
     rows = [(name.replace("_", " "), manifest.rows) for name, manifest in manifests if manifest is not None]
-    k = night.run.manifest("recommendations").details["k"]
-    others = ", ".join(f"{count:,} of {name}" for name, count in rows[1:])
-    return Tile(
-        "Recommendations", f"{rows[0][1]:,}", f"{k} for each {night.names.user}" + (f"; {others}" if others else "")
-    )
+    details = night.run.manifest("recommendations").details
+    most = "" if rows[0][1] == details["k"] * sum(details.get("users", {}).values()) else "at most "
+    text = f"{most}{details['k']} for each {night.names.user}"
+    others = [f"{count:,} of {name}" for name, count in rows[1:]]
+    return Tile("Recommendations", f"{rows[0][1]:,}", "; ".join([text, *([", ".join(others)] if others else [])]))
 
 
 def _input(night: PageNight) -> Tile:

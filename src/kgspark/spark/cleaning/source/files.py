@@ -14,7 +14,7 @@ from kgspark.spark.cleaning.source.fetched import Fetched
 from kgspark.spark.cleaning.source.places import Entry, Folder, find
 
 _BOOKKEEPING = "bookkeeping of its writer"
-_EMPTY = "empty"
+_EMPTY, _LAKE = "empty", "a lake of kgspark"
 _COPYING = r"\.te?mp|\.part|\.partial|\.crdownload|\.filepart|\.inprogress|\.swp|\._copying_"
 # The first reason whose pattern fits the name of a file or folder in a source's folder.
 _SKIPPED = {
@@ -171,6 +171,9 @@ def _walk(folder: Folder, above: str) -> Iterator[tuple[str, str | None]]:
     above  the name of the folder, with a slash; names are relative to the root
     """
     entries = folder.entries()
+    if above and _is_lake(entries):  # beside the data, where the default of `lake` is
+        yield above.rstrip("/"), _LAKE
+        return
     _refuse_table_formats(folder, entries)
     for entry in entries:
         name, reason = f"{above}{entry.name}", _reason(entry)
@@ -192,6 +195,12 @@ def _reason(entry: Entry) -> str | None:
 
 def _name_reason(name: str) -> str | None:
     return next((reason for reason, pattern in _SKIPPED.items() if pattern.fullmatch(name)), None)
+
+
+def _is_lake(entries: Sequence[Entry]) -> bool:
+    """True if a folder has nights: `runs` with folders of dates."""
+    runs = next((entry.folder for entry in entries if entry.name == "runs" and entry.folder is not None), None)
+    return runs is not None and any(re.fullmatch(r"\d{4}-\d\d-\d\d", night.name) for night in runs.entries())
 
 
 def _refuse_table_formats(folder: Folder, entries: Sequence[Entry]) -> None:
