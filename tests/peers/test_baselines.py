@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from kgspark.errors import ConfigError, StageError
+from kgspark.errors import ResourceError, StageError
 from kgspark.graph.histories import Histories
 from kgspark.night.evaluate_settings import EvaluateSettings
 from kgspark.peers import item_to_item, popularity
@@ -80,7 +80,7 @@ def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "implicit", None)
     for module in ("implicit.als", "kgspark.peers.implicit_models"):
         monkeypatch.delitem(sys.modules, module, raising=False)
-    with pytest.raises(ConfigError, match=r"implicit-als needs the extra bench: pip install 'kgspark\[bench\]'"):
+    with pytest.raises(ResourceError, match=r"implicit-als needs the extra bench: pip install 'kgspark\[bench\]'"):
         fit_baseline("implicit-als", _likes()[0])
 
 
