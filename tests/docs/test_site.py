@@ -38,7 +38,7 @@ def test_every_page_is_there_and_none_loads_from_another_host(site: Path) -> Non
 
 
 def test_links_out_of_docs_lead_to_pages_of_the_site(site: Path) -> None:
-    assert 'href="start.html"' in (site / "index.html").read_text(encoding="utf-8")
+    assert '<a href="start.html">README</a>' in (site / "index.html").read_text(encoding="utf-8")
     assert 'href="measurements/accuracy.html#what-comes-next"' in (site / "start.html").read_text(encoding="utf-8")
 
 
