@@ -160,6 +160,7 @@ def test_a_movie_that_is_not_offered_may_be_better_than_the_last_one(spark: Any,
     assert failed["recommendations", "top_k"] > 36
 
 
+@pytest.mark.extended
 def test_scores_with_the_latest_likes_and_a_trend_are_computed_again(spark: Any, source: Path, copy: Path) -> None:
     # Without a refit, queries lean towards the likes of the training alone.
     night = a_small_night(source, copy, spark, audiences={"enabled": False})

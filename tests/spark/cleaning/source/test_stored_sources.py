@@ -103,6 +103,7 @@ TEXTS: dict[str, str | bytes] = {
 TABLE = pa.table({"user_id": [1, 2], "movie_id": [1, 2], "rating": [4.0, 9.0], "timestamp": [1600000001, 1600000002]})
 
 
+@pytest.mark.extended
 def test_a_night_from_a_store_equals_that_from_a_disk(spark: Any, tmp_path: Path, s3: S3, bucket: Store) -> None:
     disk, lakes = tmp_path / "in", {"disk": tmp_path / "lake-1", "store": tmp_path / "lake-2"}
     _write(disk, TEXTS)
