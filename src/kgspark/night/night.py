@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from operator import methodcaller
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -118,8 +119,8 @@ class Night:
         try:
             act(self, work)
         except BaseException as error:
-            failed = error
-            self.observers.each(lambda observer: observer.stage_failed(work, failed))
+            # A name for the error would be a cycle with its traceback, whose Java objects are then freed at any time.
+            self.observers.each(methodcaller("stage_failed", work, error))
             raise
 
 
