@@ -9,6 +9,8 @@ SEGMENTS, CANDIDATES, RULES = "segments", "candidates", "rules"
 RECOMMENDATIONS, AUDIENCES, SIMILAR_ITEMS = "recommendations", "audiences", "similar_items"
 USER_VECTORS, MOVIE_VECTORS = "user_vectors", "movie_vectors"
 PUBLISHED = "published"
+# In the folder of a publication: a line of JSON per check of the audit.
+AUDIT_FILE = "audit.jsonl"
 
 # The tables of the source after cleaning, and those that are derived from the ratings for relations.
 CLEAN = (RATINGS, MOVIES, USERS, TAGS)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.errors import AuditError
-from kgspark.night.audit import audit_night
+from kgspark.night.checks.audit import audit_night
 from kgspark.search_space import SearchSpace, pairwise_scores, read_ids
 from kgspark.spark.ranking.audit.findings import Finding
 from kgspark.stages import publish, recommend, train_embeddings

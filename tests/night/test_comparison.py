@@ -9,7 +9,7 @@ import pytest
 from kgspark.manifests import Manifest
 from kgspark.night.comparison import Times, format_comparison, is_full, last_full_night
 from kgspark.night.night import Night
-from kgspark.observers.figures import list_churn
+from kgspark.run_figures import audit_findings, list_churn
 from kgspark.runs import Outcome, Run
 from kgspark.stages import nightly
 from kgspark.tables import MODEL, RATINGS
@@ -97,4 +97,4 @@ def test_churn_is_what_the_audit_measured(tmp_path: Path) -> None:
     found = [("list_churn", "recommendations", 0.5), ("list_churn", "audiences", None), ("ranks", "audiences", 0.0)]
     lines = [json.dumps({"check": check, "table": table, "value": value}) for check, table, value in found]
     (folder / "audit.jsonl").write_text("\n".join(lines))
-    assert list_churn(run) == {"recommendations": 0.5}
+    assert list_churn(audit_findings(run)) == {"recommendations": 0.5}

@@ -9,8 +9,8 @@ import pytest
 
 from kgspark.errors import AuditError
 from kgspark.manifests import Manifest
-from kgspark.night.champion import find_champion
-from kgspark.night.gate import check_model
+from kgspark.night.checks.champion import find_champion
+from kgspark.night.checks.gate import check_model
 from kgspark.night.night import Night
 from kgspark.stages import nightly, publish
 from kgspark.tables import MODEL, PUBLISHED, TRIPLES

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import kgspark
-from kgspark.night.audit import audit_night
+from kgspark.night.checks.audit import audit_night
+from kgspark.night.checks.model_scores import Sample, compare_scores
+from kgspark.night.checks.top_lists import check_top_k
 from kgspark.night.contract import published_tables
-from kgspark.night.model_scores import Sample, compare_scores
 from kgspark.night.night import Night
-from kgspark.night.top_lists import check_top_k
 from kgspark.spark.frames import read_table
 from kgspark.stages import recommend
 from nights import DATE, a_small_night, describe_again

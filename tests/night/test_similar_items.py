@@ -12,7 +12,7 @@ import pytest
 
 from answered import assert_answers_are_the_tables
 from kgspark.kge.export.similar import similar_space
-from kgspark.night.audit import audit_night
+from kgspark.night.checks.audit import audit_night
 from kgspark.night.night import Night
 from kgspark.search_space import ITEMS, SearchSpace, read_ids
 from kgspark.spark.ranking.audit.findings import Finding

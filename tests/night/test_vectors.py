@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgspark.content import columns_text, content_hash, sum_of_rows
-from kgspark.night.audit import audit_night
+from kgspark.night.checks.audit import audit_night
+from kgspark.night.checks.vector_scores import _scores
 from kgspark.night.night import Night
-from kgspark.night.vector_scores import _scores
 from kgspark.retrieval.index import FlatIndex
 from kgspark.retrieval.scores import score_pairs
 from kgspark.search_space import ITEMS, QUERIES, Metric, SearchSpace, Side, read_ids

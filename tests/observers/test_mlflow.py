@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kgspark.observers import figures
+from kgspark import run_figures
 from kgspark.runs import Run
 from nights import ROOT
 
@@ -50,8 +50,8 @@ def test_a_training_is_a_run_with_its_settings_metrics_and_curves(small_night: P
     assert logged("no") == []
     (status, params, metrics, tags), epochs = logged("yes")
     run = Run(lake, date)
-    assert (status, tags["kgspark.exit_code"], tags["kgspark.model_id"]) == ("FAILED", "3", figures.model_id(run))
-    assert metrics["held_out.model.ndcg_at_10"] == pytest.approx(figures.quality(run)["model", "ndcg@10"])
+    assert (status, tags["kgspark.exit_code"], tags["kgspark.model_id"]) == ("FAILED", "3", run_figures.model_id(run))
+    assert metrics["held_out.model.ndcg_at_10"] == pytest.approx(run_figures.quality(run)["model", "ndcg@10"])
     assert metrics["seconds.train-embeddings"] == 2.5
     assert {key: params[key] for key in params if key.endswith("dim")}.popitem()[1] == "8"
     assert epochs == 2

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from kgspark import run_figures
 from kgspark.cli.observed import observed
 from kgspark.errors import AuditError, InputError
 from kgspark.files import TableFiles, describe_folder
 from kgspark.night.night import Night
-from kgspark.observers import figures
 from kgspark.observers.observer import Observer, Observers
 from kgspark.runs import Run, StageWork
 from kgspark.tables import ENTITIES, RATINGS
@@ -143,10 +143,10 @@ def test_prometheus_gets_quality_audit_and_publication(small_night: Path, tmp_pa
     with pytest.raises(AuditError), observed(night, "publish"):
         raise AuditError("nothing is published")
     found, run = samples(tmp_path / "k.prom"), Run(lake, date)
-    assert found["kgspark_quality", ("ndcg@10", "model")] == figures.quality(run)["model", "ndcg@10"] > 0
-    assert found["kgspark_audit_checks", ("passed",)] == figures.audit_counts(run)["passed"] > 20
-    assert found["kgspark_night_info", ("publish", figures.model_id(run), date)] == 1
-    published = figures.last_published(run)
+    assert found["kgspark_quality", ("ndcg@10", "model")] == run_figures.quality(run)["model", "ndcg@10"] > 0
+    assert found["kgspark_audit_checks", ("passed",)] == run_figures.audit_counts(run)["passed"] > 20
+    assert found["kgspark_night_info", ("publish", run_figures.model_id(run), date)] == 1
+    published = run_figures.last_published(run)
     assert published is not None
     assert found["kgspark_published_timestamp_seconds", (date,)] == published[1] > 1.7e9
     assert found["kgspark_command_exit_code", ()] == 3

@@ -12,10 +12,10 @@ import pytest
 from answered import assert_answers_are_the_tables
 from kgspark.bench.lists.night_lists import compare_night
 from kgspark.errors import AuditError, ConfigError, InputError
-from kgspark.experiments import explain, show, similar
-from kgspark.night.audit import audit_night
+from kgspark.night.checks.audit import audit_night
 from kgspark.night.night import Night
 from kgspark.stages import nightly, publish
+from kgspark.tools import explain, show, similar
 from nights import DATE, a_small_night
 
 NAMES = {"user": "customer", "movie": "sku", "movie_id": "sku", "genre": "category", "genres": "categories"}

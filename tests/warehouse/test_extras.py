@@ -3,7 +3,7 @@
 import pytest
 
 from kgspark.errors import AuditError, BusyError, StageError
-from kgspark.warehouse.extras import one_line
+from kgspark.warehouse.client_errors import one_line
 
 
 def test_an_error_of_a_package_is_one_line_and_ours_passes_through() -> None:

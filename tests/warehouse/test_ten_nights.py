@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from kgspark.experiments import rollback
 from kgspark.night.night import Night
 from kgspark.night.reads import each_target
 from kgspark.stages import publish
 from kgspark.tables import RANKED
+from kgspark.tools import rollback
 from kgspark.warehouse.publications import PUBLICATIONS
 from kgspark.warehouse.targets import TARGETS
 from kgspark.warehouse.versions import Warehouse

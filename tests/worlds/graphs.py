@@ -41,6 +41,23 @@ def settings(**changes) -> TrainSettings:
     return TrainSettings.model_validate(merged(quick, changes))
 
 
+def in_order(liked: np.ndarray, catalogue: int, splits: np.ndarray, times: np.ndarray) -> Graph:
+    """A graph of likes alone: user u likes the movies `liked[u]` int64 (users, likes), of `catalogue`, in this order.
+
+    splits, times  of each like, (users, likes) or what stretches to it
+    """
+    users, likes = liked.shape
+    columns = {
+        "head": np.repeat(np.arange(users), likes),
+        "relation": np.zeros(liked.size, np.int32),
+        "tail": users + liked.reshape(-1),
+        "split": np.broadcast_to(splits, liked.shape).reshape(-1),
+        "weight": np.ones(liked.size, np.float32),
+        "timestamp": np.broadcast_to(times, liked.shape).reshape(-1),
+    }
+    return Graph.from_columns(columns, EntityLayout.from_counts([("user", users), ("movie", catalogue)]), [LIKED])
+
+
 def block_columns() -> dict[str, np.ndarray]:
     """Users like all movies of their group but one, which is held out: for validation or, every second user, as test.
 

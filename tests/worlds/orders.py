@@ -6,13 +6,11 @@ import numpy as np
 
 from kgspark.graph.graph import Graph
 from kgspark.graph.layout import EntityLayout
-from kgspark.graph.relation import Relation
 from kgspark.kge.training.training import Trained, train
-from worlds.graphs import settings
+from worlds.graphs import in_order, settings
 
 USERS, MOVIES, LIKES = 90, 30, 8
 LAYOUT = EntityLayout.from_counts([("user", USERS), ("movie", MOVIES)])
-LIKED = Relation(0, "liked", "user", "movie")
 ORDERED = {
     "dim": 16,
     "epochs": 6,
@@ -32,15 +30,7 @@ def in_a_ring() -> Graph:
     start = np.arange(USERS)[:, None] * 7
     movies = order[(start + np.arange(LIKES)) % MOVIES]
     splits = np.array(["train"] * (LIKES - 2) + ["valid", "test"])
-    columns = {
-        "head": np.repeat(np.arange(USERS), LIKES),
-        "relation": np.zeros(USERS * LIKES, np.int32),
-        "tail": USERS + movies.reshape(-1),
-        "split": np.tile(splits, USERS),
-        "weight": np.ones(USERS * LIKES, np.float32),
-        "timestamp": np.tile(100 + np.arange(LIKES), USERS),
-    }
-    return Graph.from_columns(columns, LAYOUT, [LIKED])
+    return in_order(movies, MOVIES, splits, 100 + np.arange(LIKES))
 
 
 def trained(folder: Path, **changes) -> Trained:

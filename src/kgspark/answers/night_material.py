@@ -21,7 +21,7 @@ from kgspark.graph.relation import Relation
 from kgspark.kge.export.similar import similar_space
 from kgspark.kge.settings import TrainSettings
 from kgspark.names import Names
-from kgspark.night.rules import rule_plan
+from kgspark.night.lists.rules import rule_plan
 from kgspark.retrieval.pool_files import offered_by_segment
 from kgspark.retrieval.rules.files import load_rules, write_rules
 from kgspark.retrieval.rules.rules import Rules

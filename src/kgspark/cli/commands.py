@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from kgspark.errors import ConfigError
 
-_STAGES, _EXPERIMENTS = "kgspark.stages", "kgspark.experiments"
+_STAGES, _EXPERIMENTS, _TOOLS = "kgspark.stages", "kgspark.experiments", "kgspark.tools"
 # A setting on the command line. Other words may have an equals sign, too: titles do.
 _SETTING = re.compile(r"[a-z_]+(\.[^\s.=]+)*=")
 
@@ -145,14 +145,14 @@ COMMANDS = {
         ),
     ),
     "config": Command(
-        "kgspark.experiments.effective",
+        "kgspark.tools.effective",
         "The settings that differ from their defaults, and where each value was written.",
         group=_FIRST,
         night=False,
         options=(Option("all", "Every key, also those with their defaults."),),
     ),
     "doctor": Command(
-        "kgspark.experiments.doctor",
+        "kgspark.tools.doctor",
         "Check Java, memory, packages, GPU, disk and connectors; say how to mend what is wrong.",
         group=_FIRST,
         argument="[CONF]",
@@ -165,7 +165,7 @@ COMMANDS = {
             Option(
                 "dry-run",
                 "Only say which stages would run and why, with memory and time of the last night.",
-                module=f"{_EXPERIMENTS}.dry_run",
+                module=f"{_TOOLS}.dry_run",
             ),
         ),
     ),
@@ -232,47 +232,47 @@ COMMANDS = {
         example="tune.trials=20",
     ),
     "show": Command(
-        f"{_EXPERIMENTS}.show",
+        f"{_TOOLS}.show",
         "A user's history and list, beside each other.",
         ("lake", "run_date", "names"),
         locks=False,
         asks=("USER",),
     ),
     "explain": Command(
-        f"{_EXPERIMENTS}.explain",
+        f"{_TOOLS}.explain",
         "Why a user is recommended a movie: the nearest likes, shared facts, and shares of the score.",
         ("lake", "run_date", "names"),
         locks=False,
         asks=("USER", "[MOVIE]"),
     ),
     "similar": Command(
-        f"{_EXPERIMENTS}.similar",
+        f"{_TOOLS}.similar",
         "The movies that are most like a movie, given by its id or its title.",
         ("lake", "run_date", "names"),
         locks=False,
         asks=("MOVIE",),
     ),
     "nights": Command(
-        f"{_EXPERIMENTS}.nights",
+        f"{_TOOLS}.nights",
         "The nights of the lake: state, model, metrics, minutes, and disk space.",
         ("lake",),
         locks=False,
     ),
     "report": Command(
-        f"{_EXPERIMENTS}.report",
+        f"{_TOOLS}.report",
         "The page of a night, report.html in its folder: figures, lists, graph, map, what changed.",
         ("report", "names"),
         locks=False,
     ),
     "rollback": Command(
-        f"{_EXPERIMENTS}.rollback",
+        f"{_TOOLS}.rollback",
         "Make an earlier night current again, in all targets or in those that are named.",
         ("publish",),
         words=("run_date", "publish.targets"),
         locks=False,
     ),
     "contract": Command(
-        f"{_EXPERIMENTS}.contract",
+        f"{_TOOLS}.contract",
         "The published tables as an ODCS data contract and as dbt sources.",
         ("contract", "names"),
         locks=False,

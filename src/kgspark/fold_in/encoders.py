@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from kgspark.graph.decays import most_places, sum_weights
+from kgspark.graph.decays import decayed
 from kgspark.graph.histories import Histories
 from kgspark.graph.places import Block, Places, users_by_block
 
@@ -46,12 +46,9 @@ class Sums:
     def vectors(self, likes: Histories, asked: np.ndarray | None = None) -> np.ndarray:
         """See `Encoder`; `asked` changes nothing."""
         latest_first = likes.in_order(latest_first=True)
-        owners = latest_first.rows()
-        places = np.arange(len(owners)) - latest_first.indptr[owners]
         parts = []
         for half_life, table in self.maps.items():
-            weights = sum_weights(places, latest_first.sizes[owners], half_life)
-            kept = Histories(latest_first.indptr, latest_first.indices, weights).where(places < most_places(half_life))
+            kept = decayed(latest_first, half_life)
             parts.append(sum_by_user(kept, table, kept.entry_weights))
         return reduce(np.add, parts)
 

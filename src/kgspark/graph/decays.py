@@ -29,16 +29,18 @@ def recent_weights(likes: Histories, half_life: float) -> np.ndarray:
     return result
 
 
-def most_places(half_life: float) -> int:
-    """The number of latest likes that count in a decayed sum; the half-life is in likes."""
-    return int(np.ceil(-half_life * np.log2(_LEAST_WEIGHT)))
+def decayed(latest_first: Histories, half_life: float) -> Histories:
+    """The likes that count in a decayed sum, with their weights; the half-life is in likes.
 
+    latest_first  each user's likes, the latest one first
 
-def sum_weights(places: np.ndarray, sizes: np.ndarray, half_life: float) -> np.ndarray:
-    """w float32 (n,) of the likes at `places` j, from the latest one, of histories of `sizes` likes int64 (n,).
-
-    w_j = 2^(−j/h) / (√(Σ_i 4^(−i/h)) + 0.3), so the weights of a history have a length of about 1.
+    The weight of the like at place j of n is 2^(−j/h) / (√(Σ_i 4^(−i/h)) + 0.3), with i from 0 to n − 1, so the weights
+    of a history have a length of about 1.
     """
+    owners = latest_first.rows()
+    places = np.arange(len(owners)) - latest_first.indptr[owners]
     ratio = 4.0 ** (-1 / half_life)
-    squared = (1 - ratio ** sizes.astype(np.float64)) / (1 - ratio)
-    return (2.0 ** (-places / half_life) / (np.sqrt(squared) + SHORTEST)).astype(np.float32)
+    squared = (1 - ratio ** latest_first.sizes[owners].astype(np.float64)) / (1 - ratio)
+    weights = (2.0 ** (-places / half_life) / (np.sqrt(squared) + SHORTEST)).astype(np.float32)
+    most = int(np.ceil(-half_life * np.log2(_LEAST_WEIGHT)))
+    return Histories(latest_first.indptr, latest_first.indices, weights).where(places < most)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from kgspark.night.lists.rules import extras_of, features, in_order_of_scores
 from kgspark.night.night import Night
 from kgspark.night.reads import DIRECTIONS, tables_to_publish
-from kgspark.night.rules import extras_of, features, in_order_of_scores
 from kgspark.night.settings import NightSettings
 from kgspark.published_schemas import MEANINGS, published_columns, sources_of
 from kgspark.report.contract.tables import PublishedTable, Rule

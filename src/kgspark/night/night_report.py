@@ -1,7 +1,6 @@
 """The page of a night: gathers what the page needs besides the tables, writes it, and sends it to the lake's store."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from kgspark.night.night import Night
 from kgspark.night.refusals import refusal
 from kgspark.report.night_page.night import PageNight, Told
 from kgspark.report.night_page.page import night_page
+from kgspark.run_figures import read_findings
 from kgspark.runs import Run
 from kgspark.tables import MODEL, PUBLISHED, RECOMMENDATIONS
 from kgspark.warehouse.files import warehouse_of
@@ -99,16 +99,12 @@ def _is_of(run: Run, inputs: Mapping[str, str]) -> bool:
     return all(it is not None and it.fingerprint == inputs[name] for name, it in found.items())
 
 
-def _findings(run: Run, state: str) -> list[Mapping[str, Any]]:
+def _findings(run: Run, state: str) -> Sequence[Mapping[str, Any]]:
     """The audit of the publication, or of the one that was refused; empty if it came to none."""
     if state == "not published":
         return []
     folder = run.table(PUBLISHED) if state == "published" else run.folder / _UNFINISHED
-    try:
-        lines = (folder / "audit.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    return [json.loads(line) for line in lines]
+    return read_findings(folder)
 
 
 def _nights(run: Run) -> Iterator[Mapping[str, Any]]:

@@ -11,8 +11,8 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
+from kgspark import run_figures
 from kgspark.manifests import Manifest
-from kgspark.observers import figures
 from kgspark.observers.observer import Ended, Observer
 from kgspark.runs import Run
 from kgspark.tables import MODEL
@@ -70,7 +70,7 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _metrics(run: Run, ended: Ended, manifest: Manifest) -> Iterator[Metric]:
-    for (system, name), value in figures.quality(run).items():
+    for (system, name), value in run_figures.quality(run).items():
         yield _metric(f"held_out.{system}.{name}", value)
     for epoch in manifest.details["training"]["history"]:
         for name, value in epoch.items():

@@ -8,7 +8,7 @@ from typing import Any
 import prometheus_client
 from prometheus_client import CollectorRegistry, Gauge
 
-from kgspark.observers import figures
+from kgspark import run_figures
 from kgspark.observers.observer import Ended, Observer
 from kgspark.runs import Run
 
@@ -52,21 +52,22 @@ def _registry(run: Run, ended: Ended) -> CollectorRegistry:
         for value_labels, value in values.items():
             (gauge.labels(*value_labels) if value_labels else gauge).set(value)
 
-    add("night_info", ("run_date", "model_id", "command"), {(run.date, figures.model_id(run), ended.command): 1})
+    add("night_info", ("run_date", "model_id", "command"), {(run.date, run_figures.model_id(run), ended.command): 1})
     add("command_exit_code", (), {(): ended.code})
     add("command_seconds", (), {(): ended.seconds})
     add("command_ended_timestamp_seconds", (), {(): time.time()})
-    if (published := figures.last_published(run)) is not None:
+    if (published := run_figures.last_published(run)) is not None:
         add("published_timestamp_seconds", ("run_date",), {(published[0],): published[1]})
     outcomes = {(outcome.stage,): outcome for outcome in ended.outcomes}
     add("stage_seconds", ("stage",), {stage: outcome.seconds for stage, outcome in outcomes.items()})
     add("stage_peak_bytes", ("stage",), {stage: outcome.peak_bytes for stage, outcome in outcomes.items()})
     add("stage_ran", ("stage",), {stage: outcome.ran for stage, outcome in outcomes.items()})
-    sizes = figures.table_sizes(run)
+    sizes = run_figures.table_sizes(run)
     add("table_rows", ("table",), {(table,): rows for table, (rows, _) in sizes.items()})
     add("table_bytes", ("table",), {(table,): size for table, (_, size) in sizes.items()})
-    add("source_lines", ("table", "state"), figures.source_lines(run))
-    add("quality", ("system", "metric"), figures.quality(run))
-    add("audit_checks", ("status",), {(status,): count for status, count in figures.audit_counts(run).items()})
-    add("list_churn", ("table",), {(table,): value for table, value in figures.list_churn(run).items()})
+    add("source_lines", ("table", "state"), run_figures.source_lines(run))
+    add("quality", ("system", "metric"), run_figures.quality(run))
+    add("audit_checks", ("status",), {(status,): count for status, count in run_figures.audit_counts(run).items()})
+    churn = run_figures.list_churn(run_figures.audit_findings(run))
+    add("list_churn", ("table",), {(table,): value for table, value in churn.items()})
     return registry

@@ -14,8 +14,8 @@ from kgspark.night.night import Night
 from kgspark.night.night_report import add_report
 from kgspark.night.reads import held_out_metrics, publish_targets, published_places, ranked_tables, vector_tables
 from kgspark.night.refusals import refusal
-from kgspark.observers.figures import list_churn
 from kgspark.report.summary import night_summary, shortened
+from kgspark.run_figures import audit_findings, list_churn
 from kgspark.runs import as_written, first_difference
 from kgspark.tables import RECOMMENDATIONS, WRITTEN_BY
 
@@ -49,7 +49,7 @@ def run(night: Night) -> dict[str, Any]:
         except AuditError:
             _tell_of_report(night, anew=True)  # it shows what was refused, and why
             raise
-    metrics, full, churn = held_out_metrics(night), last_full_night(night.run), list_churn(night.run)
+    metrics, full, churn = held_out_metrics(night), last_full_night(night.run), list_churn(audit_findings(night.run))
     if (ruled := night.run.manifest(RECOMMENDATIONS).details.get("held_out")) is not None:
         metrics = {**metrics, "with rules": ruled["with_rules"]}
     write_times(night, night.outcomes)

@@ -7,15 +7,15 @@ from typing import Any
 
 from kgspark.errors import AuditError, KgsparkError
 from kgspark.files import TableFiles, describe_folder, write_atomically
-from kgspark.night.audit import audit_night
-from kgspark.night.champion import find_champion
-from kgspark.night.gate import check_model
+from kgspark.night.checks.audit import audit_night
+from kgspark.night.checks.champion import find_champion
+from kgspark.night.checks.gate import check_model
 from kgspark.night.night import Night
 from kgspark.night.reads import candidate_tables, each_target, publish_targets, tables_to_publish
 from kgspark.night.refusals import remembered
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.ranking.audit.findings import Finding, json_lines
-from kgspark.tables import ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, TRIPLES
+from kgspark.tables import AUDIT_FILE, ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, TRIPLES
 from kgspark.warehouse.files import warehouse_of
 from kgspark.warehouse.retention import remove_old
 from kgspark.warehouse.targets import Target
@@ -57,7 +57,7 @@ def _publish(night: Night, work: StageWork, champion: Run | None) -> None:
     findings = audit_night(night, tables)
     folder = work.begin()[PUBLISHED]
     folder.mkdir()
-    _check_audit(night, findings, folder / "audit.jsonl")
+    _check_audit(night, findings, folder / AUDIT_FILE)
     published = each_target(night, lambda name, target: target.publish(night.run, tables))
     passed, warned = (sum(f.status == "passed" for f in findings), sum(f.warns for f in findings))
     details = {"tables": tables, "checks": passed, "warnings": warned, "gate": measured, "targets": published}

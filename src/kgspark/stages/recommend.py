@@ -9,8 +9,11 @@ from kgspark.content import columns_text, content_hash
 from kgspark.errors import StageError
 from kgspark.files import TableFiles
 from kgspark.graph.layout import MOVIE, USER, EntityLayout
+from kgspark.night.lists.offers import write_offers
+from kgspark.night.lists.reason_facts import write_fact_files
+from kgspark.night.lists.rules import extras_of, write_rule_files
+from kgspark.night.lists.rules_measured import measure_rules, notes_on_rules
 from kgspark.night.night import Night
-from kgspark.night.offers import write_offers
 from kgspark.night.reads import (
     DIRECTIONS,
     candidate_tables,
@@ -28,9 +31,6 @@ from kgspark.night.reads import (
     seen_pairs,
     vectors_by_source,
 )
-from kgspark.night.reason_facts import write_fact_files
-from kgspark.night.rules import extras_of, write_rule_files
-from kgspark.night.rules_measured import measure_rules, notes_on_rules
 from kgspark.published_schemas import described, published_schema
 from kgspark.retrieval.device import RankingDevice
 from kgspark.retrieval.index import load_index

@@ -8,8 +8,8 @@ from kgspark.errors import StageError
 from kgspark.files import TableFiles
 from kgspark.graph.layout import EntityLayout
 from kgspark.graph.relation import Relation
-from kgspark.night.checked_offers import check_offers
 from kgspark.night.default_graph import DEFAULT_RELATIONS
+from kgspark.night.lists.checked_offers import check_offers
 from kgspark.night.night import Night
 from kgspark.night.reads import (
     candidate_tables,

@@ -18,7 +18,7 @@ from kgspark.errors import StageError
 from kgspark.runs import Run
 from kgspark.stores.copies import address_in
 from kgspark.tables import PUBLISHABLE, Columns
-from kgspark.warehouse.extras import other_writer, packages_of, refused
+from kgspark.warehouse.client_errors import other_writer, packages_of, refused
 from kgspark.warehouse.publications import (
     PUBLICATIONS,
     PUBLICATIONS_SCHEMA,

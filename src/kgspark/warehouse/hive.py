@@ -19,7 +19,7 @@ from kgspark.errors import StageError
 from kgspark.published_schemas import VECTOR_TYPE
 from kgspark.runs import Run
 from kgspark.tables import PUBLISHABLE, Columns
-from kgspark.warehouse.extras import one_line, refused
+from kgspark.warehouse.client_errors import one_line, refused
 from kgspark.warehouse.files import warehouse_of
 from kgspark.warehouse.table_rows import TableRows, columns_to_add
 from kgspark.warehouse.table_store import TableStore

@@ -23,7 +23,7 @@ from kgspark.errors import StageError
 from kgspark.published_schemas import VECTOR_TYPE
 from kgspark.runs import Run
 from kgspark.tables import PUBLISHABLE, Columns
-from kgspark.warehouse.extras import one_line, other_writer, packages_of
+from kgspark.warehouse.client_errors import one_line, other_writer, packages_of
 from kgspark.warehouse.publications import (
     PUBLICATIONS,
     PUBLICATIONS_SCHEMA,

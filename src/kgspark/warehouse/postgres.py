@@ -23,7 +23,7 @@ from kgspark.published_schemas import VECTOR_TYPE
 from kgspark.redaction import hide
 from kgspark.runs import Run
 from kgspark.tables import DESCRIBED, PUBLISHABLE, Columns
-from kgspark.warehouse.extras import other_writer, packages_of, refused
+from kgspark.warehouse.client_errors import other_writer, packages_of, refused
 from kgspark.warehouse.publications import (
     PUBLICATIONS,
     PUBLICATIONS_SCHEMA,

@@ -125,7 +125,7 @@ def test_numpy_alone_has_the_query_of_a_trained_encoder(tmp_path, encoder, trend
     strangers = np.arange(0, orders.USERS, 2)
     evidence = trained.evidence.copy()
     evidence[strangers] = NOTHING
-    likes = ring.histories(orders.LIKED, ("train", "valid", "test"))
+    likes = ring.histories(LIKED, ("train", "valid", "test"))
     kept = (
         np.arange(len(likes.indices)) % orders.LIKES < draws.integers(1, orders.LIKES + 1, orders.USERS)[likes.rows()]
     )
@@ -138,7 +138,7 @@ def test_numpy_alone_has_the_query_of_a_trained_encoder(tmp_path, encoder, trend
         "weight": weights.astype(np.float32),
         "timestamp": draws.integers(10**9, 10**9 + 10**6, kept.sum()),
     }
-    graph = Graph.from_columns(columns, orders.LAYOUT, [orders.LIKED])
+    graph = Graph.from_columns(columns, orders.LAYOUT, [LIKED])
     space = export_search_space(trained.model, graph, trained.settings, evidence, trained.encoder)
     folder = tmp_path / "search_space"
     folder.mkdir()
@@ -146,7 +146,7 @@ def test_numpy_alone_has_the_query_of_a_trained_encoder(tmp_path, encoder, trend
     write_ids(folder, "items", pa.array(range(orders.MOVIES)))
     function_of_likes(trained.model, graph, trained.settings, evidence, space, trained.encoder).save(folder)
 
-    night, likes = FoldIn.open(tmp_path), graph.histories(orders.LIKED)
+    night, likes = FoldIn.open(tmp_path), graph.histories(LIKED)
     found = night.queries(likes.pick(strangers))
     np.testing.assert_allclose(found, space.queries[strangers], rtol=1e-4, atol=1e-5)
     own = likes.pick(strangers[:1])

@@ -6,20 +6,16 @@ import pytest
 from kgspark.graph.asked import longest_break, noon_of
 from kgspark.graph.graph import Graph
 from kgspark.graph.histories import Histories
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.relation import Relation
 from kgspark.kge.export.model_files import load_model, save_model
 from kgspark.kge.export.recomputed import ModelFile
 from kgspark.kge.export.search_space import export_search_space
 from kgspark.kge.export.when import asked_by
 from kgspark.kge.training.training import Trained, train
 from kgspark.search_space import pairwise_scores
-from worlds.graphs import settings
+from worlds.graphs import LIKED, in_order, settings
 
 DAY, NOON = 86_400, 43_200
 USERS, SIDE, LIKES = 160, 12, 10
-LAYOUT = EntityLayout.from_counts([("user", USERS), ("movie", 2 * SIDE)])
-LIKED = Relation(0, "liked", "user", "movie")
 QUICK = {
     "dim": 16,
     "epochs": 3,
@@ -42,15 +38,7 @@ def world(gaps_matter: bool) -> Graph:
     movies = np.where(halves, SIDE + ranks[:, 1, :LIKES], ranks[:, 0, :LIKES])
     gaps = np.where(later, 3 * DAY + draws.integers(0, DAY, later.shape), 60)
     splits = np.array(["train"] * (LIKES - 2) + ["valid", "test"])
-    columns = {
-        "head": np.repeat(np.arange(USERS), LIKES),
-        "relation": np.zeros(USERS * LIKES, np.int32),
-        "tail": USERS + movies.reshape(-1),
-        "split": np.tile(splits, USERS),
-        "weight": np.ones(USERS * LIKES, np.float32),
-        "timestamp": (10**9 + gaps.cumsum(1)).reshape(-1),
-    }
-    return Graph.from_columns(columns, LAYOUT, [LIKED])
+    return in_order(movies, 2 * SIDE, splits, 10**9 + gaps.cumsum(1))
 
 
 def trained_on(graph: Graph, folder, **export) -> Trained:

@@ -12,8 +12,8 @@ from kgspark.kge.model.history import is_movie_table
 from kgspark.kge.model.history_sums import DecayedSums
 from kgspark.kge.training.training import Trained
 from kgspark.kge.training.warm_start import carry_over
-from worlds.graphs import settings
-from worlds.orders import LAYOUT, LIKED, LIKES, MOVIES, NETWORK, ORDERED, USERS, in_a_ring, trained
+from worlds.graphs import LIKED, settings
+from worlds.orders import LAYOUT, LIKES, MOVIES, NETWORK, ORDERED, USERS, in_a_ring, trained
 
 
 @pytest.fixture(scope="module", params=["sums", "network"])

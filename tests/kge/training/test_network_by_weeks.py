@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 
 from kgspark.graph.graph import Graph
-from kgspark.graph.layout import EntityLayout
-from kgspark.graph.relation import Relation
 from kgspark.kge.export.search_space import export_search_space
 from kgspark.kge.training.training import Trained, train
-from worlds.graphs import settings
+from worlds.graphs import LIKED, in_order, settings
 
 DAY = 86_400
 USERS, MOVIES, LIKES, TURN = 60, 48, 36, 28
-LAYOUT = EntityLayout.from_counts([("user", USERS), ("movie", MOVIES)])
-LIKED = Relation(0, "liked", "user", "movie")
 QUICK = {
     "dim": 16,
     "epochs": 3,
@@ -37,15 +33,8 @@ def world(turns: bool) -> tuple[Graph, np.ndarray]:
         steps = np.where(steps < TURN, steps, MOVIES - 1 - (steps - TURN))  # back, from before the first one
     movies = order[(start + steps) % MOVIES]
     split = np.array(["train", "train", "train", "train", "valid"] * 2)[np.arange(USERS * LIKES) % 10]
-    columns = {
-        "head": np.repeat(np.arange(USERS), LIKES),
-        "relation": np.zeros(USERS * LIKES, np.int32),
-        "tail": USERS + movies[:, :-1].reshape(-1),
-        "split": split,
-        "weight": np.ones(USERS * LIKES, np.float32),
-        "timestamp": 10**9 + (4 * DAY * np.arange(LIKES) + np.arange(USERS)[:, None]).reshape(-1),
-    }
-    return Graph.from_columns(columns, LAYOUT, [LIKED]), movies[:, -1]
+    times = 10**9 + (4 * DAY * np.arange(LIKES) + np.arange(USERS)[:, None])
+    return in_order(movies[:, :-1], MOVIES, split.reshape(USERS, LIKES), times), movies[:, -1]
 
 
 def test_the_network_is_judged_by_weeks_that_it_has_not_learned_and_then_learns_them(tmp_path):

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kgspark.graph.decays import SHORTEST, most_places, sum_weights
+from kgspark.graph.decays import SHORTEST, decayed
 from kgspark.graph.histories import Histories
 from kgspark.kge.model.history import PREFIX, HistoryEncoder
 
@@ -66,12 +66,9 @@ class DecayedSums(HistoryEncoder):
         return torch.cat(blocks)
 
     def _block(self, latest_first: Histories, device: torch.device) -> torch.Tensor:
-        owners = latest_first.rows()
-        places = np.arange(len(owners)) - latest_first.indptr[owners]
         parts = []
         for half_life, table in self.maps.items():
-            weights = sum_weights(places, latest_first.sizes[owners], half_life)
-            kept = Histories(latest_first.indptr, latest_first.indices, weights).where(places < most_places(half_life))
+            kept = decayed(latest_first, half_life)
             arrays = (kept.indices, kept.entry_weights, kept.indptr)
             movies, of_movies, starts = (torch.from_numpy(array).to(device) for array in arrays)
             of_movies = of_movies.to(table.dtype)

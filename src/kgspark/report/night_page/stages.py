@@ -5,6 +5,7 @@ from typing import Any
 from kgspark.report.night_page.chart import Chart, Series
 from kgspark.report.night_page.night import PageNight
 from kgspark.report.night_page.reach import K
+from kgspark.run_figures import list_churn
 
 
 def rows(night: PageNight) -> list[dict[str, Any]]:
@@ -55,8 +56,4 @@ def kept_chart(night: PageNight, kept: list[int]) -> Chart:
 
 def churn(night: PageNight) -> list[tuple[str, float]]:
     """The share of each published table's rows that is new since the last published night."""
-    return [
-        (str(it["table"]).replace("_", " "), float(it["value"]))
-        for it in night.told.findings
-        if it["check"] == "list_churn" and it["value"] is not None
-    ]
+    return [(table.replace("_", " "), value) for table, value in list_churn(night.told.findings).items()]

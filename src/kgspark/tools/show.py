@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kgspark.experiments.asked import asked_recommender, list_of
 from kgspark.night.night import Night
 from kgspark.report.user_page import user_page
 from kgspark.tables import Columns
+from kgspark.tools.asked import asked_recommender, list_of
 
 
 def run(night: Night, words: Sequence[str]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kgspark.cli import main
-from kgspark.experiments.effective import effective_values, run
 from kgspark.settings_docs.keys import night
+from kgspark.tools.effective import effective_values, run
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import numpy as np
 from kgspark.graph.layout import MOVIE, USER
 from kgspark.metrics.beyond_accuracy import beyond_accuracy
 from kgspark.metrics.ranking import hit_matrix, ranking_metrics
-from kgspark.night.checked_offers import offers_of
 from kgspark.night.held_out import HeldOut, read_held_out, space_before_refit
+from kgspark.night.lists.checked_offers import offers_of
+from kgspark.night.lists.rules import write_rule_files
 from kgspark.night.night import Night
 from kgspark.night.reads import entity_layout, held_out_metrics, id_type, relation_tables, relations_of
-from kgspark.night.rules import write_rule_files
 from kgspark.retrieval.index import build_index
 from kgspark.retrieval.pool_files import load_pools, write_pools
 from kgspark.retrieval.pools import Pool

@@ -9,12 +9,12 @@ import pytest
 from kgspark.cli import main
 from kgspark.cli.commands import COMMANDS
 from kgspark.errors import ConfigError, StageError
-from kgspark.experiments import nights, rollback
 from kgspark.night.night import Night
 from kgspark.night.reads import each_target
 from kgspark.runs import Run
 from kgspark.stages import publish
 from kgspark.tables import RANKED
+from kgspark.tools import nights, rollback
 from kgspark.warehouse.settings import KeepSettings
 from nights import a_night, configuration
 from worlds.published import by_folder, by_pointer, only, rank

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kgspark.experiments.health.checks import Check, checked
 from kgspark.extras import extras, is_installed, missing_packages
 from kgspark.machine import free_host_bytes
 from kgspark.manifests import package_versions
 from kgspark.scratch import temporary_root
 from kgspark.spark.jvm.java import check_java
+from kgspark.tools.health.checks import Check, checked
 
 _GIB = 1 << 30
 # A night on the bundled data takes some 3 GiB of memory.

@@ -9,10 +9,10 @@ import pytest
 
 from kgspark.cli.commands import COMMANDS
 from kgspark.errors import StageError
-from kgspark.experiments import dry_run
 from kgspark.files import describe_folder
 from kgspark.night.night import LazySession, Night
 from kgspark.runs import Run, StageWork
+from kgspark.tools import dry_run
 from nights import DATE, a_small_night
 
 
@@ -94,5 +94,5 @@ def test_what_stops_a_night_stops_a_dry_run(tmp_path: Path) -> None:
 
 def test_the_option_takes_the_place_of_the_command() -> None:
     chosen = COMMANDS["nightly"].chosen({"dry_run": True})
-    assert (chosen.module, chosen.locks) == ("kgspark.experiments.dry_run", False)
+    assert (chosen.module, chosen.locks) == ("kgspark.tools.dry_run", False)
     assert COMMANDS["nightly"].chosen({}) is COMMANDS["nightly"]

@@ -6,12 +6,12 @@ from itertools import chain
 import pyarrow as pa
 
 from kgspark.graph.layout import MOVIE, USER
+from kgspark.night.checks.rules_audit import rule_facts
+from kgspark.night.checks.vector_scores import check_vector_scores
+from kgspark.night.lists.reason_facts import read_movie_facts
+from kgspark.night.lists.rules import extras_of
 from kgspark.night.night import Night
 from kgspark.night.reads import DIRECTIONS, entity_layout, id_type, list_length, read_candidates, seen_pairs
-from kgspark.night.reason_facts import read_movie_facts
-from kgspark.night.rules import extras_of
-from kgspark.night.rules_audit import rule_facts
-from kgspark.night.vector_scores import check_vector_scores
 from kgspark.search_space import SearchSpace
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.ranking.audit.checks import check_named
@@ -87,7 +87,7 @@ def _measured(night: Night, frames: Mapping[str, DataFrame]) -> Iterator[Finding
 
 def _compare_with_model(night: Night, frames: Mapping[str, DataFrame]) -> Iterator[Finding]:
     """The findings of the checks that compute scores again from the model's file."""
-    from kgspark.night import model_scores, similar_lists, top_lists  # imports torch
+    from kgspark.night.checks import model_scores, similar_lists, top_lists  # imports torch
 
     of_users = {name: rows for name, rows in frames.items() if name != SIMILAR_ITEMS}
     if SIMILAR_ITEMS in frames:

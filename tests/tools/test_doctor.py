@@ -8,9 +8,9 @@ import pytest
 from kgspark import extras
 from kgspark.cli import main
 from kgspark.errors import UnfitError
-from kgspark.experiments import doctor
-from kgspark.experiments.health import machine
-from kgspark.experiments.health.configuration import configuration_checks
+from kgspark.tools import doctor
+from kgspark.tools.health import machine
+from kgspark.tools.health.configuration import configuration_checks
 from nights import BUNDLED
 
 

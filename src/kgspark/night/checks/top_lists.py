@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kgspark.night.model_scores import Sample
+from kgspark.night.checks.model_scores import Sample
+from kgspark.night.checks.rules_audit import MovieRules
 from kgspark.night.night import Night
 from kgspark.night.reads import list_length, read_candidates, seen_pairs
-from kgspark.night.rules_audit import MovieRules
 from kgspark.spark.ranking.audit.checks import check_named
 from kgspark.spark.ranking.audit.findings import Finding, judge
 from kgspark.spark.ranking.audit.sample import collect_allowed

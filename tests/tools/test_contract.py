@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from kgspark.experiments import contract
 from kgspark.files import TableFiles
 from kgspark.published_schemas import DS_TYPE
 from kgspark.runs import Run, StageWork
 from kgspark.search_space import Scoring
 from kgspark.tables import USER_VECTORS, VECTORS
+from kgspark.tools import contract
 from nights import DATE, ROOT, a_night, a_small_night
 
 DBT = ROOT / ".venv-dbt" / "bin" / "dbt"

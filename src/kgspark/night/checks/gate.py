@@ -5,7 +5,7 @@ from typing import Any
 
 from kgspark.errors import AuditError
 from kgspark.names import Names
-from kgspark.night.champion import compare_with
+from kgspark.night.checks.champion import compare_with
 from kgspark.night.earlier_model import split_difference
 from kgspark.night.night import Night
 from kgspark.night.reads import held_out_ndcg

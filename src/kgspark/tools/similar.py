@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kgspark.experiments.asked import asked_recommender
 from kgspark.night.night import Night
 from kgspark.tables import Columns
+from kgspark.tools.asked import asked_recommender
 
 _ROW = "{:>4}  {:>8}  {}"
 

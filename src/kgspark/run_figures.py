@@ -1,13 +1,14 @@
-"""The figures of a night, from its manifests: for Prometheus and MLflow."""
+"""The figures of a night, from its manifests and its audit, for people and for other programs."""
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from kgspark.runs import Run
-from kgspark.tables import MODEL, PUBLISHED, RATINGS, WRITTEN_BY
+from kgspark.tables import AUDIT_FILE, MODEL, PUBLISHED, RATINGS, WRITTEN_BY
 
 
 def table_sizes(run: Run) -> dict[str, tuple[int, int]]:
@@ -41,10 +42,16 @@ def model_id(run: Run) -> str:
 
 
 def audit_findings(run: Run) -> list[dict[str, Any]]:
-    """The results of the checks of the night's publication, as in `audit.jsonl`; empty if it is not published."""
-    if run.find_manifest(PUBLISHED) is None:
+    """The results of the checks of the night's publication; empty if it is not published."""
+    return [] if run.find_manifest(PUBLISHED) is None else read_findings(run.table(PUBLISHED))
+
+
+def read_findings(folder: Path) -> list[dict[str, Any]]:
+    """The results of the checks in the folder of a publication, finished or not; empty if there are none."""
+    try:
+        text = (folder / AUDIT_FILE).read_text(encoding="utf-8")
+    except OSError:
         return []
-    text = (run.table(PUBLISHED) / "audit.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -53,10 +60,10 @@ def audit_counts(run: Run) -> Counter[str]:
     return Counter(str(found["status"]) for found in audit_findings(run))
 
 
-def list_churn(run: Run) -> dict[str, float]:
+def list_churn(findings: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """The share of each published table's lists that is new since the last published night; empty in the first one."""
-    churn = {found["table"]: found["value"] for found in audit_findings(run) if found["check"] == "list_churn"}
-    return {table: float(value) for table, value in churn.items() if value is not None}
+    churn = {found["table"]: found["value"] for found in findings if found["check"] == "list_churn"}
+    return {str(table): float(value) for table, value in churn.items() if value is not None}
 
 
 def last_published(run: Run) -> tuple[str, float] | None:

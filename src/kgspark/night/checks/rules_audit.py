@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kgspark.night.lists.rules import in_order_of_scores, rule_plan
 from kgspark.night.night import Night
 from kgspark.night.reads import has_rules, rule_tables
-from kgspark.night.rules import in_order_of_scores, rule_plan
 from kgspark.retrieval.rules.boosts import Boosts
 from kgspark.retrieval.rules.caps import Caps
 from kgspark.retrieval.rules.files import caps_of, numbers_of, read_movie_rules

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from kgspark.errors import InputError
-from kgspark.experiments.asked import asked_recommender, list_of
 from kgspark.night.night import Night
 from kgspark.report.explanation import explanation_lines
+from kgspark.tools.asked import asked_recommender, list_of
 
 
 def run(night: Night, words: Sequence[str]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kgspark.night.checks.rules_audit import MovieRules
 from kgspark.night.night import Night
-from kgspark.night.rules_audit import MovieRules
 from kgspark.search_space import QUERIES, Scoring, SearchSpace, pairwise_scores, read_ids
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.ranking.audit.checks import check_named

@@ -6,7 +6,7 @@ from typing import Any
 
 from kgspark.errors import ConfigError
 from kgspark.files import TableFiles
-from kgspark.night.checked_offers import check_offers
+from kgspark.night.lists.checked_offers import check_offers
 from kgspark.night.night import Night
 from kgspark.night.reads import candidate_tables, rule_tables
 from kgspark.spark.frames import read_table, write_table

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from kgspark import config
 from kgspark.errors import ConfigError, InputError
-from kgspark.experiments.health.checks import Check, checked
-from kgspark.experiments.health.machine import free_disk
 from kgspark.extras import extras, missing_packages
 from kgspark.night.settings import NightSettings
 from kgspark.peers.baselines import check_packages
@@ -18,6 +16,8 @@ from kgspark.spark.cleaning.source.dialects import find_tables, own_locations, r
 from kgspark.spark.cleaning.source.first_ids import check_first_ids
 from kgspark.stores.store import Store
 from kgspark.stores.uris import is_uri
+from kgspark.tools.health.checks import Check, checked
+from kgspark.tools.health.machine import free_disk
 
 # Of a source of one byte, the lake of a night takes a few.
 _LAKE_SHARE, _LEAST = 4, 1 << 30

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from kgspark.graph.histories import Histories
 from kgspark.kge.export.model_files import MODEL_FILE
 from kgspark.kge.export.recomputed import ModelFile
+from kgspark.night.checks.rules_audit import MovieRules
 from kgspark.night.night import Night
 from kgspark.night.reads import list_length
-from kgspark.night.rules_audit import MovieRules
 from kgspark.search_space import ITEMS, QUERIES, SearchSpace, read_ids
 from kgspark.spark.frames import DataFrame, read_table
 from kgspark.spark.ranking.audit.checks import check_named

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from kgspark.errors import UnfitError
-from kgspark.experiments.health.checks import Check
-from kgspark.experiments.health.configuration import configuration_checks
-from kgspark.experiments.health.machine import machine_checks
+from kgspark.tools.health.checks import Check
+from kgspark.tools.health.configuration import configuration_checks
+from kgspark.tools.health.machine import machine_checks
 
 
 def run(conf: str, overrides: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Decides whether a night may be published: the audit and the gate."""
