@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kgspark.cli.commands import COMMANDS
-from kgspark.errors import StageError
+from kgspark.errors import InputError, StageError
 from kgspark.files import describe_folder
 from kgspark.night.night import LazySession, Night
 from kgspark.runs import Run, StageWork
@@ -51,6 +51,13 @@ def test_a_changed_key_and_what_follows(small_night: Path) -> None:
     assert answer["estimated_by"] == DATE
     assert answer["seconds"] > 0
     assert answer["peak_bytes"] > 0
+
+
+def test_text_ids_are_refused_as_a_night_would(tmp_path: Path) -> None:
+    rows = "".join(f"u{n},m{n},4.0,{1_600_000_000 + n}\n" for n in range(20))
+    (tmp_path / "own.csv").write_text(f"user_id,movie_id,rating,timestamp\n{rows}")
+    with pytest.raises(InputError, match=r"'u0' is no whole number: set source\.ids=string"):
+        planned(tmp_path, source={"path": str(tmp_path / "own.csv"), "format": "table"})
 
 
 def test_an_empty_lake(small_night: Path, tmp_path: Path) -> None:
