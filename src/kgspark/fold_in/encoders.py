@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from kgspark.graph.decays import decayed
+from kgspark.graph.decays import decay_weighted
 from kgspark.graph.histories import Histories
 from kgspark.graph.places import Block, Places, users_by_block
 
@@ -48,7 +48,7 @@ class Sums:
         latest_first = likes.in_order(latest_first=True)
         parts = []
         for half_life, table in self.maps.items():
-            kept = decayed(latest_first, half_life)
+            kept = decay_weighted(latest_first, half_life)
             parts.append(sum_by_user(kept, table, kept.entry_weights))
         return reduce(np.add, parts)
 

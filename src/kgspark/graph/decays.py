@@ -29,7 +29,7 @@ def recent_weights(likes: Histories, half_life: float) -> np.ndarray:
     return result
 
 
-def decayed(latest_first: Histories, half_life: float) -> Histories:
+def decay_weighted(latest_first: Histories, half_life: float) -> Histories:
     """The likes that count in a decayed sum, with their weights; the half-life is in likes.
 
     latest_first  each user's likes, the latest one first

@@ -10,7 +10,7 @@ from kgspark.files import write_atomically
 from kgspark.night.comparison import last_full_night, read_times
 from kgspark.night.night import Night
 from kgspark.night.refusals import refusal
-from kgspark.report.night_page.night import PageNight, Told
+from kgspark.report.night_page.night import NightContext, PageNight
 from kgspark.report.night_page.page import night_page
 from kgspark.run_figures import read_findings
 from kgspark.runs import Run
@@ -32,7 +32,7 @@ def write_report(night: Night) -> str:
     run = night.run
     run.manifests((RECOMMENDATIONS, MODEL))
     page = PageNight(
-        run, night.settings.names, night.settings.train.target, night.settings.report, _told(run), _before(run)
+        run, night.settings.names, night.settings.train.target, night.settings.report, _context(run), _before(run)
     )
     path = run.folder / REPORT
     write_atomically(path, night_page(page))
@@ -73,14 +73,14 @@ def _before(run: Run) -> Run | None:
     return next((it for it in run.earlier() if it.find_manifest(PUBLISHED) is not None), None)
 
 
-def _told(run: Run) -> Told:
+def _context(run: Run) -> NightContext:
     reason = refusal(run)
     published = run.find_manifest(PUBLISHED)
     current = published is not None and _is_of(run, published.inputs)
     state = "refused" if reason else "published" if current else "not published"
     # The times of a night that was refused are those of an earlier run of it.
     times, full = None if reason else read_times(run), last_full_night(run)
-    return Told(
+    return NightContext(
         state=state,
         reason=reason or "",
         findings=_findings(run, state),

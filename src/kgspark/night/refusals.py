@@ -12,7 +12,7 @@ _FILE = "refused.json"
 
 
 @contextmanager
-def remembered(run: Run) -> Iterator[None]:
+def keep_refusal(run: Run) -> Iterator[None]:
     """Keeps the message of an AuditError, and forgets it after a publication that succeeds."""
     try:
         yield

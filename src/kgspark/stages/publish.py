@@ -12,7 +12,7 @@ from kgspark.night.checks.champion import find_champion
 from kgspark.night.checks.gate import check_model
 from kgspark.night.night import Night
 from kgspark.night.reads import candidate_tables, each_target, publish_targets, tables_to_publish
-from kgspark.night.refusals import remembered
+from kgspark.night.refusals import keep_refusal
 from kgspark.runs import Outcome, Run, StageWork
 from kgspark.spark.ranking.audit.findings import Finding, json_lines
 from kgspark.tables import AUDIT_FILE, ENTITIES, MODEL, PUBLISHED, RATINGS, SEARCH_SPACE, SEEN, TRIPLES
@@ -32,7 +32,7 @@ def run(night: Night) -> Outcome:
         settings=stage_settings(night),
         sources={"champion": champion.manifest(MODEL).fingerprint} if champion else None,
     )
-    with remembered(night.run):
+    with keep_refusal(night.run):
         return night.stage(work, partial(_publish, champion=champion), _summary, _is_published)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kgspark.graph.decays import SHORTEST, decayed
+from kgspark.graph.decays import SHORTEST, decay_weighted
 from kgspark.graph.histories import Histories
 from kgspark.kge.model.history import PREFIX, HistoryEncoder
 
@@ -68,7 +68,7 @@ class DecayedSums(HistoryEncoder):
     def _block(self, latest_first: Histories, device: torch.device) -> torch.Tensor:
         parts = []
         for half_life, table in self.maps.items():
-            kept = decayed(latest_first, half_life)
+            kept = decay_weighted(latest_first, half_life)
             arrays = (kept.indices, kept.entry_weights, kept.indptr)
             movies, of_movies, starts = (torch.from_numpy(array).to(device) for array in arrays)
             of_movies = of_movies.to(table.dtype)

@@ -77,7 +77,7 @@ def _listed(night: PageNight, ids: pa.Array) -> dict[str, list[tuple[int, float,
 
 def _listed_before(night: PageNight, ids: pa.Array) -> dict[str, list[int]] | None:
     """The lists of the night before; None if there are none, or if they have other names of columns."""
-    folder, names = night.told.before_lists, night.names
+    folder, names = night.context.before_lists, night.names
     columns = (names.user_id, Columns.RANK, names.movie_id)
     if folder is None or not has_columns(folder, columns):
         return None

@@ -24,7 +24,7 @@ _BATCH_ROWS = 1 << 17
 
 
 @dataclass(frozen=True)
-class Told:
+class NightContext:
     """What is not in the night's tables.
 
     state     `published`, `refused` or `not published`
@@ -59,7 +59,7 @@ class PageNight:
     names: Names
     target: str
     settings: ReportSettings
-    told: Told
+    context: NightContext
     before: Run | None = None
 
     @cached_property

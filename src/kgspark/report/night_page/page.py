@@ -156,7 +156,7 @@ def _render(night: PageNight, data: Mapping[str, str], more: Mapping[str, Any]) 
     return environment.get_template("page.html").render(
         night=night,
         names=night.names,
-        told=night.told,
+        night_context=night.context,
         date=night.run.date,
         day=_day(night.run.date),
         tiles=tiles(night),

@@ -28,7 +28,7 @@ class Reach:
 
 def count_shown(night: PageNight) -> Reach:
     """Counts the rows of the lists, in batches."""
-    before = night.told.before_lists
+    before = night.context.before_lists
     columns = (Columns.RANK, night.names.movie_id)
     readable = before is not None and has_columns(before, columns)
     counted = _count(night, before) if before is not None and readable else None

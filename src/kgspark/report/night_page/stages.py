@@ -10,18 +10,18 @@ from kgspark.run_figures import list_churn
 
 def rows(night: PageNight) -> list[dict[str, Any]]:
     """A row per stage, in order: when it began and how long it took, as fractions of the night, and its memory."""
-    total, begun, found = sum(night.told.seconds.values()), 0.0, []
-    for stage, seconds in night.told.seconds.items():
-        peak = night.told.memory.get(stage, 0)
+    total, begun, found = sum(night.context.seconds.values()), 0.0, []
+    for stage, seconds in night.context.seconds.items():
+        peak = night.context.memory.get(stage, 0)
         found.append(
             {
                 "stage": stage,
                 "begun": begun / total if total else 0.0,
                 "share": seconds / total if total else 0.0,
                 "seconds": seconds,
-                "full": night.told.full.get(stage),
+                "full": night.context.full.get(stage),
                 "memory": peak / 2**30,
-                "memory_share": peak / max(night.told.memory.values()) if peak else 0.0,
+                "memory_share": peak / max(night.context.memory.values()) if peak else 0.0,
             }
         )
         begun += seconds
@@ -30,7 +30,7 @@ def rows(night: PageNight) -> list[dict[str, Any]]:
 
 def charts(night: PageNight) -> dict[str, Chart]:
     """The metric and the seconds of the last nights, if there are several."""
-    nights = night.told.nights
+    nights = night.context.nights
     if len(nights) < 2:
         return {}
     dates, charts = [it["date"] for it in nights], {}
@@ -56,4 +56,4 @@ def kept_chart(night: PageNight, kept: list[int]) -> Chart:
 
 def churn(night: PageNight) -> list[tuple[str, float]]:
     """The share of each published table's rows that is new since the last published night."""
-    return [(table.replace("_", " "), value) for table, value in list_churn(night.told.findings).items()]
+    return [(table.replace("_", " "), value) for table, value in list_churn(night.context.findings).items()]

@@ -43,7 +43,7 @@ def _quality(night: PageNight) -> Tile | None:
     if metric is None:
         return Tile("Quality", "not measured", "no like was held out")
     ours, popular = (night.model["metrics"][name].get(metric, 0.0) for name in ("model", "popularity"))
-    trend = [it["model"] for it in night.told.nights if it.get("metric") == metric and it["model"] is not None]
+    trend = [it["model"] for it in night.context.nights if it.get("metric") == metric and it["model"] is not None]
     by_rules = night.run.manifest("recommendations").details.get("held_out")
     if by_rules:
         ruled, alone = (by_rules[name][metric] for name in ("with_rules", "model"))
@@ -56,7 +56,7 @@ def _quality(night: PageNight) -> Tile | None:
 def _champion(night: PageNight) -> Tile | None:
     if SERVED in night.model:
         return Tile("Model", "served", f"not trained tonight; it is of {night.model[SERVED]['trained']}")
-    if night.told.state != "published":
+    if night.context.state != "published":
         return None  # the manifest, if there is one, is of other tables
     gate = night.run.manifest(PUBLISHED).details["gate"].get("champion")
     if gate is None:
@@ -97,7 +97,7 @@ def _input(night: PageNight) -> Tile:
 
 
 def _audit(night: PageNight) -> Tile | None:
-    findings = night.told.findings
+    findings = night.context.findings
     if not findings:
         return None
     passed = sum(it["status"] == "passed" for it in findings)
@@ -108,14 +108,14 @@ def _audit(night: PageNight) -> Tile | None:
 
 
 def _minutes(night: PageNight) -> Tile | None:
-    seconds = sum(night.told.seconds.values())
+    seconds = sum(night.context.seconds.values())
     if not seconds:
         return None
-    trend = [it["seconds"] for it in night.told.nights if it.get("seconds")]
+    trend = [it["seconds"] for it in night.context.nights if it.get("seconds")]
     value, unit = (f"{seconds / 60:.1f}", "minutes") if seconds >= 100 else (f"{seconds:.1f}", "seconds")
-    if not night.told.memory:
+    if not night.context.memory:
         return Tile("Duration", value, "", trend=trend, unit=unit)
-    stage, peak = max(night.told.memory.items(), key=lambda it: it[1])
+    stage, peak = max(night.context.memory.items(), key=lambda it: it[1])
     return Tile("Duration", value, f"most memory {peak / 2**30:.1f} GiB, in {stage}", trend=trend, unit=unit)
 
 
